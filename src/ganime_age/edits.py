@@ -1,0 +1,145 @@
+"""What a user may ask of one face, in human words: ages, age groups, FACS action units. No torch modules here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .errors import BadInput
+
+AU_NAMES = {
+    "AU01": "inner brow raiser",
+    "AU02": "outer brow raiser",
+    "AU04": "brow lowerer",
+    "AU05": "upper lid raiser",
+    "AU06": "cheek raiser",
+    "AU07": "lid tightener",
+    "AU09": "nose wrinkler",
+    "AU10": "upper lip raiser",
+    "AU12": "lip corner puller",
+    "AU14": "dimpler",
+    "AU15": "lip corner depressor",
+    "AU17": "chin raiser",
+    "AU20": "lip stretcher",
+    "AU23": "lip tightener",
+    "AU25": "lips part",
+    "AU26": "jaw drop",
+    "AU45": "blink",
+}
+"""OpenFace's 17 action units with their FACS names, in the order of every AU vector of this project."""
+
+AU_CODES = tuple(AU_NAMES)
+AU_UNSEEN = ("AU06", "AU09")
+"""Action units the readers' teacher never sees move: they are read as 0 and cannot be edited."""
+AU_MAX = 5.0
+AGE_MAX = 100.0
+AGE_GROUPS = ("0-2", "3-6", "7-9", "10-14", "15-19", "20-29", "30-39", "40-49", "50-69", "70+")
+GROUP_STARTS = (0, 3, 7, 10, 15, 20, 30, 40, 50, 70)
+
+
+def age_group(age: float) -> int:
+    """Index 0..9 into AGE_GROUPS (FFHQ-Aging's ten) of an age in years."""
+    return sum(age >= start for start in GROUP_STARTS[1:])
+
+
+def check_age(age: float) -> float:
+    """Return `age` as a float, or raise BadInput when it is not a number of years within 0..100."""
+    try:
+        years = float(age)
+    except (TypeError, ValueError):
+        raise BadInput(f"age {age!r} is not a number; give years between 0 and {AGE_MAX:.0f}") from None
+    if not math.isfinite(years) or not 0 <= years <= AGE_MAX:
+        raise BadInput(f"age {age} is out of range; give years between 0 and {AGE_MAX:.0f}")
+    return years
+
+
+def au_code(name: str) -> str:
+    """`AU1`, `au01`, `AU01` -> `AU01`; BadInput for what is not one of the 17, or cannot be edited."""
+    match = re.fullmatch(r"AU0*(\d{1,2})", str(name).strip().upper())
+    code = f"AU{int(match[1]):02d}" if match else None
+    if code not in AU_NAMES:
+        raise BadInput(f"unknown action unit {name!r}; choose from {' '.join(AU_CODES)}")
+    if code in AU_UNSEEN:
+        raise BadInput(f"{code} ({AU_NAMES[code]}) cannot be edited: these weights were trained without a label for it")
+    return code
+
+
+@dataclass(frozen=True)
+class AUTarget:
+    """One action unit's target: an intensity within 0..5, or a change within -5..5 to what is there."""
+
+    value: float
+    relative: bool = False
+
+    def reached_from(self, source: float) -> float:
+        """Absolute intensity 0..5 that is asked of a face that shows `source`."""
+        return min(max(source + self.value, 0.0), AU_MAX) if self.relative else self.value
+
+
+def au_target(code: str, value: float | str, relative: bool = False) -> AUTarget:
+    """Check one intensity; a string with a sign (`"+2"`) is relative. BadInput outside the range."""
+    text = str(value).strip()
+    relative = relative or (isinstance(value, str) and text[:1] in "+-")
+    try:
+        number = float(text)
+    except ValueError:
+        raise BadInput(f"{code}={value} is not a number; give an intensity between 0 and 5, or a change such as +2") from None
+    low = -AU_MAX if relative else 0.0
+    if not math.isfinite(number) or not low <= number <= AU_MAX:
+        raise BadInput(f"{code}={value} is out of range; give {'a change between -5 and +5' if relative else 'an intensity between 0 and 5'}")
+    return AUTarget(number, relative)
+
+
+def parse_action_units(given: Mapping[str, float] | Iterable[str], relative: bool = False) -> dict[str, AUTarget]:
+    """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order."""
+    pairs = given.items() if isinstance(given, Mapping) else [_split(item) for item in given]
+    targets = {}
+    for name, value in pairs:
+        code = au_code(name)
+        if code in targets:
+            raise BadInput(f"{code} is asked for twice; give each action unit once")
+        targets[code] = au_target(code, value, relative)
+    return {code: targets[code] for code in AU_CODES if code in targets}
+
+
+def _split(item: str) -> tuple[str, str]:
+    name, equals, value = str(item).partition("=")
+    if not equals:
+        raise BadInput(f"cannot read the action unit {item!r}; write it as AU12=3 or AU12=+2")
+    return name, value
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is asked of one face. What is not named stays as it is.
+
+    age: target in years, 0..100, or None. action_units: checked targets by AU code.
+    strength: 0..1.5, scales how far the way from the source to the target is gone (1 = all of it).
+    """
+
+    age: float | None = None
+    action_units: dict[str, AUTarget] = field(default_factory=dict)
+    strength: float = 1.0
+
+    @classmethod
+    def of(cls, age=None, action_units=None, relative: bool = False, strength: float = 1.0) -> Edit:
+        """Check human words into an Edit; BadInput names what is wrong."""
+        try:
+            power = float(strength)
+        except (TypeError, ValueError):
+            raise BadInput(f"strength {strength!r} is not a number; give a value between 0 and 1.5") from None
+        if not 0 <= power <= 1.5:
+            raise BadInput(f"strength {strength} is out of range; give a value between 0 and 1.5")
+        years = None if age is None else check_age(age)
+        return cls(years, parse_action_units(action_units or {}, relative), power)
+
+    def targets_for(self, source_age: float, source_aus: Iterable[float]) -> tuple[float, list[float]]:
+        """Target age in years and the 17 target intensities for a face that reads `source_age`, `source_aus`."""
+        age = source_age if self.age is None else source_age + self.strength * (self.age - source_age)
+        aus = list(source_aus)
+        for code, target in self.action_units.items():
+            i = AU_CODES.index(code)
+            aus[i] = min(max(aus[i] + self.strength * (target.reached_from(aus[i]) - aus[i]), 0.0), AU_MAX)
+        return min(max(age, 0.0), AGE_MAX), aus
