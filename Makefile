@@ -1,0 +1,43 @@
+# demo, test and lint each make .venv and install what they need; a stamp file makes the second call quick.
+# make demo PYTHON=python3.12      the interpreter, 3.10 or newer
+# make demo TORCH="torch>=2.8,<2.14"   another torch; one that .venv already holds is left as it is
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(BIN)/ganime-age demo -o demo/contact_sheet.png
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/.python:
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found; install Python 3.10 or newer, or name one with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than 3.10; name a newer one with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.torch: | $(VENV)/.python
+	@$(BIN)/python -c 'import torch' 2> /dev/null || $(INSTALL) "$(TORCH)"
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/.torch
+	$(INSTALL) --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.torch
+	$(INSTALL) --editable ".[test]"
+	@touch $@
+
+$(VENV)/.lint: Makefile | $(VENV)/.python
+	$(INSTALL) ruff==0.17.6
+	@touch $@

@@ -1,0 +1,291 @@
+"""Photo in, photo out: the one place that strings finder, frame, readers, generator and paste-back together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .alignment import EmbeddedFinder, FoundFace, crop, frame_matrix, paste
+from .edits import AU_CODES, Edit
+from .errors import BadInput, MissingModel
+from .photo import load_photo, photo_name
+
+YAW_LIMIT = 40.0
+SMALL_FACE = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the readers measure on one face.
+
+    age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
+    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees.
+    box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); its dot product compares two faces.
+    """
+
+    age: float
+    age_spread: float
+    action_units: dict[str, float]
+    landmarks: np.ndarray = field(repr=False)
+    yaw: float
+    pitch: float
+    roll: float
+    box: np.ndarray = field(repr=False)
+    identity: np.ndarray = field(repr=False)
+
+    def to_dict(self) -> dict:
+        """JSON-native and rounded, without the identity vector: it would recognise a person elsewhere."""
+        return {
+            "age": round(self.age, 1),
+            "age_spread": round(self.age_spread, 1),
+            "action_units": {code: round(value, 2) for code, value in self.action_units.items()},
+            "yaw": round(self.yaw, 1),
+            "pitch": round(self.pitch, 1),
+            "roll": round(self.roll, 1),
+            "box": [round(float(v), 1) for v in self.box],
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class EditResult:
+    """One edited photo and what was measured on it.
+
+    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
+    before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured
+    on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
+    warnings: sentences about this photo. seconds: from the photo to the last reading.
+    """
+
+    image: Image.Image
+    face: Image.Image
+    source_face: Image.Image
+    attention: Image.Image
+    reading: Reading
+    source_reading: Reading
+    identity: float
+    edit: Edit
+    method: str
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict:
+        """The numbers of this edit, JSON-native."""
+        return {
+            "asked": {
+                "age": self.edit.age,
+                "action_units": self.asked_units(),
+                "strength": self.edit.strength,
+            },
+            "method": self.method,
+            "reading": self.reading.to_dict(),
+            "source_reading": self.source_reading.to_dict(),
+            "identity": round(self.identity, 3),
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 2),
+        }
+
+    def asked_units(self) -> dict[str, float]:
+        """Absolute intensity 0..5 asked of each named action unit, `strength` included."""
+        source = [self.source_reading.action_units[code] for code in AU_CODES]
+        _, targets = self.edit.targets_for(self.source_reading.age, source)
+        return {code: round(targets[AU_CODES.index(code)], 2) for code in self.edit.action_units}
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """One face of one photo, ready to be edited."""
+
+    photo: np.ndarray
+    matrix: np.ndarray
+    box: np.ndarray
+    face: np.ndarray
+    reading: Reading
+    warnings: tuple[str, ...]
+
+
+class FaceEditor:
+    """Edits faces in photos with one model. Holds no state between calls, so threads may share an editor.
+
+    model: a GanimeAge; it is put into eval mode on `device`. finder: photo (H,W,3) uint8 -> list of FoundFace, largest
+    first; by default the model's own embedded finder.
+    """
+
+    def __init__(self, model, device: str | torch.device = "cpu", finder=None):
+        self.device = _device(device)
+        self.model = model.to(self.device).eval()
+        self.finder = finder or EmbeddedFinder(self.model.finder)
+
+    def edit(
+        self,
+        photo,
+        age: float | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        method: str = "ganimation_age",
+        strength: float = 1.0,
+        relative: bool = False,
+        face: int = 0,
+    ) -> EditResult:
+        """Edit one face of a photo (anything `load_photo` takes).
+
+        age: target years 0..100. action_units: intensities 0..5 by code, or strings such as "AU12=+2"; with
+        `relative`, changes to what is there. strength: 0..1.5, how far to go. face: 0 is the largest.
+        What is not named stays. Raises BadInput for a photo or a request that cannot be used.
+        """
+        started = time.perf_counter()
+        edit = Edit.of(age, action_units, relative, strength)
+        self.check_method(method)
+        return self._apply(self._align(photo, face), edit, method, started)
+
+    def progression(
+        self,
+        photo,
+        ages: Iterable[float] = (5, 15, 30, 50, 70, 85),
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        method: str = "ganimation_age",
+        strength: float = 1.0,
+        relative: bool = False,
+        face: int = 0,
+    ) -> list[EditResult]:
+        """The same face at several ages, each edited from the original; the face is found and read once."""
+        edits = [Edit.of(age, action_units, relative, strength) for age in ages]
+        self.check_method(method)
+        aligned = self._align(photo, face)
+        return [self._apply(aligned, edit, method, time.perf_counter()) for edit in edits]
+
+    def read(self, photo) -> list[Reading]:
+        """Measure every face of a photo, largest first. BadInput when there is none."""
+        pixels = load_photo(photo)
+        found = self._find(pixels, photo_name(photo))
+        matrices = [self._frame(face) for face in found]
+        faces = [crop(pixels, matrix, self.model.face_size) for matrix in matrices]
+        return self._read(faces, matrices, [face.box for face in found])
+
+    def check_method(self, method: str) -> None:
+        """BadInput when the model holds no such edit method."""
+        if method not in self.model.methods:
+            raise BadInput(
+                f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"
+            )
+
+    def _find(self, pixels: np.ndarray, name: str) -> list[FoundFace]:
+        with torch.inference_mode():
+            found = self.finder(pixels)
+        if not found:
+            raise BadInput(f"no face was found in {name}; give a photo with a face that looks at the camera")
+        return found
+
+    def _frame(self, face: FoundFace) -> np.ndarray:
+        return frame_matrix(face.landmarks, self.model.face_size, self.model.crop_scale)
+
+    def _align(self, photo, index: int) -> _Aligned:
+        pixels = load_photo(photo)
+        found = self._find(pixels, photo_name(photo))
+        if index not in range(len(found)):
+            raise BadInput(
+                f"face {index} does not exist; {photo_name(photo)} has {_count(found)}, numbered from 0"
+            )
+        matrix = self._frame(found[index])
+        face = crop(pixels, matrix, self.model.face_size)
+        (reading,) = self._read([face], [matrix], [found[index].box])
+        return _Aligned(
+            pixels, matrix, found[index].box, face, reading, _warnings(pixels, found, index, reading)
+        )
+
+    def _read(
+        self, faces: list[np.ndarray], matrices: list[np.ndarray], boxes: list[np.ndarray]
+    ) -> list[Reading]:
+        with torch.inference_mode():
+            batch = self.model.read(torch.cat([self._tensor(face) for face in faces]))
+        rows = zip(*(part.float().cpu().numpy() for part in batch[:6]), matrices, boxes, strict=True)
+        return [_reading(*row, size=self.model.face_size) for row in rows]
+
+    def _tensor(self, face: np.ndarray) -> torch.Tensor:
+        """uint8 (S,S,3) -> float (1,3,S,S) in [-1,1] on the editor's device."""
+        return torch.from_numpy(face).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    def _apply(self, aligned: _Aligned, edit: Edit, method: str, started: float) -> EditResult:
+        after, attention = self._generate(aligned, edit, method)
+        photo, face, reading = aligned.photo, aligned.face, aligned.reading
+        if after is not None:
+            photo = paste(aligned.photo, aligned.face, after, aligned.matrix)
+            face = crop(photo, aligned.matrix, self.model.face_size)
+            (reading,) = self._read([face], [aligned.matrix], [aligned.box])
+        return EditResult(
+            image=Image.fromarray(photo),
+            face=Image.fromarray(face),
+            source_face=Image.fromarray(aligned.face),
+            attention=Image.fromarray(attention),
+            reading=reading,
+            source_reading=aligned.reading,
+            identity=float(np.dot(reading.identity, aligned.reading.identity)),
+            edit=edit,
+            method=method,
+            warnings=aligned.warnings,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _generate(self, aligned: _Aligned, edit: Edit, method: str) -> tuple[np.ndarray | None, np.ndarray]:
+        """Edited face (S,S,3) float32 0..255, or None when nothing is asked, and the attention (S,S) uint8."""
+        source = aligned.reading
+        source_units = [source.action_units[code] for code in AU_CODES]
+        age, units = edit.targets_for(source.age, source_units)
+        if age == source.age and units == source_units:
+            return None, np.zeros(aligned.face.shape[:2], np.uint8)
+        conditions = [
+            torch.tensor([v], dtype=torch.float32, device=self.device)
+            for v in (source.age, age, source_units, units)
+        ]
+        with torch.inference_mode():
+            edited = self.model.edit(self._tensor(aligned.face), *conditions, method=method)
+        face = ((edited.face[0].float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
+        attention = edited.attention[0, 0].float().clamp(0, 1) * 255
+        return face.cpu().numpy(), attention.round().byte().cpu().numpy()
+
+
+def _reading(age, spread, units, landmarks, pose, identity, matrix, box, size: int) -> Reading:
+    """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
+    turn, shift = matrix[:, :2], matrix[:, 2]
+    points = (landmarks.astype(np.float64) * size - shift) @ np.linalg.inv(turn).T
+    yaw, pitch, roll = (float(v) for v in pose)
+    intensities = {code: float(v) for code, v in zip(AU_CODES, units, strict=True)}
+    return Reading(
+        float(age), float(spread), intensities, points.astype(np.float32), yaw, pitch, roll, box, identity
+    )
+
+
+def _warnings(pixels: np.ndarray, found: list[FoundFace], index: int, reading: Reading) -> tuple[str, ...]:
+    face, said = found[index], []
+    height, width = pixels.shape[:2]
+    if len(found) > 1:
+        said.append(f"{len(found)} faces were found; face {index} is edited (0 is the largest)")
+    if abs(reading.yaw) > YAW_LIMIT:
+        said.append(
+            f"the head is turned by {abs(reading.yaw):.0f} degrees; the edit is weaker beyond {YAW_LIMIT:.0f}"
+        )
+    if (face.landmarks < 0).any() or (face.landmarks > (width, height)).any():
+        said.append("the photo's border cuts the face; the part that is missing cannot be edited")
+    if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) < SMALL_FACE:
+        said.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
+    return tuple(said)
+
+
+def _count(found: list[FoundFace]) -> str:
+    return "1 face" if len(found) == 1 else f"{len(found)} faces"
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BadInput(f"unknown device {name!r}; choose cpu, cuda or mps") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MissingModel("no CUDA device is available here; choose the device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise MissingModel("no MPS device is available here; choose the device cpu")
+    return device

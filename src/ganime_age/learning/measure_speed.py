@@ -1,0 +1,112 @@
+"""How long one edit takes and how many multiply-adds the generator needs; the process' start is not counted."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ganime_age.edits import AU_CODES
+from ganime_age.editor import FaceEditor
+
+THREADS = 2
+LARGE = (4000, 3000)
+"""Width and height of the 12-megapixel photo."""
+
+
+def measure(model, repeats: int = 5, method: str = "ganimation_age") -> dict:
+    """Median seconds of `FaceEditor.edit` (find, read, edit, paste, read again) on a 256 px face photo and on a
+    12-megapixel photo with the same face, on 2 CPU threads, and the generator's multiply-adds at 256 px in billions.
+    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256}, ...details}."""
+    with threads(THREADS):
+        editor = FaceEditor(model)
+        small = edit_seconds(editor, face_photo(256), repeats, method)
+        large = edit_seconds(editor, face_photo(min(LARGE), LARGE), repeats, method)
+        gmacs = multiply_adds(model, method) / 1e9
+    summary = {
+        "edit_256_seconds": round(statistics.median(small), 3),
+        "edit_12mp_seconds": round(statistics.median(large), 3),
+        "generator_gmacs_256": round(gmacs, 2),
+    }
+    return {
+        "summary": summary,
+        "edit_256_all_seconds": [round(s, 3) for s in small],
+        "edit_12mp_all_seconds": [round(s, 3) for s in large],
+        "repeats": repeats,
+        "threads": THREADS,
+        "method": method,
+        "photo": "skimage.data.astronaut(), the face region enlarged",
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def face_photo(side: int, canvas: tuple[int, int] | None = None) -> np.ndarray:
+    """The astronaut's head, `side` pixels wide, uint8 (H,W,3); with `canvas` (width, height) centred on grey."""
+    from skimage import data
+
+    head = Image.fromarray(data.astronaut()[:256, 96:352]).resize((side, side), Image.Resampling.BICUBIC)
+    if canvas is None:
+        return np.array(head)
+    photo = Image.new("RGB", canvas, (128, 128, 128))
+    photo.paste(head, ((canvas[0] - side) // 2, (canvas[1] - side) // 2))
+    return np.array(photo)
+
+
+def edit_seconds(editor: FaceEditor, photo: np.ndarray, repeats: int, method: str) -> list[float]:
+    """Seconds of `repeats` edits after one that warms up."""
+    edits = [
+        editor.edit(photo, age=70, action_units={"AU12": 3.0}, method=method) for _ in range(repeats + 1)
+    ]
+    return [edit.seconds for edit in edits[1:]]
+
+
+def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int:
+    """Multiply-adds of one `model.edit` of a (1,3,size,size) face, counted on every convolution and linear layer."""
+    counted = []
+    layers = [
+        m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    ]
+    hooks = [
+        layer.register_forward_hook(lambda m, x, y: counted.append(_layer_cost(m, x[0], y)))
+        for layer in layers
+    ]
+    units = torch.zeros(1, len(AU_CODES))
+    try:
+        with torch.inference_mode():
+            model.edit(
+                torch.zeros(1, 3, size, size),
+                torch.tensor([30.0]),
+                torch.tensor([70.0]),
+                units,
+                units + 1,
+                method=method,
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(counted)
+
+
+def _layer_cost(layer: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
+    """Every weight is used once an output position (for transposed convolutions and linears: once an input position)."""
+    if isinstance(layer, nn.Linear):
+        return x.numel() // layer.in_features * layer.weight.numel()
+    positions = (x if isinstance(layer, nn.ConvTranspose2d) else y)[:, 0].numel()
+    return positions * layer.weight.numel()
+
+
+@contextmanager
+def threads(count: int):
+    """Run torch on `count` CPU threads, then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,145 @@
+"""One picture that shows many edits: the photo before and after, then rows of faces with what was read on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .editor import EditResult, FaceEditor
+from .errors import MissingModel
+
+PAPER, INK, GREY = "#faf9f6", "#1d1d1f", "#6e6e73"
+TILE, GAP, MARGIN = 256, 28, 72
+LINE = 22
+ROW_LENGTH = 6
+
+SMILE = {"AU12": 3.0}
+DEMO_AGES = (5, 15, 30, 50, 70, 85)
+DEMO_EXPRESSIONS = (
+    ("smile", {"AU12": 3.0}),
+    ("frown", {"AU04": 3.0}),
+    ("raised brows", {"AU01": 3.0, "AU02": 3.0}),
+)
+DEMO_BOTH = ("70 and smiling", 70, SMILE)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture with a title and small lines under it."""
+
+    image: Image.Image
+    title: str
+    lines: tuple[str, ...] = ()
+
+
+def demo_sheet(editor: FaceEditor, say: Callable[[str], None]) -> Image.Image:
+    """Edit the bundled astronaut in ages, expressions and both; `say` gets one line an edit. Returns the sheet."""
+    photo = _astronaut()
+    ages = [_timed(editor, say, photo, f"age {age}", age) for age in DEMO_AGES]
+    expressions = [_timed(editor, say, photo, name, None, units) for name, units in DEMO_EXPRESSIONS]
+    title, both = _timed(editor, say, photo, *DEMO_BOTH)
+    first = ages[0][1]
+    faces = [tile(name, result) for name, result in [*ages]]
+    faces.append(Tile(first.source_face, "original", source_lines(first, both)))
+    faces += [tile(name, result) for name, result in [*expressions, (title, both)]]
+    faces.append(
+        Tile(
+            both.attention.convert("RGB"),
+            "what changed",
+            ("white where the generator", "changed the last face"),
+        )
+    )
+    photos = [Tile(Image.fromarray(photo), "the photo"), Tile(both.image, f"the photo at {title}")]
+    return contact_sheet("ganime_age", _about(both), photos, faces)
+
+
+def tile(title: str, result: EditResult) -> Tile:
+    """The edited face with what was asked, what was read on it and the identity cosine."""
+    lines = [f"age read {result.reading.age:.0f} ± {result.reading.age_spread:.0f}"]
+    for code, asked in result.asked_units().items():
+        lines.append(f"{code} asked {asked:.1f}, read {result.reading.action_units[code]:.1f}")
+    return Tile(result.face, title, (*lines, f"identity {result.identity:.2f}"))
+
+
+def source_lines(result: EditResult, shown: EditResult) -> tuple[str, ...]:
+    """What was read on the original: its age and the action units that `shown` edits."""
+    source = result.source_reading
+    units = [f"{code} read {source.action_units[code]:.1f}" for code in shown.asked_units()]
+    return (f"age read {source.age:.0f} ± {source.age_spread:.0f}", *units)
+
+
+def contact_sheet(heading: str, about: tuple[str, ...], photos: list[Tile], faces: list[Tile]) -> Image.Image:
+    """Draw the sheet, RGB: heading and whole photos on top, faces in rows of six under them."""
+    photo_side = 2 * TILE
+    rows = [faces[i : i + ROW_LENGTH] for i in range(0, len(faces), ROW_LENGTH)]
+    heights = [TILE + 50 + LINE * max(len(face.lines) for face in row) for row in rows]
+    width = 2 * MARGIN + ROW_LENGTH * TILE + (ROW_LENGTH - 1) * GAP
+    top_height = photo_side + 50
+    sheet = Image.new("RGB", (width, 2 * MARGIN + top_height + sum(heights) + len(rows) * GAP), PAPER)
+    left = width - MARGIN - len(photos) * photo_side - (len(photos) - 1) * GAP
+    _write_heading(sheet, heading, about)
+    _place_row(sheet, photos, left, MARGIN, photo_side)
+    y = MARGIN + top_height + GAP
+    for row, height in zip(rows, heights, strict=True):
+        _place_row(sheet, row, MARGIN, y, TILE)
+        y += height + GAP
+    return sheet
+
+
+def _place_row(sheet: Image.Image, tiles: list[Tile], x: int, y: int, side: int) -> None:
+    draw = ImageDraw.Draw(sheet)
+    for one in tiles:
+        image = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(image, (x, y), _rounded(side))
+        draw.text((x, y + side + 12), one.title, INK, _font(23))
+        for i, line in enumerate(one.lines):
+            draw.text((x, y + side + 44 + i * LINE), line, GREY, _font(17))
+        x += side + GAP
+
+
+def _write_heading(sheet: Image.Image, heading: str, about: tuple[str, ...]) -> None:
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN - 3, MARGIN - 14), heading, INK, _font(64))
+    for i, line in enumerate(about):
+        draw.text((MARGIN, MARGIN + 84 + i * 30), line, GREY, _font(20))
+
+
+def _rounded(side: int) -> Image.Image:
+    """Mask of a square with softly rounded corners, drawn at four times its size."""
+    mask = Image.new("L", (4 * side, 4 * side))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, 4 * side - 1, 4 * side - 1), radius=32, fill=255)
+    return mask.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def _about(result: EditResult) -> tuple[str, ...]:
+    return (
+        "One photo in; the same person at another",
+        "age and with another expression out.",
+        "",
+        f"Method {result.method}, weights that ship",
+        "inside the package. Under each face is what",
+        "the readers measure on it after the edit.",
+        "",
+        "identity: cosine between the original's and",
+        "the edited face's embedding, 1 is the same.",
+    )
+
+
+def _timed(editor, say, photo, title, age=None, units=None) -> tuple[str, EditResult]:
+    result = editor.edit(photo, age=age, action_units=units)
+    say(f"{title:<16} {result.seconds:5.2f} s")
+    return title, result
+
+
+def _astronaut():
+    try:
+        from skimage import data
+    except ImportError:
+        raise MissingModel("the demo's photo comes with scikit-image; pip install scikit-image") from None
+    return data.astronaut()
