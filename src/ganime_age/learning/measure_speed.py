@@ -1,4 +1,4 @@
-"""How long one edit takes and how many multiply-adds the generator needs; the process' start is not counted."""
+"""How long one edit takes and how many multiply-adds the generator needs; process start not counted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ganime_age.edits import AU_CODES
 from ganime_age.editor import FaceEditor
+from ganime_age.edits import AU_CODES
 
 THREADS = 2
 LARGE = (4000, 3000)
@@ -21,7 +21,7 @@ LARGE = (4000, 3000)
 
 def measure(model, repeats: int = 5, method: str = "ganimation_age") -> dict:
     """Median seconds of `FaceEditor.edit` (find, read, edit, paste, read again) on a 256 px face photo and on a
-    12-megapixel photo with the same face, on 2 CPU threads, and the generator's multiply-adds at 256 px in billions.
+    12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
     Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256}, ...details}."""
     with threads(THREADS):
         editor = FaceEditor(model)
@@ -67,7 +67,7 @@ def edit_seconds(editor: FaceEditor, photo: np.ndarray, repeats: int, method: st
 
 
 def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int:
-    """Multiply-adds of one `model.edit` of a (1,3,size,size) face, counted on every convolution and linear layer."""
+    """Multiply-adds of one `model.edit` of a (1,3,size,size) face, counted on convolutions and linear layers."""
     counted = []
     layers = [
         m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
@@ -94,7 +94,7 @@ def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int
 
 
 def _layer_cost(layer: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
-    """Every weight is used once an output position (for transposed convolutions and linears: once an input position)."""
+    """Every weight is used once an output position (transposed convolutions and linears: an input position)."""
     if isinstance(layer, nn.Linear):
         return x.numel() // layer.in_features * layer.weight.numel()
     positions = (x if isinstance(layer, nn.ConvTranspose2d) else y)[:, 0].numel()

@@ -1,0 +1,1 @@
+"""What trains and measures. Imported by training/ and the tests alone."""

@@ -1,0 +1,59 @@
+"""Random changes of face batches that leave their labels true, on the tensors themselves."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def random_affine(face: Tensor, landmarks: Tensor | None, turn: float, zoom: float, shift: float):
+    """Turn by up to `turn` degrees, scale by up to `zoom`, shift by up to `shift` of the side, each face its own.
+
+    face (B,C,S,S); landmarks (B,68,2) in 0..1 or None. Returns both; what comes in from outside repeats the border.
+    """
+    b = len(face)
+    angle = (torch.rand(b) * 2 - 1) * turn * torch.pi / 180
+    scale = 1 + (torch.rand(b) * 2 - 1) * zoom
+    move = (torch.rand(b, 2) * 2 - 1) * shift * 2
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    matrix = torch.stack([cos, -sin, sin, cos], 1).view(b, 2, 2)  # output -> input, in -1..1
+    grid = F.affine_grid(torch.cat([matrix, move[:, :, None]], 2), list(face.shape), align_corners=False)
+    face = F.grid_sample(face, grid.to(face.device), padding_mode="border", align_corners=False)
+    if landmarks is not None:
+        centred = landmarks * 2 - 1 - move[:, None]
+        landmarks = (centred @ torch.linalg.inv(matrix).transpose(1, 2) + 1) / 2
+    return face, landmarks
+
+
+def random_colour(face: Tensor, strength: float = 0.3, grey: float = 0.1) -> Tensor:
+    """Brightness, contrast, saturation and colour cast, each face its own; a share `grey` loses all colour."""
+    b, device = len(face), face.device
+    draw = lambda: (torch.rand(b, 1, 1, 1, device=device) * 2 - 1) * strength  # noqa: E731
+    mean = face.mean((1, 2, 3), keepdim=True)
+    luma = face.mean(1, keepdim=True)
+    keep = (torch.rand(b, 1, 1, 1, device=device) >= grey) * (1 + draw())
+    face = luma + (face - luma) * keep
+    face = (face - mean) * (1 + draw()) + mean + draw()
+    cast = (torch.rand(b, 3, 1, 1, device=device) * 2 - 1) * strength / 3
+    return (face + cast).clamp(-1, 1)
+
+
+def random_quality(face: Tensor, share: float = 0.3) -> Tensor:
+    """Some faces shrunk and enlarged again, and some noisy, as in small or bad photos."""
+    b, side = len(face), face.shape[-1]
+    small = F.interpolate(face, size=int(side * (0.3 + 0.5 * torch.rand(()).item())), mode="bilinear", antialias=True)
+    blurred = F.interpolate(small, size=side, mode="bilinear", align_corners=False)
+    face = torch.where((torch.rand(b, 1, 1, 1) < share).to(face.device), blurred, face)
+    noise = torch.randn_like(face) * 0.08 * torch.rand(b, 1, 1, 1).to(face.device)
+    return torch.where((torch.rand(b, 1, 1, 1) < share).to(face.device), (face + noise).clamp(-1, 1), face)
+
+
+def random_erase(face: Tensor, share: float = 0.3) -> Tensor:
+    """A random rectangle of some faces becomes one grey value."""
+    b, _, h, w = face.shape
+    size, centre = torch.rand(b, 2) * 0.3 + 0.1, torch.rand(b, 2)
+    y, x = torch.arange(h)[None, :, None] / h, torch.arange(w)[None, None, :] / w
+    inside = ((y - centre[:, :1, None]).abs() < size[:, :1, None] / 2) & ((x - centre[:, 1:, None]).abs() < size[:, 1:, None] / 2)
+    inside = (inside & (torch.rand(b, 1, 1) < share))[:, None].to(face.device)
+    return torch.where(inside, (torch.rand(b, 1, 1, 1) * 2 - 1).to(face.device), face)

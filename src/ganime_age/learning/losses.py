@@ -1,0 +1,56 @@
+"""Loss terms of the generators: pure functions, each the equation that its line of the docstring names."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def hinge_real(logits: Tensor) -> Tensor:
+    """Hinge loss of a discriminator on what is real (Lim & Ye 2017): mean max(0, 1 - D)."""
+    return F.relu(1 - logits).mean()
+
+
+def hinge_fake(logits: Tensor) -> Tensor:
+    """Hinge loss of a discriminator on what is not: mean max(0, 1 + D)."""
+    return F.relu(1 + logits).mean()
+
+
+def gradient_penalty(logits: Tensor, face: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018, eq. 9): squared gradient norm of D at real faces, mean over the batch."""
+    slope = torch.autograd.grad(logits.mean((1, 2, 3)).sum(), face, create_graph=True)[0]
+    return slope.square().sum((1, 2, 3)).mean()
+
+
+def age_gap_weight(source: Tensor, target: Tensor) -> Tensor:
+    """SAM's weight of the identity loss (Alaluf et al. 2021): 0.75 + 0.25 cos(pi * gap / 100), less for a wide gap."""
+    return 0.75 + 0.25 * torch.cos(math.pi * (target - source) / 100)
+
+
+def identity_loss(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+    """Weighted 1 - cosine of unit-length identity embeddings, (B,D) each and (B,)."""
+    return (weight * (1 - (before * after).sum(1))).mean()
+
+
+def band(mean: Tensor, low: float, high: float) -> Tensor:
+    """Squared distance of a mask's mean from the band low..high: neither nothing nor everything may change."""
+    return (F.relu(low - mean) + F.relu(mean - high)).square().mean()
+
+
+def total_variation(mask: Tensor) -> Tensor:
+    """Mean absolute step between neighbouring pixels of (B,1,H,W): GANimation's smoothness of A, eq. 3."""
+    return (mask[..., 1:, :] - mask[..., :-1, :]).abs().mean() + (mask[..., 1:] - mask[..., :-1]).abs().mean()
+
+
+def coarse_colour(before: Tensor, after: Tensor, side: int = 8) -> Tensor:
+    """L1 of both faces shrunk to side x side: the picture's overall colours stay."""
+    shrink = lambda x: F.adaptive_avg_pool2d(x, side)  # noqa: E731
+    return (shrink(before) - shrink(after)).abs().mean()
+
+
+def masked_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference of (B,3,S,S) with a weight (B,1,1,1) or (B,1,S,S) on each."""
+    return ((a - b).abs() * weight).mean()

@@ -1,0 +1,163 @@
+"""Training the readers, plainly or robustly: several teachers and labels, one backbone, missing labels skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.readers import YEARS, Readers, Readings
+from .augment import random_affine, random_colour, random_erase, random_quality
+from .data import Faces, balanced_weights, draw
+from .loop import Player, Task
+
+
+@dataclass
+class Weights:
+    """How much each loss counts; see the functions of the same names."""
+
+    age: float = 1.0
+    age_mean: float = 0.1
+    identity: float = 3.0
+    relations: float = 3.0
+    person: float = 0.1
+    action_units: float = 1.0
+    landmarks: float = 1.0
+    pose: float = 0.5
+
+
+@dataclass
+class Recipe:
+    """Numbers of a readers recipe. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
+
+    batch: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    balance: float = 0.4
+    attack_radius: float = 0.0
+    attack_steps: int = 2
+    network: dict = field(default_factory=dict)
+    weights: dict = field(default_factory=dict)
+
+
+def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0) -> Tensor:
+    """Cross-entropy with a Gaussian of `spread` years around the true age (label distribution learning). (B,101), (B,)."""
+    years = torch.arange(YEARS, device=age.device)
+    target = torch.exp(-0.5 * ((years - age.clamp(0, 100)[:, None]) / spread) ** 2)
+    return -(target / target.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
+
+
+def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
+    """Relational distillation: the batch's own cosine matrix must equal the teacher's. (B,D) unit length both."""
+    return 10 * F.mse_loss(embedding @ embedding.T, teacher @ teacher.T)
+
+
+def cosface(embedding: Tensor, centres: Tensor, person: Tensor, scale: float = 32.0, margin: float = 0.2) -> Tensor:
+    """CosFace (Wang et al. 2018, eq. 4): the true person's cosine must win by a margin. (B,D), (P,D), (B,)."""
+    cosine = embedding @ F.normalize(centres, dim=1).T
+    return F.cross_entropy(scale * (cosine - margin * F.one_hot(person, len(centres))), person)
+
+
+def known(values: Tensor) -> Tensor:
+    """(B,...) -> (B,) which rows have no missing value."""
+    return ~values.flatten(1).isnan().any(1) if values.dim() > 1 else ~values.isnan()
+
+
+class ReadersObjective(nn.Module):
+    """What only the readers' training needs: the persons' centres and each action unit's spread."""
+
+    def __init__(self, persons: int, au_spread: Tensor, weights: Weights):
+        super().__init__()
+        self.weights = weights
+        self.centres = nn.Parameter(torch.randn(max(persons, 1), 128))
+        self.register_buffer("au_spread", au_spread)
+
+    def terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Every loss by name, each over the rows that carry its label."""
+        out = {}
+        has = known(batch["age"])
+        if has.any():
+            age = batch["age"][has]
+            out["age"] = age_distribution(read.age_logits[has], age)
+            out["age_mean"] = (read.age[has] - age).abs().mean()
+        has = known(batch["teacher"])
+        if has.any():
+            out["identity"] = (1 - (read.identity[has] * batch["teacher"][has]).sum(1)).mean()
+            out["relations"] = relations(read.identity[has], batch["teacher"][has])
+        has = batch["person"] >= 0
+        if has.any():
+            out["person"] = cosface(read.identity[has], self.centres, batch["person"][has])
+        out |= self.shape_terms(read, batch)
+        return {name: getattr(self.weights, name) * value for name, value in out.items()}
+
+    def shape_terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Action units in units of their own spread, landmarks in % of the eye distance, yaw and pitch in 10 degrees."""
+        out = {}
+        seen = ~batch["action_units"].isnan()
+        if seen.any():
+            error = (read.action_units - batch["action_units"]) / self.au_spread
+            out["action_units"] = F.smooth_l1_loss(error[seen], torch.zeros_like(error[seen]))
+        has = known(batch["landmarks"])
+        if has.any():
+            out["landmarks"] = landmark_error(read.landmarks[has], batch["landmarks"][has]).mean() / 3
+        has = known(batch["pose"][:, :2])
+        if has.any():
+            out["pose"] = F.smooth_l1_loss(read.pose[has, :2] / 10, batch["pose"][has, :2] / 10)
+        return out
+
+
+def landmark_error(found: Tensor, true: Tensor) -> Tensor:
+    """Mean distance over the 68 points in % of the inter-ocular distance (outer eye corners, as on 300-W). -> (B,)."""
+    eyes = (true[:, 36] - true[:, 45]).norm(dim=1)
+    return 100 * (found - true).norm(dim=2).mean(1) / eyes
+
+
+def attack(loss_of: Callable[[Tensor], Tensor], window: Tensor, radius: float, steps: int) -> Tensor:
+    """L2 projected gradient ascent on `loss_of(window)` (Madry et al. 2018), from a random start inside the ball."""
+    delta = torch.randn_like(window)
+    start = torch.rand(len(window), 1, 1, 1, device=window.device)
+    delta *= radius * start / delta.flatten(1).norm(dim=1)[:, None, None, None]
+    for _ in range(steps):
+        delta.requires_grad_(True)
+        loss = loss_of(window + delta)
+        slope = torch.autograd.grad(loss, delta)[0]
+        slope = slope / slope.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-12)
+        delta = delta.detach() + 1.5 * radius / steps * slope
+        delta *= (radius / delta.flatten(1).norm(dim=1).clamp_min(radius))[:, None, None, None]
+    return (window + delta).detach()
+
+
+def augmented(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch as other cameras and other alignments would show it."""
+    face, landmarks = random_affine(batch["face"], batch["landmarks"], turn=10, zoom=0.1, shift=0.03)
+    return batch | {"face": random_erase(random_quality(random_colour(face))), "landmarks": landmarks}
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The readers' task on the faces of a folder."""
+    readers = Readers(**recipe.network)
+    readers.mean_shape.copy_(torch.from_numpy(faces.labels["landmarks"]).nanmean(0).flatten().nan_to_num(0.5))
+    aus = torch.from_numpy(faces.labels["action_units"])
+    spread = torch.nan_to_num(((aus - aus.nanmean(0)) ** 2).nanmean(0).sqrt(), nan=1.0).clamp_min(0.1)
+    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, spread, Weights(**recipe.weights))
+    chance = balanced_weights(faces.labels["age"], recipe.balance)
+
+    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        batch = augmented(batch)
+        window = readers.window(batch["face"])
+        terms = lambda window: objective.terms(readers.read_window(window), batch)  # noqa: E731
+        if recipe.attack_radius:
+            window = attack(lambda w: sum(terms(w).values()), window, recipe.attack_radius, recipe.attack_steps)
+        parts = terms(window)
+        return sum(parts.values()), {name: float(value.detach()) for name, value in parts.items()}
+
+    return Task(
+        networks={"readers": readers, "objective": objective},
+        players=[Player("readers", nn.ModuleList([readers, objective]), loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
+        averaged=("readers",),
+        configs={"readers": recipe.network},
+    )

@@ -1,0 +1,1 @@
+"""What computes: one published system a file. Tensors in, tensors out."""

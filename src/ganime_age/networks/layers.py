@@ -1,0 +1,79 @@
+"""Building blocks that several systems share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Modulation(NamedTuple):
+    """Scale and shift of normalised features, (B,C,1,1) each; zero of both changes nothing."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x * (1 + self.scale) + self.shift
+
+
+class Modulator(nn.Module):
+    """Condition (B,D) -> Modulation of C channels. Zero-initialised and without bias: a zero condition is neutral."""
+
+    def __init__(self, condition: int, channels: int):
+        super().__init__()
+        self.linear = nn.Linear(condition, 2 * channels, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, condition: Tensor) -> Modulation:
+        return Modulation(*self.linear(condition)[:, :, None, None].chunk(2, dim=1))
+
+
+class ModulatedBlock(nn.Module):
+    """shortcut + conv(act(modulate(norm(x)))) twice; the condition enters after each normalisation."""
+
+    def __init__(self, channels: int, condition: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.GroupNorm(channels // 8, channels) for _ in range(2))
+        self.modulators = nn.ModuleList(Modulator(condition, channels) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = x  # (B,C,H,W)
+        for norm, modulate, conv in zip(self.norms, self.modulators, self.convs, strict=True):
+            h = conv(F.silu(modulate(condition).apply(norm(h))))
+        return x + h
+
+
+class ResidualBlock(nn.Module):
+    """shortcut + two 3x3 convolutions with batch normalisation; stride 2 halves the side."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        return F.relu(h + self.shortcut(x))
+
+
+def resize(x: Tensor, side: int) -> Tensor:
+    """(B,C,H,W) -> (B,C,side,side), antialiased when it shrinks."""
+    if x.shape[-2:] == (side, side):
+        return x
+    return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor:
+    """(B,) -> (B,count): soft membership of `value` in `count` evenly spread, overlapping bumps."""
+    centres = torch.linspace(low, high, count, device=value.device, dtype=value.dtype)
+    width = (high - low) / (count - 1)
+    return torch.exp(-0.5 * ((value[:, None] - centres) / width) ** 2)

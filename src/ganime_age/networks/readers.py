@@ -1,0 +1,128 @@
+"""What is to be read on a face: age, identity, action units, landmarks, head pose, from one small backbone.
+
+Age and identity are separated as in MTLFace's AIFD (Huang et al., CVPR 2021): with an attention s over the last
+feature map X, `X = X*s(X) + X*(1-s(X))`; the first part goes to the age branch, the second to the identity branch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
+from .layers import ResidualBlock, resize
+
+WINDOW = (0.14, 0.24, 0.86, 0.96)
+"""The part of the frame that the readers look at: left, top, right, bottom in 0..1 of its side."""
+YEARS = 101
+
+
+class Readings(NamedTuple):
+    """What the readers measure on B faces."""
+
+    age: Tensor
+    """(B,) years, the mean of the distribution over 0..100."""
+    age_spread: Tensor
+    """(B,) years, its standard deviation."""
+    action_units: Tensor
+    """(B,17) intensities 0..5 in the order of AU_CODES; those that the teacher cannot see are 0."""
+    landmarks: Tensor
+    """(B,68,2) x, y in 0..1 of the frame, iBUG order."""
+    pose: Tensor
+    """(B,3) yaw, pitch, roll in degrees; roll is the tilt of the eye line within the frame."""
+    identity: Tensor
+    """(B,128), unit length; cosine tells how alike two persons are."""
+    attention: Tensor
+    """(B,h,w) in 0..1, where in the window the age branch looks (AIFD's s)."""
+    age_logits: Tensor
+    """(B,101), before the softmax."""
+
+
+class AIFDAttention(nn.Module):
+    """s(X): mean of a channel attention (pooled on 1, 2 and 3 grids) and a 7x7 spatial attention, (B,C,h,w) in 0..1."""
+
+    def __init__(self, channels: int, squeeze: int = 8):
+        super().__init__()
+        self.channel = nn.Sequential(
+            nn.Linear(14 * channels, channels // squeeze), nn.ReLU(), nn.Linear(channels // squeeze, channels)
+        )
+        self.spatial = nn.Conv2d(2, 1, 7, padding=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = torch.cat([F.adaptive_avg_pool2d(x, g).flatten(1) for g in (1, 2, 3)], 1)  # (B,14C)
+        channel = self.channel(pooled).sigmoid()[:, :, None, None]
+        spatial = self.spatial(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
+        return (channel + spatial) / 2
+
+
+class Readers(nn.Module):
+    """One backbone, five heads. Any square face size; the window of the frame is resized to `size` pixels.
+
+    widths: channels of the four stages (strides 2, 4, 8, 16). blocks: residual blocks of each of the last three.
+    """
+
+    def __init__(self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)):
+        super().__init__()
+        self.size = size
+        stages = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        for inputs, outputs, count in zip(widths[:-1], widths[1:], blocks, strict=True):
+            stages.append(ResidualBlock(inputs, outputs, 2))
+            stages += [ResidualBlock(outputs, outputs) for _ in range(count - 1)]
+        self.backbone = nn.Sequential(*stages)
+        last, grid = widths[-1], size // 16
+        self.attention = AIFDAttention(last)
+        self.age_branch = nn.Sequential(ResidualBlock(last, last), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
+        self.age_head = nn.Linear(last, YEARS)
+        self.identity_branch = ResidualBlock(last, last)
+        self.identity_head = nn.Sequential(nn.Flatten(), nn.Linear(last * grid * grid, 128))
+        self.shape_branch = nn.Sequential(nn.Conv2d(last, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten())
+        self.shape_head = nn.Sequential(nn.Linear(64 * grid * grid, 256), nn.ReLU(), nn.Linear(256, 136 + 2))
+        self.au_head = nn.Sequential(nn.Linear(64 * grid * grid, 128), nn.ReLU(), nn.Linear(128, len(AU_CODES)))
+        self.register_buffer("mean_shape", torch.full((136,), 0.5))
+        seen = torch.tensor([float(code not in AU_UNSEEN) for code in AU_CODES])
+        self.register_buffer("au_seen", seen, persistent=False)
+
+    def window(self, face: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,3,size,size): the part of the frame that is read."""
+        left, top, right, bottom = (round(v * face.shape[-1]) for v in WINDOW)
+        return resize(face[..., top:bottom, left:right], self.size)
+
+    def forward(self, face: Tensor) -> Readings:
+        """Faces (B,3,S,S) in [-1,1], any square size -> Readings."""
+        return self.read_window(self.window(face))
+
+    def read_window(self, window: Tensor) -> Readings:
+        """(B,3,size,size), what `window` cut out -> Readings."""
+        x = self.backbone(window)
+        s = self.attention(x)
+        age_logits = self.age_head(self.age_branch(x * s))
+        identity = F.normalize(self.identity_head(self.identity_branch(x * (1 - s))), dim=1)
+        flat = self.shape_branch(x)
+        shape = self.shape_head(flat)
+        age, spread = mean_and_spread(age_logits)
+        landmarks = (self.mean_shape + 0.1 * shape[:, :136]).unflatten(1, (68, 2))
+        pose = torch.cat([20 * shape[:, 136:], eye_line_angle(landmarks)[:, None]], 1)
+        aus = self.au_seen * au_scale(self.au_head(flat))
+        return Readings(age, spread, aus, landmarks, pose, identity, s.mean(1), age_logits)
+
+
+def eye_line_angle(landmarks: Tensor) -> Tensor:
+    """(B,68,2) -> (B,) degrees by which the line between the eyes' outer corners is turned, clockwise positive."""
+    across = landmarks[:, 45] - landmarks[:, 36]
+    return torch.atan2(across[:, 1], across[:, 0]) * (180 / torch.pi)
+
+
+def au_scale(raw: Tensor) -> Tensor:
+    """Unbounded head output -> intensities within 0..5, nearly linear inside, with a gradient everywhere."""
+    return raw + (raw.clamp(0, AU_MAX) - raw).detach()
+
+
+def mean_and_spread(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,101) logits over the years 0..100 -> mean and standard deviation in years, (B,) each."""
+    years = torch.arange(YEARS, device=logits.device, dtype=logits.dtype)
+    chance = logits.softmax(1)
+    mean = (chance * years).sum(1)
+    return mean, ((chance * (years - mean[:, None]) ** 2).sum(1)).clamp_min(0).sqrt()
