@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "src")]
 
-from ganime_age import FaceEditor, GanimeAge  # noqa: E402
-from space.page import LAUNCH, build  # noqa: E402
+from ganime_age import FaceEditor, GanimeAge
+from space.page import LAUNCH, build
 
 if __name__ == "__main__":
     build(FaceEditor(GanimeAge.from_pretrained())).launch(**LAUNCH)

@@ -1,4 +1,4 @@
-"""The page of the Space: one photo, an age slider, a few action units, before and after. It knows the editor, never torch."""
+"""The Space's page: photo, age, some action units, before and after. It knows the editor, never torch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ganime_age.errors import GanimeAgeError
 from ganime_age.photo import load_photo
 
 SHOWN_UNITS = ("AU12", "AU04", "AU01", "AU02", "AU25", "AU26")
+UNCHANGED = -1
 HOUR = 3600
 LAUNCH = {
     "theme": gr.themes.Soft(primary_hue="stone"),
@@ -24,8 +25,8 @@ LAUNCH = {
 """Keywords for `launch`: nothing of a visit is kept in the browser, uploads are bounded."""
 
 INTRO = """# ganime_age
-The same person at another age and with another expression. Photos are deleted within an hour and never looked at.
-Edit only photos of people who agreed to it."""
+The same person at another age and with another expression. Edit only photos of people who agreed to it;
+photos are deleted within an hour or two and never looked at."""
 
 
 class PhotoInput(gr.Image):
@@ -34,7 +35,7 @@ class PhotoInput(gr.Image):
     is_template = True
 
     def preprocess(self, payload):
-        """None without a photo; a sentence instead of a data: address, a server path or a file that is no photo."""
+        """None without a photo; one sentence for a data: address, a server path or what is no photo."""
         if payload is None:
             return None
         path, url = payload.path or "", payload.url or ""
@@ -49,40 +50,31 @@ def build(editor) -> gr.Blocks:
     def edit(photo, years, change_age, *units):
         """Edit the largest face of a photo.
 
-        photo: a face photo. years: target age 0 to 100, used when change_age is on. units: intensities 0 to 5 of the
-        action units on the page; a negative value leaves one as it is.
+        photo: a face photo. years: target age 0 to 100, used when change_age is on. units: intensities 0 to 5 of
+        the page's action units; -1 leaves one as it is.
         """
         if photo is None:
             raise gr.Error("Upload a photo first.", print_exception=False)
-        targets = {code: value for code, value in zip(SHOWN_UNITS, units, strict=True) if value >= 0}
-        result = said_plainly(editor.edit, photo, age=years if change_age else None, action_units=targets)
+        targets = {code: value for code, value in zip(SHOWN_UNITS, units, strict=True) if value != UNCHANGED}
+        result = said_plainly(editor.edit, photo, years if change_age else None, targets)
         return (Image.fromarray(photo), result.image), report(result)
 
     with gr.Blocks(title="ganime_age", delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRO)
         with gr.Row():
             with gr.Column(scale=2):
-                photo = PhotoInput(
-                    label="Photo", sources=["upload", "clipboard"], type="numpy", elem_id="photo", height=320
-                )
-                change_age = gr.Checkbox(True, label="Change the age", elem_id="change_age")
-                years = gr.Slider(0, 100, 70, step=1, label="Target age", elem_id="age")
-                with gr.Accordion("Expression (-1 leaves it as it is)", open=False):
-                    units = [
-                        gr.Slider(-1, 5, -1, step=0.5, label=f"{code} {AU_NAMES[code]}", elem_id=code)
-                        for code in SHOWN_UNITS
-                    ]
+                asked = request()
                 button = gr.Button("Edit", variant="primary")
             with gr.Column(scale=3):
-                slider = gr.ImageSlider(
-                    label="Before and after", elem_id="result", type="pil", format="webp", max_height=640
-                )
-                reading = gr.Markdown(elem_id="reading")
+                shown = [
+                    gr.ImageSlider(label="Before and after", elem_id="result", type="pil", format="webp"),
+                    gr.Markdown(elem_id="reading"),
+                ]
         gr.on(
-            [button.click, years.release, *(unit.release for unit in units)],
+            [button.click, *(slider.release for slider in asked if isinstance(slider, gr.Slider))],
             edit,
-            [photo, years, change_age, *units],
-            [slider, reading],
+            asked,
+            shown,
             api_name="edit",
             concurrency_limit=1,
             trigger_mode="always_last",
@@ -90,33 +82,38 @@ def build(editor) -> gr.Blocks:
     return page.queue(max_size=16)
 
 
+def request() -> list[gr.components.Component]:
+    """What the visitor gives: the photo, the age, whether it changes, and the action units."""
+    photo = PhotoInput(label="Photo", sources=["upload", "clipboard"], elem_id="photo", height=320)
+    years = gr.Slider(0, 100, 70, step=1, label="Target age", elem_id="age")
+    change_age = gr.Checkbox(True, label="Change the age", elem_id="change_age")
+    with gr.Accordion("Expression (-1 leaves it as it is)", open=False):
+        units = [
+            gr.Slider(UNCHANGED, 5, UNCHANGED, step=0.5, label=f"{code} {AU_NAMES[code]}", elem_id=code)
+            for code in SHOWN_UNITS
+        ]
+    return [photo, years, change_age, *units]
+
+
 def report(result) -> str:
     """What was measured before and after, as a small Markdown table."""
     before, after = result.source_reading, result.reading
-    asked = "" if result.edit.age is None else f"{result.edit.age:g}"
+    age = "" if result.edit.age is None else f"{result.edit.age:g}"
     rows = [
         (
             "age",
-            asked,
+            age,
             f"{before.age:.0f} ± {before.age_spread:.0f}",
             f"{after.age:.0f} ± {after.age_spread:.0f}",
         )
     ]
-    for code, value in result.asked_units().items():
-        rows.append(
-            (
-                f"{code} {AU_NAMES[code]}",
-                f"{value:g}",
-                f"{before.action_units[code]:.1f}",
-                f"{after.action_units[code]:.1f}",
-            )
-        )
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    said = "\n".join(f"\n*{warning[:1].upper()}{warning[1:]}.*" for warning in result.warnings)
-    return (
-        f"|  | asked | before | after |\n|---|---|---|---|\n{table}\n\n"
-        f"Identity {result.identity:.2f} (1 is the same person), {result.seconds:.1f} s.\n{said}"
-    )
+    for code, asked in result.asked_units().items():
+        read = (f"{reading.action_units[code]:.1f}" for reading in (before, after))
+        rows.append((f"{code} {AU_NAMES[code]}", f"{asked:g}", *read))
+    table = [f"| {' | '.join(row)} |" for row in [("", "asked", "before", "after"), ("---",) * 4, *rows]]
+    said = [f"*{warning[:1].upper()}{warning[1:]}.*" for warning in result.warnings]
+    measured = f"Identity {result.identity:.2f} (1 is the same person), {result.seconds:.1f} s."
+    return "\n\n".join(["\n".join(table), measured, *said])
 
 
 def said_plainly(call, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""The command line: `ganime-age edit | read | demo`. Parses, calls the editor, prints; one line on stderr when it fails."""
+"""The command line, `ganime-age edit | read | demo`: parse, call the editor, print; a failure is one line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
+    """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
@@ -58,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", metavar="FOLDER_OR_REPO", help="weights to use instead of the embedded ones"
     )
     common.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    common.add_argument(
-        "--finder", default="embedded", help="embedded, or insightface:FOLDER with an InsightFace pack"
-    )
+    common.add_argument("--finder", default="embedded", help="embedded, or insightface:FOLDER with a pack")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for add in (_add_edit, _add_read, _add_demo):
         add(commands, common)
@@ -114,7 +112,7 @@ def _edit(args) -> int:
 
 
 def _edit_folder(args, source: Path, output: Path) -> int:
-    """Edit every photo of a folder; a failing one is named and the rest goes on. Returns the first failure's exit code."""
+    """Edit a folder's photos; a failing one is named and the rest goes on. The first failure's exit code."""
     photos = sorted(
         p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
     )
@@ -141,7 +139,7 @@ def _edit_folder(args, source: Path, output: Path) -> int:
 
 
 def _edit_one(editor, args, source: Path, target: Path) -> None:
-    result = editor.edit(source, args.age, args.au, args.method, float(args.strength), face=args.face)
+    result = editor.edit(source, args.age, args.au, args.method, args.strength, face=args.face)
     for warning in result.warnings:
         _say(f"{source.name}: {warning}")
     _write(result.image, target)
@@ -153,9 +151,8 @@ def _summary(result) -> str:
     asked = "" if result.edit.age is None else f" (asked {result.edit.age:g})"
     parts = [f"age {before.age:.0f} -> {after.age:.0f}{asked}"]
     for code, value in result.asked_units().items():
-        parts.append(
-            f"{code} {before.action_units[code]:.1f} -> {after.action_units[code]:.1f} (asked {value:g})"
-        )
+        was, now = (reading.action_units[code] for reading in (before, after))
+        parts.append(f"{code} {was:.1f} -> {now:.1f} (asked {value:g})")
     return "  ".join([*parts, f"identity {result.identity:.2f}", f"{result.seconds:.1f} s"])
 
 
@@ -165,12 +162,9 @@ def _read(args) -> int:
         print(json.dumps([reading.to_dict() for reading in readings], indent=2))
         return 0
     for i, reading in enumerate(readings):
-        units = " ".join(
-            f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5
-        )
-        print(
-            f"face {i}: age {reading.age:.0f} +- {reading.age_spread:.0f}, yaw {reading.yaw:.0f}, {units or 'neutral'}"
-        )
+        units = [f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5]
+        age = f"age {reading.age:.0f} ± {reading.age_spread:.0f}"
+        print(f"face {i}: {age}, yaw {reading.yaw:.0f}, {' '.join(units) or 'neutral'}")
     return 0
 
 
@@ -188,19 +182,23 @@ def _editor(args):
     from .editor import FaceEditor
     from .model import GanimeAge
 
-    finder = _finder(args.finder)
-    return FaceEditor(GanimeAge.from_pretrained(args.weights), args.device, finder)
+    model = GanimeAge.from_pretrained(args.weights)
+    return FaceEditor(model, args.device, _finder(args.finder, model))
 
 
-def _finder(text: str):
+def _finder(text: str, model):
+    """None for the embedded finder, else InsightFace's with the pack in FOLDER (.../models/NAME)."""
     kind, _, folder = text.partition(":")
-    if kind == "embedded" and not folder:
+    if text == "embedded":
         return None
     if kind != "insightface":
         raise BadInput(f"unknown finder {text!r}; choose embedded or insightface:FOLDER")
-    from .alignment import InsightFaceFinder
+    pack = Path(folder or "~/.insightface/models/buffalo_l").expanduser().absolute()
+    if pack.parent.name != "models":
+        raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
+    from .alignment import EmbeddedFinder, InsightFaceFinder
 
-    return InsightFaceFinder(folder or None)
+    return InsightFaceFinder(pack.parent.parent, pack.name, EmbeddedFinder(model.finder).landmarks)
 
 
 def _target_file(source: Path, output: Path, overwrite: bool) -> Path:
@@ -257,3 +255,7 @@ def _endings() -> str:
 def _listed(words) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}"
+
+
+if __name__ == "__main__":
+    run()

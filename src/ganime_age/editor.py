@@ -1,4 +1,4 @@
-"""Photo in, photo out: the one place that strings finder, frame, readers, generator and paste-back together."""
+"""Photo in, photo out: the one place that strings finder, frame, readers, generator and paste together."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Reading:
     """What the readers measure on one face.
 
     age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
-    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees.
-    box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); its dot product compares two faces.
+    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame,
+    degrees. box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two
+    compares two faces.
     """
 
     age: float
@@ -56,9 +57,9 @@ class Reading:
 class EditResult:
     """One edited photo and what was measured on it.
 
-    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
-    before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured
-    on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
+    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
+    and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
+    measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
     warnings: sentences about this photo. seconds: from the photo to the last reading.
     """
 
@@ -112,14 +113,14 @@ class _Aligned:
 class FaceEditor:
     """Edits faces in photos with one model. Holds no state between calls, so threads may share an editor.
 
-    model: a GanimeAge; it is put into eval mode on `device`. finder: photo (H,W,3) uint8 -> list of FoundFace, largest
-    first; by default the model's own embedded finder.
+    model: a GanimeAge; it is put into eval mode on `device`. finder: photo (H,W,3) uint8 -> list of FoundFace,
+    largest first; by default the model's own embedded finder.
     """
 
     def __init__(self, model, device: str | torch.device = "cpu", finder=None):
         self.device = _device(device)
         self.model = model.to(self.device).eval()
-        self.finder = finder or EmbeddedFinder(self.model.finder)
+        self.finder = finder or self._embedded_finder()
 
     def edit(
         self,
@@ -172,6 +173,10 @@ class FaceEditor:
             raise BadInput(
                 f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"
             )
+
+    def _embedded_finder(self) -> EmbeddedFinder:
+        self.model.require("finder")
+        return EmbeddedFinder(self.model.finder)
 
     def _find(self, pixels: np.ndarray, name: str) -> list[FoundFace]:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Whatever a user calls a photo -> upright RGB pixels, read safely: size checked before decoding, metadata dropped."""
+"""Whatever a user calls a photo -> upright RGB pixels: size checked before decoding, metadata dropped."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load_photo(source) -> np.ndarray:
 
     source: str or Path; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4), uint8, uint16 or float 0..1.
     Returns a new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB,
-    transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged, moving,
-    more than 40 megapixels (refused before decoding), a side under 64 pixels.
+    transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged,
+    moving, more than 40 megapixels (refused before decoding), a side under 64 pixels.
     """
     name = photo_name(source)
     if isinstance(source, np.ndarray):
@@ -41,7 +41,7 @@ def load_photo(source) -> np.ndarray:
         pixels = _from_path(Path(source), name)
     else:
         raise BadInput(
-            f"a photo of type {type(source).__name__} cannot be read; give a path, bytes, a PIL image or an array"
+            f"a {type(source).__name__} is not a photo; give a path, bytes, a PIL image or an array"
         )
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -109,7 +109,7 @@ def _from_image(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Apply an embedded colour profile (Display P3, Adobe RGB, CMYK inks), as a viewer does; a broken one is ignored."""
+    """Apply an embedded colour profile (Display P3, Adobe RGB, inks) as a viewer does; a broken one is ignored."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "CMYK", "L"):
         return image

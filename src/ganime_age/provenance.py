@@ -1,4 +1,4 @@
-"""Says inside the file that a picture was edited, in metadata that viewers and platforms read (IPTC, in XMP)."""
+"""Says inside the file that a picture was edited, in metadata that platforms read (IPTC in XMP)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ WRITERS = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"quality": 95}),
 }
-"""File ending -> Pillow's format name and how it is saved. PNG alone keeps every untouched pixel as it was."""
+"""File ending -> Pillow's format and how it is saved. PNG alone keeps every untouched pixel as it was."""
 
 
 def save_edited(image: Image.Image, file, suffix: str) -> None:
-    """Write an edited picture to `file` (path or binary file) in the format of `suffix`, a key of WRITERS, marked as edited."""
+    """Write an edited picture, marked as edited, to `file` (path or binary file); `suffix`: a key of WRITERS."""
     name, options = WRITERS[suffix]
     if name == "PNG":
         mark = PngInfo()

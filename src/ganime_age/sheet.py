@@ -1,4 +1,4 @@
-"""One picture that shows many edits: the photo before and after, then rows of faces with what was read on each."""
+"""One picture of many edits: the photo before and after, then rows of faces with what was read on each."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""Shared by the tests: the embedded weights, an editor, real files. No test needs a network or an accelerator."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+
+@pytest.fixture(scope="session")
+def model():
+    """The model with the weights that ship in the package."""
+    from ganime_age.model import GanimeAge
+
+    return GanimeAge.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def editor(model):
+    """One editor for the whole run: it holds no state."""
+    from ganime_age.editor import FaceEditor
+
+    return FaceEditor(model)
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """A photo with one face, uint8 (320,320,3)."""
+    return data.astronaut()[0:320, 60:380].copy()
+
+
+@pytest.fixture
+def portrait_file(tmp_path, portrait):
+    path = tmp_path / "portrait.png"
+    Image.fromarray(portrait).save(path)
+    return path
+
+
+@pytest.fixture
+def two_faces(portrait):
+    """A photo with a large face and, to its right, the same face at 60 %."""
+    photo = np.full((320, 520, 3), 128, np.uint8)
+    photo[:, :320] = portrait
+    photo[60:252, 324:516] = np.asarray(
+        Image.fromarray(portrait).resize((192, 192), Image.Resampling.LANCZOS)
+    )
+    return photo
+
+
+@pytest.fixture
+def faceless():
+    """A photo without a face: a soft texture."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(90, 160, (8, 8, 3), dtype=np.uint8))
+    return np.array(coarse.resize((200, 200), Image.Resampling.BICUBIC))
