@@ -14,6 +14,7 @@ from ..alignment import FACE_CENTRE, MARKER_SPAN, warp
 from .backgrounds import Backgrounds, FaceBank, ellipse_mask, soft_frame
 from .data import MIRROR
 
+
 class Face(NamedTuple):
     """One aligned face ready to be pasted."""
 
@@ -48,7 +49,10 @@ class Composer:
 
     def __post_init__(self):
         side = self.bank.side
-        wide, close = ellipse_mask(side, (0.5, 0.52), (0.46, 0.5)), ellipse_mask(side, (0.5, 0.6), (0.36, 0.42))
+        wide, close = (
+            ellipse_mask(side, (0.5, 0.52), (0.46, 0.5)),
+            ellipse_mask(side, (0.5, 0.6), (0.36, 0.42)),
+        )
         self.masks = [soft_frame(side, 0.02), soft_frame(side, 0.12), wide, close]
 
     def face(self, rng: np.random.Generator) -> Face:
@@ -116,7 +120,9 @@ class Composer:
         canvas, nothing = self.backgrounds.draw(rng, self.closeup), np.zeros((68, 2))
         kind, row = rng.choice(3, p=(0.35, 0.35, 0.3)), closeup_frame(rng, self.closeup / MARKER_SPAN)
         if kind == 1:
-            canvas = paste_face(canvas, Face(self.backgrounds.decoy(rng, self.face(rng).pixels), nothing), row)
+            canvas = paste_face(
+                canvas, Face(self.backgrounds.decoy(rng, self.face(rng).pixels), nothing), row
+            )
         if kind == 2:
             canvas = paste_face(canvas, self.face(rng), misplaced(row, rng))
         return Closeup(spoil(canvas, rng, coarsest=18 / self.closeup), nothing, False)

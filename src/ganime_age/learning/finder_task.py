@@ -51,7 +51,9 @@ def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str,
     rng = np.random.default_rng([seed, step])
     scenes = [composer.scene(rng) for _ in range(size)]
     faces = size * 3 // 4
-    closeups = [composer.closeup_of_face(rng) if i < faces else composer.closeup_of_none(rng) for i in range(size)]
+    closeups = [
+        composer.closeup_of_face(rng) if i < faces else composer.closeup_of_none(rng) for i in range(size)
+    ]
     frames = np.full((size, MOST_FACES, 4), np.nan, np.float32)
     for row, scene in zip(frames, scenes, strict=True):
         row[: len(scene.frames)] = scene.frames
@@ -133,7 +135,9 @@ def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str
     }
 
 
-def hard_crops(sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.25) -> tuple[Tensor, Tensor]:
+def hard_crops(
+    sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.25
+) -> tuple[Tensor, Tensor]:
     """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
 
     The most face-like wrong cells of a share of the canvases, and as many true frames.

@@ -40,7 +40,9 @@ def measure(finder: Finder, raw_folder: str | Path) -> dict:
     BadInput when the folder has no reference.json or lacks one of its photos.
     """
     folder = Path(raw_folder)
-    outcomes = [outcome(finder, folder, name, entry["faces"]) for name, entry in read_reference(folder).items()]
+    outcomes = [
+        outcome(finder, folder, name, entry["faces"]) for name, entry in read_reference(folder).items()
+    ]
     errors = [e for o in outcomes for e in landmark_errors(o)]
     faces = sum(len(o.reference) for o in outcomes)
     false = sum(len(o.found) - len(o.pairs) for o in outcomes)
@@ -111,7 +113,9 @@ def landmark_errors(o: Outcome) -> list[float]:
 
 
 def percentiles(errors: list[float]) -> dict[str, float]:
-    return {str(q): round(float(np.percentile(errors, q)), 3) for q in (5, 25, 50, 75, 95, 99)} if errors else {}
+    return (
+        {str(q): round(float(np.percentile(errors, q)), 3) for q in (5, 25, 50, 75, 95, 99)} if errors else {}
+    )
 
 
 def size_bin(box: list[float]) -> str:
@@ -148,7 +152,9 @@ def seconds(finder: Finder, folder: Path, photos: list[str], count: int = 9) -> 
     for name in (photos * count)[: count + 1]:
         photo = open_photo(folder / name)
         scale = 1024 / max(photo.shape[:2])
-        photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        photo = cv2.resize(
+            photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        )
         start = time.perf_counter()
         finder(photo)
         times.append(time.perf_counter() - start)

@@ -1,0 +1,365 @@
+"""Find faces in a photo, cut them out in the FFHQ frame, and put what changed back.
+
+Positions are continuous pixels: the first pixel of a row covers 0..1, its centre is 0.5. Photos are uint8 RGB
+(H,W,3). A *frame* is FFHQ's alignment square (Karras et al., CVPR 2019): its x axis runs along the eyes, its side
+follows the distances of the eyes and of eyes to mouth.
+"""
+
+import contextlib
+import io
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .errors import BadInput, MissingModel
+
+if TYPE_CHECKING:
+    from .networks.finder import FaceFinder
+
+FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the finder looks for a face
+MARKER_SPAN = 0.95  # side of the marker's crop, in frames
+FOREHEAD = 0.7  # how far a face box reaches above the brows, in eye-to-mouth distances (SCRFD boxes, 350 training faces)
+FINEST_SIDE = 768  # longest side in pixels of the pyramid's finest level
+COARSEST_SIDE = 28
+OVERLAP = 0.4  # boxes that share more than this (intersection over union) are one face
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One face of a photo."""
+
+    box: np.ndarray  # (4,) float32 left, top, right, bottom in photo pixels, forehead to chin
+    score: float  # 0..1
+    landmarks: np.ndarray  # (68,2) float32 photo pixels, iBUG order
+
+
+Landmarker = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""(photo, box (4,), five points (5,2)) -> landmarks (68,2), all in photo pixels."""
+
+
+def frame_matrix(landmarks: np.ndarray, size: int, crop_scale: float = 1.0) -> np.ndarray:
+    """Affine map (2,3) float64 from photo pixels to pixels of the aligned face, size x size.
+
+    landmarks (68,2) in iBUG order. The frame is FFHQ's quad, its side times crop_scale. BadInput when the points
+    are not 68 finite ones, or lie on top of each other.
+    """
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (68, 2) or not np.isfinite(points).all():
+        raise BadInput(f"landmarks must be 68 finite points (68,2), got {points.shape}")
+    eyes = points[36:42].mean(0), points[42:48].mean(0)
+    return _matrix_of(*_quad(*eyes, points[48], points[54]), size, crop_scale)
+
+
+def _quad(left_eye, right_eye, left_mouth, right_mouth) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (2,) and x side (2,) of the FFHQ frame, by the rule of FFHQ's dataset tool."""
+    eye_to_eye = right_eye - left_eye
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    eye_to_mouth = mouth - eyes
+    half = eye_to_eye + np.array([eye_to_mouth[1], -eye_to_mouth[0]])
+    length = np.hypot(*half)
+    if length < 1e-6:
+        raise BadInput("landmarks lie on top of each other; no frame can be laid through them")
+    half *= max(np.hypot(*eye_to_eye) * 2.0, np.hypot(*eye_to_mouth) * 1.8) / length
+    return eyes + eye_to_mouth * 0.1, 2 * half
+
+
+def _matrix_of(centre: np.ndarray, axis: np.ndarray, size: int, scale: float = 1.0) -> np.ndarray:
+    """Affine (2,3) that takes the square around centre with x side axis * scale to size x size pixels."""
+    x, y = axis * size / (np.dot(axis, axis) * scale)
+    linear = np.array([[x, y], [-y, x]])
+    return np.c_[linear, size / 2 - linear @ centre]
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (...,2) through an affine (2,3)."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The affine (2,3) that undoes another."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.c_[linear, -linear @ matrix[:, 2]]
+
+
+def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,
+         method: int = cv2.INTER_LINEAR) -> np.ndarray:  # fmt: skip
+    """Draw picture (H,W[,C]) through an affine of continuous pixels onto size (width, height); no antialiasing."""
+    centred = matrix.copy()
+    centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+    return cv2.warpAffine(picture, centred, size, flags=method, borderMode=border)
+
+
+def resample(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int) -> np.ndarray:
+    """As warp, but antialiased: what shrinks is first averaged over areas, then turned at its final scale."""
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale < 1:
+        height, width = picture.shape[:2]
+        small = max(1, round(width * scale)), max(1, round(height * scale))
+        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
+    return warp(picture, matrix, size, border, cv2.INTER_CUBIC)
+
+
+def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The aligned face (size,size,3) uint8; antialiased when it shrinks, the border repeated where the photo ends."""
+    left, top, right, bottom = _reach(invert(matrix), (size, size), photo.shape)
+    moved = matrix @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    return resample(photo[top:bottom, left:right], moved, (size, size), cv2.BORDER_REPLICATE)
+
+
+def valid_mask(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> np.ndarray:
+    """How much of each face pixel the photo covers: (size,size) float32 0..1; shape is the photo's (H,W,...)."""
+    grid = np.stack(np.meshgrid(*[np.arange(size) + 0.5] * 2), -1)
+    x, y = np.moveaxis(apply(invert(matrix), grid), -1, 0)
+    inside = np.minimum(np.minimum(x, shape[1] - x), np.minimum(y, shape[0] - y))
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    return np.clip(inside * scale + 0.5, 0, 1).astype(np.float32)
+
+
+def border_mask(size: int, edge: float = 0.1, quiet: float = 2.0) -> np.ndarray:
+    """1 inside the frame, falling smoothly to 0 over its outer `edge` (share of the side), and 0 on the outermost
+    `quiet` pixels: (size,size) float32."""
+    near = np.minimum(np.arange(size), np.arange(size)[::-1]) + 1 - quiet
+    ramp = np.clip(near / max(edge * size - quiet, 1), 0, 1)
+    ramp = ramp**2 * (3 - 2 * ramp)
+    return np.outer(ramp, ramp).astype(np.float32)
+
+
+def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.ndarray,
+          mask: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """A copy of the photo with what changed between two aligned faces added to it.
+
+    before, after (S,S,3) in 0..255, uint8 or float; matrix as from frame_matrix for size S; mask (S,S) in 0..1
+    weighs the change further. Only the difference is enlarged, so the photo's own detail stays, and where nothing
+    changed every byte stays as it is.
+    """
+    size, scale = len(before), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    weight = border_mask(size, quiet=2 * max(scale, 1)) * (
+        1 if mask is None else mask
+    )  # as far as resampling reaches
+    change = (np.asarray(after, np.float32) - np.asarray(before, np.float32)) * weight[..., None]
+    out, back = photo.copy(), invert(matrix)
+    left, top, right, bottom = _reach(back, (size, size), photo.shape)
+    back[:, 2] -= left, top
+    region = out[top:bottom, left:right]
+    added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
+    region[:] = np.clip(np.rint(region + added), 0, 255).astype(np.uint8)
+    return out
+
+
+def _reach(matrix: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Which part of the photo a frame touches, with a margin for interpolation: left, top, right, bottom, not empty."""
+    corners = apply(matrix, np.array([[0, 0], [size[0], 0], [0, size[1]], size], np.float64))
+    margin = 3 + 3 * math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    low = np.floor(corners.min(0) - margin).clip(0, (shape[1] - 1, shape[0] - 1)).astype(int)
+    high = np.ceil(corners.max(0) + margin).clip(low + 1, (shape[1], shape[0])).astype(int)
+    return (*low.tolist(), *high.tolist())
+
+
+def face_box(landmarks: np.ndarray) -> np.ndarray:
+    """The upright box (4,) float32 that holds the landmarks (68,2) and the forehead above the brows."""
+    up = landmarks[36:48].mean(0) - landmarks[[48, 54]].mean(0)
+    outline = np.concatenate([landmarks, landmarks[17:27] + FOREHEAD * up])
+    return np.r_[outline.min(0), outline.max(0)].astype(np.float32)
+
+
+def keep_apart(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) -> list[int]:
+    """Greedy non-maximum suppression: indices of boxes (N,4), best score (N,) first."""
+    order, kept = list(np.argsort(-scores, kind="stable")), []
+    while order:
+        best = order.pop(0)
+        kept.append(int(best))
+        order = [i for i in order if box_overlap(boxes[best], boxes[i]) <= overlap]
+    return kept
+
+
+def box_overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,)."""
+    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
+    return float(shared / max(areas - shared, 1e-9))
+
+
+def _check_photo(photo: np.ndarray) -> None:
+    if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise BadInput("the photo must be a uint8 array (H,W,3) in RGB; load_photo makes one from a file")
+
+
+def _largest_first(faces: list[FoundFace]) -> list[FoundFace]:
+    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+
+
+class EmbeddedFinder:
+    """Finds faces with the network that ships with the package; no download, no further package.
+
+    network: a trained FaceFinder (a copy in evaluation form is kept, on the network's device). max_side: photos are
+    searched at this size, landmarks are read from the full photo. threshold: least score (0..1) of a face.
+    """
+
+    def __init__(self, network: "FaceFinder", max_side: int = 1024, threshold: float = 0.5):
+        self.network = _folded(network)
+        self.max_side, self.threshold = max_side, threshold
+
+    def __call__(self, photo: np.ndarray) -> list[FoundFace]:
+        """Every face of a photo (H,W,3) uint8 RGB, the largest box first."""
+        _check_photo(photo)
+        rows, sought = self._seek(photo)
+        if not len(rows):
+            return []
+        landmarks, marked = self._mark(photo, rows)
+        scores = np.sqrt(sought * marked)
+        good = np.flatnonzero(scores >= self.threshold)
+        boxes = np.array([face_box(landmarks[i]) for i in good]).reshape(-1, 4)
+        kept = [good[i] for i in keep_apart(boxes, scores[good])]
+        found = [
+            FoundFace(face_box(landmarks[i]), float(scores[i]), landmarks[i].astype(np.float32)) for i in kept
+        ]
+        return _largest_first(found)
+
+    def landmarks(self, photo: np.ndarray, box: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """68 landmarks (68,2) of a face that another detector found, from its five points (5,2): a Landmarker."""
+        centre, axis = _quad(*np.asarray(points, np.float64)[[0, 1, 3, 4]])
+        return self._mark(photo, _row_of(centre, axis)[None])[0][0]
+
+    def _seek(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Frame rows (N,4) in photo pixels and scores (N,) of candidates, doubles removed."""
+        rows, scores = [np.zeros((0, 4))], [np.zeros(0)]
+        for level, scale in pyramid(photo, min(self.max_side, FINEST_SIDE)):
+            found, score = self._seek_level(level)
+            rows.append((found - (LEVEL_MARGIN, LEVEL_MARGIN, 0, 0)) / scale)
+            scores.append(score)
+        rows, scores = np.concatenate(rows), np.concatenate(scores)
+        reach = 0.28 * np.hypot(rows[:, 2], rows[:, 3])[:, None]
+        kept = keep_apart(np.c_[rows[:, :2] - reach, rows[:, :2] + reach], scores)[:MOST_CANDIDATES]
+        return rows[kept], scores[kept]
+
+    @torch.inference_mode()
+    def _seek_level(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        sought = self.network.seek(self._tensor([level]))
+        scores = sought.logits[0, 0].sigmoid().flatten()
+        best = scores.topk(min(MOST_CANDIDATES, len(scores)))
+        likely = best.indices[best.values > LEAST_SOUGHT]
+        return sought.frames[0].flatten(1)[:, likely].T.double().cpu().numpy(), scores[likely].cpu().numpy()
+
+    @torch.inference_mode()
+    def _mark(self, photo: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (N,68,2) in photo pixels and scores (N,): each face is looked at twice, the second time by the
+        frame of the first look's landmarks, hence centred and upright."""
+        for _ in range(2):
+            side = self.network.crop_side
+            matrices = [_matrix_of(row[:2], row[2:], side, MARKER_SPAN) for row in rows]
+            marked = self.network.mark(self._tensor([crop(photo, m, side) for m in matrices]))
+            inside = marked.landmarks.double().cpu().numpy() * side
+            landmarks = np.stack([apply(invert(m), p) for m, p in zip(matrices, inside, strict=True)])
+            rows = np.stack([_next_row(points, row) for points, row in zip(landmarks, rows, strict=True)])
+        return landmarks, marked.logits.sigmoid().cpu().numpy()
+
+    def _tensor(self, pictures: list[np.ndarray]) -> torch.Tensor:
+        device = next(self.network.parameters()).device
+        stacked = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return stacked.contiguous(memory_format=torch.channels_last)
+
+
+LEVEL_MARGIN = 16  # grey pixels around each level, so that faces at the border have surroundings
+MOST_CANDIDATES = 48
+LEAST_SOUGHT = 0.2
+
+
+def _folded(network: "FaceFinder") -> "FaceFinder":
+    """A copy for evaluation whose normalisations are folded into the convolutions."""
+    network = deepcopy(network).float().eval().requires_grad_(False)
+    for module in list(network.modules()):
+        if hasattr(module, "conv") and hasattr(module, "norm"):
+            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), torch.nn.Identity()
+    return network.to(memory_format=torch.channels_last)
+
+
+def pyramid(photo: np.ndarray, finest: int) -> list[tuple[np.ndarray, float]]:
+    """Levels of a photo from `finest` pixels (longest side; never enlarged) down by halves, in a grey margin, with
+    their scale to the photo."""
+    scale, levels = min(1.0, finest / max(photo.shape[:2])), []
+    while max(photo.shape[:2]) * scale >= COARSEST_SIDE:
+        height, width = (max(1, round(n * scale)) for n in photo.shape[:2])
+        small = photo if scale == 1 else cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        sides = [(LEVEL_MARGIN, LEVEL_MARGIN + -n % 8) for n in (height, width)]
+        levels.append((np.pad(small, (*sides, (0, 0)), constant_values=128), scale))
+        scale /= 2
+    return levels
+
+
+def _row_of(centre: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Frame row (4,): the face centre within the frame, and the frame's x side."""
+    down = np.array([-axis[1], axis[0]])
+    return np.r_[centre + (FACE_CENTRE[0] - 0.5) * axis + (FACE_CENTRE[1] - 0.5) * down, axis]
+
+
+def _next_row(landmarks: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """The frame row of landmarks (68,2), or the one before where they fell apart."""
+    eyes = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
+    with contextlib.suppress(BadInput):
+        centre, axis = _quad(*eyes, landmarks[48], landmarks[54])
+        if 0.3 < np.hypot(*axis) / np.hypot(*row[2:]) < 3:
+            return _row_of(centre, axis)
+    return row
+
+
+class InsightFaceFinder:
+    """Finds faces with InsightFace (optional) and a model pack that the user already has; nothing is downloaded.
+
+    root: the folder that holds `models/NAME`, by default `~/.insightface`. landmarker: where 68 landmarks come from
+    when the pack has only a detector (`EmbeddedFinder.landmarks` fits). MissingModel when the package or the folder
+    is not there. The public packs are for non-commercial research.
+    """
+
+    def __init__(
+        self, root: str | Path | None = None, name: str = "buffalo_l", landmarker: Landmarker | None = None
+    ):
+        root = Path(root).expanduser() if root else Path.home() / ".insightface"
+        folder = root / "models" / name
+        if not any(folder.glob("*.onnx")):
+            raise MissingModel(
+                f"{folder} holds no InsightFace models; put the pack {name} there or use the embedded finder"
+            )
+        self.landmarker = landmarker
+        self.analysis = _face_analysis(root, name)
+        if landmarker is None and "landmark_3d_68" not in self.analysis.models:
+            raise MissingModel(
+                f"the pack {folder} has no model for 68 landmarks; give a landmarker, or use another pack"
+            )
+
+    def __call__(self, photo: np.ndarray) -> list[FoundFace]:
+        """Every face of a photo (H,W,3) uint8 RGB, the largest box first."""
+        _check_photo(photo)
+        found = []
+        for face in self.analysis.get(np.ascontiguousarray(photo[..., ::-1])):
+            landmarks = self._landmarks(photo, face)
+            found.append(
+                FoundFace(np.float32(face.bbox), float(face.det_score), landmarks.astype(np.float32))
+            )
+        return _largest_first(found)
+
+    def _landmarks(self, photo: np.ndarray, face) -> np.ndarray:
+        if self.landmarker is None:
+            return np.asarray(face.landmark_3d_68)[:, :2]
+        return self.landmarker(photo, face.bbox, face.kps)
+
+
+def _face_analysis(root: Path, name: str):
+    """InsightFace's FaceAnalysis over a pack that is there; what it prints is swallowed."""
+    try:
+        from insightface.app import FaceAnalysis
+    except ImportError:
+        raise MissingModel("InsightFace is not installed; pip install insightface onnxruntime") from None
+    with contextlib.redirect_stdout(io.StringIO()):
+        analysis = FaceAnalysis(name=name, root=str(root), allowed_modules=["detection", "landmark_3d_68"])
+        analysis.prepare(ctx_id=-1)
+    return analysis

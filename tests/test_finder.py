@@ -1,0 +1,183 @@
+"""The embedded finder: its parts with tiny random networks, and what the shipped weights find."""
+
+import json
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from ganime_age.alignment import EmbeddedFinder, FoundFace, box_overlap, keep_apart
+from ganime_age.errors import BadInput
+from ganime_age.learning import finder_task
+from ganime_age.learning.data import Faces
+from ganime_age.learning.measure_finder import match, measure
+from ganime_age.networks.finder import FaceFinder, expectation
+
+TINY = {"seek_width": 8, "mark_width": 8, "crop_side": 32}
+ASTRONAUT = np.array([176, 62, 270, 180], np.float32)
+
+
+def tiny() -> FaceFinder:
+    torch.manual_seed(0)
+    return FaceFinder(**TINY)
+
+
+@pytest.fixture
+def faces(tmp_path) -> Faces:
+    """Six noise pictures with landmarks in the frame, one of them without."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{i}.png")
+        points = rng.uniform(0.25, 0.75, 136).astype(np.float32)
+        rows.append({"id": str(i), "file": f"{i}.png", "split": "train", "landmarks": points if i else None})
+    pd.DataFrame(rows).to_parquet(tmp_path / "manifest.parquet")
+    return Faces(tmp_path, 32)
+
+
+def test_config_rebuilds_the_network_and_bad_numbers_are_named():
+    assert FaceFinder(**json.loads(json.dumps(tiny().config))).config == TINY
+    with pytest.raises(ValueError, match="crop_side.*50"):
+        FaceFinder(crop_side=50)
+    with pytest.raises(ValueError, match="widths.*6"):
+        FaceFinder(seek_width=6)
+
+
+def test_the_default_network_stays_small():
+    assert sum(p.numel() for p in FaceFinder().parameters()) < 500_000
+
+
+def test_expectation_is_where_the_peak_is():
+    heatmaps = torch.full((1, 1, 8, 8), -50.0)
+    heatmaps[0, 0, 2, 5] = 50.0
+    assert torch.allclose(expectation(heatmaps)[0, 0], torch.tensor([5.5 / 8, 2.5 / 8]))
+
+
+def test_two_steps_reach_every_parameter(faces):
+    task = finder_task.build(finder_task.Recipe(batch=4, canvas=64, network=TINY), faces, seed=0)
+    (player,) = task.players
+    optimizer = torch.optim.SGD(player.module.parameters(), 1e-3)
+    for step in range(2):
+        loss, terms = player.loss(task.batch(step), step)
+        loss.backward()
+        optimizer.step()
+    assert set(terms) == {"seek", "frame", "landmarks", "face"} and np.isfinite(list(terms.values())).all()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in player.module.parameters())
+
+
+def test_batches_repeat_and_mirror(faces):
+    recipe = finder_task.Recipe(batch=4, canvas=64, network=TINY)
+    batch = finder_task.build(recipe, faces, seed=5).batch(2)
+    again = finder_task.build(recipe, faces, seed=5).batch(2)
+    twice = finder_task.mirrored(finder_task.mirrored(batch))
+    for name, value in batch.items():
+        assert torch.equal(value.nan_to_num(), again[name].nan_to_num())
+        assert torch.allclose(value.nan_to_num(), twice[name].nan_to_num(), atol=1e-5)
+
+
+def test_a_cell_at_the_face_centre_must_find_it_and_its_rim_is_free():
+    frames = torch.full((1, 2, 4), float("nan"))
+    frames[0, 0] = torch.tensor([28.0, 36.0, 48.0, 0.0])
+    frames[0, 1] = torch.tensor([80.0, 80.0, 80.0, 0.0])  # merely tolerated
+    face, counted, frame = finder_task.cell_targets(frames, 12, 12)
+    assert face[0, 4, 3] == 1 and torch.equal(frame[0, :, 4, 3], frames[0, 0])
+    assert face.sum() < 9 and not counted[0, 4, 4] | (face[0, 4, 4] > 0) and not counted[0, 9, 9]
+    assert counted[0, 0, 11] and face[0, 0, 11] == 0
+
+
+def test_doubles_are_removed_best_first():
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]], float)
+    assert keep_apart(boxes, np.array([0.5, 0.9, 0.3])) == [1, 2]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (300, 70), (90, 700)])
+def test_any_photo_size_gives_a_list_largest_first(shape):
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    found = EmbeddedFinder(tiny(), threshold=0.0)(photo)
+    areas = [np.prod(f.box[2:] - f.box[:2]) for f in found]
+    assert areas == sorted(areas, reverse=True)
+    assert all(
+        f.landmarks.shape == (68, 2) and f.box.dtype == np.float32 and 0 <= f.score <= 1 for f in found
+    )
+
+
+@pytest.mark.parametrize(
+    "photo", [np.zeros((64, 64, 3), np.float32), np.zeros((64, 64), np.uint8), "photo.jpg"]
+)
+def test_what_is_not_a_photo_is_refused(photo):
+    with pytest.raises(BadInput, match="uint8"):
+        EmbeddedFinder(tiny())(photo)
+
+
+def test_finding_leaves_the_network_as_it_was():
+    network = tiny().train()
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    EmbeddedFinder(network)(np.zeros((64, 64, 3), np.uint8))
+    assert network.training and all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
+
+
+def test_each_reference_face_is_matched_once():
+    box, points = np.array([0, 0, 10, 10], np.float32), np.zeros((68, 2), np.float32)
+    found = [FoundFace(box, 0.5, points), FoundFace(box + 1, 0.9, points)]
+    assert match([box.tolist()], found) == [(0, 1)]
+
+
+def test_measuring_a_finder_that_knows_the_reference(tmp_path):
+    Image.new("RGB", (80, 80)).save(tmp_path / "a_1.png")
+    points = np.random.default_rng(0).uniform(20, 60, (68, 2)).round(1)
+    face = {"box": [10, 10, 60, 70], "landmarks68": points.tolist()}
+    (tmp_path / "reference.json").write_text(json.dumps({"a_1.png": {"size": [80, 80], "faces": [face]}}))
+    result = measure(lambda photo: [FoundFace(np.float32(face["box"]), 0.9, points)], tmp_path)
+    assert result["summary"] | {"seconds_1024": 0} == {
+        "recall": 1.0, "false_per_photo": 0.0, "landmark_error_percent": 0.0, "seconds_1024": 0,
+    }  # fmt: skip
+    assert result["recall_by_source"] == {"a": {"faces": 1, "found": 1, "recall": 1.0}}
+    with pytest.raises(BadInput, match="reference.json"):
+        measure(lambda photo: [], tmp_path / "elsewhere")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> EmbeddedFinder:
+    from ganime_age.model import GanimeAge
+
+    return EmbeddedFinder(GanimeAge.from_pretrained(parts=["finder"]).finder)
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    return pytest.importorskip("skimage.data", reason="needs scikit-image's pictures").astronaut()
+
+
+def turned(photo: np.ndarray, degrees: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    matrix = cv2.getRotationMatrix2D((223, 120), degrees, scale)
+    return cv2.warpAffine(photo, matrix, (512, 512), flags=cv2.INTER_AREA), matrix
+
+
+def test_shipped_weights_find_the_astronaut(shipped, astronaut):
+    (face,) = shipped(astronaut)
+    assert box_overlap(face.box, ASTRONAUT) > 0.6
+    left, right = face.landmarks[36:42].mean(0), face.landmarks[42:48].mean(0)
+    assert np.abs(left - (203, 113)).max() < 6 and np.abs(right - (244, 111)).max() < 6
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(25, 1.0), (-25, 1.0), (0, 0.45), (0, 2.2)])
+def test_shipped_weights_follow_turn_and_size(shipped, astronaut, degrees, scale):
+    (upright,) = shipped(astronaut)
+    photo, matrix = turned(astronaut, degrees, scale)
+    face = max(shipped(photo), key=lambda face: face.score)
+    expected = upright.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    eyes = np.linalg.norm(expected[36] - expected[45])
+    assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 0.08 * eyes
+
+
+@pytest.mark.parametrize("cut", [np.s_[:150], np.s_[:, 205:], np.s_[85:]], ids=["chin", "side", "forehead"])
+def test_shipped_weights_find_a_face_cut_by_the_border(shipped, astronaut, cut):
+    assert max(f.score for f in shipped(np.ascontiguousarray(astronaut[cut]))) > 0.5
+
+
+@pytest.mark.parametrize("name", ["coffee", "gravel"])
+def test_shipped_weights_find_no_face_where_there_is_none(shipped, name):
+    picture = getattr(pytest.importorskip("skimage.data", reason="needs scikit-image's pictures"), name)()
+    assert shipped(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)) == []
