@@ -39,9 +39,9 @@ def faces(tmp_path) -> Faces:
 
 def test_config_rebuilds_the_network_and_bad_numbers_are_named():
     assert FaceFinder(**json.loads(json.dumps(tiny().config))).config == TINY
-    with pytest.raises(ValueError, match="crop_side.*50"):
+    with pytest.raises(ValueError, match=r"crop_side.*50"):
         FaceFinder(crop_side=50)
-    with pytest.raises(ValueError, match="widths.*6"):
+    with pytest.raises(ValueError, match=r"widths.*6"):
         FaceFinder(seek_width=6)
 
 
@@ -134,7 +134,7 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
         "recall": 1.0, "false_per_photo": 0.0, "landmark_error_percent": 0.0, "seconds_1024": 0,
     }  # fmt: skip
     assert result["recall_by_source"] == {"a": {"faces": 1, "found": 1, "recall": 1.0}}
-    with pytest.raises(BadInput, match="reference.json"):
+    with pytest.raises(BadInput, match=r"reference\.json"):
         measure(lambda photo: [], tmp_path / "elsewhere")
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the finder looks for a face
 MARKER_SPAN = 0.95  # side of the marker's crop, in frames
-FOREHEAD = 0.7  # how far a face box reaches above the brows, in eye-to-mouth distances (SCRFD boxes, 350 training faces)
+FOREHEAD = (
+    0.7  # how far a box reaches above the brows, in eye-to-mouth distances (fits SCRFD on training faces)
+)
 FINEST_SIDE = 768  # longest side in pixels of the pyramid's finest level
 COARSEST_SIDE = 28
 OVERLAP = 0.4  # boxes that share more than this (intersection over union) are one face

@@ -99,7 +99,7 @@ class Composer:
         canvas = np.full((self.canvas, self.canvas, 3), 128, np.uint8)
         x, y = rng.integers(0, self.canvas - size + 1, 2)
         canvas[y : y + size, x : x + size] = photo
-        frames = np.array([row + [x, y, 0, 0]]) if face else np.zeros((0, 4))
+        frames = (row + np.r_[x, y, 0, 0])[None] if face else np.zeros((0, 4))
         return Scene(canvas, frames)
 
     def _finish(self, canvas: np.ndarray, frames: list[np.ndarray], rng: np.random.Generator) -> Scene:

@@ -8,6 +8,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -53,7 +54,7 @@ def measure(finder: Finder, raw_folder: str | Path) -> dict:
             "landmark_error_percent": round(float(np.mean(errors)), 3) if errors else None,
             "seconds_1024": round(seconds(finder, folder, [o.photo for o in outcomes]), 4),
         },
-        "counts": {"photos": len(outcomes), "reference_faces": faces, "false_faces": false, "landmark_faces": len(errors)},
+        "counts": {"photos": len(outcomes), "reference_faces": faces, "false": false, "with_landmarks": len(errors)},
         "landmark_error_percentiles": percentiles(errors),
         "recall_by_source": recall_by(outcomes, lambda o, face: o.photo.split("_")[0]),
         "recall_by_box_side": recall_by(outcomes, lambda o, face: size_bin(face["box"])),
@@ -120,7 +121,7 @@ def percentiles(errors: list[float]) -> dict[str, float]:
 
 def size_bin(box: list[float]) -> str:
     side = float(np.sqrt((box[2] - box[0]) * (box[3] - box[1])))
-    low, high = next((a, b) for a, b in zip(SIZE_BINS, SIZE_BINS[1:], strict=False) if a <= side < b)
+    low, high = next((a, b) for a, b in pairwise(SIZE_BINS) if a <= side < b)
     return f"{low}-{high} px" if high != SIZE_BINS[-1] else f"{low} px and more"
 
 
