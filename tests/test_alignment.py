@@ -15,7 +15,8 @@ def face_points(centre=(200.0, 150.0), eyes=40.0, mouth=45.0, degrees=0.0) -> np
     """68 points whose eye centres are `eyes` px apart and whose mouth is `mouth` px below them."""
     points = np.random.default_rng(0).uniform(-30, 30, (68, 2))
     ring = np.array([[-6, 0], [-3, -2], [3, -2], [6, 0], [3, 2], [-3, 2]], float)
-    points[36:42], points[42:48] = ring - (eyes / 2, 0), ring + (eyes / 2, 0)
+    half = np.array([eyes / 2, 0])
+    points[36:42], points[42:48] = ring - half, ring + half
     points[48], points[54] = (-15, mouth), (15, mouth)
     return points @ turn(degrees).T + centre
 
