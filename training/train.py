@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -51,6 +52,7 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     module = importlib.import_module(f"ganime_age.learning.{recipe['task']}_task")
     numbers = fill(module.Recipe, recipe.get("recipe", {}), "[recipe] table")
     faces = Faces(given.faces, recipe.get("size", 128))
+    torch.manual_seed(plan.seed)
     run = Run(module.build(numbers, faces, plan.seed), plan, out, Accelerator())
     if given.init_from:
         start_from(run, given.init_from)

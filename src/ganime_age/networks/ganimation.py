@@ -33,7 +33,7 @@ class AgeStyle(nn.Module):
 
     def __init__(self, style: int = 128):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style))
+        self.mlp = nn.Sequential(nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style, bias=False))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         before, after = (gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in (source, target))
@@ -45,7 +45,7 @@ class ActionStyle(nn.Module):
 
     def __init__(self, style: int = 64):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style))
+        self.mlp = nn.Sequential(nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style, bias=False))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         source, change = source / AU_MAX, (target - source) / AU_MAX

@@ -1,0 +1,79 @@
+"""How well the readers read held-out faces, beside what one gets for nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..edits import AGE_GROUPS, AU_CODES, age_group
+from ..networks.readers import Readers
+from .data import Faces
+from .metrics import auc, correlations, pair_scores
+from .readers_task import landmark_error
+
+
+def read_all(readers: Readers, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
+    """Every reading of every face of the split, as arrays by name."""
+    parts = []
+    with torch.inference_mode():
+        for indices in np.array_split(np.arange(len(faces)), max(1, len(faces) // batch)):
+            parts.append(readers.eval()(faces.batch(indices)["face"]))
+    names = ("age", "age_spread", "action_units", "landmarks", "pose", "identity")
+    return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
+
+
+def measure(readers: Readers, faces: Faces, train: Faces) -> dict:
+    """Errors on the faces of a test split; `train` gives the baseline that always answers the median age."""
+    read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
+    constant = float(np.nanmedian(train.labels["age"]))
+    age, age_details = ages(read["age"], labels["age"], sources, constant)
+    units = correlations(read["action_units"], labels["action_units"])
+    person = labels["person"]
+    same, different = pair_scores(read["identity"][person >= 0], person[person >= 0])
+    teacher = pair_scores(labels["teacher"][person >= 0], person[person >= 0])
+    points = landmark_error(torch.from_numpy(read["landmarks"]), torch.from_numpy(labels["landmarks"])).numpy()
+    turned = np.abs(read["pose"] - labels["pose"])[:, :2]
+    return {
+        "summary": age
+        | {
+            "au_correlation_mean": float(np.nanmean(units)),
+            "identity_auc": auc(same, different),
+            "landmark_error_percent": float(np.nanmean(points)),
+            "yaw_error_degrees": float(np.nanmean(turned[:, 0])),
+            "pitch_error_degrees": float(np.nanmean(turned[:, 1])),
+        },
+        "faces": len(faces),
+        "age": age_details,
+        "au_correlation": {c: None if np.isnan(v) else round(float(v), 4) for c, v in zip(AU_CODES, units, strict=True)},
+        "identity": {
+            "pairs_same": len(same),
+            "pairs_different": len(different),
+            "teacher_auc": auc(*teacher),
+            "who": "all pairs of the CelebA test identities, none of whom was trained on",
+        },
+        "landmarks": "mean distance of 68 points in % of the distance of the outer eye corners (36, 45)",
+    }
+
+
+def ages(read: np.ndarray, true: np.ndarray, sources: np.ndarray, constant: float) -> tuple[dict, dict]:
+    """Summary and details of the age error: over all faces, by set and by FFHQ-Aging group, in years."""
+    has = ~np.isnan(true)
+    error, nothing = np.abs(read - true), np.abs(constant - true)
+    groups = np.array([age_group(a) if not np.isnan(a) else -1 for a in true])
+    summary = {
+        "age_mae_utkface": float(error[has & (sources == "utkface")].mean()) if (has & (sources == "utkface")).any() else None,
+        "age_mae_all": float(error[has].mean()),
+        "nothing_age_mae_all": float(nothing[has].mean()),
+    }
+    by_set = {str(s): round(float(error[has & (sources == s)].mean()), 3) for s in np.unique(sources[has])}
+    by_group = {
+        name: {
+            "faces": int((groups == i).sum()),
+            "mae": round(float(error[groups == i].mean()), 3),
+            "mean_read": round(float(read[groups == i].mean()), 2),
+            "mean_true": round(float(true[groups == i].mean()), 2),
+        }
+        for i, name in enumerate(AGE_GROUPS)
+        if (groups == i).any()
+    }
+    return summary, {"constant_years": constant, "mae_by_set": by_set, "by_group": by_group}

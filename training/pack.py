@@ -1,0 +1,77 @@
+"""Put trained networks into one weights folder: `python training/pack.py --readers RUN/light --generator RUN/light ...`.
+
+Each folder is a `light/` that training/train.py wrote. A part that is not named is taken over from the weights folder
+as it is; one that it does not hold either is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from safetensors.torch import load_file  # noqa: E402
+
+from ganime_age.errors import GanimeAgeError, MissingModel  # noqa: E402
+from ganime_age.model import EMBEDDED, GanimeAge  # noqa: E402
+
+KEYWORDS = {
+    "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
+    "generator": ("ganimation_age", {"widths": "generator_widths", "blocks": "generator_blocks"}),
+    "finder": ("finder", None),
+}
+"""A network's name in training -> its part in the model, and its keywords in config.json."""
+
+
+def trained(name: str, folder: Path) -> tuple[dict, dict]:
+    """The model's keywords and tensors, by their names there, of one trained network."""
+    part, keywords = KEYWORDS[name]
+    try:
+        config = json.loads((folder / f"{name}.json").read_text())
+        state = load_file(folder / f"{name}.safetensors")
+    except OSError as error:
+        raise MissingModel(f"{folder} holds no finished {name}: {error}") from None
+    config = {part: config} if keywords is None else {keywords[key]: value for key, value in config.items()}
+    return config, {f"{part}.{key}": value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
+    """Join what was trained with what the folder `out` already holds, and save it there."""
+    config, state, parts = {}, {}, set()
+    if (out / "model.safetensors").is_file():
+        old = GanimeAge.from_pretrained(out)
+        config, state, parts = json.loads((out / "config.json").read_text()), dict(old.state_dict()), set(old.parts)
+    for name, folder in folders.items():
+        part = KEYWORDS[name][0]
+        state = {key: value for key, value in state.items() if not key.startswith(f"{part}.")}
+        keywords, tensors = trained(name, folder)
+        config |= keywords
+        state |= tensors
+        parts.add(part)
+    model = GanimeAge(**config | {"parts": sorted(parts)})
+    model.load_state_dict(state)
+    model.save_pretrained(out)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in KEYWORDS:
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--out", type=Path, default=EMBEDDED)
+    given = vars(parser.parse_args())
+    out = given.pop("out")
+    model = pack({name: folder for name, folder in given.items() if folder}, out)
+    (out / "README.md").unlink(missing_ok=True)
+    size = (out / "model.safetensors").stat().st_size / 1e6
+    print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision -> {out}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GanimeAgeError as error:
+        sys.exit(f"error: {error}")

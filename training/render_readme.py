@@ -1,0 +1,78 @@
+"""Write the README's results table from model_card/results/*.json: `python training/render_readme.py [--check]`.
+
+--check writes nothing and exits 1 when the README does not show what the results files hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKERS = ("<!-- results: written by training/render_readme.py -->", "<!-- /results -->")
+
+FIGURES = (
+    ("readers", "age_mae_utkface", "age, mean absolute error on UTKFace", "years", "<= 5.0"),
+    ("readers", "age_mae_all", "age, mean absolute error over all sets", "years", "<= 5.5"),
+    ("readers", "au_correlation_mean", "action units, mean correlation", "", ">= 0.80"),
+    ("readers", "identity_auc", "identity, same or different person (AUC)", "", ">= 0.97"),
+    ("readers", "landmark_error_percent", "68 landmarks, error", "% of the eye distance", "<= 3.0"),
+    ("finder", "recall", "finder, reference faces found at IoU 0.5", "", ">= 0.97"),
+    ("finder", "false_per_photo", "finder, false faces a photo", "", "<= 0.05"),
+    ("finder", "landmark_error_percent", "finder, 68 landmarks, error", "% of the eye distance", "<= 4.0"),
+    ("finder", "seconds_1024", "finder, a 1024 px photo", "s", "< 0.3"),
+    ("speed", "edit_256_seconds", "one edit of a 256 px face photo, 2 CPU cores", "s", "< 1"),
+    ("speed", "edit_12mp_seconds", "one edit of a 12-megapixel photo, 2 CPU cores", "s", "< 2"),
+    ("speed", "generator_gmacs_256", "generator at 256 px", "G multiply-adds", "<= 5"),
+)
+"""Results file, key of its summary, what it is called, its unit, and what was set out to be reached."""
+
+
+def render(results: Path) -> str:
+    """The table as Markdown; a figure whose file is not there is left out."""
+    rows = ["| measured | value | to reach |", "|---|---|---|"]
+    for file, key, label, unit, goal in FIGURES:
+        summary = read_summary(results / f"{file}.json")
+        if key in summary:
+            rows.append(f"| {label} | {f'{summary[key]:.3g} {unit}'.strip()} | {goal} |")
+    return "\n".join(rows)
+
+
+def read_summary(path: Path) -> dict[str, float]:
+    """The plain numbers of one results file; empty when the file is not there."""
+    return json.loads(path.read_text(encoding="utf-8"))["summary"] if path.exists() else {}
+
+
+def fill(readme: str, table: str) -> str:
+    """The README's text with the table between its markers; ValueError when a marker is missing."""
+    start, end = MARKERS
+    if start not in readme or end not in readme:
+        raise ValueError(f"README.md needs the markers {start} and {end}")
+    between = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+    return between.sub(lambda _: f"{start}\n{table}\n{end}", readme)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    path = ROOT / "README.md"
+    before = path.read_text(encoding="utf-8")
+    after = fill(before, render(ROOT / "model_card" / "results"))
+    if not given.check:
+        path.write_text(after, encoding="utf-8")
+        return 0
+    if before != after:
+        print(
+            "README.md does not show the results files; run python training/render_readme.py", file=sys.stderr
+        )
+    return int(before != after)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
