@@ -13,10 +13,9 @@ from ganime_age.errors import GanimeAgeError
 from ganime_age.photo import load_photo
 
 SHOWN_UNITS = ("AU12", "AU04", "AU01", "AU02", "AU25", "AU26")
-UNCHANGED = -1
 HOUR = 3600
 LAUNCH = {
-    "theme": gr.themes.Soft(primary_hue="stone"),
+    "theme": gr.themes.Soft(primary_hue="orange", neutral_hue="stone"),
     "run_history": False,
     "max_file_size": "20mb",
     "footer_links": ["api"],
@@ -50,21 +49,22 @@ def build(editor) -> gr.Blocks:
     def edit(photo, years, change_age, *units):
         """Edit the largest face of a photo.
 
-        photo: a face photo. years: target age 0 to 100, used when change_age is on. units: intensities 0 to 5 of
-        the page's action units; -1 leaves one as it is.
+        photo: a face photo. years: target age 0 to 100, used when change_age is on. units: changes -5 to 5 of the
+        page's action units.
         """
         if photo is None:
             raise gr.Error("Upload a photo first.", print_exception=False)
-        targets = {code: value for code, value in zip(SHOWN_UNITS, units, strict=True) if value != UNCHANGED}
-        result = said_plainly(editor.edit, photo, years if change_age else None, targets)
+        targets = {code: change for code, change in zip(SHOWN_UNITS, units, strict=True) if change}
+        result = said_plainly(editor.edit, photo, years if change_age else None, targets, relative=True)
         return (Image.fromarray(photo), result.image), report(result)
 
     with gr.Blocks(title="ganime_age", delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRO)
         with gr.Row():
             with gr.Column(scale=2):
-                asked = request()
+                asked = ask_photo_and_age()
                 button = gr.Button("Edit", variant="primary")
+                asked += ask_expression()
             with gr.Column(scale=3):
                 shown = [
                     gr.ImageSlider(label="Before and after", elem_id="result", type="pil", format="webp"),
@@ -82,17 +82,20 @@ def build(editor) -> gr.Blocks:
     return page.queue(max_size=16)
 
 
-def request() -> list[gr.components.Component]:
-    """What the visitor gives: the photo, the age, whether it changes, and the action units."""
+def ask_photo_and_age() -> list[gr.components.Component]:
+    """The photo, the target age, and whether the age changes."""
     photo = PhotoInput(label="Photo", sources=["upload", "clipboard"], elem_id="photo", height=320)
     years = gr.Slider(0, 100, 70, step=1, label="Target age", elem_id="age")
-    change_age = gr.Checkbox(True, label="Change the age", elem_id="change_age")
-    with gr.Accordion("Expression (-1 leaves it as it is)", open=False):
-        units = [
-            gr.Slider(UNCHANGED, 5, UNCHANGED, step=0.5, label=f"{code} {AU_NAMES[code]}", elem_id=code)
+    return [photo, years, gr.Checkbox(True, label="Change the age", elem_id="change_age")]
+
+
+def ask_expression() -> list[gr.Slider]:
+    """A slider for each action unit shown: how much to add to what is there; 0 leaves it."""
+    with gr.Accordion("Expression: more or less of what is there", open=False):
+        return [
+            gr.Slider(-5, 5, 0, step=0.5, label=f"{AU_NAMES[code]} · {code}", elem_id=code)
             for code in SHOWN_UNITS
         ]
-    return [photo, years, change_age, *units]
 
 
 def report(result) -> str:

@@ -18,10 +18,11 @@ from space import page  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+STILL = (0,) * len(page.SHOWN_UNITS)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,12 @@ def client(address):
     return Client(address, verbose=False)
 
 
-def ask(client, photo, years=70, change_age=True, units=(-1,) * len(page.SHOWN_UNITS)):
+def ask(client, photo, years=70, change_age=True, units=STILL):
     return client.predict(photo, years, change_age, *units, api_name="/edit")
 
 
 def test_an_edit_over_http_gives_before_after_and_the_reading(client, portrait_file, portrait):
-    (before, after), reading = ask(client, handle_file(portrait_file), 75, units=(3, -1, -1, -1, -1, -1))
+    (before, after), reading = ask(client, handle_file(portrait_file), 75, units=(-3, 0, 0, 0, 0, 0))
     first, second = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (before, after))
     assert first.shape == second.shape == portrait.shape
     assert np.abs(first - second).max() > 8

@@ -1,0 +1,84 @@
+"""The frame: the wheel holds the weights, the two requirement lists agree, the README shows the results files."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+import ganime_age
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HEAVY = ("gradio", "diffusers", "insightface", "accelerate", "mediapipe", "pandas", "skimage")
+
+
+def test_the_wheel_holds_code_and_weights_and_nothing_else(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        source,
+    ]
+    subprocess.run(build, check=True, capture_output=True, timeout=180)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"ganime_age/weights/config.json", "ganime_age/weights/model.safetensors"} <= names
+    assert {f"ganime_age/{p.name}" for p in (source / "src/ganime_age").glob("*.py")} <= names
+    assert all(name.startswith(("ganime_age/", "ganime_age-")) for name in names)
+
+
+def test_requirements_txt_is_the_package_and_the_space():
+    given = (ROOT / "requirements.txt").read_text().split("\n")
+    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["space"]
+    assert [line for line in given if line] == wanted
+
+
+def test_versions_agree():
+    assert PROJECT["version"] == ganime_age.__version__
+    front = (ROOT / "README.md").read_text().split("---")[1]
+    gradio = re.search(r"sdk_version: (\S+)", front)[1]
+    assert (
+        f"gradio>={gradio.rsplit('.', 1)[0]},<{int(gradio[0]) + 1}"
+        in PROJECT["optional-dependencies"]["space"]
+    )
+    assert "app_file: app.py" in front and "sdk: gradio" in front
+
+
+def test_the_readme_shows_the_results_files():
+    done = subprocess.run(
+        [sys.executable, ROOT / "training/render_readme.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_files_that_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(([\w/.]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_importing_the_package_is_light():
+    code = f"import sys, ganime_age; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_has_a_docstring():
+    assert all(getattr(ganime_age, name).__doc__ for name in ganime_age.__all__ if name != "__version__")
