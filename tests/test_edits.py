@@ -1,0 +1,74 @@
+"""Human words for ages and action units -> checked numbers."""
+
+import pytest
+
+from ganime_age.edits import AU_CODES, Edit, age_group, au_code, parse_action_units
+from ganime_age.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    "age, group", [(0, 0), (2.9, 0), (3, 1), (19.9, 4), (20, 5), (69, 8), (70, 9), (100, 9)]
+)
+def test_age_groups_are_ffhq_agings_ten(age, group):
+    assert age_group(age) == group
+
+
+@pytest.mark.parametrize("name", ["AU1", "au01", "AU01", " AU001 "])
+def test_action_units_are_known_by_any_spelling(name):
+    assert au_code(name) == "AU01"
+
+
+def test_targets_are_absolute_or_changes_and_kept_in_order():
+    targets = parse_action_units(["AU12=3", "AU4=+2", "AU1=-1"])
+    assert list(targets) == ["AU01", "AU04", "AU12"]
+    assert (targets["AU12"].reached_from(1.0), targets["AU04"].reached_from(1.0)) == (3.0, 3.0)
+    assert targets["AU01"].reached_from(0.5) == 0.0
+    assert targets["AU04"].reached_from(4.5) == 5.0
+    assert parse_action_units({"AU12": 2}, relative=True)["AU12"].reached_from(1.0) == 3.0
+
+
+def test_what_is_not_named_stays_as_it_is():
+    source = [float(i % 5) for i in range(17)]
+    assert Edit.of().targets_for(31.5, source) == (31.5, source)
+    age, units = Edit.of(age=70, action_units={"AU12": 5}).targets_for(30, source)
+    assert age == 70 and units[AU_CODES.index("AU12")] == 5
+    assert [u for i, u in enumerate(units) if AU_CODES[i] != "AU12"] == source[:8] + source[9:]
+
+
+@pytest.mark.parametrize("strength, age, unit", [(0, 30, 1), (0.5, 50, 2), (1, 70, 3), (1.5, 90, 4)])
+def test_strength_scales_the_way(strength, age, unit):
+    source = [1.0] * 17
+    got_age, units = Edit.of(age=70, action_units={"AU12": 3}, strength=strength).targets_for(30, source)
+    assert (got_age, units[AU_CODES.index("AU12")]) == (age, unit)
+
+
+def test_targets_never_leave_their_range():
+    age, units = Edit.of(age=100, action_units={"AU12": 5}, strength=1.5).targets_for(50, [1.0] * 17)
+    assert age == 100 and max(units) == 5
+
+
+BAD = {
+    "age 101": ({"age": 101}, "age 101 is out of range; give years between 0 and 100"),
+    "age inf": ({"age": float("inf")}, "age inf is out of range"),
+    "age list": ({"age": [30]}, r"age \[30\] is not a number; give years"),
+    "unknown": ({"action_units": {"smile": 1}}, "unknown action unit 'smile'; choose from AU01 AU02"),
+    "unseen": ({"action_units": {"AU06": 1}}, r"AU06 \(cheek raiser\) cannot be edited"),
+    "twice": ({"action_units": ["AU12=1", "AU12=2"]}, "AU12 is asked for twice"),
+    "negative": (
+        {"action_units": {"AU12": -1}},
+        "AU12=-1 is out of range; give an intensity between 0 and 5",
+    ),
+    "change": ({"action_units": ["AU12=+6"]}, r"AU12=\+6 is out of range; give a change between -5 and \+5"),
+    "word": ({"action_units": ["AU12=much"]}, "AU12=much is not a number; give an intensity between 0 and 5"),
+    "no value": ({"action_units": ["AU12"]}, "cannot read the action unit 'AU12'; write it as AU12=3"),
+    "strength": ({"strength": 2}, "strength 2 is out of range; give a value between 0 and 1.5"),
+    "strength nan": ({"strength": float("nan")}, "strength nan is out of range"),
+    "strength word": ({"strength": "full"}, "strength 'full' is not a number"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_request_is_one_sentence(kind):
+    given, sentence = BAD[kind]
+    with pytest.raises(BadInput, match=sentence):
+        Edit.of(**given)

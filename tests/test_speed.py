@@ -1,0 +1,44 @@
+"""The speed measurement counts what it says it counts."""
+
+import pytest
+import torch
+from torch import nn
+
+from ganime_age.learning import measure_speed
+
+
+class Painter(nn.Module):
+    """Stands where a model stands: one of each layer that is counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)
+        self.style = nn.Linear(17, 5)
+
+    def edit(self, faces, source_age, target_age, source_aus, target_aus, method):
+        self.style(target_aus)
+        return self.up(self.down(faces))
+
+
+def test_multiply_adds_are_counted_by_hand():
+    by_hand = 32 * 32 * 8 * 3 * 9 + 32 * 32 * 8 * 3 * 16 + 17 * 5
+    model = Painter()
+    assert measure_speed.multiply_adds(model, size=64) == by_hand
+    assert not model.down._forward_hooks
+
+
+def test_the_shipped_model_is_measured(model):
+    before = torch.get_num_threads()
+    results = measure_speed.measure(model, repeats=1)
+    assert set(results["summary"]) == {"edit_256_seconds", "edit_12mp_seconds", "generator_gmacs_256"}
+    assert all(value > 0 for value in results["summary"].values())
+    assert results["summary"]["generator_gmacs_256"] <= 5
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "side, canvas, shape", [(256, None, (256, 256, 3)), (300, (400, 300), (300, 400, 3))]
+)
+def test_the_measured_photos_have_their_size(side, canvas, shape):
+    assert measure_speed.face_photo(side, canvas).shape == shape
