@@ -15,6 +15,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import ganimation_age_task, losses, readers_task
 from ganime_age.learning.augment import random_affine
 from ganime_age.learning.blendshapes import BLENDSHAPES, action_units_from_blendshapes
+from ganime_age.learning.calibration import fit_lines, smooth_curve
 from ganime_age.learning.data import MIRROR, Faces, balanced_weights, draw
 from ganime_age.learning.loop import Plan, Run
 from ganime_age.learning.measure_readers import measure
@@ -263,3 +264,17 @@ def test_recipes_take_changes_and_name_what_is_wrong(tmp_path):
         read_recipe(path, ["steps"])
     with pytest.raises(BadInput, match="cannot be read"):
         read_recipe(tmp_path / "none.toml", [])
+
+
+def test_calibration_finds_what_a_reader_says_of_real_faces():
+    torch.manual_seed(0)
+    true = torch.rand(500, 17) * 5
+    true[:, 4] = torch.nan
+    read = 0.5 + 0.6 * true.nan_to_num(0.0)
+    read[:, 8] = torch.rand(500)
+    slope, offset, _, trust = fit_lines(true, read)
+    assert slope[0] == pytest.approx(0.6, abs=1e-3) and offset[0] == pytest.approx(0.5, abs=1e-3)
+    assert trust[0] == pytest.approx(1, abs=1e-3) and trust[8] < 0.05 and trust[4] == 0
+    years = torch.rand(2000) * 90
+    curve = smooth_curve(years, 20 + years / 2)
+    assert curve[40] == pytest.approx(40, abs=1) and (curve.diff() >= 0).all()

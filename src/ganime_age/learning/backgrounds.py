@@ -96,8 +96,8 @@ class Backgrounds:
         return np.ascontiguousarray(piece[:, ::-1] if rng.random() < 0.5 else piece)
 
     def _plate(self, rng: np.random.Generator) -> np.ndarray:
-        kinds = (self._quilt, self._picture, clouds, shapes, text, self._faceless)
-        plate = kinds[rng.choice(6, p=(0.25, 0.2, 0.15, 0.1, 0.05, 0.25))](rng)
+        kinds = (self._quilt, self._picture, clouds, shapes, text, self._faceless, self._leaves, folds)
+        plate = kinds[rng.choice(8, p=(0.15, 0.2, 0.05, 0.05, 0.05, 0.15, 0.2, 0.15))](rng)
         return cv2.addWeighted(plate, 0.6, clouds(rng), 0.4, 0) if rng.random() < 0.1 else plate
 
     def _quilt(self, rng: np.random.Generator) -> np.ndarray:
@@ -110,6 +110,22 @@ class Backgrounds:
             )
             x += width
         return plate if rng.random() < 0.7 else np.ascontiguousarray(plate.transpose(1, 0, 2))
+
+    def _leaves(self, rng: np.random.Generator) -> np.ndarray:
+        """Dead leaves (Lee, Mumford and Huang, IJCV 2001): opaque discs and polygons of power-law size hide one
+        another, as things in photos do; colours of real pictures, each with its own light."""
+        plate, palette = self._quilt(rng), self._quilt(rng)
+        for _ in range(int(rng.integers(30, 150))):
+            radius = int(np.clip(2.5 * rng.pareto(1.2) + 2, 2, PLATE / 2))
+            x, y, column, row = (int(v) for v in rng.integers(0, PLATE, 4))
+            corners = leaf(rng, radius) + (x, y)
+            mask = np.zeros((PLATE, PLATE), np.uint8)
+            cv2.fillPoly(mask, [np.int32(corners)], 255, cv2.LINE_AA)
+            box = np.s_[max(y - radius, 0) : y + radius, max(x - radius, 0) : x + radius]
+            light = palette[row, column] * rng.uniform(0.7, 1.2) + shade(rng, PLATE)[box][..., None]
+            part = mask[box][..., None] / np.float32(255)
+            plate[box] = np.clip(plate[box] * (1 - part) + light * part, 0, 255).astype(np.uint8)
+        return plate
 
     def _strip(self, rng: np.random.Generator) -> np.ndarray:
         for _ in range(8):
@@ -176,6 +192,43 @@ def turned(rng: np.random.Generator, face: np.ndarray) -> np.ndarray:
     side, degrees = len(face), float(rng.uniform(100, 260))
     matrix = cv2.getRotationMatrix2D((side * 0.5, side * 0.6), degrees, 1.0)
     return cv2.warpAffine(face, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+
+
+def leaf(rng: np.random.Generator, radius: int) -> np.ndarray:
+    """Corners (n,2) of a disc, or of a polygon of three to six corners, around 0."""
+    n = int(rng.integers(3, 7)) if rng.random() < 0.4 else 20
+    angles = np.linspace(0, 2 * np.pi, n, endpoint=False) + rng.uniform(0, np.pi)
+    stretch = np.array([1, rng.uniform(0.3, 1)])
+    a = rng.uniform(0, np.pi)
+    spin = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+    return radius * (np.stack([np.cos(angles), np.sin(angles)], 1) * stretch) @ spin
+
+
+def shade(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A plane of light that rises in a random direction: (side,side) float32, about +-40."""
+    slope = rng.normal(0, 25, 2).astype(np.float32)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    return slope[0] * ramp + slope[1] * ramp[:, None]
+
+
+def folds(rng: np.random.Generator) -> np.ndarray:
+    """Cloth: one colour under bent waves of light, sometimes striped, chequered or with a row of buttons."""
+    bend = cv2.resize(rng.standard_normal((4, 4, 2), np.float32), (PLATE, PLATE), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:PLATE, :PLATE].astype(np.float32) / PLATE
+    a, pitch = rng.uniform(0, np.pi), rng.uniform(1, 6)
+    u = x * np.cos(a) + y * np.sin(a) + 0.15 * bend[..., 0]
+    v = y * np.cos(a) - x * np.sin(a) + 0.15 * bend[..., 1]
+    light = 1 + rng.uniform(0.1, 0.5) * np.sin(2 * np.pi * pitch * u) ** 3 * np.sin(np.pi * pitch * v)
+    pattern = ((u * rng.uniform(4, 20)) % 1 < 0.4).astype(np.float32)
+    if rng.random() < 0.4:
+        pattern *= (v * rng.uniform(4, 20)) % 1 < 0.4
+    first, second = rng.integers(0, 256, (2, 3))
+    colour = first + (second - first) * (pattern * (rng.random() < 0.4))[..., None]
+    plate = np.clip(colour * light[..., None] + rng.normal(0, 4, (PLATE, PLATE, 1)), 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        for step in range(5):
+            cv2.circle(plate, (PLATE // 2 + 2 * step, 16 + 30 * step), 4, [int(c) for c in second], -1, cv2.LINE_AA)
+    return plate
 
 
 def clouds(rng: np.random.Generator) -> np.ndarray:

@@ -19,12 +19,14 @@ from .data import Faces
 @dataclass
 class Calibration:
     """age_curve (101,): mean reading on real faces of each year. au_slope, au_offset (17,): reading = offset + slope
-    x intensity. au_spread (17,): standard deviation of the readings."""
+    x intensity. au_spread (17,): standard deviation of the readings. au_trust (17,): squared correlation of reading and
+    label, what each action unit's reading is worth as a loss."""
 
     age_curve: Tensor
     au_slope: Tensor
     au_offset: Tensor
     au_spread: Tensor
+    au_trust: Tensor
 
     def age(self, years: Tensor) -> Tensor:
         """(B,) true years -> (B,) years that the reader says of such faces on average."""
@@ -48,8 +50,7 @@ class Calibration:
                 ages.append(read.age)
                 aus.append(read.action_units)
         true = {name: torch.from_numpy(faces.labels[name][picks]) for name in ("age", "action_units")}
-        slope, offset, spread = fit_lines(true["action_units"], torch.cat(aus))
-        return cls(smooth_curve(true["age"], torch.cat(ages)), slope, offset, spread)
+        return cls(smooth_curve(true["age"], torch.cat(ages)), *fit_lines(true["action_units"], torch.cat(aus)))
 
 
 def smooth_curve(true: Tensor, read: Tensor, width: float = 4.0) -> Tensor:
@@ -60,12 +61,16 @@ def smooth_curve(true: Tensor, read: Tensor, width: float = 4.0) -> Tensor:
     return torch.cummax((near * read[has]).sum(1) / near.sum(1), 0).values
 
 
-def fit_lines(true: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Least-squares line of every column: slope, offset and the readings' spread, (17,) each; missing labels skipped."""
+def fit_lines(true: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Least-squares line of every column: slope, offset, the readings' spread and the squared correlation, (17,) each.
+
+    true, read: (N,17); missing labels are skipped, a column without any has slope and trust 0.
+    """
     has = ~true.isnan()
     n = has.sum(0).clamp_min(1)
-    x, y = true.nan_to_num(0.0), read * has
-    mean_x, mean_y = x.sum(0) / n, y.sum(0) / n
+    x = true.nan_to_num(0.0)
+    mean_x, mean_y = x.sum(0) / n, (read * has).sum(0) / n
     dx, dy = (x - mean_x) * has, (read - mean_y) * has
-    slope = (dx * dy).sum(0) / dx.square().sum(0).clamp_min(1e-6)
-    return slope, mean_y - slope * mean_x, (dy.square().sum(0) / n).sqrt().clamp_min(0.05)
+    both, of_x, of_y = (dx * dy).sum(0), dx.square().sum(0).clamp_min(1e-6), dy.square().sum(0).clamp_min(1e-6)
+    slope = both / of_x
+    return slope, mean_y - slope * mean_x, (of_y / n).sqrt().clamp_min(0.05), both.square() / (of_x * of_y)

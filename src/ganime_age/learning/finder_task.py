@@ -135,25 +135,22 @@ def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str
     }
 
 
-def hard_crops(
-    sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.25
-) -> tuple[Tensor, Tensor]:
+def hard_crops(sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.4) -> tuple[Tensor, Tensor]:
     """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
 
-    The most face-like wrong cells of a share of the canvases, and as many true frames.
+    The most face-like wrong cell of a share of the canvases, unless a face lies there, and half as many true frames.
     """
     canvases, logits = batch["canvases"], sought.logits.detach()[:, 0]
     face, counted, _ = cell_targets(batch["frames"], *logits.shape[-2:])
-    wrong = torch.where(counted & (face == 0), logits, -torch.inf).flatten(1)
-    score, cell = wrong.max(1)
-    count = max(1, int(share * len(canvases)))
-    chosen = score.topk(count).indices
+    score, cell = torch.where(counted & (face == 0), logits, -torch.inf).flatten(1).max(1)
+    chosen = score.topk(max(1, int(share * len(canvases)))).indices
     rows = sought.frames.detach().flatten(2)[chosen, :, cell[chosen]]
-    true = batch["frames"][:, 0]
-    size = true[:, 2:].norm(dim=-1)
-    real = ((size > SOUGHT[0]) & (size < TOLERATED[1])).nonzero()[:count, 0]
-    crops = cut(canvases[torch.cat([chosen, real])], torch.cat([rows, true[real]]), side)
-    return crops, torch.cat([torch.zeros(len(chosen)), torch.ones(len(real))]).to(crops.device)
+    others, sizes = batch["frames"][chosen], batch["frames"][..., 2:].norm(dim=-1)
+    empty = ~((others[..., :2] - rows[:, None, :2]).norm(dim=-1) < 0.35 * sizes[chosen]).any(1)
+    real = ((sizes[:, 0] > SOUGHT[0]) & (sizes[:, 0] < TOLERATED[1])).nonzero()[: len(chosen) // 2, 0]
+    rows = torch.cat([rows[empty], batch["frames"][real, 0]])
+    crops = cut(canvases[torch.cat([chosen[empty], real])], rows, side)
+    return crops, (torch.arange(len(rows), device=crops.device) >= int(empty.sum())).float()
 
 
 def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:

@@ -189,11 +189,12 @@ class Objective:
             before = self.readers(batch["face"])
         wanted_age = self.calibration.age(asked.target_age)
         wanted_aus = self.calibration.action_units(asked.target_aus)
-        error = (read.action_units - wanted_aus) / self.calibration.au_spread
+        error = (read.action_units - wanted_aus) / self.calibration.au_spread.to(frame.device)
+        trust = self.calibration.au_trust.to(frame.device)
         weight = losses.age_gap_weight(asked.source_age, asked.target_age)
         return {
             "age": (read.age - wanted_age).abs().mean() / 10,
-            "action_units": F.smooth_l1_loss(error[:, SEEN], torch.zeros_like(error[:, SEEN])),
+            "action_units": (trust * F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")).sum(1).mean() / trust.sum(),
             "identity": losses.identity_loss(before.identity, read.identity, weight),
             "pose": ((read.pose[:, :2] - before.pose[:, :2]).abs().mean()) / 10,
         }

@@ -31,12 +31,13 @@ class Weights:
 
 @dataclass
 class Recipe:
-    """Numbers of a readers recipe. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
+    """Numbers of a readers recipe. augment: 0..1, how far faces are changed at random. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
 
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.02
     balance: float = 0.4
+    augment: float = 1.0
     attack_radius: float = 0.0
     attack_steps: int = 2
     network: dict = field(default_factory=dict)
@@ -130,10 +131,13 @@ def attack(loss_of: Callable[[Tensor], Tensor], window: Tensor, radius: float, s
     return (window + delta).detach()
 
 
-def augmented(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch as other cameras and other alignments would show it."""
-    face, landmarks = random_affine(batch["face"], batch["landmarks"], turn=10, zoom=0.1, shift=0.03)
-    return batch | {"face": random_erase(random_quality(random_colour(face))), "landmarks": landmarks}
+def augmented(batch: dict[str, Tensor], strength: float) -> dict[str, Tensor]:
+    """The batch as other cameras and other alignments would show it; strength 0..1 scales every kind of change."""
+    turn, zoom, shift = 10 * strength, 0.1 * strength, 0.03 * strength
+    face, landmarks = random_affine(batch["face"], batch["landmarks"], turn, zoom, shift)
+    face = random_colour(face, 0.3 * strength, grey=0.1 * strength)
+    face = random_erase(random_quality(face, 0.3 * strength), 0.3 * strength)
+    return batch | {"face": face, "landmarks": landmarks}
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
@@ -146,7 +150,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     chance = balanced_weights(faces.labels["age"], recipe.balance)
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = augmented(batch)
+        batch = augmented(batch, recipe.augment)
         window = readers.window(batch["face"])
         terms = lambda window: objective.terms(readers.read_window(window), batch)  # noqa: E731
         if recipe.attack_radius:
