@@ -21,8 +21,8 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 
 $(VENV)/.python:
-	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found; install Python 3.10 or newer, or name one with PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than 3.10; name a newer one with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null || \
+		{ echo "$(PYTHON) is missing or older than 3.10; name a newer one: make demo PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

@@ -1,7 +1,7 @@
 """ganime_age: one face photo in; the same person at another age and with another expression out."""
 
-from .edits import AU_CODES, AU_NAMES, Edit
 from .editor import EditResult, FaceEditor, Reading
+from .edits import AU_CODES, AU_NAMES, Edit
 from .errors import BadInput, GanimeAgeError, MissingModel
 from .model import GanimeAge
 
