@@ -92,6 +92,11 @@ def test_doubles_are_removed_best_first():
     assert keep_apart(boxes, np.array([0.5, 0.9, 0.3])) == [1, 2]
 
 
+def test_no_face_is_found_inside_a_better_one():
+    boxes = np.array([[0, 0, 10, 10], [4, 4, 7, 7], [8, 8, 12, 12]], float)
+    assert keep_apart(boxes, np.array([0.9, 0.8, 0.7])) == [0, 2]
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (300, 70), (90, 700)])
 def test_any_photo_size_gives_a_list_largest_first(shape):
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)

@@ -32,6 +32,7 @@ FOREHEAD = (
 FINEST_SIDE = 768  # longest side in pixels of the pyramid's finest level
 COARSEST_SIDE = 28
 OVERLAP = 0.4  # boxes that share more than this (intersection over union) are one face
+INSIDE = 0.7  # a box of which more than this lies in a better one is a part of that face
 
 
 @dataclass(frozen=True)
@@ -173,22 +174,36 @@ def face_box(landmarks: np.ndarray) -> np.ndarray:
     return np.r_[outline.min(0), outline.max(0)].astype(np.float32)
 
 
-def keep_apart(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) -> list[int]:
-    """Greedy non-maximum suppression: indices of boxes (N,4), best score (N,) first."""
+def keep_apart(boxes: np.ndarray, scores: np.ndarray, inside: float = INSIDE) -> list[int]:
+    """Greedy non-maximum suppression: indices of boxes (N,4), best score (N,) first. A box that shares more than
+    OVERLAP (intersection over union) with a better one is its double; one of which more than `inside` lies in a
+    better one, or the other way round, is a part of the same face.
+    """
     order, kept = list(np.argsort(-scores, kind="stable")), []
-    while order:
-        best = order.pop(0)
-        kept.append(int(best))
-        order = [i for i in order if box_overlap(boxes[best], boxes[i]) <= overlap]
+    for i in order:
+        if all(
+            box_overlap(boxes[i], boxes[j]) <= OVERLAP and box_inside(boxes[i], boxes[j]) <= inside
+            for j in kept
+        ):
+            kept.append(int(i))
     return kept
+
+
+def _shared_area(a: np.ndarray, b: np.ndarray) -> float:
+    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    return float(max(width, 0.0) * max(height, 0.0))
 
 
 def box_overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (4,)."""
-    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = max(width, 0.0) * max(height, 0.0)
+    shared = _shared_area(a, b)
     areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
     return float(shared / max(areas - shared, 1e-9))
+
+
+def box_inside(a: np.ndarray, b: np.ndarray) -> float:
+    """How much of the smaller of two boxes (4,) lies in the other: 0..1."""
+    return float(_shared_area(a, b) / max(min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])), 1e-9))
 
 
 def _check_photo(photo: np.ndarray) -> None:
@@ -217,8 +232,7 @@ class EmbeddedFinder:
         rows, sought = self._seek(photo)
         if not len(rows):
             return []
-        landmarks, marked = self._mark(photo, rows)
-        scores = np.sqrt(sought * marked)
+        landmarks, scores = self._mark(photo, rows, sought)
         good = np.flatnonzero(scores >= self.threshold)
         boxes = np.array([face_box(landmarks[i]) for i in good]).reshape(-1, 4)
         kept = [good[i] for i in keep_apart(boxes, scores[good])]
@@ -230,7 +244,9 @@ class EmbeddedFinder:
     def landmarks(self, photo: np.ndarray, box: np.ndarray, points: np.ndarray) -> np.ndarray:
         """68 landmarks (68,2) of a face that another detector found, from its five points (5,2): a Landmarker."""
         centre, axis = _quad(*np.asarray(points, np.float64)[[0, 1, 3, 4]])
-        return self._mark(photo, _row_of(centre, axis)[None])[0][0]
+        row = _row_of(centre, axis)
+        first, _ = self._look(photo, row[None])
+        return self._look(photo, _next_row(first[0], row)[None])[0][0]
 
     def _seek(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Frame rows (N,4) in photo pixels and scores (N,) of candidates, doubles removed."""
@@ -241,7 +257,9 @@ class EmbeddedFinder:
             scores.append(score)
         rows, scores = np.concatenate(rows), np.concatenate(scores)
         reach = 0.28 * np.hypot(rows[:, 2], rows[:, 3])[:, None]
-        kept = keep_apart(np.c_[rows[:, :2] - reach, rows[:, :2] + reach], scores)[:MOST_CANDIDATES]
+        kept = keep_apart(np.c_[rows[:, :2] - reach, rows[:, :2] + reach], scores, inside=1.0)[
+            :MOST_CANDIDATES
+        ]
         return rows[kept], scores[kept]
 
     @torch.inference_mode()
@@ -252,17 +270,25 @@ class EmbeddedFinder:
         likely = best.indices[best.values > LEAST_SOUGHT]
         return sought.frames[0].flatten(1)[:, likely].T.double().cpu().numpy(), scores[likely].cpu().numpy()
 
+    def _mark(self, photo: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (M,68,2) in photo pixels and scores (M,) of frame rows (N,4) with scores (N,). What is hopeless at
+        the first look is dropped; the second look is by the first one's landmarks, hence centred and upright."""
+        landmarks, faces = self._look(photo, rows)
+        hope = np.sqrt(faces * scores) >= min(LEAST_HOPE, self.threshold)
+        rows = np.array([_next_row(*pair) for pair in zip(landmarks[hope], rows[hope], strict=True)])
+        if not len(rows):
+            return landmarks[hope], scores[hope]
+        landmarks, faces = self._look(photo, rows)
+        return landmarks, np.sqrt(faces * scores[hope])
+
     @torch.inference_mode()
-    def _mark(self, photo: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (N,68,2) in photo pixels and scores (N,): each face is looked at twice, the second time by the
-        frame of the first look's landmarks, hence centred and upright."""
-        for _ in range(2):
-            side = self.network.crop_side
-            matrices = [_matrix_of(row[:2], row[2:], side, MARKER_SPAN) for row in rows]
-            marked = self.network.mark(self._tensor([crop(photo, m, side) for m in matrices]))
-            inside = marked.landmarks.double().cpu().numpy() * side
-            landmarks = np.stack([apply(invert(m), p) for m, p in zip(matrices, inside, strict=True)])
-            rows = np.stack([_next_row(points, row) for points, row in zip(landmarks, rows, strict=True)])
+    def _look(self, photo: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Landmarks (N,68,2) in photo pixels and the marker's face scores (N,) of frame rows (N,4), N > 0."""
+        side = self.network.crop_side
+        matrices = [_matrix_of(row[:2], row[2:], side, MARKER_SPAN) for row in rows]
+        marked = self.network.mark(self._tensor([crop(photo, m, side) for m in matrices]))
+        inside = marked.landmarks.double().cpu().numpy() * side
+        landmarks = np.stack([apply(invert(m), p) for m, p in zip(matrices, inside, strict=True)])
         return landmarks, marked.logits.sigmoid().cpu().numpy()
 
     def _tensor(self, pictures: list[np.ndarray]) -> torch.Tensor:
@@ -274,6 +300,7 @@ class EmbeddedFinder:
 LEVEL_MARGIN = 16  # grey pixels around each level, so that faces at the border have surroundings
 MOST_CANDIDATES = 48
 LEAST_SOUGHT = 0.2
+LEAST_HOPE = 0.2  # score at the first look below which there is no second
 
 
 def _folded(network: "FaceFinder") -> "FaceFinder":

@@ -213,7 +213,9 @@ def shade(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def folds(rng: np.random.Generator) -> np.ndarray:
     """Cloth: one colour under bent waves of light, sometimes striped, chequered or with a row of buttons."""
-    bend = cv2.resize(rng.standard_normal((4, 4, 2), np.float32), (PLATE, PLATE), interpolation=cv2.INTER_CUBIC)
+    bend = cv2.resize(
+        rng.standard_normal((4, 4, 2), np.float32), (PLATE, PLATE), interpolation=cv2.INTER_CUBIC
+    )
     y, x = np.mgrid[:PLATE, :PLATE].astype(np.float32) / PLATE
     a, pitch = rng.uniform(0, np.pi), rng.uniform(1, 6)
     u = x * np.cos(a) + y * np.sin(a) + 0.15 * bend[..., 0]
@@ -227,7 +229,9 @@ def folds(rng: np.random.Generator) -> np.ndarray:
     plate = np.clip(colour * light[..., None] + rng.normal(0, 4, (PLATE, PLATE, 1)), 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         for step in range(5):
-            cv2.circle(plate, (PLATE // 2 + 2 * step, 16 + 30 * step), 4, [int(c) for c in second], -1, cv2.LINE_AA)
+            cv2.circle(
+                plate, (PLATE // 2 + 2 * step, 16 + 30 * step), 4, [int(c) for c in second], -1, cv2.LINE_AA
+            )
     return plate
 
 

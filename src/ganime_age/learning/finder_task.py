@@ -135,7 +135,9 @@ def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str
     }
 
 
-def hard_crops(sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.4) -> tuple[Tensor, Tensor]:
+def hard_crops(
+    sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.4
+) -> tuple[Tensor, Tensor]:
     """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
 
     The most face-like wrong cell of a share of the canvases, unless a face lies there, and half as many true frames.
