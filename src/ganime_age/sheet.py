@@ -13,16 +13,20 @@ from .errors import MissingModel
 PAPER, INK, GREY = "#faf9f6", "#1d1d1f", "#6e6e73"
 TILE, GAP, MARGIN = 256, 28, 72
 LINE = 22
-ROW_LENGTH = 6
+ROW_LENGTH = 7
 
-SMILE = {"AU12": 3.0}
+NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
 DEMO_AGES = (5, 15, 30, 50, 70, 85)
 DEMO_EXPRESSIONS = (
-    ("smile", {"AU12": 3.0}),
-    ("frown", {"AU04": 3.0}),
-    ("raised brows", {"AU01": 3.0, "AU02": 3.0}),
+    ("half a smile", {"AU12": 2.0}),
+    ("no smile", NO_SMILE),
+    ("frown", {"AU04": 4.5}),
+    ("raised brows", {"AU01": 4.5, "AU02": 4.5}),
+    ("jaw drop", {"AU26": 4.5}),
 )
-DEMO_BOTH = ("70 and smiling", 70, SMILE)
+"""The bundled photo shows a full smile, so the sheet takes it away."""
+
+DEMO_BOTH = ("70 without a smile", 70, NO_SMILE)
 
 
 @dataclass(frozen=True)
@@ -37,21 +41,13 @@ class Tile:
 def demo_sheet(editor: FaceEditor, say: Callable[[str], None]) -> Image.Image:
     """Edit the bundled astronaut in ages, expressions and both; `say` gets one line an edit. Returns the sheet."""
     photo = _astronaut()
-    ages = [_timed(editor, say, photo, f"age {age}", age) for age in DEMO_AGES]
-    expressions = [_timed(editor, say, photo, name, None, units) for name, units in DEMO_EXPRESSIONS]
-    title, both = _timed(editor, say, photo, *DEMO_BOTH)
-    first = ages[0][1]
-    faces = [tile(name, result) for name, result in [*ages]]
-    faces.append(Tile(first.source_face, "original", source_lines(first, both)))
-    faces += [tile(name, result) for name, result in [*expressions, (title, both)]]
-    faces.append(
-        Tile(
-            both.attention.convert("RGB"),
-            "what changed",
-            ("white where the generator", "changed the last face"),
-        )
-    )
-    photos = [Tile(Image.fromarray(photo), "the photo"), Tile(both.image, f"the photo at {title}")]
+    asked = [(f"age {age}", age, None) for age in DEMO_AGES]
+    asked += [(title, None, units) for title, units in DEMO_EXPRESSIONS] + [DEMO_BOTH]
+    edits = [(title, _edit(editor, say, photo, title, age, units)) for title, age, units in asked]
+    title, both = edits[-1]
+    faces = [Tile(both.source_face, "original", source_lines(both)), *(tile(*edit) for edit in edits)]
+    faces.append(Tile(both.attention, "what changed", ("white where the generator", "changed the last face")))
+    photos = [Tile(Image.fromarray(photo), "the photo"), Tile(both.image, f"the photo, {title}")]
     return contact_sheet("ganime_age", _about(both), photos, faces)
 
 
@@ -63,16 +59,16 @@ def tile(title: str, result: EditResult) -> Tile:
     return Tile(result.face, title, (*lines, f"identity {result.identity:.2f}"))
 
 
-def source_lines(result: EditResult, shown: EditResult) -> tuple[str, ...]:
-    """What was read on the original: its age and the action units that `shown` edits."""
+def source_lines(result: EditResult) -> tuple[str, ...]:
+    """What was read on the original: its age and the action units that `result` changed."""
     source = result.source_reading
-    units = [f"{code} read {source.action_units[code]:.1f}" for code in shown.asked_units()]
+    units = [f"{code} read {source.action_units[code]:.1f}" for code in result.edit.action_units]
     return (f"age read {source.age:.0f} ± {source.age_spread:.0f}", *units)
 
 
 def contact_sheet(heading: str, about: tuple[str, ...], photos: list[Tile], faces: list[Tile]) -> Image.Image:
-    """Draw the sheet, RGB: heading and whole photos on top, faces in rows of six under them."""
-    photo_side = 2 * TILE
+    """Draw the sheet, RGB: heading and whole photos on top, faces in rows of seven under them."""
+    photo_side = 2 * TILE + GAP
     rows = [faces[i : i + ROW_LENGTH] for i in range(0, len(faces), ROW_LENGTH)]
     heights = [TILE + 50 + LINE * max(len(face.lines) for face in row) for row in rows]
     width = 2 * MARGIN + ROW_LENGTH * TILE + (ROW_LENGTH - 1) * GAP
@@ -131,10 +127,10 @@ def _about(result: EditResult) -> tuple[str, ...]:
     )
 
 
-def _timed(editor, say, photo, title, age=None, units=None) -> tuple[str, EditResult]:
+def _edit(editor, say, photo, title, age, units) -> EditResult:
     result = editor.edit(photo, age=age, action_units=units)
-    say(f"{title:<16} {result.seconds:5.2f} s")
-    return title, result
+    say(f"{title:<18} {result.seconds:5.2f} s")
+    return result
 
 
 def _astronaut():
