@@ -12,7 +12,8 @@ from .errors import MissingModel
 
 PAPER, INK, GREY = "#faf9f6", "#1d1d1f", "#6e6e73"
 TILE, GAP, MARGIN = 256, 28, 72
-LINE = 22
+LINE = 28
+CAPTION = 62
 ROW_LENGTH = 7
 
 NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
@@ -46,7 +47,7 @@ def demo_sheet(editor: FaceEditor, say: Callable[[str], None]) -> Image.Image:
     edits = [(title, _edit(editor, say, photo, title, age, units)) for title, age, units in asked]
     title, both = edits[-1]
     faces = [Tile(both.source_face, "original", source_lines(both)), *(tile(*edit) for edit in edits)]
-    faces.append(Tile(both.attention, "what changed", ("white where the generator", "changed the last face")))
+    faces.append(Tile(both.attention, "what changed", ("white where the last", "face was changed most")))
     photos = [Tile(Image.fromarray(photo), "the photo"), Tile(both.image, f"the photo, {title}")]
     return contact_sheet("ganime_age", _about(both), photos, faces)
 
@@ -70,9 +71,9 @@ def contact_sheet(heading: str, about: tuple[str, ...], photos: list[Tile], face
     """Draw the sheet, RGB: heading and whole photos on top, faces in rows of seven under them."""
     photo_side = 2 * TILE + GAP
     rows = [faces[i : i + ROW_LENGTH] for i in range(0, len(faces), ROW_LENGTH)]
-    heights = [TILE + 50 + LINE * max(len(face.lines) for face in row) for row in rows]
+    heights = [TILE + CAPTION + LINE * max(len(face.lines) for face in row) for row in rows]
     width = 2 * MARGIN + ROW_LENGTH * TILE + (ROW_LENGTH - 1) * GAP
-    top_height = photo_side + 50
+    top_height = photo_side + CAPTION
     sheet = Image.new("RGB", (width, 2 * MARGIN + top_height + sum(heights) + len(rows) * GAP), PAPER)
     left = width - MARGIN - len(photos) * photo_side - (len(photos) - 1) * GAP
     _write_heading(sheet, heading, about)
@@ -89,17 +90,17 @@ def _place_row(sheet: Image.Image, tiles: list[Tile], x: int, y: int, side: int)
     for one in tiles:
         image = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
         sheet.paste(image, (x, y), _rounded(side))
-        draw.text((x, y + side + 12), one.title, INK, _font(23))
+        draw.text((x, y + side + 12), one.title, INK, _font(29))
         for i, line in enumerate(one.lines):
-            draw.text((x, y + side + 44 + i * LINE), line, GREY, _font(17))
+            draw.text((x, y + side + 54 + i * LINE), line, GREY, _font(21))
         x += side + GAP
 
 
 def _write_heading(sheet: Image.Image, heading: str, about: tuple[str, ...]) -> None:
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN - 3, MARGIN - 14), heading, INK, _font(64))
+    draw.text((MARGIN - 4, MARGIN - 20), heading, INK, _font(92))
     for i, line in enumerate(about):
-        draw.text((MARGIN, MARGIN + 84 + i * 30), line, GREY, _font(20))
+        draw.text((MARGIN, MARGIN + 124 + i * 38), line, GREY, _font(27))
 
 
 def _rounded(side: int) -> Image.Image:
@@ -115,15 +116,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _about(result: EditResult) -> tuple[str, ...]:
     return (
-        "One photo in; the same person at another",
-        "age and with another expression out.",
+        "One photo in; the same person at another age",
+        "and with another expression out.",
         "",
-        f"Method {result.method}, weights that ship",
-        "inside the package. Under each face is what",
-        "the readers measure on it after the edit.",
+        f"Method {result.method}, with the weights that ship",
+        "inside the package. Under each face stands what the",
+        "readers measure on it after the edit.",
         "",
-        "identity: cosine between the original's and",
-        "the edited face's embedding, 1 is the same.",
+        "identity: cosine between the embeddings of the",
+        "original and the edited face; 1 is the same.",
     )
 
 
