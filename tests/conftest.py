@@ -1,8 +1,11 @@
-"""Shared by the tests: the embedded weights, an editor, real files. No test needs a network or an accelerator."""
+"""Shared by the tests: the embedded weights, an editor, real files. No test needs a network or an accelerator.
+
+One thread: the tests' networks are small, and several threads on a busy machine wait for each other.
+"""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 

@@ -28,7 +28,9 @@ def test_multiply_adds_are_counted_by_hand():
     assert not model.down._forward_hooks
 
 
-def test_the_shipped_model_is_measured(model):
+def test_the_shipped_model_is_measured(model, monkeypatch):
+    monkeypatch.setattr(measure_speed, "THREADS", 1)
+    monkeypatch.setattr(measure_speed, "LARGE", (800, 600))
     before = torch.get_num_threads()
     results = measure_speed.measure(model, repeats=1)
     assert set(results["summary"]) == {"edit_256_seconds", "edit_12mp_seconds", "generator_gmacs_256"}
