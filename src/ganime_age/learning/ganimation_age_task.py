@@ -137,7 +137,7 @@ class Objective:
         real_seen.requires_grad_(step % self.recipe.r1_every == 0)
         features = d.features(real_seen, real_valid)
         true = d.score(features, batch["age"], asked.source_aus)
-        terms = {"d_real": losses.hinge_real(true)}
+        terms = {"d_real": (1 + 2 * self.recipe.wrong) * losses.hinge_real(true)}  # as much as all negatives together
         terms["d_fake"] = losses.hinge_fake(d.score(d.features(*diff_augment(fake, valid)), asked.target_age, asked.target_aus))
         terms["d_wrong"] = self.recipe.wrong * self.wrong(features, batch["age"], asked.source_aus)
         age, aus = d.readings(features)
@@ -202,7 +202,7 @@ class Objective:
     def read(self, frame: Tensor) -> Readings:
         """The robust readers on a copy that is shifted, scaled, turned and often grey."""
         seen, _ = random_affine(frame, None, turn=4, zoom=0.06, shift=0.02)
-        return self.readers(random_colour(seen, 0.15, grey=0.5))
+        return self.readers(random_colour(seen, 0.3, grey=0.5))
 
     def kept(self, face: Tensor, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
         """What an edit must leave: pixels where no age is asked, overall colours, a calm mask of a sane size."""
