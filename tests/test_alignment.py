@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ganime_age import alignment
+from ganime_age.boxes import box_overlap
 from ganime_age.errors import BadInput, MissingModel
 
 PACKS = Path(__file__).resolve().parents[2] / "shared" / "models" / "insightface"
@@ -143,6 +144,6 @@ def test_insightface_detector_pack_finds_the_astronaut():
         PACKS, "ganime_scrfd", lambda *given: seen.append(given) or face_points()
     )
     (face,) = finder(data.astronaut())
-    assert alignment.box_overlap(face.box, np.array([176, 62, 270, 180])) > 0.6
+    assert box_overlap(face.box, np.array([176, 62, 270, 180])) > 0.6
     assert face.landmarks.shape == (68, 2) and face.landmarks.dtype == np.float32
     assert seen[0][2].shape == (5, 2)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganime_age.alignment import EmbeddedFinder, FoundFace, box_overlap, keep_apart
+from ganime_age.alignment import EmbeddedFinder, FoundFace
+from ganime_age.boxes import box_overlap, keep_apart
 from ganime_age.errors import BadInput
 from ganime_age.learning import finder_task
 from ganime_age.learning.data import Faces
@@ -175,6 +176,15 @@ def test_shipped_weights_follow_turn_and_size(shipped, astronaut, degrees, scale
     expected = upright.landmarks @ matrix[:, :2].T + matrix[:, 2]
     eyes = np.linalg.norm(expected[36] - expected[45])
     assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 0.08 * eyes
+
+
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_shipped_weights_find_a_face_in_a_photo_on_its_side(shipped, astronaut, quarters):
+    (upright,) = shipped(astronaut)
+    (face,) = shipped(np.rot90(astronaut, quarters).copy())
+    x, y = upright.landmarks.T
+    expected = np.stack([y, 512 - x] if quarters == 1 else [512 - y, x], 1)
+    assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 2
 
 
 @pytest.mark.parametrize("cut", [np.s_[:150], np.s_[:, 205:], np.s_[85:]], ids=["chin", "side", "forehead"])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .boxes import face_box, keep_apart
 from .errors import BadInput, MissingModel
 
 if TYPE_CHECKING:
@@ -26,13 +27,8 @@ if TYPE_CHECKING:
 
 FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the finder looks for a face
 MARKER_SPAN = 0.95  # side of the marker's crop, in frames
-FOREHEAD = (
-    0.7  # how far a box reaches above the brows, in eye-to-mouth distances (fits SCRFD on training faces)
-)
 FINEST_SIDE = 768  # longest side in pixels of the pyramid's finest level
 COARSEST_SIDE = 28
-OVERLAP = 0.4  # boxes that share more than this (intersection over union) are one face
-INSIDE = 0.7  # a box of which more than this lies in a better one is a part of that face
 
 
 @dataclass(frozen=True)
@@ -167,45 +163,6 @@ def _reach(matrix: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) ->
     return (*low.tolist(), *high.tolist())
 
 
-def face_box(landmarks: np.ndarray) -> np.ndarray:
-    """The upright box (4,) float32 that holds the landmarks (68,2) and the forehead above the brows."""
-    up = landmarks[36:48].mean(0) - landmarks[[48, 54]].mean(0)
-    outline = np.concatenate([landmarks, landmarks[17:27] + FOREHEAD * up])
-    return np.r_[outline.min(0), outline.max(0)].astype(np.float32)
-
-
-def keep_apart(boxes: np.ndarray, scores: np.ndarray, inside: float = INSIDE) -> list[int]:
-    """Greedy non-maximum suppression: indices of boxes (N,4), best score (N,) first. A box that shares more than
-    OVERLAP (intersection over union) with a better one is its double; one of which more than `inside` lies in a
-    better one, or the other way round, is a part of the same face.
-    """
-    order, kept = list(np.argsort(-scores, kind="stable")), []
-    for i in order:
-        if all(
-            box_overlap(boxes[i], boxes[j]) <= OVERLAP and box_inside(boxes[i], boxes[j]) <= inside
-            for j in kept
-        ):
-            kept.append(int(i))
-    return kept
-
-
-def _shared_area(a: np.ndarray, b: np.ndarray) -> float:
-    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    return float(max(width, 0.0) * max(height, 0.0))
-
-
-def box_overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    shared = _shared_area(a, b)
-    areas = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])
-    return float(shared / max(areas - shared, 1e-9))
-
-
-def box_inside(a: np.ndarray, b: np.ndarray) -> float:
-    """How much of the smaller of two boxes (4,) lies in the other: 0..1."""
-    return float(_shared_area(a, b) / max(min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])), 1e-9))
-
-
 def _check_photo(photo: np.ndarray) -> None:
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
         raise BadInput("the photo must be a uint8 array (H,W,3) in RGB; load_photo makes one from a file")
@@ -227,19 +184,35 @@ class EmbeddedFinder:
         self.max_side, self.threshold = max_side, threshold
 
     def __call__(self, photo: np.ndarray) -> list[FoundFace]:
-        """Every face of a photo (H,W,3) uint8 RGB, the largest box first."""
+        """Every face of a photo (H,W,3) uint8 RGB, the largest box first. Where none is upright, the photo is
+        searched once more on its left and on its right side."""
         _check_photo(photo)
+        found = self._upright(photo) or self._lying(photo, 1) + self._lying(photo, 3)
+        landmarks = [points for points, _ in found]
+        scores = np.array([score for _, score in found])
+        boxes = np.array([face_box(points) for points in landmarks])
+        kept = keep_apart(boxes, scores)
+        return _largest_first(
+            [FoundFace(boxes[i], float(scores[i]), landmarks[i].astype(np.float32)) for i in kept]
+        )
+
+    def _upright(self, photo: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        """Landmarks (68,2) in photo pixels and score of every face within about 40 degrees of upright."""
         rows, sought = self._seek(photo)
         if not len(rows):
             return []
         landmarks, scores = self._mark(photo, rows, sought)
-        good = np.flatnonzero(scores >= self.threshold)
-        boxes = np.array([face_box(landmarks[i]) for i in good]).reshape(-1, 4)
-        kept = [good[i] for i in keep_apart(boxes, scores[good])]
-        found = [
-            FoundFace(face_box(landmarks[i]), float(scores[i]), landmarks[i].astype(np.float32)) for i in kept
+        return [
+            (points, float(s)) for points, s in zip(landmarks, scores, strict=True) if s >= self.threshold
         ]
-        return _largest_first(found)
+
+    def _lying(self, photo: np.ndarray, quarters: int) -> list[tuple[np.ndarray, float]]:
+        """The same of a photo turned by 1 or 3 quarters counter-clockwise, in pixels of the photo as it is."""
+        height, width = photo.shape[:2]
+        back = (
+            np.array([[0, -1, width], [1, 0, 0]]) if quarters == 1 else np.array([[0, 1, 0], [-1, 0, height]])
+        )
+        return [(apply(back, points), s) for points, s in self._upright(np.rot90(photo, quarters).copy())]
 
     def landmarks(self, photo: np.ndarray, box: np.ndarray, points: np.ndarray) -> np.ndarray:
         """68 landmarks (68,2) of a face that another detector found, from its five points (5,2): a Landmarker."""

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..alignment import FoundFace, box_overlap
+from ..alignment import FoundFace
+from ..boxes import box_overlap
 from ..errors import BadInput
 
 LEAST_OVERLAP = 0.5
