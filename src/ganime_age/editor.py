@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .alignment import EmbeddedFinder, FoundFace, crop, frame_matrix, paste
+from .alignment import EmbeddedFinder, FoundFace, apply, crop, frame_matrix, invert, paste
 from .edits import AU_CODES, Edit
 from .errors import BadInput, MissingModel
 from .photo import load_photo, photo_name
@@ -255,8 +255,7 @@ class FaceEditor:
 
 def _reading(age, spread, units, landmarks, pose, identity, matrix, box, size: int) -> Reading:
     """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
-    turn, shift = matrix[:, :2], matrix[:, 2]
-    points = (landmarks.astype(np.float64) * size - shift) @ np.linalg.inv(turn).T
+    points = apply(invert(matrix), landmarks.astype(np.float64) * size)
     yaw, pitch, roll = (float(v) for v in pose)
     intensities = {code: float(v) for code, v in zip(AU_CODES, units, strict=True)}
     return Reading(
