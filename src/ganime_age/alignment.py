@@ -240,7 +240,9 @@ class EmbeddedFinder:
         sought = self.network.seek(self._tensor([level]))
         scores = sought.logits[0, 0].sigmoid().flatten()
         best = scores.topk(min(MOST_CANDIDATES, len(scores)))
-        likely = best.indices[best.values > LEAST_SOUGHT]
+        likely = best.indices[
+            best.values >= self.threshold**2
+        ]  # a lower one cannot pass, whatever the marker says
         return sought.frames[0].flatten(1)[:, likely].T.double().cpu().numpy(), scores[likely].cpu().numpy()
 
     def _mark(self, photo: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -272,7 +274,6 @@ class EmbeddedFinder:
 
 LEVEL_MARGIN = 16  # grey pixels around each level, so that faces at the border have surroundings
 MOST_CANDIDATES = 48
-LEAST_SOUGHT = 0.2
 LEAST_HOPE = 0.2  # score at the first look below which there is no second
 
 
@@ -288,12 +289,13 @@ def _folded(network: "FaceFinder") -> "FaceFinder":
 def pyramid(photo: np.ndarray, finest: int) -> list[tuple[np.ndarray, float]]:
     """Levels of a photo from `finest` pixels (longest side; never enlarged) down by halves, in a grey margin, with
     their scale to the photo."""
-    scale, levels = min(1.0, finest / max(photo.shape[:2])), []
+    scale, levels, small = min(1.0, finest / max(photo.shape[:2])), [], photo
     while max(photo.shape[:2]) * scale >= COARSEST_SIDE:
         height, width = (max(1, round(n * scale)) for n in photo.shape[:2])
-        small = photo if scale == 1 else cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-        sides = [(LEVEL_MARGIN, LEVEL_MARGIN + -n % 8) for n in (height, width)]
-        levels.append((np.pad(small, (*sides, (0, 0)), constant_values=128), scale))
+        small = small if scale == 1 else cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)
+        below, right = (LEVEL_MARGIN + -n % 8 for n in (height, width))
+        around = LEVEL_MARGIN, below, LEVEL_MARGIN, right
+        levels.append((cv2.copyMakeBorder(small, *around, cv2.BORDER_CONSTANT, value=(128,) * 3), scale))
         scale /= 2
     return levels
 
