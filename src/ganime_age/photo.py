@@ -69,19 +69,19 @@ def _from_path(path: Path, name: str) -> np.ndarray:
 
 
 def _decode(file, name: str) -> np.ndarray:
-    """Open, check the header, then decode: Pillow's own exceptions become one sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    """Open, check the header, then decode: Pillow's own exceptions and warnings become one sentence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             image = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise BadInput(
-            f"{name} is far too large; the limit is {MAX_PIXELS // 1_000_000} megapixels"
-        ) from None
-    except (OSError, SyntaxError, ValueError, MemoryError):
-        raise BadInput(f"{name} {UNREADABLE}") from None
-    with image:
-        return _from_image(image, name)
+        except Image.DecompressionBombError:
+            raise BadInput(
+                f"{name} is far too large; the limit is {MAX_PIXELS // 1_000_000} megapixels"
+            ) from None
+        except (OSError, SyntaxError, ValueError, MemoryError):
+            raise BadInput(f"{name} {UNREADABLE}") from None
+        with image:
+            return _from_image(image, name)
 
 
 def _check_header(image: Image.Image, name: str) -> None:
