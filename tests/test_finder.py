@@ -196,3 +196,8 @@ def test_shipped_weights_find_a_face_cut_by_the_border(shipped, astronaut, cut):
 def test_shipped_weights_find_no_face_where_there_is_none(shipped, name):
     picture = getattr(pytest.importorskip("skimage.data", reason="needs scikit-image's pictures"), name)()
     assert shipped(picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)) == []
+
+
+def test_shipped_weights_find_all_six_of_a_group(shipped):
+    data = pytest.importorskip("insightface.data", reason="needs InsightFace's group photo")
+    assert len(shipped(np.ascontiguousarray(data.get_image("t1")[..., ::-1]))) == 6
