@@ -185,7 +185,7 @@ def test_ganimation_age_trains_both_players(folder, tmp_path):
         assert not still, (name, still)
     assert Image.open(tmp_path / "gan" / "sheet-000004.jpg").size[0] == 14 * 32
     log = json.loads((tmp_path / "gan" / "log.jsonl").read_text().splitlines()[-1])
-    assert {"d_real", "d_fake", "d_wrong", "adversarial", "age", "action_units", "identity", "cycle", "mask"} <= set(log)
+    assert {"d_pairs", "d_wrong", "adversarial", "age", "action_units", "identity", "cycle", "mask"} <= set(log)
 
 
 def test_requests_move_only_what_they_ask(folder):

@@ -1,9 +1,11 @@
-"""Turn aligned, labelled tar shards into a face folder: `python training/prepare_faces.py SHARDS OUT`.
+"""Turn aligned, labelled tar shards into a face folder: `python training/prepare_faces.py SHARDS OUT [--hold-out PHOTOS]`.
 
 SHARDS holds `*.tar` of aligned faces, `labels.parquet` (id, shard, source, split, age, identity, yaw, pitch, roll)
 and `arrays.npz` (landmarks68, blendshapes, teacher_identity in the same order). OUT gets `manifest.parquet` and links
 to the shards. Action units are pseudo-labels: each is a MediaPipe blendshape score (or the mean of the left and right
 one) divided by the score that 0.5 % of the faces exceed, times 5, so that 5 means as strong as one sees it.
+`--hold-out` names a folder of photos (`SOURCE_NAME.jpg`) to measure on: their faces, and all of the same clusters, move
+to the test split.
 """
 
 from __future__ import annotations
@@ -40,12 +42,26 @@ def manifest(shards: Path) -> pd.DataFrame:
     return table
 
 
+def hold_out(table: pd.DataFrame, names: pd.Series, photos: Path) -> pd.DataFrame:
+    """The table with every cluster that shows in one of the photos in the test split. names: SOURCE_NAME of each row."""
+    shown = {path.stem for path in photos.iterdir()}
+    if not shown:
+        raise BadInput(f"{photos} holds no photos to hold out")
+    clusters = set(table["cluster"][names.map(lambda name: Path(name).stem in shown)])
+    table.loc[table["cluster"].isin(clusters), "split"] = "test"
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--hold-out", type=Path)
     given = parser.parse_args()
     table = manifest(given.shards)
+    if given.hold_out:
+        labels = pd.read_parquet(given.shards / "labels.parquet")
+        table = hold_out(table, labels["source"] + "_" + labels["source_name"], given.hold_out)
     given.out.mkdir(parents=True, exist_ok=True)
     for shard in sorted({file.split("/")[0] for file in table["file"]}):
         link = given.out / shard

@@ -45,6 +45,7 @@ class Recipe:
     r1: float = 1.0
     r1_every: int = 16
     wrong: float = 0.5
+    heads: float = 0.1
     mask_band: tuple[float, float] = (0.04, 0.5)
     ramp_steps: int = 600
     age_noise: float = 3.0
@@ -110,10 +111,10 @@ def put_back(frames: Tensor, crops: Tensor, corners: list[tuple[int, int]]) -> T
     return frames * (1 - inside) + torch.stack(padded)
 
 
-def diff_augment(face: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """DiffAugment (Zhao et al. 2020): colour, translation, cutout, the same kinds for real and fake."""
-    both, _ = random_affine(torch.cat([face, valid], 1), None, turn=5, zoom=0.08, shift=0.06)
-    return random_colour(both[:, :3], 0.2, grey=0.0), both[:, 3:]
+def moved_alike(face: Tensor, fake: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """DiffAugment's translation (Zhao et al. 2020), with turns and scales: a face and its edit move in the same way."""
+    seen, _ = random_affine(torch.cat([face, fake, valid], 1), None, turn=5, zoom=0.08, shift=0.06)
+    return seen[:, :3], seen[:, 3:6], seen[:, 6:]
 
 
 class Objective:
@@ -131,28 +132,30 @@ class Objective:
         return start + (end - start) * min(step / max(self.recipe.ramp_steps, 1), 1.0)
 
     def discriminate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Hinge on the real and edited patches that `generate` saw last, wrong ages and action units as further negatives, heads on real faces, lazy R1."""
+        """Each face of the batch against its own edit that `generate` saw last, against itself under a wrong age or
+        wrong action units, heads on the real faces, lazy R1."""
         d, (face, valid, fake, asked) = self.discriminator, self.shown
-        real_seen, real_valid = diff_augment(face, valid)
-        real_seen.requires_grad_(step % self.recipe.r1_every == 0)
-        features = d.features(real_seen, real_valid)
+        real, fake, valid = moved_alike(face, fake, valid)
+        real.requires_grad_(step % self.recipe.r1_every == 0)
+        features = d.features(real, valid)
         true = d.score(features, batch["age"], asked.source_aus)
-        terms = {"d_real": (1 + 2 * self.recipe.wrong) * losses.hinge_real(true)}  # as much as all negatives together
-        terms["d_fake"] = losses.hinge_fake(d.score(d.features(*diff_augment(fake, valid)), asked.target_age, asked.target_aus))
-        terms["d_wrong"] = self.recipe.wrong * self.wrong(features, batch["age"], asked.source_aus)
+        false = d.score(d.features(fake, valid), asked.target_age, asked.target_aus)
+        terms = {"d_pairs": losses.relativistic(true, false)}
+        terms["d_wrong"] = self.recipe.wrong * self.wrong(true, features, batch["age"], asked.source_aus)
         age, aus = d.readings(features)
-        terms["d_age"] = F.smooth_l1_loss(age / 10, batch["age"] / 10)
-        terms["d_aus"] = F.smooth_l1_loss(aus[:, SEEN], asked.source_aus[:, SEEN])
-        if real_seen.requires_grad:
-            terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real_seen)
+        terms["d_age"] = self.recipe.heads * F.smooth_l1_loss(age / 10, batch["age"] / 10)
+        terms["d_aus"] = self.recipe.heads * F.smooth_l1_loss(aus[:, SEEN], asked.source_aus[:, SEEN])
+        if real.requires_grad:
+            terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real)
         return sum(terms.values()), {name: float(value.detach()) for name, value in terms.items()}
 
-    def wrong(self, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
-        """Real faces with an age at least 12 years off, or with another face's action units, are to be told apart."""
+    def wrong(self, true: Tensor, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
+        """A real face under its own label must beat itself under an age at least 12 years off, or under another
+        face's action units. true (B,1,h,w): its own scores."""
         off = (age - age.roll(1)).abs() > 12
         moved = (aus - aus.roll(1, 0)).abs().sum(1) > 5
-        by_age = F.relu(1 + self.discriminator.score(features, age.roll(1), aus)).mean((1, 2, 3)) * off
-        by_aus = F.relu(1 + self.discriminator.score(features, age, aus.roll(1, 0))).mean((1, 2, 3)) * moved
+        by_age = F.softplus(self.discriminator.score(features, age.roll(1), aus) - true).mean((1, 2, 3)) * off
+        by_aus = F.softplus(self.discriminator.score(features, age, aus.roll(1, 0)) - true).mean((1, 2, 3)) * moved
         return by_age.mean() + by_aus.mean()
 
     def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
@@ -163,7 +166,7 @@ class Objective:
         edited = self.generator(face, *asked[:4])
         self.shown = (face, valid, edited.face.detach(), asked)
         frame = put_back(batch["face"], edited.face, corners)
-        terms = self.adversary(edited, valid, asked) | self.reached(frame, batch, asked) | self.kept(face, edited, valid, asked)
+        terms = self.adversary(face, edited, valid, batch["age"], asked) | self.reached(frame, batch, asked) | self.kept(face, edited, valid, asked)
         quarter = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
         if self.weight("cycle", step) > 0:
             back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
@@ -172,13 +175,16 @@ class Objective:
         watch = {"mask": float(edited.attention.detach().mean())}
         return total, {name: float(value.detach()) for name, value in terms.items()} | watch
 
-    def adversary(self, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
-        """What the discriminator and its heads say of the edited faces."""
-        features = self.discriminator.features(*diff_augment(edited.face, valid))
-        age, aus = self.discriminator.readings(features)
+    def adversary(self, face: Tensor, edited: Edited, valid: Tensor, age: Tensor, asked: Request) -> dict[str, Tensor]:
+        """What the discriminator says of the edited faces beside their sources, and what its heads read on them."""
+        real, fake, valid = moved_alike(face, edited.face, valid)
+        with torch.no_grad():
+            true = self.discriminator.score(self.discriminator.features(real, valid), age, asked.source_aus)
+        features = self.discriminator.features(fake, valid)
+        read_age, aus = self.discriminator.readings(features)
         return {
-            "adversarial": -self.discriminator.score(features, asked.target_age, asked.target_aus).mean(),
-            "head_age": F.smooth_l1_loss(age / 10, asked.target_age / 10),
+            "adversarial": losses.relativistic(self.discriminator.score(features, asked.target_age, asked.target_aus), true),
+            "head_age": F.smooth_l1_loss(read_age / 10, asked.target_age / 10),
             "head_aus": F.smooth_l1_loss(aus[:, SEEN], asked.target_aus[:, SEEN]),
         }
 
@@ -248,7 +254,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         networks={"generator": generator, "discriminator": discriminator},
         players=[
             Player("generator", generator, objective.generate, recipe.lr_generator, (0.0, 0.99)),
-            Player("discriminator", discriminator, objective.discriminate, recipe.lr_discriminator, (0.0, 0.99)),
+            Player("discriminator", discriminator, objective.discriminate, recipe.lr_discriminator, (0.5, 0.99)),
         ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance / chance.sum())),
         averaged=("generator",),

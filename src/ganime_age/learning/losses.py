@@ -9,14 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def hinge_real(logits: Tensor) -> Tensor:
-    """Hinge loss of a discriminator on what is real (Lim & Ye 2017): mean max(0, 1 - D)."""
-    return F.relu(1 - logits).mean()
+def relativistic(better: Tensor, worse: Tensor) -> Tensor:
+    """Relativistic pairing loss (Jolicoeur-Martineau 2018; R3GAN, Huang et al. 2024): mean softplus(worse - better).
 
-
-def hinge_fake(logits: Tensor) -> Tensor:
-    """Hinge loss of a discriminator on what is not: mean max(0, 1 + D)."""
-    return F.relu(1 + logits).mean()
+    Both are patch logits of the same faces, so what is peculiar to a face cancels out.
+    """
+    return F.softplus(worse - better).mean()
 
 
 def gradient_penalty(logits: Tensor, face: Tensor) -> Tensor:

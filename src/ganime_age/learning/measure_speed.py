@@ -75,10 +75,10 @@ def edit_seconds(editor: FaceEditor, photo: bytes, repeats: int, method: str) ->
 
 
 def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int:
-    """Multiply-adds of one `model.edit` of a (1,3,size,size) face, counted on convolutions and linear layers."""
-    counted = []
+    """Multiply-adds of the generator itself on one (1,3,size,size) face, counted on convolutions and linear layers."""
+    generator, counted = getattr(model, method), []
     layers = [
-        m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+        m for m in generator.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
     ]
     hooks = [
         layer.register_forward_hook(lambda m, x, y: counted.append(_layer_cost(m, x[0], y)))
@@ -87,13 +87,8 @@ def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int
     units = torch.zeros(1, len(AU_CODES))
     try:
         with torch.inference_mode():
-            model.edit(
-                torch.zeros(1, 3, size, size),
-                torch.tensor([30.0]),
-                torch.tensor([70.0]),
-                units,
-                units + 1,
-                method=method,
+            generator(
+                torch.zeros(1, 3, size, size), torch.tensor([30.0]), torch.tensor([70.0]), units, units + 1
             )
     finally:
         for hook in hooks:
