@@ -24,20 +24,32 @@ FIGURES = (
     ("finder", "false_per_photo", "finder, false faces a photo", "", "<= 0.05"),
     ("finder", "landmark_error_percent", "finder, 68 landmarks, error", "% of the eye distance", "<= 4.0"),
     ("finder", "seconds_1024", "finder, a 1024 px photo", "s", "< 0.3"),
+    ("edits", "age_error_mean", "age edit, asked to read", "years", "nothing_age_error_mean"),
+    (
+        "edits",
+        "identity_cosine_mean",
+        "age edit, identity cosine to the original",
+        "",
+        "nothing_identity_cosine_mean",
+    ),
+    ("edits", "au12_slope", "AU12 edit, read for each step asked", "", "nothing_au12_slope"),
+    ("edits", "au_correlation_mean", "action unit edits, correlation of asked and read", "", ""),
     ("speed", "edit_256_seconds", "one edit of a 256 px face photo, 2 CPU cores", "s", "< 1"),
     ("speed", "edit_12mp_seconds", "one edit of a 12-megapixel photo, 2 CPU cores", "s", "< 2"),
     ("speed", "generator_gmacs_256", "generator at 256 px", "G multiply-adds", "<= 5"),
 )
-"""Results file, key of its summary, what it is called, its unit, and what was set out to be reached."""
+"""Results file, key of its summary, what it is called, its unit, and what was set out to be reached: a text, or the
+summary's key of what doing nothing would score."""
 
 
 def render(results: Path) -> str:
     """The table as Markdown; a figure whose file is not there is left out."""
-    rows = ["| measured | value | to reach |", "|---|---|---|"]
+    rows = ["| measured | value | to reach, or for comparison |", "|---|---|---|"]
     for file, key, label, unit, goal in FIGURES:
         summary = read_summary(results / f"{file}.json")
         if key in summary:
-            rows.append(f"| {label} | {f'{summary[key]:.3g} {unit}'.strip()} | {goal} |")
+            aim = f"doing nothing: {summary[goal]:.3g}" if goal in summary else goal
+            rows.append(f"| {label} | {f'{summary[key]:.3g} {unit}'.strip()} | {aim} |")
     return "\n".join(rows)
 
 
