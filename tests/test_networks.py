@@ -10,7 +10,12 @@ from ganime_age.networks.readers import Readers
 
 def conditions(batch: int) -> tuple[torch.Tensor, ...]:
     torch.manual_seed(0)
-    return torch.rand(batch) * 90, torch.rand(batch) * 90, torch.rand(batch, 17) * 5, torch.rand(batch, 17) * 5
+    return (
+        torch.rand(batch) * 90,
+        torch.rand(batch) * 90,
+        torch.rand(batch, 17) * 5,
+        torch.rand(batch, 17) * 5,
+    )
 
 
 def awake(generator: Generator) -> Generator:
@@ -80,14 +85,24 @@ def test_readings_have_their_ranges_and_every_parameter_learns():
     torch.manual_seed(0)
     readers = Readers(size=32, widths=(8, 8, 16, 16), blocks=(1, 1, 1))
     read = readers(torch.rand(4, 3, 128, 128) * 2 - 1)
-    assert read.age.shape == (4,) and 0 <= read.age.min() <= read.age.max() <= 100 and (read.age_spread > 0).all()
+    assert (
+        read.age.shape == (4,)
+        and 0 <= read.age.min() <= read.age.max() <= 100
+        and (read.age_spread > 0).all()
+    )
     assert read.action_units.shape == (4, 17) and 0 <= read.action_units.min() <= read.action_units.max() <= 5
     assert read.landmarks.shape == (4, 68, 2) and read.pose.shape == (4, 3)
     assert torch.allclose(read.identity.norm(dim=1), torch.ones(4), atol=1e-5)
     assert 0 <= read.attention.min() <= read.attention.max() <= 1
     unseen = [AU_CODES.index(code) for code in AU_UNSEEN]
     assert (read.action_units[:, unseen] == 0).all()
-    total = read.age.sum() + read.action_units.sum() + read.landmarks.square().sum() + read.pose.sum() + read.identity[:, ::2].sum()
+    total = (
+        read.age.sum()
+        + read.action_units.sum()
+        + read.landmarks.square().sum()
+        + read.pose.sum()
+        + read.identity[:, ::2].sum()
+    )
     total.backward()
     assert not [name for name, p in readers.named_parameters() if p.grad is None]
 

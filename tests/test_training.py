@@ -104,7 +104,9 @@ def test_moved_faces_carry_their_landmarks_along():
     marks[0, 0] = torch.tensor([60.5 / 101, 30.5 / 101])
     moved, where = random_affine(face, marks, turn=20, zoom=0.2, shift=0.1)
     y, x = divmod(int(moved.flatten().argmax()), 101)
-    assert where[0, 0, 0] * 101 == pytest.approx(x + 0.5, abs=1) and where[0, 0, 1] * 101 == pytest.approx(y + 0.5, abs=1)
+    assert where[0, 0, 0] * 101 == pytest.approx(x + 0.5, abs=1) and where[0, 0, 1] * 101 == pytest.approx(
+        y + 0.5, abs=1
+    )
 
 
 def test_balancing_evens_the_age_groups_out():
@@ -116,7 +118,10 @@ def test_balancing_evens_the_age_groups_out():
 
 
 def test_blendshapes_become_intensities_in_range():
-    names = sorted({name for parts in BLENDSHAPES.values() for name in parts} | {"mouthLowerDownLeft", "mouthLowerDownRight"})
+    names = sorted(
+        {name for parts in BLENDSHAPES.values() for name in parts}
+        | {"mouthLowerDownLeft", "mouthLowerDownRight"}
+    )
     scores = np.zeros((2, len(names)), np.float32)
     scores[1, [names.index(n) for n in BLENDSHAPES["AU12"]]] = 0.97
     units = action_units_from_blendshapes(scores, names)
@@ -174,18 +179,29 @@ def test_ganimation_age_trains_both_players(folder, tmp_path):
         crop=24,
         generator={"widths": [8, 8, 16], "blocks": 1},
         discriminator={"widths": [8, 8, 8]},
-        weights={"adversarial": 1.0, "age": 1.0, "action_units": 1.0, "identity": 1.0, "cycle": 1.0, "head_age": 1.0},
+        weights={
+            "adversarial": 1.0,
+            "age": 1.0,
+            "action_units": 1.0,
+            "identity": 1.0,
+            "cycle": 1.0,
+            "head_age": 1.0,
+        },
         r1_every=2,
     )
     task = ganimation_age_task.build(recipe, Faces(folder, 32), 0)
     before = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in task.networks.items()}
-    Run(task, Plan(steps=4, warmup=1, schedule="constant", sheet_every=4, log_every=1), tmp_path / "gan").train()
+    Run(
+        task, Plan(steps=4, warmup=1, schedule="constant", sheet_every=4, log_every=1), tmp_path / "gan"
+    ).train()
     for name, network in task.networks.items():
         still = [key for key, value in network.named_parameters() if torch.equal(value, before[name][key])]
         assert not still, (name, still)
     assert Image.open(tmp_path / "gan" / "sheet-000004.jpg").size[0] == 14 * 32
     log = json.loads((tmp_path / "gan" / "log.jsonl").read_text().splitlines()[-1])
-    assert {"d_pairs", "d_wrong", "adversarial", "age", "action_units", "identity", "cycle", "mask"} <= set(log)
+    assert {"d_pairs", "d_wrong", "adversarial", "age", "action_units", "identity", "cycle", "mask"} <= set(
+        log
+    )
 
 
 def test_requests_move_only_what_they_ask(folder):
@@ -259,7 +275,10 @@ def test_an_unreadable_picture_is_named(folder, tmp_path):
 def test_recipes_take_changes_and_name_what_is_wrong(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text("[run]\nsteps = 5\n")
-    assert read_recipe(path, ["run.steps=7", "recipe.lr=1e-3"]) == {"run": {"steps": 7}, "recipe": {"lr": 1e-3}}
+    assert read_recipe(path, ["run.steps=7", "recipe.lr=1e-3"]) == {
+        "run": {"steps": 7},
+        "recipe": {"lr": 1e-3},
+    }
     with pytest.raises(BadInput, match="write it as"):
         read_recipe(path, ["steps"])
     with pytest.raises(BadInput, match="cannot be read"):

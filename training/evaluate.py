@@ -1,7 +1,7 @@
 """Measure the shipped weights and write a results file: `python training/evaluate.py NAME [--faces FOLDER] [...]`.
 
-NAME is readers (needs --faces, a folder with a manifest; its test split is read), finder (needs --raw, a folder of
-photos with reference.json) or speed (needs nothing). Results go to model_card/results/NAME.json.
+NAME is readers or edits (need --faces, a folder with a manifest; its test split is read), finder (needs --raw, a
+folder of photos with reference.json) or speed (needs nothing). Results go to model_card/results/.
 """
 
 from __future__ import annotations
@@ -21,12 +21,24 @@ import torch  # noqa: E402
 from ganime_age.errors import GanimeAgeError  # noqa: E402
 from ganime_age.model import GanimeAge  # noqa: E402
 
+FILES = {"edits": "edits-ganimation_age"}
+"""Names of results files that are not the measure's own."""
+
 
 def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data import Faces
     from ganime_age.learning.measure_readers import measure
 
-    return measure(model.readers, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",)))
+    return measure(
+        model.readers, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",))
+    )
+
+
+def edits(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.data import Faces
+    from ganime_age.learning.measure_edits import measure
+
+    return measure(model, Faces(needed(given, "faces"), 128, ("test",)))
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -49,8 +61,10 @@ def needed(given: argparse.Namespace, name: str) -> Path:
 
 
 def main() -> None:
-    measures = {"readers": readers, "finder": finder, "speed": speed}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    measures = {"readers": readers, "edits": edits, "finder": finder, "speed": speed}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", choices=measures)
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--raw", type=Path)
@@ -71,7 +85,7 @@ def main() -> None:
         "numpy": numpy.__version__,
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / f"{given.name}.json"
+    path = given.out / f"{FILES.get(given.name, given.name)}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["summary"], indent=2), f"\n-> {path}")
 

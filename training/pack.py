@@ -1,4 +1,4 @@
-"""Put trained networks into one weights folder: `python training/pack.py --readers RUN/light --generator RUN/light ...`.
+"""Put trained networks into one folder: `python training/pack.py --readers RUN/light --generator RUN/light ...`.
 
 Each folder is a `light/` that training/train.py wrote. A part that is not named is taken over from the weights folder
 as it is; one that it does not hold either is left out.
@@ -35,7 +35,9 @@ def trained(name: str, folder: Path) -> tuple[dict, dict]:
     except OSError as error:
         raise MissingModel(f"{folder} holds no finished {name}: {error}") from None
     config = {part: config} if keywords is None else {keywords[key]: value for key, value in config.items()}
-    return config, {f"{part}.{key}": value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return config, {
+        f"{part}.{key}": value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
 
 
 def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
@@ -43,7 +45,11 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
     config, state, parts = {}, {}, set()
     if (out / "model.safetensors").is_file():
         old = GanimeAge.from_pretrained(out)
-        config, state, parts = json.loads((out / "config.json").read_text()), dict(old.state_dict()), set(old.parts)
+        config, state, parts = (
+            json.loads((out / "config.json").read_text()),
+            dict(old.state_dict()),
+            set(old.parts),
+        )
     for name, folder in folders.items():
         part = KEYWORDS[name][0]
         state = {key: value for key, value in state.items() if not key.startswith(f"{part}.")}
@@ -58,7 +64,9 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in KEYWORDS:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--out", type=Path, default=EMBEDDED)

@@ -1,4 +1,4 @@
-"""Turn aligned, labelled tar shards into a face folder: `python training/prepare_faces.py SHARDS OUT [--hold-out PHOTOS]`.
+"""Turn aligned, labelled shards into a face folder: `python training/prepare_faces.py SHARDS OUT [--hold-out PHOTOS]`.
 
 SHARDS holds `*.tar` of aligned faces, `labels.parquet` (id, shard, source, split, age, identity, yaw, pitch, roll)
 and `arrays.npz` (landmarks68, blendshapes, teacher_identity in the same order). OUT gets `manifest.parquet` and links
@@ -31,11 +31,17 @@ def manifest(shards: Path) -> pd.DataFrame:
             raise BadInput(f"{shards / name} is missing; give the folder that holds the labelled shards")
     labels, arrays = pd.read_parquet(shards / "labels.parquet"), np.load(shards / "arrays.npz")
     if not (arrays["id"] == labels["id"].to_numpy(str)).all():
-        raise BadInput(f"{shards / 'arrays.npz'} and labels.parquet do not list the same faces in the same order")
+        raise BadInput(
+            f"{shards / 'arrays.npz'} and labels.parquet do not list the same faces in the same order"
+        )
     names = json.loads((shards / "blendshape_names.json").read_text())
-    table = labels[["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender", "cluster"]].copy()
+    table = labels[
+        ["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender", "cluster"]
+    ].copy()
     table["file"] = labels["shard"] + "/" + labels["id"] + ".webp"
-    table["age_group"] = [None if np.isnan(a) else AGE_GROUPS[age_group(a)] for a in labels["age"].to_numpy(float)]
+    table["age_group"] = [
+        None if np.isnan(a) else AGE_GROUPS[age_group(a)] for a in labels["age"].to_numpy(float)
+    ]
     table["action_units"] = list(action_units_from_blendshapes(arrays["blendshapes"], names))
     table["landmarks"] = list(arrays["landmarks68"].astype(np.float32).reshape(len(table), -1))
     table["teacher_identity"] = list(arrays["teacher_identity"].astype(np.float32))
@@ -43,7 +49,7 @@ def manifest(shards: Path) -> pd.DataFrame:
 
 
 def hold_out(table: pd.DataFrame, names: pd.Series, photos: Path) -> pd.DataFrame:
-    """The table with every cluster that shows in one of the photos in the test split. names: SOURCE_NAME of each row."""
+    """The table with every cluster that shows in one of the photos in the test split. names: SOURCE_NAME a row."""
     shown = {path.stem for path in photos.iterdir()}
     if not shown:
         raise BadInput(f"{photos} holds no photos to hold out")
@@ -53,7 +59,9 @@ def hold_out(table: pd.DataFrame, names: pd.Series, photos: Path) -> pd.DataFram
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shards", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--hold-out", type=Path)

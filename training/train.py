@@ -1,4 +1,4 @@
-"""Train one network: `accelerate launch training/train.py --recipe training/recipes/NAME.toml --faces FOLDER --out DIR`.
+"""Train one network: `accelerate launch training/train.py --recipe recipes/NAME.toml --faces FOLDER --out DIR`.
 
 `--set run.steps=100` changes a number of the recipe, `--minutes N` stops by the clock (the learning rate follows),
 `--resume` goes on from DIR/checkpoint, `--init-from DIR` starts from the networks that another run wrote, and
@@ -27,9 +27,13 @@ TASKS = ("readers", "finder", "ganimation_age")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--faces", type=Path, required=True, help="a folder with a manifest (training/prepare_faces.py)")
+    parser.add_argument(
+        "--faces", type=Path, required=True, help="a folder with a manifest (training/prepare_faces.py)"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
     parser.add_argument("--minutes", type=float)
@@ -48,7 +52,9 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     if given.dry_run:
         plan.steps = 2
     if recipe.get("task") not in TASKS:
-        raise BadInput(f"{given.recipe}: task {recipe.get('task')!r} is unknown; choose from {', '.join(TASKS)}")
+        raise BadInput(
+            f"{given.recipe}: task {recipe.get('task')!r} is unknown; choose from {', '.join(TASKS)}"
+        )
     module = importlib.import_module(f"ganime_age.learning.{recipe['task']}_task")
     numbers = fill(module.Recipe, recipe.get("recipe", {}), "[recipe] table")
     faces = Faces(given.faces, recipe.get("size", 128))

@@ -62,7 +62,9 @@ def au_code(name: str) -> str:
     if code not in AU_NAMES:
         raise BadInput(f"unknown action unit {name!r}; choose from {' '.join(AU_CODES)}")
     if code in AU_UNSEEN:
-        raise BadInput(f"{code} ({AU_NAMES[code]}) cannot be edited: these weights were trained without a label for it")
+        raise BadInput(
+            f"{code} ({AU_NAMES[code]}) cannot be edited: these weights were trained without a label for it"
+        )
     return code
 
 
@@ -85,14 +87,19 @@ def au_target(code: str, value: float | str, relative: bool = False) -> AUTarget
     try:
         number = float(text)
     except ValueError:
-        raise BadInput(f"{code}={value} is not a number; give an intensity between 0 and 5, or a change such as +2") from None
+        raise BadInput(
+            f"{code}={value} is not a number; give an intensity between 0 and 5, or a change such as +2"
+        ) from None
     low = -AU_MAX if relative else 0.0
     if not math.isfinite(number) or not low <= number <= AU_MAX:
-        raise BadInput(f"{code}={value} is out of range; give {'a change between -5 and +5' if relative else 'an intensity between 0 and 5'}")
+        wanted = "a change between -5 and +5" if relative else "an intensity between 0 and 5"
+        raise BadInput(f"{code}={value} is out of range; give {wanted}")
     return AUTarget(number, relative)
 
 
-def parse_action_units(given: Mapping[str, float] | Iterable[str], relative: bool = False) -> dict[str, AUTarget]:
+def parse_action_units(
+    given: Mapping[str, float] | Iterable[str], relative: bool = False
+) -> dict[str, AUTarget]:
     """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order."""
     pairs = given.items() if isinstance(given, Mapping) else [_split(item) for item in given]
     targets = {}

@@ -10,7 +10,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -64,7 +69,9 @@ class GanimeAge(
                 "install a newer ganime_age"
             )
         if face_size % 8 or edit_size % 8 or not 64 <= face_size <= 1024 or not 64 <= edit_size <= 1024:
-            raise BadInput(f"face_size {face_size} and edit_size {edit_size} must be multiples of 8 within 64..1024")
+            raise BadInput(
+                f"face_size {face_size} and edit_size {edit_size} must be multiples of 8 within 64..1024"
+            )
         if not 0.5 <= crop_scale <= 2:
             raise BadInput(f"crop_scale {crop_scale} must be within 0.5..2")
         self.face_size, self.crop_scale, self.edit_size = face_size, crop_scale, edit_size
@@ -113,7 +120,9 @@ class GanimeAge(
     def require(self, part: str) -> None:
         """MissingModel when the weights do not hold a part."""
         if part not in self.parts:
-            raise MissingModel(f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it")
+            raise MissingModel(
+                f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it"
+            )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Half precision: what is shipped and pushed."""
@@ -138,7 +147,12 @@ class GanimeAge(
         parts loads a subset. Loading is strict: MissingModel names the missing, foreign, misshapen or non-finite
         tensor, or says why the source cannot be had.
         """
-        hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        hub = {
+            "revision": revision,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+        }
         folder = EMBEDDED if source is None else weights_folder(str(source), hub)
         config = read_config(folder / "config.json")
         held = checked_parts(config.get("parts", PARTS))
@@ -166,11 +180,15 @@ def weights_folder(source: str, hub: dict[str, Any]) -> Path:
     if Path(source).is_dir():
         return Path(source)
     if Path(source).exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise MissingModel(f"{source} is not a folder with weights; give a folder or a Hub repository such as org/name")
+        raise MissingModel(
+            f"{source} is not a folder with weights; give a folder or a Hub repository such as org/name"
+        )
     try:
         return Path(snapshot_download(source, allow_patterns=["config.json", "model.safetensors"], **hub))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise MissingModel(f"{source} is not in the local cache and the Hub cannot be reached; check the network") from None
+        raise MissingModel(
+            f"{source} is not in the local cache and the Hub cannot be reached; check the network"
+        ) from None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MissingModel(f"the Hub repository {source} cannot be loaded: {reason}") from None
@@ -186,32 +204,44 @@ def read_config(path: Path) -> dict[str, Any]:
         raise MissingModel(f"{path} cannot be read: {error}") from None
     known = set(inspect.signature(GanimeAge.__init__).parameters) - {"self"}
     if not isinstance(config, dict) or set(config) - known:
-        foreign = ", ".join(sorted(set(config) - known)) if isinstance(config, dict) else type(config).__name__
-        raise MissingModel(f"{path} holds what this ganime_age does not know: {foreign}; install the version that wrote it")
+        foreign = (
+            ", ".join(sorted(set(config) - known)) if isinstance(config, dict) else type(config).__name__
+        )
+        raise MissingModel(
+            f"{path} holds what this ganime_age does not know: {foreign}; install the version that wrote it"
+        )
     return config
 
 
 def load_strictly(model: GanimeAge, path: Path, held: tuple[str, ...]) -> None:
-    """Fill the model's tensors from a file that holds the parts `held`; MissingModel names the first that does not fit."""
+    """Fill the model's tensors from a file that holds `held`; MissingModel names the first that does not fit."""
     own = model.state_dict()
     try:
         with safe_open(path, framework="pt") as file:
             given = set(file.keys())
             wanted = {key for key in given if key.split(".")[0] in model.parts}
-            foreign = [key for key in given if key.split(".")[0] not in held] + [key for key in wanted if key not in own]
+            foreign = [key for key in given if key.split(".")[0] not in held] + [
+                key for key in wanted if key not in own
+            ]
             for problem, keys in (("lacks", set(own) - wanted), ("holds the foreign", foreign)):
                 if keys:
-                    raise MissingModel(f"{path} {problem} tensor {min(keys)}; the file does not belong to this config")
+                    raise MissingModel(
+                        f"{path} {problem} tensor {min(keys)}; the file does not belong to this config"
+                    )
             for key in wanted:
                 check_tensor(own[key], file.get_tensor(key), key, path)
     except (SafetensorError, OSError) as error:
-        raise MissingModel(f"{path} is missing or damaged ({error}); download or save the weights again") from None
+        raise MissingModel(
+            f"{path} is missing or damaged ({error}); download or save the weights again"
+        ) from None
 
 
 def check_tensor(own: Tensor, given: Tensor, key: str, path: Path) -> None:
     """Copy one tensor after checking its shape and that every number is finite."""
     if own.shape != given.shape:
-        raise MissingModel(f"{path}: {key} has the shape {tuple(given.shape)}, the config asks for {tuple(own.shape)}")
+        raise MissingModel(
+            f"{path}: {key} has the shape {tuple(given.shape)}, the config asks for {tuple(own.shape)}"
+        )
     if given.is_floating_point() and not torch.isfinite(given).all():
         raise MissingModel(f"{path}: {key} holds NaN or infinite numbers; download or save the weights again")
     own.copy_(given)

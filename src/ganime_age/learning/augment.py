@@ -42,7 +42,9 @@ def random_colour(face: Tensor, strength: float = 0.3, grey: float = 0.1) -> Ten
 def random_quality(face: Tensor, share: float = 0.3) -> Tensor:
     """Some faces shrunk and enlarged again, and some noisy, as in small or bad photos."""
     b, side = len(face), face.shape[-1]
-    small = F.interpolate(face, size=int(side * (0.3 + 0.5 * torch.rand(()).item())), mode="bilinear", antialias=True)
+    small = F.interpolate(
+        face, size=int(side * (0.3 + 0.5 * torch.rand(()).item())), mode="bilinear", antialias=True
+    )
     blurred = F.interpolate(small, size=side, mode="bilinear", align_corners=False)
     face = torch.where((torch.rand(b, 1, 1, 1) < share).to(face.device), blurred, face)
     noise = torch.randn_like(face) * 0.08 * torch.rand(b, 1, 1, 1).to(face.device)
@@ -54,6 +56,8 @@ def random_erase(face: Tensor, share: float = 0.3) -> Tensor:
     b, _, h, w = face.shape
     size, centre = torch.rand(b, 2) * 0.3 + 0.1, torch.rand(b, 2)
     y, x = torch.arange(h)[None, :, None] / h, torch.arange(w)[None, None, :] / w
-    inside = ((y - centre[:, :1, None]).abs() < size[:, :1, None] / 2) & ((x - centre[:, 1:, None]).abs() < size[:, 1:, None] / 2)
+    inside = ((y - centre[:, :1, None]).abs() < size[:, :1, None] / 2) & (
+        (x - centre[:, 1:, None]).abs() < size[:, 1:, None] / 2
+    )
     inside = (inside & (torch.rand(b, 1, 1) < share))[:, None].to(face.device)
     return torch.where(inside, (torch.rand(b, 1, 1, 1) * 2 - 1).to(face.device), face)

@@ -50,7 +50,9 @@ class Calibration:
                 ages.append(read.age)
                 aus.append(read.action_units)
         true = {name: torch.from_numpy(faces.labels[name][picks]) for name in ("age", "action_units")}
-        return cls(smooth_curve(true["age"], torch.cat(ages)), *fit_lines(true["action_units"], torch.cat(aus)))
+        return cls(
+            smooth_curve(true["age"], torch.cat(ages)), *fit_lines(true["action_units"], torch.cat(aus))
+        )
 
 
 def smooth_curve(true: Tensor, read: Tensor, width: float = 4.0) -> Tensor:
@@ -71,6 +73,10 @@ def fit_lines(true: Tensor, read: Tensor) -> tuple[Tensor, Tensor, Tensor, Tenso
     x = true.nan_to_num(0.0)
     mean_x, mean_y = x.sum(0) / n, (read * has).sum(0) / n
     dx, dy = (x - mean_x) * has, (read - mean_y) * has
-    both, of_x, of_y = (dx * dy).sum(0), dx.square().sum(0).clamp_min(1e-6), dy.square().sum(0).clamp_min(1e-6)
+    both, of_x, of_y = (
+        (dx * dy).sum(0),
+        dx.square().sum(0).clamp_min(1e-6),
+        dy.square().sum(0).clamp_min(1e-6),
+    )
     slope = both / of_x
     return slope, mean_y - slope * mean_x, (of_y / n).sqrt().clamp_min(0.05), both.square() / (of_x * of_y)

@@ -24,7 +24,23 @@ from ..errors import BadInput
 
 REQUIRED = ("id", "file", "split")
 MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41]
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *range(27, 31),
+        *range(35, 30, -1),
+        45,
+        44,
+        43,
+        42,
+        47,
+        46,
+        39,
+        38,
+        37,
+        36,
+        41,
+    ]
     + [40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
 """Where each of the 68 iBUG points goes when a face is mirrored."""
@@ -38,10 +54,14 @@ def read_manifest(folder: str | Path) -> pd.DataFrame:
             table = read(folder / name)
             break
     else:
-        raise BadInput(f"{folder} holds no manifest.parquet or manifest.csv; make one with training/prepare_faces.py")
+        raise BadInput(
+            f"{folder} holds no manifest.parquet or manifest.csv; make one with training/prepare_faces.py"
+        )
     lacking = [column for column in REQUIRED if column not in table]
     if lacking:
-        raise BadInput(f"{folder / name} lacks the column {', '.join(lacking)}; see training/README.md for the format")
+        raise BadInput(
+            f"{folder / name} lacks the column {', '.join(lacking)}; see training/README.md for the format"
+        )
     if table.empty:
         raise BadInput(f"{folder / name} lists no faces")
     return table
@@ -54,7 +74,9 @@ class Faces:
     size x size, RGB and the share that is real) is made at the first use and shared by all splits; memory stays flat.
     """
 
-    def __init__(self, folder: str | Path, size: int, splits: tuple[str, ...] = ("train",), limit: int | None = None):
+    def __init__(
+        self, folder: str | Path, size: int, splits: tuple[str, ...] = ("train",), limit: int | None = None
+    ):
         self.folder, self.size = Path(folder), size
         table = read_manifest(folder)
         self.pictures = open_cache(self.folder, table, size)
@@ -173,9 +195,17 @@ def decode(content: bytes, size: int, name: str) -> np.ndarray:
         raise BadInput(f"{name} is not a readable picture: {error}") from None
     method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
     alpha = picture[..., 3:].astype(np.float32) / 255
-    shrunk = cv2.resize(np.concatenate([picture[..., :3] * alpha, alpha], -1), (size, size), interpolation=method)
+    shrunk = cv2.resize(
+        np.concatenate([picture[..., :3] * alpha, alpha], -1), (size, size), interpolation=method
+    )
     filled = fill_unreal(shrunk[..., :3], shrunk[..., 3:])
-    return np.concatenate([filled, shrunk[..., 3:] * 255], -1).round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
+    return (
+        np.concatenate([filled, shrunk[..., 3:] * 255], -1)
+        .round()
+        .clip(0, 255)
+        .astype(np.uint8)
+        .transpose(2, 0, 1)
+    )
 
 
 def fill_unreal(premultiplied: np.ndarray, alpha: np.ndarray) -> np.ndarray:

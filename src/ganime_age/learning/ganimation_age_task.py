@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
 from ..errors import BadInput
@@ -80,7 +80,9 @@ def ask(batch: dict[str, Tensor], age_noise: float) -> Request:
     few = torch.rand(b, len(AU_CODES), device=device) < 0.13
     single = torch.where(few, AU_MAX * torch.rand_like(aus), aus)
     wanted = torch.where((torch.rand(b, 1, device=device) < 0.5), other, single)
-    return Request(source, target, aus, torch.where(aus_move[:, None] & SEEN.to(device), wanted, aus), age_moves)
+    return Request(
+        source, target, aus, torch.where(aus_move[:, None] & SEEN.to(device), wanted, aus), age_moves
+    )
 
 
 def crop_corners(valid: Tensor, crop: int) -> list[tuple[int, int]]:
@@ -104,7 +106,9 @@ def cut(frames: Tensor, corners: list[tuple[int, int]], crop: int) -> Tensor:
 def put_back(frames: Tensor, crops: Tensor, corners: list[tuple[int, int]]) -> Tensor:
     """The frames with the crops in their places; the gradient flows to the crops."""
     side, crop = frames.shape[-1], crops.shape[-1]
-    padded = [F.pad(c, (x, side - crop - x, y, side - crop - y)) for c, (y, x) in zip(crops, corners, strict=True)]
+    padded = [
+        F.pad(c, (x, side - crop - x, y, side - crop - y)) for c, (y, x) in zip(crops, corners, strict=True)
+    ]
     inside = torch.zeros(len(frames), 1, side, side, device=frames.device)
     for i, (y, x) in enumerate(corners):
         inside[i, :, y : y + crop, x : x + crop] = 1
@@ -120,7 +124,14 @@ def moved_alike(face: Tensor, fake: Tensor, valid: Tensor) -> tuple[Tensor, Tens
 class Objective:
     """The losses of both players over one generator, one discriminator and the frozen robust readers."""
 
-    def __init__(self, recipe: Recipe, generator: Generator, discriminator: Discriminator, readers: Readers, calibration: Calibration):
+    def __init__(
+        self,
+        recipe: Recipe,
+        generator: Generator,
+        discriminator: Discriminator,
+        readers: Readers,
+        calibration: Calibration,
+    ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.readers, self.calibration = readers, calibration
         self.shown: tuple[Tensor, Tensor, Tensor, Request] | None = None
@@ -155,18 +166,27 @@ class Objective:
         off = (age - age.roll(1)).abs() > 12
         moved = (aus - aus.roll(1, 0)).abs().sum(1) > 5
         by_age = F.softplus(self.discriminator.score(features, age.roll(1), aus) - true).mean((1, 2, 3)) * off
-        by_aus = F.softplus(self.discriminator.score(features, age, aus.roll(1, 0)) - true).mean((1, 2, 3)) * moved
+        by_aus = (
+            F.softplus(self.discriminator.score(features, age, aus.roll(1, 0)) - true).mean((1, 2, 3)) * moved
+        )
         return by_age.mean() + by_aus.mean()
 
     def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         """The generator's loss: realism, the readings asked for, and everything that is to stay."""
         asked = ask(batch, self.recipe.age_noise)
         corners = crop_corners(batch["valid"], self.recipe.crop)
-        face, valid = cut(batch["face"], corners, self.recipe.crop), cut(batch["valid"], corners, self.recipe.crop)
+        face, valid = (
+            cut(batch["face"], corners, self.recipe.crop),
+            cut(batch["valid"], corners, self.recipe.crop),
+        )
         edited = self.generator(face, *asked[:4])
         self.shown = (face, valid, edited.face.detach(), asked)
         frame = put_back(batch["face"], edited.face, corners)
-        terms = self.adversary(face, edited, valid, batch["age"], asked) | self.reached(frame, batch, asked) | self.kept(face, edited, valid, asked)
+        terms = (
+            self.adversary(face, edited, valid, batch["age"], asked)
+            | self.reached(frame, batch, asked)
+            | self.kept(face, edited, valid, asked)
+        )
         quarter = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
         if self.weight("cycle", step) > 0:
             back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
@@ -175,7 +195,9 @@ class Objective:
         watch = {"mask": float(edited.attention.detach().mean())}
         return total, {name: float(value.detach()) for name, value in terms.items()} | watch
 
-    def adversary(self, face: Tensor, edited: Edited, valid: Tensor, age: Tensor, asked: Request) -> dict[str, Tensor]:
+    def adversary(
+        self, face: Tensor, edited: Edited, valid: Tensor, age: Tensor, asked: Request
+    ) -> dict[str, Tensor]:
         """What the discriminator says of the edited faces beside their sources, and what its heads read on them."""
         real, fake, valid = moved_alike(face, edited.face, valid)
         with torch.no_grad():
@@ -183,7 +205,9 @@ class Objective:
         features = self.discriminator.features(fake, valid)
         read_age, aus = self.discriminator.readings(features)
         return {
-            "adversarial": losses.relativistic(self.discriminator.score(features, asked.target_age, asked.target_aus), true),
+            "adversarial": losses.relativistic(
+                self.discriminator.score(features, asked.target_age, asked.target_aus), true
+            ),
             "head_age": F.smooth_l1_loss(read_age / 10, asked.target_age / 10),
             "head_aus": F.smooth_l1_loss(aus[:, SEEN], asked.target_aus[:, SEEN]),
         }
@@ -200,7 +224,10 @@ class Objective:
         weight = losses.age_gap_weight(asked.source_age, asked.target_age)
         return {
             "age": (read.age - wanted_age).abs().mean() / 10,
-            "action_units": (trust * F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")).sum(1).mean() / trust.sum(),
+            "action_units": (trust * F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"))
+            .sum(1)
+            .mean()
+            / trust.sum(),
             "identity": losses.identity_loss(before.identity, read.identity, weight),
             "pose": ((read.pose[:, :2] - before.pose[:, :2]).abs().mean()) / 10,
         }
@@ -229,7 +256,12 @@ def load_readers(folder: str) -> Readers:
         if not (path / name).is_file():
             raise BadInput(f"{path / name} is missing; train training/recipes/readers_robust.toml first")
     readers = Readers(**json.loads((path / "readers.json").read_text()))
-    readers.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path / "readers.safetensors").items()})
+    readers.load_state_dict(
+        {
+            k: v.float() if v.is_floating_point() else v
+            for k, v in load_file(path / "readers.safetensors").items()
+        }
+    )
     return readers.eval().requires_grad_(False)
 
 
@@ -254,7 +286,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         networks={"generator": generator, "discriminator": discriminator},
         players=[
             Player("generator", generator, objective.generate, recipe.lr_generator, (0.0, 0.99)),
-            Player("discriminator", discriminator, objective.discriminate, recipe.lr_discriminator, (0.5, 0.99)),
+            Player(
+                "discriminator", discriminator, objective.discriminate, recipe.lr_discriminator, (0.5, 0.99)
+            ),
         ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance / chance.sum())),
         averaged=("generator",),

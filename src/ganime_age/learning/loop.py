@@ -91,7 +91,8 @@ class Run:
         for network in task.networks.values():
             network.to(self.device)
         self.optimizers = [
-            torch.optim.AdamW(p.module.parameters(), p.lr, p.betas, weight_decay=p.weight_decay) for p in task.players
+            torch.optim.AdamW(p.module.parameters(), p.lr, p.betas, weight_decay=p.weight_decay)
+            for p in task.players
         ]
         self.averages = {
             name: AveragedModel(task.networks[name], avg_fn=warming_average(plan.ema), use_buffers=True)
@@ -101,7 +102,12 @@ class Run:
 
     def train(self) -> dict[str, nn.Module]:
         """Run to the plan's end; returns the networks, averaged ones where an average is kept."""
-        bar = tqdm(total=self.plan.steps, initial=self.step, disable=not self.accelerator.is_main_process, unit="step")
+        bar = tqdm(
+            total=self.plan.steps,
+            initial=self.step,
+            disable=not self.accelerator.is_main_process,
+            unit="step",
+        )
         started, logs, progress = time.monotonic() - self.seconds, {}, 0.0
         while progress < 1:
             torch.manual_seed(self.plan.seed * 1_000_003 + self.step)
@@ -150,7 +156,9 @@ class Run:
         if not self.accelerator.is_main_process:
             return
         if self.step % self.plan.log_every == 0 or progress >= 1:
-            line = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | {k: round(v, 4) for k, v in logs.items()}
+            line = {"step": self.step, "minutes": round(self.seconds / 60, 2)} | {
+                k: round(v, 4) for k, v in logs.items()
+            }
             self.out.mkdir(parents=True, exist_ok=True)
             with open(self.out / "log.jsonl", "a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -179,7 +187,11 @@ class Run:
             save_file(whole(average.module.state_dict()), part / f"{name}.average.safetensors")
         for player, optimizer in zip(self.task.players, self.optimizers, strict=True):
             save_file(flat_optimizer(optimizer), part / f"{player.name}.optimizer.safetensors")
-        state = {"step": self.step, "seconds": self.seconds, "averages": {n: int(a.n_averaged) for n, a in self.averages.items()}}
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "averages": {n: int(a.n_averaged) for n, a in self.averages.items()},
+        }
         (part / "state.json").write_text(json.dumps(state))
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():
@@ -189,11 +201,14 @@ class Run:
         self.save_light()
 
     def save_light(self) -> None:
-        """Write `light/`: every network that has a config in half precision, small enough to travel; `--init-from` reads it."""
+        """Write `light/`: networks that have a config, in half precision, small enough to travel (`--init-from`)."""
         light = self.out / "light"
         light.mkdir(exist_ok=True)
         for name, config in self.task.configs.items():
-            state = {k: v.half() if v.is_floating_point() else v for k, v in whole(self.best_networks()[name].state_dict()).items()}
+            state = {
+                k: v.half() if v.is_floating_point() else v
+                for k, v in whole(self.best_networks()[name].state_dict()).items()
+            }
             save_file(state, light / f"{name}.safetensors.part")
             os.replace(light / f"{name}.safetensors.part", light / f"{name}.safetensors")
             (light / f"{name}.json").write_text(json.dumps(config, indent=2) + "\n")

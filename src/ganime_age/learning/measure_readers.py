@@ -31,7 +31,9 @@ def measure(readers: Readers, faces: Faces, train: Faces) -> dict:
     person = labels["person"]
     same, different = pair_scores(read["identity"][person >= 0], person[person >= 0])
     teacher = pair_scores(labels["teacher"][person >= 0], person[person >= 0])
-    points = landmark_error(torch.from_numpy(read["landmarks"]), torch.from_numpy(labels["landmarks"])).numpy()
+    points = landmark_error(
+        torch.from_numpy(read["landmarks"]), torch.from_numpy(labels["landmarks"])
+    ).numpy()
     turned = np.abs(read["pose"] - labels["pose"])[:, :2]
     return {
         "summary": age
@@ -44,7 +46,9 @@ def measure(readers: Readers, faces: Faces, train: Faces) -> dict:
         },
         "faces": len(faces),
         "age": age_details,
-        "au_correlation": {c: None if np.isnan(v) else round(float(v), 4) for c, v in zip(AU_CODES, units, strict=True)},
+        "au_correlation": {
+            c: None if np.isnan(v) else round(float(v), 4) for c, v in zip(AU_CODES, units, strict=True)
+        },
         "identity": {
             "pairs_same": len(same),
             "pairs_different": len(different),
@@ -61,7 +65,9 @@ def ages(read: np.ndarray, true: np.ndarray, sources: np.ndarray, constant: floa
     error, nothing = np.abs(read - true), np.abs(constant - true)
     groups = np.array([age_group(a) if not np.isnan(a) else -1 for a in true])
     summary = {
-        "age_mae_utkface": float(error[has & (sources == "utkface")].mean()) if (has & (sources == "utkface")).any() else None,
+        "age_mae_utkface": float(error[has & (sources == "utkface")].mean())
+        if (has & (sources == "utkface")).any()
+        else None,
         "age_mae_all": float(error[has].mean()),
         "nothing_age_mae_all": float(nothing[has].mean()),
     }

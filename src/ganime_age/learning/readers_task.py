@@ -31,7 +31,8 @@ class Weights:
 
 @dataclass
 class Recipe:
-    """Numbers of a readers recipe. augment: 0..1, how far faces are changed at random. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
+    """Numbers of a readers recipe. augment: 0..1, how far faces are changed at random. attack_radius: L2, in
+    [-1,1] pixels of the window; 0 trains plainly."""
 
     batch: int = 64
     lr: float = 2e-3
@@ -45,7 +46,7 @@ class Recipe:
 
 
 def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0) -> Tensor:
-    """Cross-entropy with a Gaussian of `spread` years around the true age (label distribution learning). (B,101), (B,)."""
+    """Cross-entropy with a Gaussian of `spread` years around the age (label distribution learning). (B,101), (B,)."""
     years = torch.arange(YEARS, device=age.device)
     target = torch.exp(-0.5 * ((years - age.clamp(0, 100)[:, None]) / spread) ** 2)
     return -(target / target.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
@@ -56,7 +57,9 @@ def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
     return 10 * F.mse_loss(embedding @ embedding.T, teacher @ teacher.T)
 
 
-def cosface(embedding: Tensor, centres: Tensor, person: Tensor, scale: float = 32.0, margin: float = 0.2) -> Tensor:
+def cosface(
+    embedding: Tensor, centres: Tensor, person: Tensor, scale: float = 32.0, margin: float = 0.2
+) -> Tensor:
     """CosFace (Wang et al. 2018, eq. 4): the true person's cosine must win by a margin. (B,D), (P,D), (B,)."""
     cosine = embedding @ F.normalize(centres, dim=1).T
     return F.cross_entropy(scale * (cosine - margin * F.one_hot(person, len(centres))), person)
@@ -95,7 +98,7 @@ class ReadersObjective(nn.Module):
         return {name: getattr(self.weights, name) * value for name, value in out.items()}
 
     def shape_terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Action units in units of their own spread, landmarks in % of the eye distance, yaw and pitch in 10 degrees."""
+        """Action units in units of their spread, landmarks in % of the eye distance, yaw and pitch in 10 degrees."""
         out = {}
         seen = ~batch["action_units"].isnan()
         if seen.any():
@@ -154,13 +157,23 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         window = readers.window(batch["face"])
         terms = lambda window: objective.terms(readers.read_window(window), batch)  # noqa: E731
         if recipe.attack_radius:
-            window = attack(lambda w: sum(terms(w).values()), window, recipe.attack_radius, recipe.attack_steps)
+            window = attack(
+                lambda w: sum(terms(w).values()), window, recipe.attack_radius, recipe.attack_steps
+            )
         parts = terms(window)
         return sum(parts.values()), {name: float(value.detach()) for name, value in parts.items()}
 
     return Task(
         networks={"readers": readers, "objective": objective},
-        players=[Player("readers", nn.ModuleList([readers, objective]), loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        players=[
+            Player(
+                "readers",
+                nn.ModuleList([readers, objective]),
+                loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+            )
+        ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("readers",),
         configs={"readers": recipe.network},

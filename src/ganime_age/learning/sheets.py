@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 
 AGES = (5.0, 15.0, 30.0, 50.0, 70.0, 85.0)
-EXPRESSIONS = ({"AU12": 4.5, "AU25": 3.0}, {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}, {"AU04": 4.5}, {"AU01": 4.5, "AU02": 4.5}, {"AU26": 4.5})
+EXPRESSIONS = (
+    {"AU12": 4.5, "AU25": 3.0},
+    {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0},
+    {"AU04": 4.5},
+    {"AU01": 4.5, "AU02": 4.5},
+    {"AU26": 4.5},
+)
 
 
 def edit_sheet(generator: nn.Module, faces: dict[str, Tensor], path: Path) -> None:
@@ -24,9 +30,14 @@ def edit_sheet(generator: nn.Module, faces: dict[str, Tensor], path: Path) -> No
     columns += [run(torch.full_like(age, years), aus).face.cpu() for years in AGES]
     columns += [run(age, wanted(aus, targets)).face.cpu() for targets in EXPRESSIONS]
     old = run(torch.full_like(age, 70.0), aus)
-    columns += [run(torch.full_like(age, 70.0), wanted(aus, EXPRESSIONS[0])).face.cpu(), old.attention.cpu().repeat(1, 3, 1, 1) * 2 - 1]
+    columns += [
+        run(torch.full_like(age, 70.0), wanted(aus, EXPRESSIONS[0])).face.cpu(),
+        old.attention.cpu().repeat(1, 3, 1, 1) * 2 - 1,
+    ]
     grid = torch.cat(columns, 3).permute(0, 2, 3, 1).flatten(0, 1)
-    Image.fromarray(((grid + 1) * 127.5).round().clamp(0, 255).numpy().astype(np.uint8)).save(path, quality=92)
+    Image.fromarray(((grid + 1) * 127.5).round().clamp(0, 255).numpy().astype(np.uint8)).save(
+        path, quality=92
+    )
 
 
 def wanted(aus: Tensor, targets: dict[str, float]) -> Tensor:

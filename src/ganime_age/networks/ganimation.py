@@ -33,7 +33,9 @@ class AgeStyle(nn.Module):
 
     def __init__(self, style: int = 128):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style, bias=False))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style, bias=False)
+        )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         before, after = (gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in (source, target))
@@ -45,11 +47,15 @@ class ActionStyle(nn.Module):
 
     def __init__(self, style: int = 64):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style, bias=False))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style, bias=False)
+        )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         source, change = source / AU_MAX, (target - source) / AU_MAX
-        return self.mlp(torch.cat([source, change], 1)) - self.mlp(torch.cat([source, torch.zeros_like(change)], 1))
+        return self.mlp(torch.cat([source, change], 1)) - self.mlp(
+            torch.cat([source, torch.zeros_like(change)], 1)
+        )
 
 
 class Generator(nn.Module):
@@ -73,7 +79,9 @@ class Generator(nn.Module):
         self, face: Tensor, source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1]; ages (B,) in years; action units (B,17) in 0..5 -> Edited."""
-        condition = torch.cat([self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1)
+        condition = torch.cat(
+            [self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1
+        )
         asked = self.asked(source_age, target_age, source_aus, target_aus)
         skips = [self.stem(face)]
         for down in self.down:
@@ -90,7 +98,7 @@ class Generator(nn.Module):
 
     @staticmethod
     def asked(source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor) -> Tensor:
-        """(B,) in 0..1: how much of a change is asked at all; exactly 0 for none, near 1 from 10 years or 1.5 of an AU."""
+        """(B,) in 0..1: how much of a change is asked; exactly 0 for none, near 1 from 10 years or 1.5 of an AU."""
         years = (target_age - source_age).abs() / 4
         action = (target_aus - source_aus).abs().sum(1) / 0.6
         return 1 - torch.exp(-(years + action))
@@ -109,7 +117,9 @@ class Discriminator(nn.Module):
         last = widths[-1]
         self.final = nn.Conv2d(last, last, 3, padding=1)
         self.real = nn.Conv2d(last, 1, 1)
-        self.project = nn.Sequential(nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last))
+        self.project = nn.Sequential(
+            nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last)
+        )
         self.read = nn.Sequential(nn.Linear(last, 128), nn.SiLU(), nn.Linear(128, 1 + len(AU_CODES)))
 
     def features(self, face: Tensor, valid: Tensor) -> Tensor:

@@ -64,7 +64,9 @@ class Readers(nn.Module):
     widths: channels of the four stages (strides 2, 4, 8, 16). blocks: residual blocks of each of the last three.
     """
 
-    def __init__(self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)):
+    def __init__(
+        self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)
+    ):
         super().__init__()
         self.size = size
         stages = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
@@ -74,13 +76,19 @@ class Readers(nn.Module):
         self.backbone = nn.Sequential(*stages)
         last, grid = widths[-1], size // 16
         self.attention = AIFDAttention(last)
-        self.age_branch = nn.Sequential(ResidualBlock(last, last), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2))
+        self.age_branch = nn.Sequential(
+            ResidualBlock(last, last), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)
+        )
         self.age_head = nn.Linear(last, YEARS)
         self.identity_branch = ResidualBlock(last, last)
         self.identity_head = nn.Sequential(nn.Flatten(), nn.Linear(last * grid * grid, 128))
-        self.shape_branch = nn.Sequential(nn.Conv2d(last, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten())
+        self.shape_branch = nn.Sequential(
+            nn.Conv2d(last, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten()
+        )
         self.shape_head = nn.Sequential(nn.Linear(64 * grid * grid, 256), nn.ReLU(), nn.Linear(256, 136 + 2))
-        self.au_head = nn.Sequential(nn.Linear(64 * grid * grid, 128), nn.ReLU(), nn.Linear(128, len(AU_CODES)))
+        self.au_head = nn.Sequential(
+            nn.Linear(64 * grid * grid, 128), nn.ReLU(), nn.Linear(128, len(AU_CODES))
+        )
         self.register_buffer("mean_shape", torch.full((136,), 0.5))
         seen = torch.tensor([float(code not in AU_UNSEEN) for code in AU_CODES])
         self.register_buffer("au_seen", seen, persistent=False)
