@@ -1,0 +1,105 @@
+"""The scripts a user launches: they pack, measure and prepare, or say in one sentence why they cannot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ganime_age.learning import measure_edits
+from ganime_age.model import GanimeAge
+from ganime_age.networks.ganimation import Generator
+from ganime_age.networks.readers import Readers
+
+ROOT = Path(__file__).resolve().parents[1]
+READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
+GENERATOR = {"widths": [8, 8, 16], "blocks": 1}
+
+
+def script(name: str, *arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "training" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def light(folder: Path, name: str, network: torch.nn.Module, config: dict) -> Path:
+    """A folder as training leaves it."""
+    folder.mkdir(exist_ok=True)
+    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    save_file(state, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_packing_joins_what_was_trained_and_keeps_the_rest(tmp_path):
+    torch.manual_seed(0)
+    first, out = Readers(**READERS), tmp_path / "weights"
+    runs = tmp_path / "runs"
+    light(runs, "readers", first, READERS)
+    assert script("pack.py", "--readers", runs, "--out", out).returncode == 0
+    light(runs, "generator", Generator(**GENERATOR), GENERATOR)
+    assert script("pack.py", "--generator", runs, "--out", out).returncode == 0
+    model = GanimeAge.from_pretrained(out)
+    assert model.parts == ("readers", "ganimation_age")
+    assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
+
+
+def test_packing_a_run_that_is_not_there_is_one_sentence(tmp_path):
+    done = script("pack.py", "--readers", tmp_path / "none", "--out", tmp_path / "weights")
+    assert (
+        done.returncode == 1 and "holds no finished readers" in done.stderr and "Traceback" not in done.stderr
+    )
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("evaluate.py", ("readers",), "readers needs --faces"),
+        ("evaluate.py", ("finder",), "finder needs --raw"),
+        ("prepare_faces.py", ("nowhere", "out"), "labels.parquet is missing"),
+        ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
+    ],
+)
+def test_scripts_say_what_is_missing(tmp_path, name, arguments, words):
+    done = script(name, *arguments)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_photos_to_measure_on_leave_the_training_split_with_their_clusters(tmp_path):
+    sys.path.insert(0, str(ROOT / "training"))
+    from prepare_faces import hold_out
+
+    (tmp_path / "aaf_a.jpg").touch()
+    table = pd.DataFrame({"cluster": ["one", "one", "two"], "split": ["train", "train", "train"]})
+    held = hold_out(table, pd.Series(["aaf_a.JPG", "aaf_b.jpg", "aaf_c.jpg"]), tmp_path)
+    assert list(held["split"]) == ["test", "test", "train"]
+
+
+class Faces:
+    """Stands where a test split stands: smooth pictures of known ages."""
+
+    labels = {"age": np.full(6, 25.0), "pose": np.zeros((6, 3))}
+
+    def batch(self, indices):
+        torch.manual_seed(0)
+        coarse = torch.rand(len(indices), 3, 6, 6) * 2 - 1
+        return {"face": torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")}
+
+
+def test_a_generator_that_does_nothing_measures_as_nothing():
+    torch.manual_seed(0)
+    model = GanimeAge(
+        ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
+        reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
+    ).eval()  # fmt: skip
+    result = measure_edits.measure(model, Faces(), count=4)
+    summary = result["summary"]
+    assert summary["age_error_mean"] == pytest.approx(summary["nothing_age_error_mean"], abs=0.01)
+    assert abs(summary["au12_slope"]) < 1e-3 and summary["no_change_l1"] == 0
+    assert summary["identity_cosine_mean"] == pytest.approx(1, abs=1e-3)
+    assert [age["asked"] for age in result["ages"]] == list(measure_edits.AGES)
