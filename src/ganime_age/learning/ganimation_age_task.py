@@ -25,6 +25,7 @@ from . import losses
 from .augment import random_affine, random_colour
 from .calibration import Calibration
 from .data import Faces, balanced_weights, draw
+from .expressions import ExpressionWarp
 from .loop import Player, Task
 from .sheets import edit_sheet
 
@@ -66,14 +67,14 @@ class Request(NamedTuple):
 
 
 def ask(batch: dict[str, Tensor], age_noise: float) -> Request:
-    """Draw edits: 40 % of the age, 35 % of action units, 25 % of both.
+    """Draw edits: 35 % of the age, 45 % of action units, 20 % of both.
 
     Half of the action-unit targets are another face's whole expression (GANimation), half move one to three units.
     """
     b, aus = len(batch["age"]), batch["action_units"].nan_to_num(0.0)
     device = aus.device
     kind = torch.rand(b, device=device)
-    age_moves, aus_move = (kind < 0.4) | (kind > 0.75), kind >= 0.4
+    age_moves, aus_move = (kind < 0.35) | (kind > 0.8), kind >= 0.35
     source = (batch["age"] + age_noise * torch.randn(b, device=device)).clamp(0, 100)
     target = torch.where(age_moves, 1 + 84 * torch.rand(b, device=device), source)
     other = (aus.roll(1, 0) + 0.3 * torch.randn_like(aus)).clamp(0, AU_MAX)
@@ -131,7 +132,9 @@ class Objective:
         discriminator: Discriminator,
         readers: Readers,
         calibration: Calibration,
+        warp: ExpressionWarp,
     ):
+        self.warp = warp
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.readers, self.calibration = readers, calibration
         self.shown: tuple[Tensor, Tensor, Tensor, Request] | None = None
@@ -185,8 +188,9 @@ class Objective:
         terms = (
             self.adversary(face, edited, valid, batch["age"], asked)
             | self.reached(frame, batch, asked)
-            | self.kept(face, edited, valid, asked)
+            | self.kept(face, edited, valid)
         )
+        terms["warp"] = self.moved(batch, edited, valid, asked, corners)
         quarter = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
         if self.weight("cycle", step) > 0:
             back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
@@ -237,16 +241,27 @@ class Objective:
         seen, _ = random_affine(frame, None, turn=4, zoom=0.06, shift=0.02)
         return self.readers(random_colour(seen, 0.3, grey=0.5))
 
-    def kept(self, face: Tensor, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
-        """What an edit must leave: pixels where no age is asked, overall colours, a calm mask of a sane size."""
-        still = (~asked.ages_moves).float()[:, None, None, None]
+    def kept(self, face: Tensor, edited: Edited, valid: Tensor) -> dict[str, Tensor]:
+        """What an edit must leave: the picture as far as it can, overall colours, a calm mask of a sane size."""
         return {
-            "still": losses.masked_l1(face, edited.face, valid * still),
             "change": losses.masked_l1(face, edited.face, valid),
             "colour": losses.coarse_colour(face, edited.face),
             "mask_band": losses.band(edited.attention.mean(), *self.recipe.mask_band),
             "mask_smooth": losses.total_variation(edited.attention),
         }
+
+    def moved(
+        self,
+        batch: dict[str, Tensor],
+        edited: Edited,
+        valid: Tensor,
+        asked: Request,
+        corners: list[tuple[int, int]],
+    ) -> Tensor:
+        """L1 to the face warped into the expression asked for, over the faces whose age is to stay."""
+        target = self.warp(batch["face"], batch["landmarks"], asked.target_aus - asked.source_aus)
+        still = (~asked.ages_moves).float()[:, None, None, None]
+        return losses.masked_l1(cut(target, corners, self.recipe.crop), edited.face, valid * still)
 
 
 def load_readers(folder: str) -> Readers:
@@ -276,7 +291,14 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation-age on the faces of a folder."""
     readers = load_readers(recipe.readers)
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    objective = Objective(recipe, generator, discriminator, readers, Calibration.measure(readers, faces))
+    objective = Objective(
+        recipe,
+        generator,
+        discriminator,
+        readers,
+        Calibration.measure(readers, faces),
+        ExpressionWarp.fit(faces),
+    )
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and action units to train an edit on")
