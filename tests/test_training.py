@@ -17,7 +17,7 @@ from ganime_age.learning.augment import random_affine
 from ganime_age.learning.blendshapes import BLENDSHAPES, action_units_from_blendshapes
 from ganime_age.learning.calibration import fit_lines, smooth_curve
 from ganime_age.learning.data import MIRROR, Faces, balanced_weights, draw
-from ganime_age.learning.expressions import ExpressionWarp
+from ganime_age.learning.expressions import fit_motion
 from ganime_age.learning.loop import Plan, Run
 from ganime_age.learning.measure_readers import measure
 from ganime_age.learning.metrics import auc
@@ -300,27 +300,16 @@ def test_calibration_finds_what_a_reader_says_of_real_faces():
     assert curve[40] == pytest.approx(40, abs=1) and (curve.diff() >= 0).all()
 
 
-def test_an_expression_warp_finds_the_motion_and_moves_the_pixels(folder):
-    faces = Faces(folder, 32)
-    generator = torch.Generator().manual_seed(0)
-    units, motion = torch.rand(len(faces), 17, generator=generator) * 5, torch.zeros(17, 68, 2)
+def test_motion_is_fitted_with_the_pose_held_fixed(folder):
+    faces, chance = Faces(folder, 32), np.random.default_rng(0)
+    motion = np.zeros((17, 68, 2), np.float32)
     motion[8, 48, 1] = -0.02
-    rows = {
-        "action_units": units.repeat(9, 1).numpy(),
-        "pose": torch.randn(9 * len(faces), 3, generator=generator).numpy() * 10,
-        "landmarks": (0.5 + torch.einsum("bu,uld->bld", units, motion)).repeat(9, 1, 1).numpy(),
-    }
-    noise = np.random.default_rng(0).normal(0, 5, rows["action_units"].shape).astype(np.float32)
-    rows["landmarks"] = rows["landmarks"] + np.einsum("bu,uld->bld", noise, motion.numpy())
-    rows["action_units"] = rows["action_units"] + noise
-    faces.labels, faces.rows = rows, np.arange(len(noise))
-    warp = ExpressionWarp.fit(faces)
-    assert torch.allclose(warp.motion, motion, atol=1e-4)
-    face, marks = torch.zeros(1, 1, 64, 64), torch.full((1, 68, 2), 2.0)
-    face[0, 0, 38:42, 30:34] = 1
-    marks[0, 48] = torch.tensor([0.5, 40 / 64])
-    change = torch.zeros(1, 17)
-    assert torch.allclose(warp(face, marks, change), face, atol=1e-4)
-    change[0, 8] = 5
-    rows_of = lambda x: (x[0, 0].sum(1) * torch.arange(64)).sum() / x.sum()  # noqa: E731
-    assert -6.4 <= rows_of(warp(face, marks, change)) - rows_of(face) < -2
+    units, pose = (
+        chance.uniform(0, 5, (300, 17)).astype(np.float32),
+        chance.normal(0, 10, (300, 3)).astype(np.float32),
+    )
+    units[:, 8] += pose[:, 0] / 10
+    marks = 0.5 + np.einsum("bu,uld->bld", units, motion)
+    marks[:, :, 0] += pose[:, :1] / 100
+    faces.labels = {"action_units": units, "pose": pose, "landmarks": marks}
+    assert torch.allclose(fit_motion(faces), torch.from_numpy(motion), atol=1e-4)

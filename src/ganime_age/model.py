@@ -103,14 +103,19 @@ class GanimeAge(
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
-        What the generator changes at `edit_size` is enlarged and added, so the face keeps its own detail; where
-        nothing is asked nothing changes. BadInput when the method is unknown or its weights are not loaded.
+        The face is moved by the action units at its own size; what the generator then changes at `edit_size` is
+        enlarged and added, so the face keeps its own detail. Where nothing is asked nothing changes. The landmarks
+        that are moved are read here. BadInput when the method is unknown, MissingModel when its weights, or the
+        readers', are not loaded.
         """
         if method not in METHODS:
             raise BadInput(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
         self.require(method)
+        generator = getattr(self, method)
+        if not torch.equal(source_aus, target_aus):
+            faces = generator.motion(faces, self.read(faces).landmarks, target_aus - source_aus)
         small = resize(faces, self.edit_size)
-        edited = getattr(self, method)(small, source_age, target_age, source_aus, target_aus)
+        edited = generator(small, source_age, target_age, source_aus, target_aus)
         if faces.shape[-1] == self.edit_size:
             return edited
         enlarge = lambda x: F.interpolate(x, size=faces.shape[-2:], mode="bicubic", align_corners=False)  # noqa: E731

@@ -25,7 +25,7 @@ from . import losses
 from .augment import random_affine, random_colour
 from .calibration import Calibration
 from .data import Faces, balanced_weights, draw
-from .expressions import ExpressionWarp
+from .expressions import fit_motion
 from .loop import Player, Task
 from .sheets import edit_sheet
 
@@ -132,9 +132,7 @@ class Objective:
         discriminator: Discriminator,
         readers: Readers,
         calibration: Calibration,
-        warp: ExpressionWarp,
     ):
-        self.warp = warp
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.readers, self.calibration = readers, calibration
         self.shown: tuple[Tensor, Tensor, Tensor, Request] | None = None
@@ -182,19 +180,21 @@ class Objective:
             cut(batch["face"], corners, self.recipe.crop),
             cut(batch["valid"], corners, self.recipe.crop),
         )
-        edited = self.generator(face, *asked[:4])
+        change = asked.target_aus - asked.source_aus
+        moved = self.generator.motion(batch["face"], batch["landmarks"], change)
+        moved = cut(moved, corners, self.recipe.crop)
+        edited = self.generator(moved, *asked[:4])
         self.shown = (face, valid, edited.face.detach(), asked)
         frame = put_back(batch["face"], edited.face, corners)
         terms = (
             self.adversary(face, edited, valid, batch["age"], asked)
             | self.reached(frame, batch, asked)
-            | self.kept(face, edited, valid)
+            | self.kept(moved, edited, valid, asked)
         )
-        terms["warp"] = self.moved(batch, edited, valid, asked, corners)
         quarter = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
         if self.weight("cycle", step) > 0:
             back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
-            terms["cycle"] = losses.masked_l1(back.face, face[quarter], valid[quarter])
+            terms["cycle"] = losses.masked_l1(back.face, moved[quarter], valid[quarter])
         total = sum(self.weight(name, step) * value for name, value in terms.items())
         watch = {"mask": float(edited.attention.detach().mean())}
         return total, {name: float(value.detach()) for name, value in terms.items()} | watch
@@ -241,27 +241,16 @@ class Objective:
         seen, _ = random_affine(frame, None, turn=4, zoom=0.06, shift=0.02)
         return self.readers(random_colour(seen, 0.3, grey=0.5))
 
-    def kept(self, face: Tensor, edited: Edited, valid: Tensor) -> dict[str, Tensor]:
-        """What an edit must leave: the picture as far as it can, overall colours, a calm mask of a sane size."""
+    def kept(self, face: Tensor, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
+        """What painting must leave of the moved face: pixels where no age is asked, overall colours, a calm mask."""
+        still = (~asked.ages_moves).float()[:, None, None, None]
         return {
+            "still": losses.masked_l1(face, edited.face, valid * still),
             "change": losses.masked_l1(face, edited.face, valid),
             "colour": losses.coarse_colour(face, edited.face),
             "mask_band": losses.band(edited.attention.mean(), *self.recipe.mask_band),
             "mask_smooth": losses.total_variation(edited.attention),
         }
-
-    def moved(
-        self,
-        batch: dict[str, Tensor],
-        edited: Edited,
-        valid: Tensor,
-        asked: Request,
-        corners: list[tuple[int, int]],
-    ) -> Tensor:
-        """L1 to the face warped into the expression asked for, over the faces whose age is to stay."""
-        target = self.warp(batch["face"], batch["landmarks"], asked.target_aus - asked.source_aus)
-        still = (~asked.ages_moves).float()[:, None, None, None]
-        return losses.masked_l1(cut(target, corners, self.recipe.crop), edited.face, valid * still)
 
 
 def load_readers(folder: str) -> Readers:
@@ -291,13 +280,13 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation-age on the faces of a folder."""
     readers = load_readers(recipe.readers)
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
+    generator.motion.per_unit.copy_(fit_motion(faces))
     objective = Objective(
         recipe,
         generator,
         discriminator,
         readers,
         Calibration.measure(readers, faces),
-        ExpressionWarp.fit(faces),
     )
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..edits import AU_CODES
+from ..networks.ganimation import Edited, Generator
 
 AGES = (5.0, 15.0, 30.0, 50.0, 70.0, 85.0)
 EXPRESSIONS = (
@@ -21,11 +22,15 @@ EXPRESSIONS = (
 )
 
 
-def edit_sheet(generator: nn.Module, faces: dict[str, Tensor], path: Path) -> None:
+def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> None:
     """One row a face: the source, six ages, five expressions, smile at 70, and the mask of age 70. Writes a JPEG."""
     face, age, aus = faces["face"], faces["age"], faces["action_units"].nan_to_num(0.0)
     device = next(generator.parameters()).device
-    run = lambda to_age, to_aus: generator(*(t.to(device) for t in (face, age, to_age, aus, to_aus)))  # noqa: E731
+
+    def run(to_age: Tensor, to_aus: Tensor) -> Edited:
+        moved = generator.motion(face.to(device), faces["landmarks"].to(device), (to_aus - aus).to(device))
+        return generator(moved, *(t.to(device) for t in (age, to_age, aus, to_aus)))
+
     columns = [face]
     columns += [run(torch.full_like(age, years), aus).face.cpu() for years in AGES]
     columns += [run(age, wanted(aus, targets)).face.cpu() for targets in EXPRESSIONS]
