@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from safetensors.torch import load_file  # noqa: E402
 
 from ganime_age.errors import GanimeAgeError, MissingModel  # noqa: E402
-from ganime_age.model import EMBEDDED, GanimeAge  # noqa: E402
+from ganime_age.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
 
 KEYWORDS = {
     "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
@@ -42,21 +42,16 @@ def trained(name: str, folder: Path) -> tuple[dict, dict]:
 
 def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
     """Join what was trained with what the folder `out` already holds, and save it there."""
-    config, state, parts = {}, {}, set()
-    if (out / "model.safetensors").is_file():
-        old = GanimeAge.from_pretrained(out)
-        config, state, parts = (
-            json.loads((out / "config.json").read_text()),
-            dict(old.state_dict()),
-            set(old.parts),
-        )
+    config, state, parts = {}, {}, {KEYWORDS[name][0] for name in folders}
+    if (out / "config.json").is_file():
+        config = read_config(out / "config.json")
+        kept = [part for part in config["parts"] if part not in parts]
+        state = GanimeAge.from_pretrained(out, parts=kept).state_dict() if kept else {}
+        parts |= set(kept)
     for name, folder in folders.items():
-        part = KEYWORDS[name][0]
-        state = {key: value for key, value in state.items() if not key.startswith(f"{part}.")}
         keywords, tensors = trained(name, folder)
         config |= keywords
         state |= tensors
-        parts.add(part)
     model = GanimeAge(**config | {"parts": sorted(parts)})
     model.load_state_dict(state)
     model.save_pretrained(out)
