@@ -34,7 +34,8 @@ SEEN = torch.tensor([code not in AU_UNSEEN for code in AU_CODES])
 
 @dataclass
 class Recipe:
-    """Numbers of a recipe. weights and weights_end: every term's weight at the start and after ramp_steps."""
+    """Numbers of a recipe. weights and weights_end: every term's weight at the start and after ramp_steps.
+    motion_gain: least squares on noisy labels finds too little motion; this much more is used."""
 
     readers: str = "training/checkpoints/readers_robust"
     batch: int = 16
@@ -50,6 +51,7 @@ class Recipe:
     mask_band: tuple[float, float] = (0.04, 0.5)
     ramp_steps: int = 600
     age_noise: float = 3.0
+    motion_gain: float = 1.6
     generator: dict = field(default_factory=dict)
     discriminator: dict = field(default_factory=dict)
     weights: dict = field(default_factory=dict)
@@ -280,7 +282,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation-age on the faces of a folder."""
     readers = load_readers(recipe.readers)
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    generator.motion.per_unit.copy_(fit_motion(faces))
+    generator.motion.per_unit.copy_(recipe.motion_gain * fit_motion(faces))
     objective = Objective(
         recipe,
         generator,
