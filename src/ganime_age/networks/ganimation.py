@@ -20,8 +20,6 @@ from ..edits import AU_CODES, AU_MAX
 from .layers import ModulatedBlock, gaussian_basis
 
 AGE_BUMPS = 16
-ACTION_GAIN = 4.0
-"""One unit is one of 17 inputs: its style starts at a tenth of an age's, and would learn as much slower."""
 
 
 class Edited(NamedTuple):
