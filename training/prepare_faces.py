@@ -1,86 +1,137 @@
-"""Turn aligned, labelled shards into a face folder: `python training/prepare_faces.py SHARDS OUT [--hold-out PHOTOS]`.
+"""Turn photos into a face folder to train from: `python training/prepare_faces.py SOURCE OUT [--kind KIND]`.
 
-SHARDS holds `*.tar` of aligned faces, `labels.parquet` (id, shard, source, split, age, identity, yaw, pitch, roll)
-and `arrays.npz` (landmarks68, blendshapes, teacher_identity in the same order). OUT gets `manifest.parquet` and links
-to the shards. Action units are pseudo-labels: each is a MediaPipe blendshape score (or the mean of the left and right
-one) divided by the score that 0.5 % of the faces exceed, times 5, so that 5 means as strong as one sees it.
-`--hold-out` names a folder of photos (`SOURCE_NAME.jpg`) to measure on: their faces, and all of the same clusters, move
-to the test split.
+SOURCE is one of (--kind auto tells which):
+
+  ffhq      FFHQ's pictures and FFHQ-Aging's CSV of labels (--labels); an age group becomes the age at its middle,
+            labels less sure than --label-confidence are left out
+  utkface   [age]_[gender]_[race]_[date].jpg(.chip.jpg)
+  cacd      [age]_[Name]_[rank].jpg; a name is a person
+  celeba    photos, its identity file (--labels) and, with --aus, GANimation's aus.pkl
+  openface  photos and OpenFace's CSV files (--aus, or beside the photos): one a photo, or one with a column file
+  csv       photos and a table (--labels) with a column file and any of split, identity, gender, source, age,
+            age_group, yaw, pitch, roll, AU01 ... AU45
+  shards    aligned faces in *.tar with labels.parquet, arrays.npz and blendshape_names.json: these are linked, not
+            copied; --hold-out names photos (SOURCE_NAME.jpg) to measure on, whose people move to the test split
+
+Each photo gives its largest face, aligned to the FFHQ frame; what the photo does not cover is transparent. Action units
+come from the set where it has them, else from MediaPipe with --face-landmarker, else from the readers of this package
+(column au_source). No person, and no photo twice, is in two splits. Photos that cannot be used are named, counted and
+left out; prepared.json counts everything. A run that was stopped goes on when the same command is given again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from ganime_age.edits import AGE_GROUPS, AU_CODES, age_group  # noqa: E402
-from ganime_age.errors import BadInput  # noqa: E402
-from ganime_age.learning.blendshapes import action_units_from_blendshapes  # noqa: E402
+from ganime_age.learning.extras import need_train  # noqa: E402
+
+need_train()
+from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
+from ganime_age.learning.blendshapes import BlendshapeReader  # noqa: E402
+from ganime_age.learning.face_readings import FaceReader  # noqa: E402
+from ganime_age.learning.face_sources import KINDS, kind_of, open_source  # noqa: E402
+from ganime_age.learning.labelled_shards import link_shards  # noqa: E402
+from ganime_age.learning.preparing import Settings, check_out, prepare  # noqa: E402
+from ganime_age.model import GanimeAge  # noqa: E402
 
 
-def manifest(shards: Path) -> pd.DataFrame:
-    """The manifest's table (see ganime_age.learning.data) of a folder of labelled shards."""
-    for name in ("labels.parquet", "arrays.npz", "blendshape_names.json"):
-        if not (shards / name).is_file():
-            raise BadInput(f"{shards / name} is missing; give the folder that holds the labelled shards")
-    labels, arrays = pd.read_parquet(shards / "labels.parquet"), np.load(shards / "arrays.npz")
-    if not (arrays["id"] == labels["id"].to_numpy(str)).all():
-        raise BadInput(
-            f"{shards / 'arrays.npz'} and labels.parquet do not list the same faces in the same order"
-        )
-    names = json.loads((shards / "blendshape_names.json").read_text())
-    table = labels[
-        ["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender", "cluster"]
-    ].copy()
-    table["file"] = labels["shard"] + "/" + labels["id"] + ".webp"
-    table["age_group"] = [
-        None if np.isnan(a) else AGE_GROUPS[age_group(a)] for a in labels["age"].to_numpy(float)
-    ]
-    table["action_units"] = list(action_units_from_blendshapes(arrays["blendshapes"], names))
-    table["landmarks"] = list(arrays["landmarks68"].astype(np.float32).reshape(len(table), -1))
-    table["teacher_identity"] = list(arrays["teacher_identity"].astype(np.float32))
-    return table
-
-
-def hold_out(table: pd.DataFrame, names: pd.Series, photos: Path) -> pd.DataFrame:
-    """The table with every cluster that shows in one of the photos in the test split. names: SOURCE_NAME a row."""
-    shown = {path.stem for path in photos.iterdir()}
-    if not shown:
-        raise BadInput(f"{photos} holds no photos to hold out")
-    clusters = set(table["cluster"][names.map(lambda name: Path(name).stem in shown)])
-    table.loc[table["cluster"].isin(clusters), "split"] = "test"
-    return table
-
-
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("shards", type=Path)
+    parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--hold-out", type=Path)
-    given = parser.parse_args()
-    table = manifest(given.shards)
-    if given.hold_out:
-        labels = pd.read_parquet(given.shards / "labels.parquet")
-        table = hold_out(table, labels["source"] + "_" + labels["source_name"], given.hold_out)
-    given.out.mkdir(parents=True, exist_ok=True)
-    for shard in sorted({file.split("/")[0] for file in table["file"]}):
-        link = given.out / shard
-        link.unlink(missing_ok=True)
-        link.symlink_to((given.shards / shard).resolve())
-    table.to_parquet(given.out / "manifest.parquet")
-    print(f"{len(table)} faces, {len(AU_CODES)} action units -> {given.out / 'manifest.parquet'}")
+    parser.add_argument("--kind", choices=("auto", *KINDS), default="auto")
+    parser.add_argument(
+        "--labels", type=Path, help="FFHQ-Aging's CSV, CelebA's identity file, or a plain CSV"
+    )
+    parser.add_argument("--aus", type=Path, help="aus.pkl, an OpenFace CSV, or a folder of OpenFace CSVs")
+    parser.add_argument(
+        "--face-landmarker", type=Path, help="MediaPipe's face_landmarker.task, for action units"
+    )
+    parser.add_argument("--size", type=int, choices=(128, 256), default=128, help="side of a face in pixels")
+    parser.add_argument("--min-confidence", type=float, default=0.5, help="least score of a found face, 0..1")
+    parser.add_argument(
+        "--label-confidence", type=float, default=0.6, help="least confidence of a label, 0..1"
+    )
+    parser.add_argument("--face", choices=("largest", "central"), default="largest", help="which of several")
+    parser.add_argument(
+        "--aligned", action="store_true", help="photos are FFHQ frames already; take them whole"
+    )
+    parser.add_argument("--read-ages", action="store_true", help="read the age where the set has none")
+    parser.add_argument("--split", default="0.9/0.05/0.05", help="shares of train/val/test")
+    parser.add_argument("--seed", type=int, default=0, help="of the splits")
+    parser.add_argument("--format", choices=("webp", "png"), default="webp")
+    parser.add_argument("--files", action="store_true", help="plain files instead of tar shards")
+    parser.add_argument("--weights", help="a model's folder or Hub name, instead of the embedded one")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--hold-out", type=Path, help="photos to measure on (kind shards)")
+    return parser.parse_args()
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    try:
+        split = tuple(float(share) for share in given.split.split("/"))
+    except ValueError:
+        raise BadInput(f"cannot read --split {given.split}; write it as 0.9/0.05/0.05") from None
+    for name in ("min_confidence", "label_confidence"):
+        if not 0 <= getattr(given, name) <= 1:
+            raise BadInput(f"--{name.replace('_', '-')} {getattr(given, name)} is not within 0..1")
+    return Settings(split, given.seed, given.format, not given.files, given.read_ages)
+
+
+def prepare_photos(given: argparse.Namespace, kind: str) -> str:
+    """A raw folder of photos; returns what to tell the user."""
+    settings = settings_of(given)
+    source = open_source(given.source, kind, given.labels, given.aus, given.label_confidence)
+    check_out(given.out, given.source)
+    model = GanimeAge.from_pretrained(*([given.weights] if given.weights else []))
+    how = given.size, given.min_confidence, given.face, given.aligned
+    names = (
+        "size",
+        "min_confidence",
+        "label_confidence",
+        "face",
+        "aligned",
+        "labels",
+        "aus",
+        "face_landmarker",
+        "weights",
+    )
+    asked = {name: getattr(given, name) for name in names}
+    asked = {name: value.name if isinstance(value, Path) else value for name, value in asked.items()}
+    with BlendshapeReader(given.face_landmarker) if given.face_landmarker else nullcontext() as teacher:
+        reader = FaceReader(model, *how, teacher, given.device)
+        report = prepare(source, reader, given.out, settings, asked)
+    told = [f"{report['faces']} faces of {report['photos']} photos -> {given.out / 'manifest.parquet'}"]
+    told += [f"  {count} left out: {why}" for why, count in report["left_out"].items()]
+    told += [f"    {named['photo']}: {named['why']}" for named in report["named"]]
+    return "\n".join(told)
+
+
+def main() -> None:
+    given = arguments()
+    kind = given.kind
+    if kind == "auto" and given.source.is_dir():
+        kind = kind_of(given.source, None, given.labels, given.aus)
+    if kind == "shards":
+        count = link_shards(given.source, given.out, given.hold_out)
+        print(f"{count} faces -> {given.out / 'manifest.parquet'}")
+    elif given.hold_out:
+        raise BadInput("--hold-out is for labelled shards; give the shares of the splits with --split")
+    else:
+        print(prepare_photos(given, kind))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except BadInput as error:
-        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+    except GanimeAgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from ..edits import AU_CODES, AU_MAX
+from ..errors import BadInput, MissingModel
 
 BLENDSHAPES = {
     "AU01": ("browInnerUp",),
@@ -40,3 +46,51 @@ def action_units_from_blendshapes(scores: np.ndarray, names: list[str]) -> np.nd
     for code, score in raw.items():
         out[:, AU_CODES.index(code)] = np.clip(score / FULL_SCORE[code] * AU_MAX, 0, AU_MAX)
     return out
+
+
+class BlendshapeReader:
+    """MediaPipe's FaceLandmarker (optional package) on one aligned face with some surroundings.
+
+    task: Google's `face_landmarker.task`. Close it, or use it in a `with` statement: MediaPipe's own clean-up fails
+    noisily when it comes at the end of the process. MissingModel when MediaPipe is not installed, BadInput when the
+    file cannot be used.
+    """
+
+    names = sorted({"mouthLowerDownLeft", "mouthLowerDownRight"}.union(*BLENDSHAPES.values()))
+    """The blendshapes that action units are made from, in the order of the scores."""
+
+    def __init__(self, task: str | Path):
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError:
+            raise MissingModel('MediaPipe is not installed; pip install "ganime_age[evaluate]"') from None
+        self._image: Callable[[np.ndarray], Any] = lambda pixels: mediapipe.Image(
+            mediapipe.ImageFormat.SRGB, np.ascontiguousarray(pixels)
+        )
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(task)), num_faces=1, output_face_blendshapes=True
+        )
+        try:
+            self._landmarker = vision.FaceLandmarker.create_from_options(options)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise BadInput(f"{task} is not a face_landmarker.task that can be used: {error}") from None
+
+    def __enter__(self) -> BlendshapeReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of MediaPipe's threads and memory; the reader cannot be used any more."""
+        self._landmarker.close()
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray | None:
+        """Scores (len(names),) float32 in 0..1 of a picture (H,W,3) uint8 RGB; None where MediaPipe sees no face."""
+        shapes = self._landmarker.detect(self._image(picture)).face_blendshapes
+        if not shapes:
+            return None
+        score = {shape.category_name: shape.score for shape in shapes[0]}
+        return np.array([score[name] for name in self.names], np.float32)
