@@ -1,8 +1,11 @@
 """What somebody who trains may rely on: labels stay true, a stopped run goes on exactly, errors name the file."""
 
+import importlib
 import io
 import json
 import tarfile
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,17 +15,27 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import ganimation_age_task, losses, readers_task
+from ganime_age.learning import (
+    checkpoints,
+    edit_requests,
+    ganimation_age_task,
+    losses,
+    prototypes_task,
+    readers_task,
+)
 from ganime_age.learning.augment import random_affine
 from ganime_age.learning.blendshapes import BLENDSHAPES, action_units_from_blendshapes
 from ganime_age.learning.calibration import fit_lines, smooth_curve
 from ganime_age.learning.data import MIRROR, Faces, balanced_weights, draw
-from ganime_age.learning.expressions import fit_motion
-from ganime_age.learning.loop import Plan, Run
+from ganime_age.learning.hair import read_hair
+from ganime_age.learning.loop import Run
 from ganime_age.learning.measure_readers import measure
 from ganime_age.learning.metrics import auc
-from ganime_age.learning.recipe import read_recipe
+from ganime_age.learning.recipe import Tables, fill, read_recipe
+from ganime_age.learning.task import Plan
+from ganime_age.networks.readers import Readers
 
+RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "ganimation_age.toml"
 TINY = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 
 
@@ -171,11 +184,17 @@ def test_a_run_without_a_finished_checkpoint_says_so(folder, tmp_path):
         readers_run(folder, tmp_path, 2).resume(tmp_path / "checkpoint")
 
 
-def test_ganimation_age_trains_both_players(folder, tmp_path):
+def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(folder, tmp_path):
     readers = readers_run(folder, tmp_path / "readers", 2)
     readers.train()
+    made = prototypes_task.build(
+        prototypes_task.Recipe(batch=4, network={"hair_width": 4}), Faces(folder, 32), 0
+    )
+    Run(made, Plan(steps=1), tmp_path / "prototypes").train()
     recipe = ganimation_age_task.Recipe(
         readers=str(tmp_path / "readers" / "light"),
+        prototypes=str(tmp_path / "prototypes" / "light"),
+        judge="",
         batch=4,
         crop=24,
         generator={"widths": [8, 8, 16], "blocks": 1},
@@ -191,25 +210,89 @@ def test_ganimation_age_trains_both_players(folder, tmp_path):
         r1_every=2,
     )
     task = ganimation_age_task.build(recipe, Faces(folder, 32), 0)
-    before = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in task.networks.items()}
+    before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in task.networks.items()}
     Run(
         task, Plan(steps=4, warmup=1, schedule="constant", sheet_every=4, log_every=1), tmp_path / "gan"
     ).train()
     for name, network in task.networks.items():
-        still = [key for key, value in network.named_parameters() if torch.equal(value, before[name][key])]
-        assert not still, (name, still)
+        moved = {
+            key for key, value in network.state_dict().items() if not torch.equal(value, before[name][key])
+        }
+        assert moved == {key for key in before[name] if not key.startswith("prototypes.")}, name
     assert Image.open(tmp_path / "gan" / "sheet-000004.jpg").size[0] == 14 * 32
     log = json.loads((tmp_path / "gan" / "log.jsonl").read_text().splitlines()[-1])
-    assert {"d_pairs", "d_wrong", "adversarial", "age", "action_units", "identity", "cycle", "mask"} <= set(
-        log
-    )
+    terms = {field.name for field in fields(ganimation_age_task.Weights)}
+    assert {"d_pairs", "d_wrong", "mask"} | terms <= set(log)
+
+
+def test_weights_ramp_from_the_start_to_those_that_end_otherwise():
+    weights = {"weights": {"age": 0.0, "pose": 0.3}, "weights_end": {"age": 1.5}}
+    recipe = ganimation_age_task.Recipe(ramp_steps=600, **weights)
+    weight = ganimation_age_task.Objective(recipe, *[None] * 4).weight
+    assert [weight("age", step) for step in (0, 300, 600, 9000)] == [0, 0.75, 1.5, 1.5]
+    assert [weight("pose", step) for step in (0, 600)] == [0.3, 0.3] and weight("mask", 0) == 0
+
+
+@pytest.mark.parametrize("table", ["weights", "weights_end"])
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [({"agee": 1.0}, "has no agee; it has adversarial"), ({"age": "1"}, "is '1'; it must be a number")],
+)
+def test_a_misspelt_weight_is_named(table, weights, words):
+    recipe = ganimation_age_task.Recipe(**{table: weights})
+    with pytest.raises(BadInput, match=rf"recipe\.{table}\] table {words}"):
+        ganimation_age_task.Objective(recipe, *[None] * 4)
+
+
+def test_light_copies_are_read_whole_or_in_files_and_name_what_does_not_fit(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    made, configs = {"readers": Readers(**TINY)}, {"readers": TINY}
+    monkeypatch.setattr(checkpoints, "LIGHT_FILE", checkpoints.HEADER + 20_000)
+    checkpoints.write_light(made, configs, tmp_path)
+    assert len(list(tmp_path.glob("readers-*.safetensors"))) > 1
+    read = ganimation_age_task.load_readers(str(tmp_path))
+    assert not read.training and not any(p.requires_grad for p in read.parameters())
+    assert torch.equal(read.age_head.weight, made["readers"].age_head.weight.half().float())
+    (tmp_path / "readers.json").write_text(json.dumps(TINY | {"widths": [8, 8, 8, 32]}))
+    with pytest.raises(BadInput, match=r"another network than readers\.json says: size mismatch"):
+        ganimation_age_task.load_readers(str(tmp_path))
+    for damage in ("{", "[]", '{"sise": 3}'):
+        (tmp_path / "readers.json").write_text(damage)
+        with pytest.raises(BadInput, match=r"readers\.json describes no Readers"):
+            ganimation_age_task.load_readers(str(tmp_path))
+    (tmp_path / "readers.json").write_text(json.dumps(TINY))
+    (tmp_path / "readers.safetensors.index.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"index\.json is damaged"):
+        ganimation_age_task.load_readers(str(tmp_path))
+
+
+def test_a_judge_that_is_named_must_be_there(tmp_path):
+    with pytest.raises(
+        BadInput, match=r"none.age_judge\.json is missing; run the recipe that makes age_judge"
+    ):
+        ganimation_age_task.prober(Readers(**TINY), str(tmp_path / "none"), {})
+    assert callable(ganimation_age_task.prober(Readers(**TINY), "", {}))
+
+
+def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(folder):
+    shown = []
+
+    class Teacher:
+        def chances(self, pictures, side):
+            shown.extend(pictures)
+            return np.full((len(pictures), side, side), 0.5, np.float32)
+
+    faces = Faces(folder, 32)
+    index, mask = read_hair(Teacher(), faces, 4, 0)
+    assert len(index) >= 4 and mask.shape == (len(index), 64, 64) and (mask == 127).all()
+    assert np.array_equal(np.stack(shown), faces.pictures[faces.rows[index], :3].transpose(0, 2, 3, 1))
 
 
 def test_requests_move_only_what_they_ask(folder):
     torch.manual_seed(0)
     batch = Faces(folder, 32).batch(np.arange(12).repeat(20))
     batch["age"] = batch["age"].nan_to_num(30.0)
-    asked = ganimation_age_task.ask(batch, 0.0)
+    asked = edit_requests.ask(batch, 0.0)
     still = ~asked.ages_moves
     assert 0.2 < still.float().mean() < 0.5
     assert torch.equal(asked.target_age[still], asked.source_age[still])
@@ -220,9 +303,9 @@ def test_requests_move_only_what_they_ask(folder):
 def test_crops_go_back_to_where_they_were_cut():
     torch.manual_seed(0)
     frames, valid = torch.rand(3, 3, 32, 32), torch.ones(3, 1, 32, 32)
-    corners = ganimation_age_task.crop_corners(valid, 24)
-    crops = ganimation_age_task.cut(frames, corners, 24)
-    assert torch.equal(ganimation_age_task.put_back(frames, crops, corners), frames)
+    corners = edit_requests.crop_corners(valid, 24)
+    crops = edit_requests.cut(frames, corners, 24)
+    assert torch.equal(edit_requests.put_back(frames, crops, corners), frames)
 
 
 def test_identity_counts_less_across_a_wide_age_gap():
@@ -241,8 +324,6 @@ def test_auc_of_known_scores():
 
 def test_measure_fills_its_summary(folder):
     torch.manual_seed(0)
-    from ganime_age.networks.readers import Readers
-
     result = measure(Readers(**TINY), Faces(folder, 32, ("train",)), Faces(folder, 32, ("train",)))
     assert result["summary"]["age_mae_all"] > 0 and 0 <= result["summary"]["identity_auc"] <= 1
     assert result["au_correlation"]["AU12"] is not None
@@ -286,6 +367,42 @@ def test_recipes_take_changes_and_name_what_is_wrong(tmp_path):
         read_recipe(tmp_path / "none.toml", [])
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("run.steps=abc", r"steps in the recipe's \[run\] table is 'abc'; it must be a whole number"),
+        ("run.steps=1.5", "steps .* is 1.5; it must be a whole number"),
+        ("run.steps=true", "steps .* is True; it must be a whole number"),
+        ("run.steps.x=1", r"cannot --set run\.steps\.x: steps is 20000, which holds no other names"),
+        ("run=5", "run in the recipe's top level is 5; it must be a table"),
+        ("run={}", r"the recipe's \[run\] table lacks steps"),
+        ("run.minutes=0", "run.minutes is 0; it must be above 0"),
+        ("run.minutes=nan", "run.minutes is nan; it must be above 0"),
+        ("recipe.batch=0", r"batch in the recipe's \[recipe\] table is 0; it must be at least 1"),
+        ("recipe.mask_band=[1]", "mask_band .*; it must be an array of 2 values, each a number"),
+        ("recipe.weights=[1]", r"weights .* is \[1\]; it must be a table"),
+        ("sise=64", "top level has no sise; it has task, size, sources, run, recipe, watch"),
+        ("size=0", "size is 0"),
+        ("sources=utkface", "sources .* is 'utkface'; it must be an array of values, each a text"),
+    ],
+)
+def test_a_change_that_cannot_be_is_one_sentence(change, words):
+    with pytest.raises(BadInput, match=words):
+        tables = fill(Tables, read_recipe(RECIPE, [change]), "top level")
+        fill(Plan, tables.run, "[run] table")
+        fill(ganimation_age_task.Recipe, tables.recipe, "[recipe] table")
+
+
+@pytest.mark.parametrize("path", sorted(RECIPE.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_fits_its_task(path):
+    tables = fill(Tables, read_recipe(path, ["run.clip=inf"]), "top level")
+    assert fill(Plan, tables.run, "[run] table").clip == float("inf")
+    task = importlib.import_module(f"ganime_age.learning.{tables.task}_task")
+    numbers = fill(task.Recipe, tables.recipe, "[recipe] table")
+    for table in {"weights", "weights_end"} & set(vars(numbers)):
+        fill(task.Weights, getattr(numbers, table), f"[recipe.{table}] table")
+
+
 def test_calibration_finds_what_a_reader_says_of_real_faces():
     torch.manual_seed(0)
     true = torch.rand(500, 17) * 5
@@ -298,18 +415,3 @@ def test_calibration_finds_what_a_reader_says_of_real_faces():
     years = torch.rand(2000) * 90
     curve = smooth_curve(years, 20 + years / 2)
     assert curve[40] == pytest.approx(40, abs=1) and (curve.diff() >= 0).all()
-
-
-def test_motion_is_fitted_with_the_pose_held_fixed(folder):
-    faces, chance = Faces(folder, 32), np.random.default_rng(0)
-    motion = np.zeros((17, 68, 2), np.float32)
-    motion[8, 48, 1] = -0.02
-    units, pose = (
-        chance.uniform(0, 5, (300, 17)).astype(np.float32),
-        chance.normal(0, 10, (300, 3)).astype(np.float32),
-    )
-    units[:, 8] += pose[:, 0] / 10
-    marks = 0.5 + np.einsum("bu,uld->bld", units, motion)
-    marks[:, :, 0] += pose[:, :1] / 100
-    faces.labels = {"action_units": units, "pose": pose, "landmarks": marks}
-    assert torch.allclose(fit_motion(faces), torch.from_numpy(motion), atol=1e-4)

@@ -2,28 +2,47 @@
 
 `--set run.steps=100` changes a number of the recipe, `--minutes N` stops by the clock (the learning rate follows),
 `--resume` goes on from DIR/checkpoint, `--init-from DIR` starts from the networks that another run wrote, and
-`--dry-run` takes two steps in a folder that is thrown away.
+`--dry-run` takes two steps in a folder that is thrown away. Several processes, each on its share of every step:
+`torchrun --nproc_per_node 2 training/train.py ...`, with or without GPUs. Exit code 2: the recipe, the faces or OUT
+cannot be used; 3: a model or a package is missing; 4: the collapse watch stopped the run. The last line says why.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
+import math
+import os
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from ganime_age.learning.extras import need_train  # noqa: E402
+
+need_train()
 import torch  # noqa: E402
-from accelerate import Accelerator  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
 
-from ganime_age.errors import BadInput  # noqa: E402
+from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
+from ganime_age.learning.checkpoints import finished, start_from  # noqa: E402
 from ganime_age.learning.data import Faces  # noqa: E402
-from ganime_age.learning.loop import Plan, Run  # noqa: E402
-from ganime_age.learning.recipe import fill, read_recipe  # noqa: E402
+from ganime_age.learning.journal import choose_tracker, start_tracker  # noqa: E402
+from ganime_age.learning.loop import Run  # noqa: E402
+from ganime_age.learning.processes import make_accelerator  # noqa: E402
+from ganime_age.learning.recipe import Tables, fill, read_recipe  # noqa: E402
+from ganime_age.learning.task import Plan  # noqa: E402
+from ganime_age.learning.watch import Collapsed, Watch  # noqa: E402
 
-TASKS = ("readers", "finder", "ganimation_age")
+TASKS = (
+    "readers",
+    "age_judge",
+    "prototypes",
+    "finder",
+    "ganimation_age",
+    "ganimation_age_seed",
+    "ganimation",
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -37,60 +56,82 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--init-from", type=Path)
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="a run's checkpoint folder; OUT/checkpoint if not named",
+    )
+    start.add_argument("--init-from", type=Path, metavar="DIR", help="a light folder or a checkpoint folder")
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument(
+        "--tracker",
+        metavar="NAME",
+        help="tensorboard (default), none, or another that accelerate knows: wandb, ...",
+    )
     return parser.parse_args()
 
 
 def prepare(given: argparse.Namespace, out: Path) -> Run:
     """The run that the command line asks for, ready to train."""
-    recipe = read_recipe(given.recipe, given.set)
-    plan = fill(Plan, recipe.get("run", {}), "[run] table")
-    if given.minutes:
-        plan.minutes = given.minutes
-    if given.dry_run:
-        plan.steps = 2
-    if recipe.get("task") not in TASKS:
-        raise BadInput(
-            f"{given.recipe}: task {recipe.get('task')!r} is unknown; choose from {', '.join(TASKS)}"
-        )
-    module = importlib.import_module(f"ganime_age.learning.{recipe['task']}_task")
-    numbers = fill(module.Recipe, recipe.get("recipe", {}), "[recipe] table")
-    faces = Faces(given.faces, recipe.get("size", 128))
+    tables = fill(Tables, read_recipe(given.recipe, given.set), "top level")
+    if tables.task not in TASKS:
+        raise BadInput(f"{given.recipe}: task {tables.task!r} is unknown; choose from {', '.join(TASKS)}")
+    plan, watch = planned(given, tables), fill(Watch, tables.watch, "[watch] table")
+    module = importlib.import_module(f"ganime_age.learning.{tables.task}_task")
+    numbers = fill(module.Recipe, tables.recipe, "[recipe] table")
+    if given.resume is None:
+        check_unused(out)
+    tracker, note = choose_tracker("none" if given.dry_run else given.tracker)
+    accelerator = make_accelerator(plan.precision, tracker, out)
+    if note:
+        accelerator.print(note)
+    with accelerator.main_process_first():
+        faces = Faces(given.faces, tables.size, sources=tuple(tables.sources))
     torch.manual_seed(plan.seed)
-    run = Run(module.build(numbers, faces, plan.seed), plan, out, Accelerator())
+    run = Run(module.build(numbers, faces, plan.seed), plan, out, accelerator, watch)
     if given.init_from:
         start_from(run, given.init_from)
-    if given.resume:
-        run.resume(out / "checkpoint")
+    if given.resume is not None:
+        run.resume(Path(given.resume) if given.resume else given.out / "checkpoint")
+    if given.dry_run:
+        plan.steps = run.step + 2
+    start_tracker(accelerator, tracker, dataclasses.asdict(tables), run.step)
     return run
 
 
-def start_from(run: Run, folder: Path) -> None:
-    """Load every network that the folder holds a file for, averages before plain ones."""
-    found = 0
-    for name, network in run.task.networks.items():
-        for file in (folder / f"{name}.average.safetensors", folder / f"{name}.safetensors"):
-            if file.is_file():
-                network.load_state_dict(load_file(file))
-                found += 1
-                break
-    if not found:
-        raise BadInput(f"{folder} holds none of {', '.join(f'{n}.safetensors' for n in run.task.networks)}")
-    for name, average in run.averages.items():
-        average.module.load_state_dict(run.task.networks[name].state_dict())
+def planned(given: argparse.Namespace, tables: Tables) -> Plan:
+    """How long and how, by the recipe and the command line; a dry run ends by its steps alone."""
+    plan = fill(Plan, tables.run, "[run] table")
+    if given.minutes is not None:
+        plan = dataclasses.replace(plan, minutes=given.minutes)
+    return dataclasses.replace(plan, steps=2, minutes=math.inf) if given.dry_run else plan
+
+
+def check_unused(out: Path) -> None:
+    """BadInput when the folder holds what a run left: a new run would replace it."""
+    if finished(out / "checkpoint") or (out / "log.jsonl").exists():
+        raise BadInput(f"{out} holds a run already; go on with --resume or choose another --out")
 
 
 def main() -> None:
     given = arguments()
     with tempfile.TemporaryDirectory() as thrown_away:
         run = prepare(given, Path(thrown_away) if given.dry_run else given.out)
-        run.train()
+        try:
+            run.train()
+        except Collapsed:
+            run.accelerator.end_training()
+            raise
+        run.accelerator.end_training()
 
 
 if __name__ == "__main__":
     try:
         main()
-    except BadInput as error:
-        sys.exit(f"error: {error}")
+    except GanimeAgeError as error:
+        if os.environ.get("RANK", "0") == "0" or not isinstance(error, Collapsed):
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def random_affine(face: Tensor, landmarks: Tensor | None, turn: float, zoom: float, shift: float):
+def random_affine(
+    face: Tensor, landmarks: Tensor | None, turn: float, zoom: float, shift: float
+) -> tuple[Tensor, Tensor | None]:
     """Turn by up to `turn` degrees, scale by up to `zoom`, shift by up to `shift` of the side, each face its own.
 
     face (B,C,S,S); landmarks (B,68,2) in 0..1 or None. Returns both; what comes in from outside repeats the border.
@@ -29,7 +31,10 @@ def random_affine(face: Tensor, landmarks: Tensor | None, turn: float, zoom: flo
 def random_colour(face: Tensor, strength: float = 0.3, grey: float = 0.1) -> Tensor:
     """Brightness, contrast, saturation and colour cast, each face its own; a share `grey` loses all colour."""
     b, device = len(face), face.device
-    draw = lambda: (torch.rand(b, 1, 1, 1, device=device) * 2 - 1) * strength  # noqa: E731
+
+    def draw() -> Tensor:
+        return (torch.rand(b, 1, 1, 1, device=device) * 2 - 1) * strength
+
     mean = face.mean((1, 2, 3), keepdim=True)
     luma = face.mean(1, keepdim=True)
     keep = (torch.rand(b, 1, 1, 1, device=device) >= grey) * (1 + draw())

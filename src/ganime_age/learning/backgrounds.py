@@ -34,7 +34,7 @@ def soft_frame(side: int, edge: float) -> np.ndarray:
 def bundled_pictures() -> list[np.ndarray]:
     """The BUNDLED pictures that are there, RGB uint8; none when scikit-image is not installed. Downloads nothing."""
     package = importlib.util.find_spec("skimage")
-    if package is None:
+    if package is None or package.origin is None:
         return []
     folder = Path(package.origin).parent / "data"
     read = (
@@ -42,7 +42,11 @@ def bundled_pictures() -> list[np.ndarray]:
         for name, start in BUNDLED.items()
         if (folder / name).is_file()
     )
-    return [np.ascontiguousarray(picture[row:, column:, ::-1]) for picture, (row, column) in read]
+    return [
+        np.ascontiguousarray(picture[row:, column:, ::-1])
+        for picture, (row, column) in read
+        if picture is not None
+    ]
 
 
 @dataclass
@@ -55,7 +59,7 @@ class FaceBank:
     rows: np.ndarray
     chance: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.reach = np.cumsum(self.chance / self.chance.sum())
 
     @property
@@ -142,7 +146,7 @@ class Backgrounds:
         picture = self.pictures[rng.integers(len(self.pictures))]
         side = int(np.exp(rng.uniform(np.log(60), np.log(min(picture.shape[:2])))))
         x, y = (int(rng.integers(0, n - side + 1)) for n in picture.shape[1::-1])
-        piece = np.rot90(picture[y : y + side, x : x + side], rng.integers(4))
+        piece = np.rot90(picture[y : y + side, x : x + side], int(rng.integers(4)))
         return cv2.resize(np.ascontiguousarray(piece), (PLATE, PLATE), interpolation=cv2.INTER_AREA)
 
     def _faceless(self, rng: np.random.Generator) -> np.ndarray:
@@ -243,9 +247,9 @@ def clouds(rng: np.random.Generator) -> np.ndarray:
         mix += (
             cv2.resize(grid, (PLATE, PLATE), interpolation=cv2.INTER_CUBIC) * rng.uniform(0.3, 0.8) ** octave
         )
-    mix = (1 / (1 + np.exp(-2 * mix)))[..., None]
+    share = (1 / (1 + np.exp(-2 * mix)))[..., None]
     low, high = rng.integers(0, 256, (2, 3))
-    return np.clip(low * mix + high * (1 - mix) + rng.normal(0, 6, mix.shape), 0, 255).astype(np.uint8)
+    return np.clip(low * share + high * (1 - share) + rng.normal(0, 6, share.shape), 0, 255).astype(np.uint8)
 
 
 def shapes(rng: np.random.Generator) -> np.ndarray:

@@ -47,7 +47,7 @@ class Composer:
     closeup: int = 96
     masks: list[np.ndarray] = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         side = self.bank.side
         wide, close = (
             ellipse_mask(side, (0.5, 0.52), (0.46, 0.5)),
@@ -77,7 +77,7 @@ class Composer:
         for _ in range(rng.choice(3, p=(0.5, 0.3, 0.2))):
             decoy = Face(self.backgrounds.decoy(rng, self.face(rng).pixels), np.zeros((68, 2)))
             canvas = paste_face(canvas, decoy, random_frame(rng, self.canvas))
-        frames = []
+        frames: list[np.ndarray] = []
         for _ in range(rng.choice(6, p=(0.12, 0.3, 0.25, 0.15, 0.1, 0.08))):
             row = random_frame(rng, self.canvas)
             if all(apart(row, other) for other in frames):
@@ -219,5 +219,5 @@ def spoil(picture: np.ndarray, rng: np.random.Generator, coarsest: float = 0.6) 
     picture = np.clip(light, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:
         _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))])
-        picture = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        picture = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
     return picture

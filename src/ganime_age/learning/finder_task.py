@@ -1,7 +1,8 @@
 """Training of the embedded finder: what each cell and each crop should answer, and what a wrong answer costs."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,22 @@ from ..networks.finder import SEEKER_STRIDE, FaceFinder, Marked, Sought
 from .backgrounds import Backgrounds, FaceBank
 from .composites import Composer
 from .data import MIRROR, Faces
-from .loop import Player, Task
+from .recipe import fill
+from .task import Player, Task
 
 MOST_FACES = 6  # of one canvas
 SOUGHT = (30.0, 72.0)  # frame sides in pixels that the seeker must find
 TOLERATED = (22.0, 92.0)  # frame sides that it may find or not
+
+
+@dataclass
+class Weights:
+    """How much each loss counts; see seeker_terms and marker_terms."""
+
+    seek: float = 1.0
+    frame: float = 4.0
+    landmarks: float = 10.0
+    face: float = 1.0
 
 
 @dataclass
@@ -28,8 +40,8 @@ class Recipe:
     canvas: int = 96
     lr: float = 2e-3
     weight_decay: float = 0.01
-    network: dict = field(default_factory=dict)
-    weights: dict = field(default_factory=lambda: {"seek": 1.0, "frame": 4.0, "landmarks": 10.0, "face": 1.0})
+    network: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
 
 
 def bank_of(faces: Faces) -> FaceBank:
@@ -167,7 +179,9 @@ def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The finder's task on composites of a folder's faces."""
-    finder = FaceFinder(**recipe.network).to(memory_format=torch.channels_last)
+    weights = fill(Weights, recipe.weights, "[recipe.weights] table")
+    finder = FaceFinder(**recipe.network)
+    finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     bank = bank_of(faces)
     composer = Composer(bank, Backgrounds(bank), recipe.canvas, finder.crop_side)
 
@@ -185,8 +199,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         marked = finder.mark(torch.cat([batch["closeups"], crops]))
         landmarks = torch.cat([batch["landmarks"], batch["landmarks"].new_full((len(crops), 68, 2), -1.0)])
         terms |= marker_terms(marked, landmarks, torch.cat([batch["is_face"], truth]))
-        terms = {name: recipe.weights[name] * value for name, value in terms.items()}
-        return sum(terms.values()), {name: value.item() for name, value in terms.items()}
+        terms = {name: getattr(weights, name) * value for name, value in terms.items()}
+        return reduce(torch.add, terms.values()), {name: value.item() for name, value in terms.items()}
 
     return Task(
         networks={"finder": finder},

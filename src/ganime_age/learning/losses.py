@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -45,10 +46,39 @@ def total_variation(mask: Tensor) -> Tensor:
 
 def coarse_colour(before: Tensor, after: Tensor, side: int = 8) -> Tensor:
     """L1 of both faces shrunk to side x side: the picture's overall colours stay."""
-    shrink = lambda x: F.adaptive_avg_pool2d(x, side)  # noqa: E731
-    return (shrink(before) - shrink(after)).abs().mean()
+    return (F.adaptive_avg_pool2d(before, side) - F.adaptive_avg_pool2d(after, side)).abs().mean()
 
 
 def masked_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference of (B,3,S,S) with a weight (B,1,1,1) or (B,1,S,S) on each."""
     return ((a - b).abs() * weight).mean()
+
+
+def critic_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """WGAN-GP (Gulrajani et al. 2017, eq. 3): (gradient norm - 1)^2 at a random mix of each real and fake face.
+
+    critic: (B,3,S,S) -> (B,).
+    """
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    mixed = (share * real + (1 - share) * fake).requires_grad_(True)
+    slope = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)[0]
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def known_square_error(read: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error over what is known: entries whose target is NaN do not count. Zero when none is known."""
+    known = ~wanted.isnan()
+    error = torch.where(known, read - wanted.nan_to_num(0.0), 0.0)
+    return error.square().sum() / known.sum().clamp_min(1)
+
+
+def mask_energy(mask: Tensor) -> Tensor:
+    """Mean square of an attention (B,1,S,S): GANimation's L2 penalty, which keeps A from copying everything."""
+    return mask.square().mean()
+
+
+def total_variation_sum(mask: Tensor) -> Tensor:
+    """GANimation's smoothness of A (B,1,S,S) as its weight of 1e-5 expects it: squared steps between neighbouring
+    pixels, summed over the picture, mean over the batch."""
+    down, right = mask[..., 1:, :] - mask[..., :-1, :], mask[..., 1:] - mask[..., :-1]
+    return (down.square().sum((1, 2, 3)) + right.square().sum((1, 2, 3))).mean()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,8 @@ from torch import Tensor, nn
 from ..networks.readers import YEARS, Readers, Readings
 from .augment import random_affine, random_colour, random_erase, random_quality
 from .data import Faces, balanced_weights, draw
-from .loop import Player, Task
+from .recipe import fill
+from .task import Player, Task
 
 
 @dataclass
@@ -41,8 +44,8 @@ class Recipe:
     augment: float = 1.0
     attack_radius: float = 0.0
     attack_steps: int = 2
-    network: dict = field(default_factory=dict)
-    weights: dict = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
 
 
 def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0) -> Tensor:
@@ -72,6 +75,8 @@ def known(values: Tensor) -> Tensor:
 
 class ReadersObjective(nn.Module):
     """What only the readers' training needs: the persons' centres and each action unit's spread."""
+
+    au_spread: Tensor
 
     def __init__(self, persons: int, au_spread: Tensor, weights: Weights):
         super().__init__()
@@ -140,7 +145,7 @@ def augmented(batch: dict[str, Tensor], strength: float) -> dict[str, Tensor]:
     face, landmarks = random_affine(batch["face"], batch["landmarks"], turn, zoom, shift)
     face = random_colour(face, 0.3 * strength, grey=0.1 * strength)
     face = random_erase(random_quality(face, 0.3 * strength), 0.3 * strength)
-    return batch | {"face": face, "landmarks": landmarks}
+    return batch | {"face": face, "landmarks": cast(Tensor, landmarks)}
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
@@ -149,19 +154,26 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     readers.mean_shape.copy_(torch.from_numpy(faces.labels["landmarks"]).nanmean(0).flatten().nan_to_num(0.5))
     aus = torch.from_numpy(faces.labels["action_units"])
     spread = torch.nan_to_num(((aus - aus.nanmean(0)) ** 2).nanmean(0).sqrt(), nan=1.0).clamp_min(0.1)
-    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, spread, Weights(**recipe.weights))
+    weights = fill(Weights, recipe.weights, "[recipe.weights] table")
+    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, spread, weights)
     chance = balanced_weights(faces.labels["age"], recipe.balance)
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         batch = augmented(batch, recipe.augment)
         window = readers.window(batch["face"])
-        terms = lambda window: objective.terms(readers.read_window(window), batch)  # noqa: E731
+
+        def terms(window: Tensor) -> dict[str, Tensor]:
+            return objective.terms(readers.read_window(window), batch)
+
+        def total(window: Tensor) -> Tensor:
+            return reduce(torch.add, terms(window).values())
+
         if recipe.attack_radius:
-            window = attack(
-                lambda w: sum(terms(w).values()), window, recipe.attack_radius, recipe.attack_steps
-            )
+            window = attack(total, window, recipe.attack_radius, recipe.attack_steps)
         parts = terms(window)
-        return sum(parts.values()), {name: float(value.detach()) for name, value in parts.items()}
+        return reduce(torch.add, parts.values()), {
+            name: float(value.detach()) for name, value in parts.items()
+        }
 
     return Task(
         networks={"readers": readers, "objective": objective},
