@@ -6,38 +6,43 @@ back into the frame. Every loss term has a name, a weight in the recipe and a pl
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
+from ..edits import AU_CODES
 from ..errors import BadInput
 from ..networks.ganimation import Discriminator, Edited, Generator
+from ..networks.judge import AgeJudge
+from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from . import losses
 from .augment import random_affine, random_colour
 from .calibration import Calibration
+from .checkpoints import load_light
 from .data import Faces, balanced_weights, draw
-from .expressions import fit_motion
-from .loop import Player, Task
+from .edit_requests import SEEN, Request, ask, crop_corners, cut, moved_alike, put_back
+from .recipe import fill
 from .sheets import edit_sheet
-
-SEEN = torch.tensor([code not in AU_UNSEEN for code in AU_CODES])
+from .task import Player, Task
+from .watch import probe_edits
 
 
 @dataclass
 class Recipe:
-    """Numbers of a recipe. weights and weights_end: every term's weight at the start and after ramp_steps.
-    motion_gain: least squares on noisy labels finds too little motion; this much more is used."""
+    """Numbers of a recipe. readers, prototypes, judge: folders with what training/recipes/readers_robust.toml,
+    prototypes.toml and age_judge.toml made; the judge only watches, and may be "". weights: every term's weight at the
+    start, weights_end: of those that are another after ramp_steps."""
 
     readers: str = "training/checkpoints/readers_robust"
+    prototypes: str = "training/checkpoints/prototypes"
+    judge: str = "training/checkpoints/age_judge"
     batch: int = 16
     lr_generator: float = 3e-4
     lr_discriminator: float = 4e-4
@@ -51,77 +56,35 @@ class Recipe:
     mask_band: tuple[float, float] = (0.04, 0.5)
     ramp_steps: int = 600
     age_noise: float = 3.0
-    motion_gain: float = 1.6
-    generator: dict = field(default_factory=dict)
-    discriminator: dict = field(default_factory=dict)
-    weights: dict = field(default_factory=dict)
-    weights_end: dict = field(default_factory=dict)
+    generator: dict[str, Any] = field(default_factory=dict)
+    discriminator: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    weights_end: dict[str, Any] = field(default_factory=dict)
 
 
-class Request(NamedTuple):
-    """What is asked of a batch: ages (B,) in years, action units (B,17), and whether the age moves (B,)."""
+@dataclass
+class Weights:
+    """How much each term of the generator's loss counts; see the methods of `Objective` that name them."""
 
-    source_age: Tensor
-    target_age: Tensor
-    source_aus: Tensor
-    target_aus: Tensor
-    ages_moves: Tensor
-
-
-def ask(batch: dict[str, Tensor], age_noise: float) -> Request:
-    """Draw edits: 35 % of the age, 45 % of action units, 20 % of both.
-
-    Half of the action-unit targets are another face's whole expression (GANimation), half move one to three units.
-    """
-    b, aus = len(batch["age"]), batch["action_units"].nan_to_num(0.0)
-    device = aus.device
-    kind = torch.rand(b, device=device)
-    age_moves, aus_move = (kind < 0.35) | (kind > 0.8), kind >= 0.35
-    source = (batch["age"] + age_noise * torch.randn(b, device=device)).clamp(0, 100)
-    target = torch.where(age_moves, 1 + 84 * torch.rand(b, device=device), source)
-    other = (aus.roll(1, 0) + 0.3 * torch.randn_like(aus)).clamp(0, AU_MAX)
-    few = torch.rand(b, len(AU_CODES), device=device) < 0.13
-    single = torch.where(few, AU_MAX * torch.rand_like(aus), aus)
-    wanted = torch.where((torch.rand(b, 1, device=device) < 0.5), other, single)
-    return Request(
-        source, target, aus, torch.where(aus_move[:, None] & SEEN.to(device), wanted, aus), age_moves
-    )
+    adversarial: float = 0.0
+    head_age: float = 0.0
+    head_aus: float = 0.0
+    age: float = 0.0
+    action_units: float = 0.0
+    identity: float = 0.0
+    pose: float = 0.0
+    still: float = 0.0
+    change: float = 0.0
+    colour: float = 0.0
+    mask_band: float = 0.0
+    mask_smooth: float = 0.0
+    cycle: float = 0.0
 
 
-def crop_corners(valid: Tensor, crop: int) -> list[tuple[int, int]]:
-    """Top-left corner of each face's crop: around the face, or anywhere in the frame where the whole frame is real."""
-    side = valid.shape[-1]
-    free, corners = side - crop, []
-    for share in valid.mean((1, 2, 3)).tolist():
-        x, y = torch.rand(2).tolist()
-        if share > 0.8 and torch.rand(()) < 0.3:
-            corners.append((round(y * free), round(x * free)))
-        else:
-            corners.append((round((0.5 + 0.5 * y) * free), round((0.3 + 0.4 * x) * free)))
-    return corners
+class Judged(NamedTuple):
+    """What the age judge says: age (B,) in years."""
 
-
-def cut(frames: Tensor, corners: list[tuple[int, int]], crop: int) -> Tensor:
-    """(B,C,S,S) -> (B,C,crop,crop), each at its own corner."""
-    return torch.stack([f[:, y : y + crop, x : x + crop] for f, (y, x) in zip(frames, corners, strict=True)])
-
-
-def put_back(frames: Tensor, crops: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-    """The frames with the crops in their places; the gradient flows to the crops."""
-    side, crop = frames.shape[-1], crops.shape[-1]
-    padded = [
-        F.pad(c, (x, side - crop - x, y, side - crop - y)) for c, (y, x) in zip(crops, corners, strict=True)
-    ]
-    inside = torch.zeros(len(frames), 1, side, side, device=frames.device)
-    for i, (y, x) in enumerate(corners):
-        inside[i, :, y : y + crop, x : x + crop] = 1
-    return frames * (1 - inside) + torch.stack(padded)
-
-
-def moved_alike(face: Tensor, fake: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """DiffAugment's translation (Zhao et al. 2020), with turns and scales: a face and its edit move in the same way."""
-    seen, _ = random_affine(torch.cat([face, fake, valid], 1), None, turn=5, zoom=0.08, shift=0.06)
-    return seen[:, :3], seen[:, 3:6], seen[:, 6:]
+    age: Tensor
 
 
 class Objective:
@@ -137,18 +100,19 @@ class Objective:
     ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.readers, self.calibration = readers, calibration
-        self.shown: tuple[Tensor, Tensor, Tensor, Request] | None = None
+        self.start = fill(Weights, recipe.weights, "[recipe.weights] table")
+        later = recipe.weights | recipe.weights_end
+        self.end = fill(Weights, later, "[recipe.weights_end] table")
 
     def weight(self, name: str, step: int) -> float:
-        """This step's weight of a term: from weights to weights_end over ramp_steps."""
-        start = self.recipe.weights.get(name, 0.0)
-        end = self.recipe.weights_end.get(name, start)
+        """This step's weight of a term: from weights to weights_end over ramp_steps; 0 for what is only shown."""
+        start, end = getattr(self.start, name, 0.0), getattr(self.end, name, 0.0)
         return start + (end - start) * min(step / max(self.recipe.ramp_steps, 1), 1.0)
 
-    def discriminate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
         """Each face of the batch against its own edit that `generate` saw last, against itself under a wrong age or
         wrong action units, heads on the real faces, lazy R1."""
-        d, (face, valid, fake, asked) = self.discriminator, self.shown
+        d, (face, valid, fake, asked) = self.discriminator, batch["shown"]
         real, fake, valid = moved_alike(face, fake, valid)
         real.requires_grad_(step % self.recipe.r1_every == 0)
         features = d.features(real, valid)
@@ -161,7 +125,9 @@ class Objective:
         terms["d_aus"] = self.recipe.heads * F.smooth_l1_loss(aus[:, SEEN], asked.source_aus[:, SEEN])
         if real.requires_grad:
             terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real)
-        return sum(terms.values()), {name: float(value.detach()) for name, value in terms.items()}
+        return reduce(torch.add, terms.values()), {
+            name: float(value.detach()) for name, value in terms.items()
+        }
 
     def wrong(self, true: Tensor, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
         """A real face under its own label must beat itself under an age at least 12 years off, or under another
@@ -174,7 +140,7 @@ class Objective:
         )
         return by_age.mean() + by_aus.mean()
 
-    def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
         """The generator's loss: realism, the readings asked for, and everything that is to stay."""
         asked = ask(batch, self.recipe.age_noise)
         corners = crop_corners(batch["valid"], self.recipe.crop)
@@ -182,11 +148,11 @@ class Objective:
             cut(batch["face"], corners, self.recipe.crop),
             cut(batch["valid"], corners, self.recipe.crop),
         )
-        change = asked.target_aus - asked.source_aus
-        moved = self.generator.motion(batch["face"], batch["landmarks"], change)
+        with torch.no_grad():
+            moved = self.generator.prototypes(batch["face"], batch["landmarks"], *asked[:4])
         moved = cut(moved, corners, self.recipe.crop)
         edited = self.generator(moved, *asked[:4])
-        self.shown = (face, valid, edited.face.detach(), asked)
+        batch["shown"] = (face, valid, edited.face.detach(), asked)
         frame = put_back(batch["face"], edited.face, corners)
         terms = (
             self.adversary(face, edited, valid, batch["age"], asked)
@@ -197,7 +163,7 @@ class Objective:
         if self.weight("cycle", step) > 0:
             back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
             terms["cycle"] = losses.masked_l1(back.face, moved[quarter], valid[quarter])
-        total = sum(self.weight(name, step) * value for name, value in terms.items())
+        total = reduce(torch.add, (self.weight(name, step) * value for name, value in terms.items()))
         watch = {"mask": float(edited.attention.detach().mean())}
         return total, {name: float(value.detach()) for name, value in terms.items()} | watch
 
@@ -244,7 +210,7 @@ class Objective:
         return self.readers(random_colour(seen, 0.3, grey=0.5))
 
     def kept(self, face: Tensor, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
-        """What painting must leave of the moved face: pixels where no age is asked, overall colours, a calm mask."""
+        """What painting must leave: pixels where no age is asked, overall colours, a calm mask."""
         still = (~asked.ages_moves).float()[:, None, None, None]
         return {
             "still": losses.masked_l1(face, edited.face, valid * still),
@@ -256,19 +222,8 @@ class Objective:
 
 
 def load_readers(folder: str) -> Readers:
-    """Frozen readers from `readers.json` and `readers.safetensors`; BadInput names what is missing."""
-    path = Path(folder)
-    for name in ("readers.json", "readers.safetensors"):
-        if not (path / name).is_file():
-            raise BadInput(f"{path / name} is missing; train training/recipes/readers_robust.toml first")
-    readers = Readers(**json.loads((path / "readers.json").read_text()))
-    readers.load_state_dict(
-        {
-            k: v.float() if v.is_floating_point() else v
-            for k, v in load_file(path / "readers.safetensors").items()
-        }
-    )
-    return readers.eval().requires_grad_(False)
+    """Frozen readers of a light copy; BadInput names what is missing, damaged or does not fit."""
+    return load_light(Readers, folder, "readers").requires_grad_(False)
 
 
 def usable(faces: Faces) -> np.ndarray:
@@ -282,32 +237,57 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation-age on the faces of a folder."""
     readers = load_readers(recipe.readers)
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    generator.motion.per_unit.copy_(recipe.motion_gain * fit_motion(faces))
-    objective = Objective(
-        recipe,
-        generator,
-        discriminator,
-        readers,
-        Calibration.measure(readers, faces),
-    )
+    generator.prototypes = load_light(Prototypes, recipe.prototypes, "prototypes").requires_grad_(False)
+    objective = Objective(recipe, generator, discriminator, readers, Calibration.measure(readers, faces))
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and action units to train an edit on")
-    held_out = Faces(faces.folder, faces.size, ("val",))
-    shown = sheet_faces(held_out)
+    shown = sheet_faces(Faces(faces.folder, faces.size, ("val",)))
     return Task(
         networks={"generator": generator, "discriminator": discriminator},
-        players=[
-            Player("generator", generator, objective.generate, recipe.lr_generator, (0.0, 0.99)),
-            Player(
-                "discriminator", discriminator, objective.discriminate, recipe.lr_discriminator, (0.5, 0.99)
-            ),
-        ],
+        players=players(objective),
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance / chance.sum())),
         averaged=("generator",),
         configs={"generator": recipe.generator, "discriminator": recipe.discriminator},
-        sheet=lambda networks, path: edit_sheet(networks["generator"], shown, path),
+        sheet=lambda networks, path: edit_sheet(cast(Generator, networks["generator"]), shown, path),
+        probe=prober(readers, recipe.judge, shown),
+        helpers=(readers,),
+        compiled=("generator",),
     )
+
+
+def players(objective: Objective) -> list[Player]:
+    """The generator, then the discriminator on what it made."""
+    recipe, made, judge = objective.recipe, objective.generator, objective.discriminator
+    generate, discriminate = objective.generate, objective.discriminate
+    rates = recipe.lr_generator, recipe.lr_discriminator
+    return [
+        Player("generator", made, generate, rates[0], (0.0, 0.99), weight=objective.weight),
+        Player("discriminator", judge, discriminate, rates[1], (0.5, 0.99), precise=True),
+    ]
+
+
+def prober(
+    readers: Readers, judge: str, faces: dict[str, Tensor]
+) -> Callable[[dict[str, Any]], dict[str, float]]:
+    """What the collapse watch measures: edits of fixed faces, by the readers trained against and by the age judge of
+    the folder `judge`, if one is named. BadInput when it cannot be loaded."""
+    watcher: Callable[[Tensor], Judged] | None = None
+    if judge:
+        judge_network = load_light(AgeJudge, judge, "age_judge")
+        watcher = lambda face: Judged(judge_network.to(face.device)(face))  # noqa: E731
+
+    def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
+        generator = cast(Generator, networks["generator"])
+        device = next(generator.parameters()).device
+        given = {name: value.to(device) for name, value in faces.items()}
+
+        def edit(face: Tensor, *asked: Tensor) -> Edited:
+            return generator(generator.prototypes(face, given["landmarks"], *asked), *asked)
+
+        return probe_edits(edit, readers, watcher, given)
+
+    return probe
 
 
 def sheet_faces(faces: Faces, count: int = 8) -> dict[str, Tensor]:

@@ -28,8 +28,8 @@ def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> No
     device = next(generator.parameters()).device
 
     def run(to_age: Tensor, to_aus: Tensor) -> Edited:
-        moved = generator.motion(face.to(device), faces["landmarks"].to(device), (to_aus - aus).to(device))
-        return generator(moved, *(t.to(device) for t in (age, to_age, aus, to_aus)))
+        asked = [t.to(device) for t in (age, to_age, aus, to_aus)]
+        return generator(generator.prototypes(face.to(device), faces["landmarks"].to(device), *asked), *asked)
 
     columns = [face]
     columns += [run(torch.full_like(age, years), aus).face.cpu() for years in AGES]
@@ -39,7 +39,12 @@ def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> No
         run(torch.full_like(age, 70.0), wanted(aus, EXPRESSIONS[0])).face.cpu(),
         old.attention.cpu().repeat(1, 3, 1, 1) * 2 - 1,
     ]
-    grid = torch.cat(columns, 3).permute(0, 2, 3, 1).flatten(0, 1)
+    save_grid(columns, path)
+
+
+def save_grid(columns: list[Tensor], path: Path) -> None:
+    """Columns (B,3,S,S) in [-1,1] beside each other, a row a face, as a JPEG."""
+    grid = torch.cat([column.cpu() for column in columns], 3).permute(0, 2, 3, 1).flatten(0, 1)
     Image.fromarray(((grid + 1) * 127.5).round().clamp(0, 255).numpy().astype(np.uint8)).save(
         path, quality=92
     )

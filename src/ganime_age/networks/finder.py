@@ -76,7 +76,7 @@ class Seeker(nn.Module):
         self.body = nn.Sequential(*(ConvBlock(width, width, dilation=d) for d in (1, 2, 1, 2)))
         self.logits = nn.Conv2d(width, 1, 1)
         self.frames = nn.Conv2d(width, 4, 1)
-        nn.init.constant_(self.logits.bias, -4.0)
+        nn.init.constant_(self.logits.get_parameter("bias"), -4.0)
 
     def forward(self, levels: Tensor) -> Sought:
         features = self.body(self.stem(levels))  # (B,C,h,w)

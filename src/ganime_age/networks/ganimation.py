@@ -4,8 +4,8 @@ GANimation (Pumarola et al., ECCV 2018) edits a face by `(1-A)*C + A*I`. Here th
 a modulation network turns (source age, target age) into a 128-d style. Both conditions are differences, enter after
 each normalisation, and start at zero, so that asking for no change gives back the input exactly.
 
-Before the generator paints, the face is moved: each action unit pulls the 68 landmarks along by a learnt linear motion,
-and the pixels follow. What is left to paint is what a motion cannot show: teeth, creases, shade, age.
+Before the generator paints, prototypes (see prototypes.py) move and tone the face as ages and action units do on the
+mean. What is left to paint is what no mean shows: teeth, creases, what makes the edit real on this face.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
 from .layers import ModulatedBlock, gaussian_basis
+from .prototypes import Prototypes
 
 AGE_BUMPS = 16
 
@@ -28,7 +29,7 @@ class Edited(NamedTuple):
     face: Tensor
     """(B,3,S,S) in [-1,1]."""
     attention: Tensor
-    """(B,1,S,S) in 0..1, the share of each pixel that was changed (1 - A of the paper)."""
+    """(B,1,S,S) in 0..1, the share of each pixel that was painted (1 - A of the paper)."""
 
 
 class AgeStyle(nn.Module):
@@ -61,51 +62,13 @@ class ActionStyle(nn.Module):
         )
 
 
-class Motion(nn.Module):
-    """How far each landmark moves per unit of intensity, in 0..1 of the frame, and a smooth warp that follows.
-
-    reach: standard deviation, in frame sides, of a landmark's pull on the pixels around it.
-    """
-
-    def __init__(self, reach: float = 0.035, grid: int = 32):
-        super().__init__()
-        self.reach, self.grid = reach, grid
-        self.register_buffer("per_unit", torch.zeros(len(AU_CODES), 68, 2))
-
-    def forward(self, face: Tensor, landmarks: Tensor, change: Tensor) -> Tensor:
-        """face (B,C,S,S), its landmarks (B,68,2) in 0..1, changes (B,17) of intensity -> (B,C,S,S).
-
-        A face with no change comes back exactly, and so does one whose landmarks are missing (NaN).
-        """
-        known = (change != 0).any(1) & ~landmarks.flatten(1).isnan().any(1)
-        if not known.any():
-            return face
-        pull = torch.einsum("bu,uld->bld", change, self.per_unit)
-        field = self.spread(landmarks.nan_to_num(0.5) + pull, pull, face.shape[-1])
-        still = torch.eye(2, 3, device=face.device, dtype=face.dtype).expand(len(face), 2, 3)
-        grid = F.affine_grid(still, list(face.shape), align_corners=False) - 2 * field
-        moved = F.grid_sample(face, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        return torch.where(known[:, None, None, None], moved.clamp(-1, 1), face)
-
-    def spread(self, points: Tensor, pull: Tensor, side: int) -> Tensor:
-        """Pulls (B,68,2) at points (B,68,2) as a smooth field (B,side,side,2) that fades away from all points."""
-        line = (torch.arange(self.grid, device=points.device) + 0.5) / self.grid
-        pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
-        distance = torch.cdist(pixels.expand(len(points), -1, -1), points)  # (B,grid^2,68)
-        near = torch.exp(-0.5 * (distance / self.reach) ** 2)
-        field = near @ pull / (near.sum(2, keepdim=True) + 0.3)
-        field = field.view(-1, self.grid, self.grid, 2).permute(0, 3, 1, 2)
-        return F.interpolate(field, size=(side, side), mode="bicubic", align_corners=False).permute(
-            0, 2, 3, 1
-        )
-
-
 class Generator(nn.Module):
     """Fully convolutional, any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side."""
 
     def __init__(self, widths: tuple[int, ...] = (48, 96, 192), blocks: int = 2):
         super().__init__()
-        self.age_style, self.action_style, self.motion = AgeStyle(), ActionStyle(), Motion()
+        self.age_style, self.action_style = AgeStyle(), ActionStyle()
+        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         condition = 128 + 64
         self.stem = nn.Conv2d(3, widths[0], 6, 2, 2)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
@@ -115,12 +78,12 @@ class Generator(nn.Module):
         self.refine = nn.ModuleList(ModulatedBlock(b, condition) for _, b in rising)
         self.head = nn.Conv2d(widths[0], 4 * 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(
         self, face: Tensor, source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor
     ) -> Edited:
-        """Faces (B,3,S,S) in [-1,1], already moved; ages (B,) in years; action units (B,17) in 0..5 -> Edited."""
+        """Faces (B,3,S,S) in [-1,1] after the prototypes; ages (B,) in years; action units (B,17) in 0..5 -> Edited."""
         condition = torch.cat(
             [self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1
         )

@@ -64,6 +64,9 @@ class Readers(nn.Module):
     widths: channels of the four stages (strides 2, 4, 8, 16). blocks: residual blocks of each of the last three.
     """
 
+    mean_shape: Tensor
+    au_seen: Tensor
+
     def __init__(
         self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)
     ):

@@ -1,0 +1,244 @@
+"""Prototypes: what an age and an action unit change in a face's shape, tone, texture and hair, measured on many faces.
+
+A prototype is the mean of aligned faces of a kind; a face is changed by what lies between the prototype of what it is
+and of what is asked. Shape and colour follow Rowland & Perrett (IEEE CG&A 1995), the strength of each band of detail
+follows Tiddeman, Burt & Perrett (IEEE CG&A 2001), so that a face gets more or less of its *own* texture. Everything
+works at any size and keeps the photo's detail. What a mean cannot know is left to a generator.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..edits import AU_CODES
+from .layers import gaussian_basis, resize
+from .mouth import MouthInterior
+from .warp import canonical_grid, displacement, follow
+
+KNOTS = 12
+UNITS = len(AU_CODES)
+BANDS = 3
+LUMA = (0.299, 0.587, 0.114)
+NEUTRAL = 25.0
+"""The age at which gains turn: prototypes are kept as differences from the one of this age."""
+MAPS = ("shape", "tone", "texture", "hair")
+SKIN_CHROMA = 0.1
+"""Mean distance of a skin's colours from grey below which a photo counts as paler than most."""
+REACH = {"age": 0.07, "unit": 0.035}
+"""Standard deviation, in frame sides, of a landmark's pull on the pixels around it."""
+TEXTURE_SIDE = 128
+"""Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
+
+
+def age_basis(age: Tensor) -> Tensor:
+    """Years (B,) -> (B,KNOTS) shares that sum to 1, denser in childhood, where faces change faster."""
+    place = 100 * torch.log1p(age.clamp(0, 100) / 12) / math.log1p(100 / 12)
+    share = gaussian_basis(place, 0.0, 100.0, KNOTS)
+    return share / share.sum(1, keepdim=True)
+
+
+def luma(face: Tensor) -> Tensor:
+    """(B,3,H,W) -> (B,1,H,W), ITU-R BT.601."""
+    return (face * face.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+class HairMask(nn.Module):
+    """Where is hair? A small network on 64 px: faces (B,3,S,S) in [-1,1] -> chances (B,1,64,64)."""
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        convs = (
+            (3, width, 1),
+            (width, 2 * width, 2),
+            (2 * width, 4 * width, 2),
+            (4 * width, 4 * width, 2),
+            (4 * width, 4 * width, 1),
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride, 1) for a, b, stride in convs)
+        self.up = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1)
+            for a, b in ((8 * width, 2 * width), (4 * width, width), (2 * width, width))
+        )
+        self.head = nn.Conv2d(width, 1, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.get_parameter("bias"), -9.0)
+
+    def logits(self, faces: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,1,64,64)."""
+        x, skips = resize(faces, 64), []
+        for conv in self.down:
+            x = F.relu(conv(x))
+            skips.append(x)
+        for up, skip in zip(self.up, (skips[2], skips[1], skips[0]), strict=True):
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = F.relu(up(torch.cat([x, skip], 1)))
+        return self.head(x)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.logits(faces).sigmoid()
+
+
+class Prototypes(nn.Module):
+    """Buffers that `learning.prototypes` measures; zero prototypes change nothing.
+
+    mean_shape (68,2) in 0..1 of the frame. Of each age knot (K), against the age NEUTRAL, and of one unit of each
+    action unit's intensity (17): shape (..,68,2), landmarks; tone (..,3,64,64), colour relative to the skin's mean in
+    standard deviations of its brightness; texture (..,BANDS,32,32), log energy of each band of brightness. age_hair
+    (K,2): brightness of hair relative to the skin's, and the log of its saturation. outward, inward (4,K): how much
+    shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
+    is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
+    """
+
+    age_hair: Tensor
+    outward: Tensor
+    inward: Tensor
+    region: Tensor
+    mean_shape: Tensor
+
+    def __init__(self, hair_width: int = 16):
+        super().__init__()
+        self.hair, self.mouth = HairMask(hair_width), MouthInterior()
+        for kind, count in (("age", KNOTS), ("unit", UNITS)):
+            self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))
+            self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
+            self.register_buffer(f"{kind}_texture", torch.zeros(count, BANDS, 32, 32))
+        self.register_buffer("age_hair", torch.zeros(KNOTS, 2))
+        self.register_buffer("outward", torch.ones(len(MAPS), KNOTS))
+        self.register_buffer("inward", torch.ones(len(MAPS), KNOTS))
+        self.register_buffer("region", torch.zeros(1, 64, 64))
+        self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
+
+    def forward(
+        self,
+        face: Tensor,
+        landmarks: Tensor,
+        source_age: Tensor,
+        target_age: Tensor,
+        source_aus: Tensor,
+        target_aus: Tensor,
+    ) -> Tensor:
+        """face (B,3,S,S) in [-1,1], landmarks (B,68,2) in 0..1, ages (B,) in years, action units (B,17) in 0..5 ->
+        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly."""
+        units = target_aus - source_aus  # (B,17)
+        asked = (source_age != target_age) | (units != 0).any(1)
+        asked &= ~landmarks.flatten(1).isnan().any(1)
+        if not asked.any():
+            return face
+        years = self.years(source_age, target_age)
+        change = {name: {"age": years[name], "unit": units} for name in MAPS}
+        moved, points = self.moved(face, landmarks.nan_to_num(0.5), change["shape"])
+        grid = canonical_grid(points, self.mean_shape, face.shape[-1])
+        skin, hair = self.where(moved, grid)
+        hair = hair * (source_age != target_age)[:, None, None, None]
+        centre, spread = self.brightness(moved, skin)
+        moved, filled = self.mouth(moved, landmarks.nan_to_num(0.5), points, target_aus, (centre, spread))
+        skin = skin * (1 - filled)
+        out = self.coloured_hair(moved, hair, years["hair"], centre)
+        out = self.textured(out, skin, self.mixed("texture", change["texture"], grid))
+        tone = self.as_colourful(self.mixed("tone", change["tone"], grid), moved, skin)
+        out = (out + skin * spread * tone).clamp(-1, 1)
+        return torch.where(asked[:, None, None, None], out, face)
+
+    def years(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Ages (B,) -> how much of each knot's prototype is added, (B,K) for each of MAPS."""
+        turn = torch.minimum(
+            torch.maximum(source, target).clamp(max=NEUTRAL), NEUTRAL * torch.ones_like(source)
+        )
+        turn = torch.maximum(
+            turn, torch.minimum(source, target)
+        )  # the point on the way that is nearest to NEUTRAL
+        inward = age_basis(turn) - age_basis(source)
+        outward = age_basis(target) - age_basis(turn)
+        return {name: inward * self.inward[i] + outward * self.outward[i] for i, name in enumerate(MAPS)}
+
+    def moved(self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The face with its landmarks pulled along, and the pulled landmarks (B,68,2)."""
+        pulls = {kind: self.total("shape", kind, amount) for kind, amount in change.items()}
+        points = landmarks + reduce(torch.add, pulls.values())
+        fields = (displacement(points, pull, face.shape[-1], REACH[kind]) for kind, pull in pulls.items())
+        return follow(face, reduce(torch.add, fields)), points
+
+    def total(self, name: str, kind: str, amount: Tensor) -> Tensor:
+        """Amounts (B,n) of the prototypes of a kind, summed: (B,...)."""
+        return torch.einsum("bn,n...->b...", amount, getattr(self, f"{kind}_{name}"))
+
+    def mixed(self, name: str, change: dict[str, Tensor], grid: Tensor) -> Tensor:
+        """The maps of age and action units together, laid on each face: (B,C,S,S)."""
+        totals = (self.total(name, kind, amount) for kind, amount in change.items())
+        return self.laid(reduce(torch.add, totals), grid)
+
+    @staticmethod
+    def as_colourful(tone: Tensor, face: Tensor, skin: Tensor) -> Tensor:
+        """The tone (B,3,S,S) with its colour weakened on faces that have little, such as black-and-white photos."""
+        colour = resize((face - luma(face)).abs().mean(1, keepdim=True), 64)
+        weight = resize(skin, 64) + 1e-6
+        amount = (colour * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+        light = luma(tone)
+        return light + (tone - light) * (amount / SKIN_CHROMA).clamp(max=1)
+
+    def where(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Skin and hair, (B,1,S,S) in 0..1 each."""
+        hair = guided(self.hair(face), luma(face))
+        region = self.laid(self.region.expand(len(face), -1, -1, -1), grid)
+        return region * (1 - hair), hair
+
+    @staticmethod
+    def laid(maps: Tensor, grid: Tensor) -> Tensor:
+        """Maps (B,C,h,w) of the mean shape's frame, laid on each face by grid (B,S,S,2)."""
+        return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    @staticmethod
+    def brightness(face: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the brightness of the skin, (B,1,1,1) each."""
+        light, weight = resize(luma(face), 64), resize(skin, 64) + 1e-6
+        total = weight.sum((2, 3), keepdim=True)
+        mean = (light * weight).sum((2, 3), keepdim=True) / total
+        variance = ((light - mean).square() * weight).sum((2, 3), keepdim=True) / total
+        return mean, variance.sqrt().clamp_min(0.05)
+
+    def coloured_hair(self, face: Tensor, hair: Tensor, years: Tensor, skin_light: Tensor) -> Tensor:
+        """Hair grows lighter and loses colour, or the reverse; its strands keep their contrast."""
+        lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
+        light = luma(face)
+        bright = (light + lighter * (skin_light + 1)).clamp(-1, 1)
+        return face + hair * (bright + (face - light) * colour.exp().clamp(0, 1.5) - face)
+
+    @staticmethod
+    def textured(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:
+        """Every band of brightness stronger or weaker: L_b exp((t - s) / 2) with change = t - s, (B,BANDS,S,S)."""
+        light, side, added = luma(face), face.shape[-1], torch.zeros_like(face[:, :1])
+        gains = skin * ((0.5 * change).exp().clamp(0.3, 3) - 1)
+        finer = [0] * max(round(math.log2(side / TEXTURE_SIDE)), 0)
+        for band in finer + list(range(BANDS)):
+            detail, light = split_band(light)
+            detail = resize(gains[:, band : band + 1], detail.shape[-1]) * detail
+            added = added + F.interpolate(detail, size=(side, side), mode="bicubic", align_corners=False)
+        return face + added
+
+
+def guided(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01) -> Tensor:
+    """A coarse mask (B,1,h,w) brought to the edges of `light` (B,1,S,S): fast guided filter (He & Sun 2015)."""
+
+    def blur(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+    small = resize(light, TEXTURE_SIDE)
+    mask = F.interpolate(mask, size=small.shape[-2:], mode="bilinear", align_corners=False)
+    mean, centre = blur(mask), blur(small)
+    slope = (blur(mask * small) - mean * centre) / (blur(small * small) - centre.square() + softness)
+    level = mean - slope * centre
+    both = F.interpolate(
+        blur(torch.cat([slope, level], 1)), size=light.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return (both[:, :1] * light + both[:, 1:]).clamp(0, 1)
+
+
+def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,1,S,S) -> its finest octave (B,1,S,S) and the rest at half the side."""
+    coarse = F.interpolate(light, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
+    return light - F.interpolate(coarse, size=light.shape[-2:], mode="bicubic", align_corners=False), coarse

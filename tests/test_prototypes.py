@@ -1,0 +1,216 @@
+"""What an edit by prototypes keeps and changes, and that measuring them finds what the faces were made of."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ganime_age.edits import AU_CODES
+from ganime_age.errors import BadInput, MissingModel
+from ganime_age.learning import prototypes_task
+from ganime_age.learning.hair import hair_masks
+from ganime_age.learning.prototypes import Curves, centre, explain, face_region, fit_shape, set_gains
+from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
+from ganime_age.networks.warp import canonical_grid
+
+AU12 = AU_CODES.index("AU12")
+RING = torch.linspace(0, 2 * torch.pi, 69)[:68]
+SHAPE = torch.stack([0.5 + 0.25 * RING.cos(), 0.55 + 0.3 * RING.sin()], 1)
+
+
+@pytest.fixture
+def prototypes():
+    """Prototypes of a ring-shaped face that change nothing yet."""
+    torch.manual_seed(0)
+    made = Prototypes(hair_width=4).eval().requires_grad_(False)
+    made.mean_shape.copy_(SHAPE)
+    made.region.fill_(1.0)
+    return made
+
+
+def face(count: int = 1, side: int = 64) -> torch.Tensor:
+    torch.manual_seed(1)
+    return F.interpolate(torch.rand(count, 3, 16, 16) - 0.5, size=(side, side), mode="bicubic").clamp(-1, 1)
+
+
+def edit(prototypes, faces, age=(30.0, 30.0), unit=0.0, marks=None):
+    count = len(faces)
+    marks = SHAPE.expand(count, -1, -1) if marks is None else marks
+    before, after = torch.zeros(count, 17), torch.zeros(count, 17)
+    after[:, AU12] = unit
+    ages = [torch.full((count,), years) for years in age]
+    return prototypes(faces, marks, *ages, before, after)
+
+
+def test_what_is_not_asked_and_what_has_no_landmarks_comes_back_exactly(prototypes):
+    prototypes.age_tone.normal_()
+    prototypes.unit_shape.normal_(0, 0.01)
+    given = face(2)
+    assert torch.equal(edit(prototypes, given), given)
+    marks = SHAPE.expand(2, -1, -1).clone()
+    marks[0] = torch.nan
+    changed = edit(prototypes, given, age=(30.0, 70.0), unit=3.0, marks=marks)
+    assert torch.equal(changed[0], given[0]) and not torch.equal(changed[1], given[1])
+
+
+def test_action_units_pull_the_pixels_along_with_the_landmarks(prototypes):
+    spot = torch.full((1, 3, 64, 64), -1.0)
+    spot[..., 38:42, 30:34] = 1
+    marks = torch.full((1, 68, 2), 2.0)
+    marks[0, 48] = torch.tensor([0.5, 40 / 64])
+    prototypes.unit_shape[AU12, 48, 1] = -0.02
+    rows = torch.arange(64)
+    height = lambda x: (((x[0, 0] + 1).sum(1) * rows).sum() / (x[0, 0] + 1).sum()).item()  # noqa: E731
+    moved = edit(prototypes, spot, unit=5.0, marks=marks)
+    assert -6.4 <= height(moved) - height(spot) < -2
+
+
+def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):
+    prototypes.age_tone[-4:, :, 33:37, 46:50] = 3.0  # at a landmark
+    given = torch.zeros(1, 3, 64, 64)
+    given[..., ::2, :] = 0.2
+    shifted = SHAPE[None] + torch.tensor([-0.15, 0.0])
+    change = edit(prototypes, given, age=(20.0, 90.0), marks=shifted) - given
+    column = change[0].sum((0, 1)).argmax().item()
+    assert column == pytest.approx(48 - 0.15 * 64, abs=2)
+
+
+@pytest.mark.parametrize("side", [128, 256, 512])
+def test_texture_makes_a_faces_own_detail_stronger_at_any_size(prototypes, side):
+    prototypes.age_texture[-4:] = 1.0
+    torch.manual_seed(2)
+    given = 0.1 * torch.randn(1, 1, side, side).expand(-1, 3, -1, -1)
+    older = edit(prototypes, given, age=(20.0, 95.0))
+    assert luma(older).std() / luma(given).std() == pytest.approx(np.exp(0.5), rel=0.1)
+    smooth = torch.full((1, 3, side, side), 0.3)
+    assert torch.allclose(edit(prototypes, smooth, age=(20.0, 95.0)), smooth, atol=1e-3)
+
+
+def test_old_hair_is_light_and_grey_and_the_skin_beside_it_is_not(prototypes):
+    prototypes.age_hair[-4:, 0], prototypes.age_hair[-4:, 1] = 0.5, -3.0
+    brown = torch.tensor([-0.6, -0.75, -0.9])[None, :, None, None].expand(1, 3, 64, 64)
+    assert torch.allclose(
+        edit(prototypes, brown, age=(20.0, 95.0)), brown, atol=0.01
+    )  # an untrained mask sees none
+    torch.nn.init.constant_(prototypes.hair.head.bias, 12.0)
+    grey = edit(prototypes, brown, age=(20.0, 95.0))
+    spread = lambda x: (x.amax(1) - x.amin(1)).mean()  # noqa: E731
+    assert luma(grey).mean() > luma(brown).mean() + 0.1 and spread(grey) < 0.2 * spread(brown)
+    smiling = edit(prototypes, brown, unit=4.0)
+    assert torch.allclose(smiling, brown, atol=1e-5)  # expressions leave hair alone
+
+
+def test_the_age_curve_is_smooth_and_covers_every_age():
+    share = age_basis(torch.tensor([0.0, 7.5, 30.0, 100.0, 130.0]))
+    assert share.shape == (5, KNOTS) and torch.allclose(share.sum(1), torch.ones(5))
+    assert share[0].argmax() == 0 and share[3].argmax() == KNOTS - 1 and torch.equal(share[3], share[4])
+
+
+def test_gains_count_on_the_way_from_the_neutral_age_and_not_on_the_way_back(prototypes):
+    prototypes.age_shape[:, 8, 1] = torch.arange(float(KNOTS))
+    centre(prototypes)
+    assert (age_basis(torch.tensor([NEUTRAL]))[0] @ prototypes.age_shape[:, 8, 1]).abs() < 1e-5
+    set_gains(prototypes, {"outward": {"shape": 3.0}, "inward": {"shape": 1.0}})
+
+    def chin(a, b):
+        added = prototypes.years(torch.tensor([a]), torch.tensor([b]))["shape"][0]
+        return added @ prototypes.age_shape[:, 8, 1]
+
+    assert chin(25.0, 60.0) == pytest.approx(-3 * chin(60.0, 25.0).item(), rel=1e-4)
+    assert chin(60.0, 25.0) + chin(25.0, 5.0) == pytest.approx(chin(60.0, 5.0).item(), rel=1e-4)
+    assert chin(40.0, 60.0) + chin(25.0, 40.0) == pytest.approx(chin(25.0, 60.0).item(), rel=1e-4)
+    assert chin(7.0, 7.0) == 0 and chin(70.0, 70.0) == 0
+
+
+def test_action_unit_gains_multiply_the_slopes(prototypes):
+    prototypes.unit_tone.fill_(1.0)
+    set_gains(prototypes, {"units": {"tone": [float(i) for i in range(17)]}})
+    assert prototypes.unit_tone[:, 0, 0, 0].tolist() == list(range(17))
+
+
+def test_a_black_and_white_photo_stays_so(prototypes):
+    prototypes.age_tone[-4:, 0] = 2.0
+    grey = face(1, 64).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    older = edit(prototypes, grey, age=(20.0, 95.0))
+    assert (older - grey).abs().mean() > 0.01 and (older.amax(1) - older.amin(1)).max() < 1e-5
+
+
+class Labelled:
+    """Labels of 600 made-up faces whose landmarks move with age, a smile and the head's turn."""
+
+    def __init__(self):
+        chance = np.random.default_rng(0)
+        self.folder = "made-up"
+        age, pose = chance.uniform(0, 90, 600), chance.normal(0, 8, (600, 3))
+        units = chance.uniform(0, 5, (600, 17)).astype(np.float32)
+        units[:, AU12] += pose[:, 0] / 10
+        marks = SHAPE.numpy()[None].repeat(600, 0)
+        marks[:, 8, 1] += 0.001 * age
+        marks[:, 48, 1] -= 0.01 * units[:, AU12]
+        marks[:, :, 0] += pose[:, :1] / 300
+        self.labels = {
+            "age": age.astype(np.float32),
+            "pose": pose.astype(np.float32),
+            "action_units": units,
+            "landmarks": marks.astype(np.float32),
+        }
+        self.table = pd.DataFrame({"source": ["a", "b"] * 300, "gender": ["m", "f", None] * 200})
+
+    def __len__(self):
+        return 600
+
+
+def test_shape_is_measured_with_the_pose_held_fixed(prototypes):
+    fit_shape(Labelled(), prototypes)
+    assert prototypes.unit_shape[AU12, 48, 1].item() == pytest.approx(-0.01, abs=1e-3)
+    others = prototypes.unit_shape[AU12, [8, 30], 1]
+    assert others.abs().max() < 1e-3
+    chin = (age_basis(torch.tensor([70.0])) - age_basis(torch.tensor([20.0]))) @ prototypes.age_shape[:, 8, 1]
+    assert chin.item() == pytest.approx(0.05, abs=0.01)
+
+
+def test_curves_weigh_each_output_by_itself():
+    known = explain(Labelled())
+    curves = Curves(known.design.shape[1], 2, 1)
+    values = known.design[:, :KNOTS].sum(1)[:, None, None] * torch.tensor([3.0, 5.0])[None, :, None]
+    curves.add(known.design, values, torch.tensor([[1.0, 0.0]]).expand(len(values), -1))
+    found, _ = curves.solve()
+    assert found[:, 0, 0].mean().item() == pytest.approx(3, abs=0.05) and found[:, 1].abs().max() == 0
+
+
+def test_the_region_is_the_face_and_its_forehead():
+    jaw = torch.linspace(torch.pi, 0, 17)
+    marks = torch.full((68, 2), 0.5)
+    marks[:17] = torch.stack([0.5 + 0.25 * jaw.cos(), 0.5 + 0.35 * jaw.sin()], 1)
+    marks[17:27, 1], marks[27, 1], marks[33, 1] = 0.42, 0.5, 0.62
+    region = face_region(marks)
+    assert region.shape == (1, 64, 64) and region[0, 32, 32] > 0.99 and region[0, 23, 32] > 0.3
+    assert region[0, 0].max() == 0 and region[0, :, 0].max() == 0 and 0.15 < region.mean() < 0.5
+
+
+def test_a_face_brought_to_the_mean_shape_and_back_is_the_same():
+    there = canonical_grid(SHAPE[None] + 0.03, SHAPE, 64)
+    back = canonical_grid(SHAPE[None], SHAPE + 0.03, 64)
+    given = face(1, 64)
+    moved = F.grid_sample(F.grid_sample(given, there, align_corners=False), back, align_corners=False)
+    inside = (..., slice(20, 48), slice(20, 44))
+    assert (moved - given)[inside].abs().mean() < 0.05
+
+
+def test_a_teacher_that_is_not_there_and_ages_that_are_not_there_are_named(tmp_path):
+    made_up = Labelled()
+    made_up.folder = tmp_path
+    with pytest.raises(MissingModel, match="nothing.onnx is missing"):
+        hair_masks(tmp_path / "nothing.onnx", made_up, 10)
+    made_up.labels["age"][:] = np.nan
+    with pytest.raises(BadInput, match="no face with an age"):
+        prototypes_task.build(prototypes_task.Recipe(), made_up, 0)
+
+
+def test_masks_of_an_earlier_call_are_taken_from_the_face_folder(tmp_path):
+    np.savez(tmp_path / "hair-5.npz", index=np.arange(5), mask=np.zeros((5, 64, 64), np.uint8))
+    made_up = Labelled()
+    made_up.folder = tmp_path
+    index, mask = hair_masks("not needed.onnx", made_up, 5)
+    assert index.tolist() == [0, 1, 2, 3, 4] and mask.shape == (5, 64, 64)
