@@ -1,96 +1,243 @@
-"""Does an edit do what was asked? Read by the shipped readers, which the generator was never trained against.
+"""Does an edit do what was asked, by judges that took no part in training? Every figure beside doing nothing.
 
-Every figure stands beside what doing nothing would score.
+Faces of age 20-29 of the test split are edited to the middle of the nine other groups, and each action unit is asked
+for alone. The source age and action units are the model's own readings, as a user's edit has them. What doing nothing
+scores is found by the same functions, from what the judges say of the unedited faces; a change or drift is then 0.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
-from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
+from ..edits import AGE_GROUPS
 from ..model import GanimeAge
-from ..networks.readers import Readings
 from .data import Faces
+from .judges import Judges
+from .measure_units import MEASURABLE, units
+from .metrics import kernel_distance
+from .sitters import Sitters, aged, spread
+from .yardsticks import (
+    RealAges,
+    age_looks,
+    hair_colour,
+    hair_of,
+    real_ages,
+    verification,
+    whole_frames,
+)
 
-AGES = (5.0, 15.0, 30.0, 50.0, 70.0, 85.0)
+TARGETS = {0: 1.0, 1: 5.0, 2: 8.0, 3: 12.0, 4: 17.0, 6: 35.0, 7: 45.0, 8: 60.0, 9: 75.0}
+"""Group (index into AGE_GROUPS) -> years asked: its middle; 75 for 70+."""
+HAIR_AGES = (65.0, 75.0, 85.0)
+NOTES = {
+    "who": "test faces of age 20-29 with a head turned by at most 30 degrees, evenly spread over the sources; edited "
+    "from the age and action units that the model's own readers see, judged as 8-bit pictures",
+    "identity": "both pictures are aligned by the five points of the source's labelled landmarks; verified when the "
+    "cosine to the unedited face exceeds the threshold. Doing nothing compares a face with itself",
+    "age": "the default judge learnt from All-Age-Faces and FFHQ (recipe age_judge), the readers that the generator is "
+    "trained against from UTKFace (recipe readers_robust). "
+    "Group error: distance of the judge's mean on edited faces from its mean on real test faces of that group. "
+    "age_drift_years: mean absolute change while an action unit is asked",
+    "kernel_distance": "squared MMD (x.y/D + 1)^3, unbiased, of the age judge's features, scaled to mean square 1 on "
+    "real faces; edited faces of a group against real faces of it, mean and spread over 50 subsets of at most 100",
+    "action_units": "slope and correlation of the change read against the change asked (target kept within 0..5, "
+    "unedited faces as the change 0). The default judge is the network whose readings labelled the generator's "
+    "training faces: its agreement with the labels' errors flatters the edit",
+    "au12": "over the changes +1, +2, +3 and +4 alone",
+    "measurable": MEASURABLE,
+    "au_drift": "mean absolute change over all action units the judge sees, while the age is edited",
+    "hair": "CIELAB lightness L* (0..100) and chroma C* within the hair mask of the source, which the edit is "
+    "judged in too; real: mean on faces over 60 minus mean on faces of 20-29 of the sources that fill the frame",
+}
 
 
-def sources(faces: Faces, count: int, low: float = 20, high: float = 29) -> np.ndarray:
-    """Indices of `count` faces of an age within low..high whose head is turned by at most 30 degrees."""
-    age, yaw = faces.labels["age"], faces.labels["pose"][:, 0]
-    fits = np.flatnonzero((age >= low) & (age <= high) & (np.abs(yaw) <= 30))
-    return fits[np.linspace(0, len(fits) - 1, min(count, len(fits))).astype(int)]
+@dataclass
+class Plan:
+    """How many faces: count for ages, units for action units, hair for hair, per_source for the identity threshold,
+    per_group of real faces for the age judge, ranges for what action units are measurable."""
+
+    count: int = 200
+    units: int = 100
+    hair: int = 60
+    per_source: int = 300
+    per_group: int = 200
+    ranges: int = 300
+
+    @classmethod
+    def of(cls, count: int) -> Plan:
+        """In proportion to `count` sources, eight of each at least."""
+        share = count / cls.count
+        return cls(**{name: max(8, round(share * value)) for name, value in asdict(cls()).items()})
 
 
-def measure(model: GanimeAge, faces: Faces, count: int = 100, method: str = "ganimation_age") -> dict:
-    """Age response, action-unit response, drift and identity on `count` held-out faces of age 20-29."""
-    face = faces.batch(sources(faces, count))["face"]
+def measure(
+    model: GanimeAge, faces: Faces, judges: Judges, plan: Plan | None = None, method: str = "ganimation_age"
+) -> dict[str, Any]:
+    """Everything that the judges at hand can say of a method's edits, as one results file.
+
+    faces: a test split. A kind of judge that is None is left out, and so are its figures and their summary.
+    BadInput when the split lacks the faces that a measure needs.
+    """
+    plan = plan or Plan()
     with torch.inference_mode():
-        before = model.read(face)
-        ages = [age_response(model, face, before, years, method) for years in AGES]
-        units = {
-            code: unit_response(model, face, before, code, method)
-            for code in AU_CODES
-            if code not in AU_UNSEEN
+        sitters = Sitters(model, method, faces, aged(faces, 20, 29, plan.count))
+        few = sitters.thinned(plan.units)
+        out = {
+            "summary": no_change(sitters),
+            "method": method,
+            "judged_by": judges.names(),
+            "faces": {"ages": len(sitters), "action_units": len(few), "sources": _shares(sitters.source)},
+            "notes": NOTES,
         }
-        same = model.edit(face, before.age, before.age, before.action_units, before.action_units, method)
-        own = before.age.mean().item()
-    correlations = [unit["correlation"] for unit in units.values()]
-    return {
-        "summary": {
-            "age_error_mean": float(np.mean([abs(a["mean_read"] - a["asked"]) for a in ages])),
-            "nothing_age_error_mean": float(np.mean([abs(own - a["asked"]) for a in ages])),
-            "identity_cosine_mean": float(np.mean([a["identity_cosine"] for a in ages])),
-            "nothing_identity_cosine_mean": 1.0,
-            "au12_slope": units["AU12"]["slope"],
-            "au12_correlation": units["AU12"]["correlation"],
-            "nothing_au12_slope": 0.0,
-            "au_correlation_mean": float(np.mean(correlations)),
-            "age_drift_years": float(np.mean([unit["age_drift_years"] for unit in units.values()])),
-            "au_drift": float(np.mean([a["au_drift"] for a in ages])),
-            "mask_mean": float(np.mean([a["mask_mean"] for a in ages])),
-            "no_change_l1": float((same.face - face).abs().mean() / 2),
-        },
-        "faces": len(face),
-        "who": "test faces of age 20-29, head turned by at most 30 degrees",
-        "read_by": "the package's own readers; the generator trained against other, robust ones",
-        "mean_read_before": round(own, 2),
-        "ages": ages,
-        "action_units": units,
+        _add(out, *ages(sitters, judges, plan))
+        if judges.expression:
+            targets = {AGE_GROUPS[group]: years for group, years in TARGETS.items()}
+            _add(out, *units(few, judges, targets, plan.ranges))
+        if judges.hair:
+            out["hair"] = hair(sitters, judges, plan)
+    return _rounded(out)
+
+
+def _add(out: dict[str, Any], summary: dict[str, Any], details: dict[str, Any]) -> None:
+    out["summary"] |= summary
+    out |= details
+
+
+def _shares(names: np.ndarray) -> dict[str, int]:
+    return {str(name): int((names == name).sum()) for name in np.unique(names)}
+
+
+def no_change(sitters: Sitters) -> dict[str, float]:
+    """How much a face changes when its own age and action units are asked; doing nothing changes nothing."""
+    return {"no_change_l1": float(sitters.edited({})["change"].mean()), "nothing_no_change_l1": 0.0}
+
+
+def ages(sitters: Sitters, judges: Judges, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and details of the nine age edits."""
+    looks = {"identity": judges.identity} if judges.identity else {}
+    looks |= age_looks(judges) if judges.age else {}
+    yard = verification(sitters.faces, judges.identity, plan.per_source) if judges.identity else None
+    real = real_ages(sitters.faces, judges, plan.per_group) if judges.age else None
+    before = sitters.unedited(looks)
+    after = {
+        group: sitters.edited(looks, age=years)
+        for group, years in tqdm(TARGETS.items(), desc="ages", unit="group")
     }
+    if yard:
+        same = (before["identity"] ** 2).sum(1)
+        before["verified"] = same > yard["threshold"]
+        for edited in after.values():
+            edited["cosine"] = (before["identity"] * edited["identity"]).sum(1)
+            edited["verified"] = edited["cosine"] > yard["threshold"]
+    rows = [group_row(group, before, edited, real) for group, edited in after.items()]
+    summary = {"mask_mean": _mean(rows, "mask_mean"), "nothing_mask_mean": 0.0}
+    details = {"groups": rows, "by_source": by_source(sitters, before, after, real)}
+    if yard:
+        summary |= {f"{n}verification_mean": _mean(rows, f"{n}verification") for n in ("", "nothing_")}
+        details["identity"] = yard
+    if real:
+        summary |= {f"{n}age_error_mean": _mean(rows, f"{n}age_error") for n in ("", "nothing_")}
+        details["age_judge"] = {"mean_absolute_error_years": real.error}
+    return summary, details
 
 
-def age_response(model: GanimeAge, face: Tensor, before: Readings, years: float, method: str) -> dict:
-    """What is read when one age is asked of all faces (B,3,S,S)."""
-    asked = torch.full_like(before.age, years)
-    edited = model.edit(face, before.age, asked, before.action_units, before.action_units, method)
-    after = model.read(edited.face)
-    return {
-        "asked": years,
-        "mean_read": round(after.age.mean().item(), 2),
-        "identity_cosine": round((before.identity * after.identity).sum(1).mean().item(), 4),
-        "au_drift": round((after.action_units - before.action_units).abs().mean().item(), 4),
-        "mask_mean": round(edited.attention.mean().item(), 4),
-        "mean_change": round((edited.face - face).abs().mean().item() / 2, 4),
+def _mean(rows: list[dict[str, Any]], column: str) -> float:
+    return float(np.mean([row[column] for row in rows]))
+
+
+def group_row(
+    group: int, before: dict[str, Any], after: dict[str, Any], real: RealAges | None
+) -> dict[str, Any]:
+    """One row of the table of groups, from what the judges say of faces (N,...) before and after the edit."""
+    row = {
+        "group": AGE_GROUPS[group],
+        "asked": TARGETS[group],
+        "mask_mean": after["mask"].mean(),
+        "change": after["change"].mean(),
     }
+    if "verified" in after:
+        row |= {
+            "verification": after["verified"].mean(),
+            "nothing_verification": before["verified"].mean(),
+            "cosine": after["cosine"].mean(),
+        }
+    if real:
+        row |= {"faces_real": real.count[group], "real_age": real.age[group]}
+        for name, found in (("", after), ("nothing_", before)):
+            row |= {f"{name}{key}": value for key, value in age_figures(found, real, group).items()}
+    return row
 
 
-def unit_response(model: GanimeAge, face: Tensor, before: Readings, code: str, method: str) -> dict:
-    """Slope and correlation of the intensity read against the intensity asked (0..5 in four steps) of one unit."""
-    index, asked, read, drift = AU_CODES.index(code), [], [], []
-    for level in torch.linspace(0, AU_MAX, 4).tolist():
-        target = before.action_units.clone()
-        target[:, index] = level
-        after = model.read(model.edit(face, before.age, before.age, before.action_units, target, method).face)
-        asked += [level] * len(face)
-        read += after.action_units[:, index].tolist()
-        drift.append((after.age - before.age).abs().mean().item())
-    slope = float(np.polyfit(asked, read, 1)[0])
-    moved = float(np.std(read)) > 0
-    return {
-        "slope": round(slope, 4),
-        "correlation": round(float(np.corrcoef(asked, read)[0, 1]) if moved else 0.0, 4),
-        "age_drift_years": round(float(np.mean(drift)), 3),
+def age_figures(found: dict[str, Any], real: RealAges, group: int) -> dict[str, float]:
+    """How near faces are to real ones of a group: mean age, its distance, and the kernel distance with its spread."""
+    age = found["age"].mean()
+    figures = {"age": age, "age_error": abs(age - real.age[group])}
+    if real.features:
+        distance, spread_ = kernel_distance(found["features"] / real.scale, real.features[group])
+        figures |= {"kernel_distance": distance, "kernel_spread": spread_}
+    return figures
+
+
+def by_source(
+    sitters: Sitters, before: dict[str, Any], after: dict[int, Any], real: RealAges | None
+) -> dict[str, Any]:
+    """Verification and age error of each source's faces; groups with fewer than five real faces are left out."""
+    out = {}
+    for name in np.unique(sitters.source):
+        own = sitters.source == name
+        row: dict[str, Any] = {"faces": int(own.sum())}
+        if "verified" in before:
+            row["verification_mean"] = np.mean([edited["verified"][own].mean() for edited in after.values()])
+        aims = real.by_source.get(str(name), []) if real else []
+        goals = {group: aim for group in after if aims and (aim := aims[group]) is not None}
+        if goals:
+            errors = [abs(after[group]["age"][own].mean() - goal) for group, goal in goals.items()]
+            still = [abs(before["age"][own].mean() - goal) for goal in goals.values()]
+            row |= {
+                "groups": len(goals),
+                "age_error_mean": np.mean(errors),
+                "nothing_age_error_mean": np.mean(still),
+            }
+        out[str(name)] = row
+    return out
+
+
+def hair(sitters: Sitters, judges: Judges, plan: Plan) -> dict[str, Any]:
+    """Does hair turn grey? Change of its lightness and chroma for targets over 60, beside that between real people."""
+    assert judges.hair, "there is nothing to measure without a judge of hair"
+    faces = sitters.faces
+    own = spread(whole_frames(faces, sitters.picks), plan.hair)
+    old = spread(whole_frames(faces, aged(faces, 61, 100, 1000)), plan.hair)
+    if not len(own) or not len(old):
+        return {"faces": len(own), "faces_over_60": len(old)}
+    ones = Sitters(sitters.model, sitters.method, faces, own)
+    masks, young = hair_of(faces, own, judges.hair)
+    _, aged_hair = hair_of(faces, old, judges.hair)
+    gap = np.nanmean(aged_hair, 0) - np.nanmean(young, 0)
+    out = {
+        "faces": int((~np.isnan(young[:, 0])).sum()),
+        "faces_over_60": int((~np.isnan(aged_hair[:, 0])).sum()),
+        "real": {"lightness": gap[0], "saturation": gap[1]},
+        "nothing": {"lightness": 0.0, "saturation": 0.0},
     }
+    for years in HAIR_AGES:
+        after = ones.edited({"pictures": lambda pictures, _: pictures}, age=years)["pictures"]
+        change = np.nanmean(np.stack([*map(hair_colour, after, masks)]) - young, 0)
+        out[f"asked_{years:.0f}"] = {"lightness": change[0], "saturation": change[1]}
+    return out
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers as JSON has them, with four digits after the point; NaN as null."""
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 4) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

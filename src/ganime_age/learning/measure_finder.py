@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,12 +31,12 @@ class Outcome(NamedTuple):
     """One photo: which reference face met which found one."""
 
     photo: str
-    reference: list[dict]
+    reference: list[dict[str, Any]]
     found: list[FoundFace]
     pairs: list[tuple[int, int]]  # (reference, found)
 
 
-def measure(finder: Finder, raw_folder: str | Path) -> dict:
+def measure(finder: Finder, raw_folder: str | Path) -> dict[str, Any]:
     """Run a finder over every photo of the reference; plain numbers in `summary`, the rest beside it.
 
     BadInput when the folder has no reference.json or lacks one of its photos.
@@ -70,7 +70,7 @@ def measure(finder: Finder, raw_folder: str | Path) -> dict:
     }  # fmt: skip
 
 
-def read_reference(folder: Path) -> dict[str, dict]:
+def read_reference(folder: Path) -> dict[str, dict[str, Any]]:
     """The reference of a folder; BadInput when it cannot be read or names no photo."""
     try:
         reference = json.loads((folder / "reference.json").read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def open_photo(path: Path) -> np.ndarray:
         raise BadInput(f"{path} cannot be read: {error}") from None
 
 
-def outcome(finder: Finder, folder: Path, photo: str, reference: list[dict]) -> Outcome:
+def outcome(finder: Finder, folder: Path, photo: str, reference: list[dict[str, Any]]) -> Outcome:
     found = finder(open_photo(folder / photo))
     return Outcome(photo, reference, found, match([f["box"] for f in reference], found))
 
@@ -100,7 +100,7 @@ def match(boxes: list[list[float]], found: list[FoundFace]) -> list[tuple[int, i
     pairs, free = [], dict(enumerate(np.array(b, np.float32) for b in boxes))
     for j in sorted(range(len(found)), key=lambda j: -found[j].score):
         overlaps = {i: box_overlap(box, found[j].box) for i, box in free.items()}
-        best = max(overlaps, key=overlaps.get, default=None)
+        best = max(overlaps, key=overlaps.__getitem__, default=None)
         if best is not None and overlaps[best] >= LEAST_OVERLAP:
             pairs.append((best, j))
             del free[best]
@@ -131,7 +131,9 @@ def size_bin(box: list[float]) -> str:
     return f"{low}-{high} px" if high != SIZE_BINS[-1] else f"{low} px and more"
 
 
-def recall_by(outcomes: list[Outcome], group: Callable[[Outcome, dict], str]) -> dict[str, dict]:
+def recall_by(
+    outcomes: list[Outcome], group: Callable[[Outcome, dict[str, Any]], str]
+) -> dict[str, dict[str, Any]]:
     """Faces, faces found and recall of every group of reference faces."""
     counts: dict[str, list[int]] = {}
     for o in outcomes:
@@ -143,7 +145,7 @@ def recall_by(outcomes: list[Outcome], group: Callable[[Outcome, dict], str]) ->
     return {k: {"faces": n, "found": m, "recall": round(m / n, 4)} for k, (n, m) in sorted(counts.items())}
 
 
-def missed(o: Outcome) -> list[dict]:
+def missed(o: Outcome) -> list[dict[str, Any]]:
     hit = {i for i, _ in o.pairs}
     return [face for i, face in enumerate(o.reference) if i not in hit]
 
@@ -179,13 +181,13 @@ def faces_in_t1(finder: Finder) -> int | None:
     return len(finder(np.ascontiguousarray(get_image("t1")[..., ::-1])))
 
 
-def settings(finder: Finder) -> dict:
+def settings(finder: Finder) -> dict[str, Any]:
     named = {name: getattr(finder, name) for name in ("threshold", "max_side") if hasattr(finder, name)}
     rule = f"one-to-one, best score first, intersection over union >= {LEAST_OVERLAP}"
     return named | {"matching": rule, "landmark_norm": "outer eye corners (points 36 and 45)"}
 
 
-def versions() -> dict:
+def versions() -> dict[str, Any]:
     cpu = {"threads": torch.get_num_threads(), "machine": platform.machine()}
     packages = {"python": platform.python_version(), "torch": torch.__version__, "opencv": cv2.__version__}
     return cpu | packages | {"numpy": np.__version__, "date": time.strftime("%Y-%m-%d")}

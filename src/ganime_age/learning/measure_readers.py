@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -22,11 +25,14 @@ def read_all(readers: Readers, faces: Faces, batch: int = 100) -> dict[str, np.n
     return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
 
 
-def measure(readers: Readers, faces: Faces, train: Faces) -> dict:
+def measure(readers: Readers, faces: Faces, train: Faces) -> dict[str, Any]:
     """Errors on the faces of a test split; `train` gives the baseline that always answers the median age."""
     read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
     constant = float(np.nanmedian(train.labels["age"]))
     age, age_details = ages(read["age"], labels["age"], sources, constant)
+    age_details |= ages_by(
+        read["age"], labels["age"], {"by_gender": genders(faces), "by_yaw": turns(labels["pose"])}
+    )
     units = correlations(read["action_units"], labels["action_units"])
     person = labels["person"]
     same, different = pair_scores(read["identity"][person >= 0], person[person >= 0])
@@ -59,11 +65,13 @@ def measure(readers: Readers, faces: Faces, train: Faces) -> dict:
     }
 
 
-def ages(read: np.ndarray, true: np.ndarray, sources: np.ndarray, constant: float) -> tuple[dict, dict]:
+def ages(
+    read: np.ndarray, true: np.ndarray, sources: np.ndarray, constant: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Summary and details of the age error: over all faces, by set and by FFHQ-Aging group, in years."""
     has = ~np.isnan(true)
     error, nothing = np.abs(read - true), np.abs(constant - true)
-    groups = np.array([age_group(a) if not np.isnan(a) else -1 for a in true])
+    groups = np.array([AGE_GROUPS[age_group(a)] if not np.isnan(a) else "" for a in true])
     summary = {
         "age_mae_utkface": float(error[has & (sources == "utkface")].mean())
         if (has & (sources == "utkface")).any()
@@ -72,14 +80,41 @@ def ages(read: np.ndarray, true: np.ndarray, sources: np.ndarray, constant: floa
         "nothing_age_mae_all": float(nothing[has].mean()),
     }
     by_set = {str(s): round(float(error[has & (sources == s)].mean()), 3) for s in np.unique(sources[has])}
-    by_group = {
+    details = {"constant_years": constant, "mae_by_set": by_set}
+    return summary, details | ages_by(read, true, {"by_group": groups}, AGE_GROUPS)
+
+
+def ages_by(
+    read: np.ndarray, true: np.ndarray, kinds: dict[str, np.ndarray], order: Sequence[str] = ()
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Age readings (N,) of each kind of face. kinds: name -> what each face is (N,), "" where that is not known."""
+    return {
         name: {
-            "faces": int((groups == i).sum()),
-            "mae": round(float(error[groups == i].mean()), 3),
-            "mean_read": round(float(read[groups == i].mean()), 2),
-            "mean_true": round(float(true[groups == i].mean()), 2),
+            str(kind): {
+                "faces": int(of.sum()),
+                "mae": round(float(np.abs(read - true)[of].mean()), 3),
+                "mean_read": round(float(read[of].mean()), 2),
+                "mean_true": round(float(true[of].mean()), 2),
+            }
+            for kind in order or np.unique(what[what != ""])
+            if (of := (what == kind) & ~np.isnan(true)).any()
         }
-        for i, name in enumerate(AGE_GROUPS)
-        if (groups == i).any()
+        for name, what in kinds.items()
     }
-    return summary, {"constant_years": constant, "mae_by_set": by_set, "by_group": by_group}
+
+
+def genders(faces: Faces) -> np.ndarray:
+    """The sets' binary gender labels (N,), "" where there is none."""
+    if "gender" not in faces.table:
+        return np.full(len(faces), "")
+    return faces.table["gender"].map({"f": "female", "m": "male"}).fillna("").to_numpy(str)
+
+
+def turns(pose: np.ndarray) -> np.ndarray:
+    """Head poses (N,3) in degrees -> how far each head is turned aside (N,), in words."""
+    yaw = np.abs(pose[:, 0])
+    return np.select(
+        [np.isnan(yaw), yaw < 10, yaw < 20, yaw < 30],
+        ["", "0-10 degrees", "10-20 degrees", "20-30 degrees"],
+        "30 degrees or more",
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import platform
 import statistics
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +16,14 @@ from torch import nn
 
 from ganime_age.editor import FaceEditor
 from ganime_age.edits import AU_CODES
+from ganime_age.model import GanimeAge
 
 THREADS = 2
 LARGE = (4000, 3000)
 """Width and height of the 12-megapixel photo."""
 
 
-def measure(model, repeats: int = 5, method: str = "ganimation_age") -> dict:
+def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
     """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste, read again) on a 256 px face photo and on a
     12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
     Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256}, ...details}."""
@@ -74,9 +77,10 @@ def edit_seconds(editor: FaceEditor, photo: bytes, repeats: int, method: str) ->
     return [edit.seconds for edit in edits[1:]]
 
 
-def multiply_adds(model, method: str = "ganimation_age", size: int = 256) -> int:
+def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 256) -> int:
     """Multiply-adds of the generator itself on one (1,3,size,size) face, counted on convolutions and linear layers."""
-    generator, counted = getattr(model, method), []
+    generator: nn.Module = getattr(model, method)
+    counted: list[int] = []
     layers = [
         m for m in generator.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
     ]
@@ -101,11 +105,11 @@ def _layer_cost(layer: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
     if isinstance(layer, nn.Linear):
         return x.numel() // layer.in_features * layer.weight.numel()
     positions = (x if isinstance(layer, nn.ConvTranspose2d) else y)[:, 0].numel()
-    return positions * layer.weight.numel()
+    return positions * layer.get_parameter("weight").numel()
 
 
 @contextmanager
-def threads(count: int):
+def threads(count: int) -> Iterator[None]:
     """Run torch on `count` CPU threads, then as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
