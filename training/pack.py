@@ -54,7 +54,7 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
         state |= tensors
     model = GanimeAge(**config | {"parts": sorted(parts)})
     model.load_state_dict(state)
-    model.save_pretrained(out)
+    model.half().save_pretrained(out)
     return model
 
 
