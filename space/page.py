@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 
 import gradio as gr
 from gradio.utils import is_in_or_equal
@@ -11,6 +13,7 @@ from PIL import Image
 from ganime_age.edits import AU_NAMES
 from ganime_age.errors import GanimeAgeError
 from ganime_age.photo import load_photo
+from ganime_age.provenance import write_edited
 
 SHOWN_UNITS = ("AU12", "AU04", "AU01", "AU02", "AU25", "AU26")
 HOUR = 3600
@@ -25,7 +28,8 @@ LAUNCH = {
 
 INTRO = """# ganime_age
 The same person at another age and with another expression. Edit only photos of people who agreed to it;
-photos are deleted within an hour or two and never looked at."""
+every edit is marked as one, in its metadata and invisibly in the face.
+Photos are deleted within an hour or two and never looked at."""
 
 
 class PhotoInput(gr.Image):
@@ -43,6 +47,25 @@ class PhotoInput(gr.Image):
         return said_plainly(load_photo, path)
 
 
+class ComparedImages(gr.ImageSlider):
+    """gr.ImageSlider that keeps the edit's metadata: it takes (photo (H,W,3), EditResult) and stores both as WebP."""
+
+    is_template = True
+
+    def postprocess(self, value):
+        """The photo without any metadata, the result as `EditResult.save` writes it."""
+        if value is None:
+            return None
+        photo, result = value
+        Path(self.GRADIO_CACHE).mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self.GRADIO_CACHE))
+        write_edited(Image.fromarray(photo), folder / "before.webp", None)
+        result.save(folder / "after.webp")
+        for name in ("before.webp", "after.webp"):
+            self.temp_files.add(str(folder / name))
+        return super().postprocess((folder / "before.webp", folder / "after.webp"))
+
+
 def build(editor) -> gr.Blocks:
     """The page for one FaceEditor; start it with `.launch(**LAUNCH)`."""
 
@@ -56,7 +79,7 @@ def build(editor) -> gr.Blocks:
             raise gr.Error("Upload a photo first.", print_exception=False)
         targets = {code: change for code, change in zip(SHOWN_UNITS, units, strict=True) if change}
         result = said_plainly(editor.edit, photo, years if change_age else None, targets, relative=True)
-        return (Image.fromarray(photo), result.image), report(result)
+        return (photo, result), report(result)
 
     with gr.Blocks(title="ganime_age", delete_cache=(HOUR, HOUR)) as page:
         gr.Markdown(INTRO)
@@ -67,7 +90,7 @@ def build(editor) -> gr.Blocks:
                 asked += ask_expression()
             with gr.Column(scale=3):
                 shown = [
-                    gr.ImageSlider(label="Before and after", elem_id="result", type="pil", format="webp"),
+                    ComparedImages(label="Before and after", elem_id="result"),
                     gr.Markdown(elem_id="reading"),
                 ]
         gr.on(

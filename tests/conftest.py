@@ -32,6 +32,23 @@ def editor(model):
 
 
 @pytest.fixture(scope="session")
+def small_weights(tmp_path_factory):
+    """A folder with the config and the weights of a tiny model: readers and a generator. Copy it before harming it."""
+    import torch
+
+    from ganime_age.model import GanimeAge
+
+    torch.manual_seed(0)
+    model = GanimeAge(
+        ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
+        reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("small") / "weights"
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def portrait():
     """A photo with one face, uint8 (320,320,3)."""
     return data.astronaut()[0:320, 60:380].copy()

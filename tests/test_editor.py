@@ -4,9 +4,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ganime_age import BadInput, FaceEditor
+from ganime_age import BadInput, FaceEditor, GanimeAge
 from ganime_age.edits import AU_CODES
 from ganime_age.sheet import DEMO_AGES, Tile, contact_sheet, demo_sheet, tile
 
@@ -159,6 +160,20 @@ def test_a_bad_request_is_one_sentence(editor, portrait, faceless, kind):
 def test_an_unknown_device_is_one_sentence(model):
     with pytest.raises(BadInput, match="unknown device 'toaster'; choose cpu, cuda or mps"):
         FaceEditor(model, device="toaster")
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float64"])
+def test_in_whatever_precision_weights_are_loaded_the_edit_is_the_same(editor, portrait, dtype):
+    other = FaceEditor(GanimeAge.from_pretrained(dtype=dtype)).edit(portrait, age=70)
+    assert np.array_equal(np.asarray(other.image), np.asarray(editor.edit(portrait, age=70).image))
+    assert other.weights == editor.weights
+
+
+def test_weights_in_bfloat16_edit_much_as_the_whole_ones(editor, portrait):
+    coarse = FaceEditor(GanimeAge.from_pretrained(dtype=torch.bfloat16))
+    assert abs(coarse.read(portrait)[0].age - editor.read(portrait)[0].age) < 3
+    images = [np.asarray(one.edit(portrait, age=70).image).astype(float) for one in (coarse, editor)]
+    assert np.abs(images[0] - images[1]).mean() < 2 < np.abs(images[0] - portrait).max()
 
 
 def test_any_finder_can_be_given(model, editor, portrait):

@@ -1,5 +1,6 @@
 """The frame: the wheel holds the weights, the two requirement lists agree, the README shows the results files."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+import pytest
+
 import ganime_age
 
 ROOT = Path(__file__).parent.parent
@@ -19,10 +22,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = ("gradio", "diffusers", "insightface", "accelerate", "mediapipe", "pandas", "skimage")
 
 
-def test_the_wheel_holds_code_and_weights_and_nothing_else(tmp_path):
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The package as pip builds it, from a copy of what a release holds."""
+    out = tmp_path_factory.mktemp("wheel")
+    source = out / "source"
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    shutil.copytree(ROOT / "model_card", source / "model_card")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     build = [
         sys.executable,
@@ -33,15 +40,39 @@ def test_the_wheel_holds_code_and_weights_and_nothing_else(tmp_path):
         "--no-deps",
         "--no-build-isolation",
         "-w",
-        tmp_path,
+        out,
         source,
     ]
     subprocess.run(build, check=True, capture_output=True, timeout=180)
-    (wheel,) = tmp_path.glob("*.whl")
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_code_and_weights_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"ganime_age/weights/config.json", "ganime_age/weights/model.safetensors"} <= names
-    assert {f"ganime_age/{p.name}" for p in (source / "src/ganime_age").glob("*.py")} <= names
+    assert {f"ganime_age/{p.name}" for p in (ROOT / "src/ganime_age").glob("*.py")} <= names
     assert all(name.startswith(("ganime_age/", "ganime_age-")) for name in names)
+
+
+CARD = """
+from ganime_age import GanimeAge, card
+own = card.own_folder()
+print(own, *card.read_results(own / "results"))
+print(card.render(GanimeAge.from_pretrained(), facts=own / "facts.json"))
+"""
+
+
+def test_an_installed_package_renders_its_model_card(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", CARD], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    where, *card = done.stdout.splitlines()
+    files = sorted(path.stem for path in (ROOT / "model_card" / "results").glob("*.json"))
+    assert where.split() == [str(tmp_path / "ganime_age" / "model_card"), *files], done.stderr
+    assert "## Training data" in card and (tmp_path / "ganime_age/model_card/LICENSE.md").exists()
 
 
 def test_requirements_txt_is_the_package_and_the_space():
@@ -52,6 +83,11 @@ def test_requirements_txt_is_the_package_and_the_space():
 
 def test_versions_agree():
     assert PROJECT["version"] == ganime_age.__version__
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (
+        re.findall(r"^## \[(\d.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+        == PROJECT["version"]
+    )
     front = (ROOT / "README.md").read_text().split("---")[1]
     gradio = re.search(r"sdk_version: (\S+)", front)[1]
     assert (

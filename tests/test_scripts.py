@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ganime_age.learning import measure_edits
+from ganime_age.learning.labelled_shards import hold_out
 from ganime_age.model import GanimeAge
 from ganime_age.networks.ganimation import Generator
 from ganime_age.networks.readers import Readers
@@ -61,45 +60,30 @@ def test_packing_a_run_that_is_not_there_is_one_sentence(tmp_path):
     [
         ("evaluate.py", ("readers",), "readers needs --faces"),
         ("evaluate.py", ("finder",), "finder needs --raw"),
-        ("prepare_faces.py", ("nowhere", "out"), "labels.parquet is missing"),
+        ("evaluate.py", ("edits",), "edits needs --faces"),
+        ("prepare_faces.py", ("nowhere", "out"), "nowhere is not a folder"),
         ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
     ],
 )
 def test_scripts_say_what_is_missing(tmp_path, name, arguments, words):
     done = script(name, *arguments)
-    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [("train.py", "accelerate"), ("prepare_faces.py", "pandas"), ("prepare_faces.py", "pyarrow")],
+)
+def test_without_the_extra_a_script_says_what_to_install(name, absent):
+    run = f"import runpy, sys; sys.modules[{absent!r}] = None; "
+    run += f"runpy.run_path({str(ROOT / 'training' / name)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.strip() == f"error: {absent} must be installed for this: pip install -e '.[train]'"
 
 
 def test_photos_to_measure_on_leave_the_training_split_with_their_clusters(tmp_path):
-    sys.path.insert(0, str(ROOT / "training"))
-    from prepare_faces import hold_out
-
     (tmp_path / "aaf_a.jpg").touch()
     table = pd.DataFrame({"cluster": ["one", "one", "two"], "split": ["train", "train", "train"]})
     held = hold_out(table, pd.Series(["aaf_a.JPG", "aaf_b.jpg", "aaf_c.jpg"]), tmp_path)
     assert list(held["split"]) == ["test", "test", "train"]
-
-
-class Faces:
-    """Stands where a test split stands: smooth pictures of known ages."""
-
-    labels = {"age": np.full(6, 25.0), "pose": np.zeros((6, 3))}
-
-    def batch(self, indices):
-        torch.manual_seed(0)
-        coarse = torch.rand(len(indices), 3, 6, 6) * 2 - 1
-        return {"face": torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")}
-
-
-def test_a_generator_that_does_nothing_measures_as_nothing():
-    torch.manual_seed(0)
-    model = GanimeAge(
-        ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
-        reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
-    ).eval()  # fmt: skip
-    result = measure_edits.measure(model, Faces(), count=4)
-    summary = result["summary"]
-    assert summary["age_error_mean"] == pytest.approx(summary["nothing_age_error_mean"], abs=0.01)
-    assert abs(summary["au12_slope"]) < 1e-3 and summary["no_change_l1"] == 0
-    assert summary["identity_cosine_mean"] == pytest.approx(1, abs=1e-3)
-    assert [age["asked"] for age in result["ages"]] == list(measure_edits.AGES)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -57,7 +57,9 @@ def frame_matrix(landmarks: np.ndarray, size: int, crop_scale: float = 1.0) -> n
     return _matrix_of(*_quad(*eyes, points[48], points[54]), size, crop_scale)
 
 
-def _quad(left_eye, right_eye, left_mouth, right_mouth) -> tuple[np.ndarray, np.ndarray]:
+def _quad(
+    left_eye: np.ndarray, right_eye: np.ndarray, left_mouth: np.ndarray, right_mouth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Centre (2,) and x side (2,) of the FFHQ frame, by the rule of FFHQ's dataset tool."""
     eye_to_eye = right_eye - left_eye
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
@@ -223,12 +225,12 @@ class EmbeddedFinder:
 
     def _seek(self, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Frame rows (N,4) in photo pixels and scores (N,) of candidates, doubles removed."""
-        rows, scores = [np.zeros((0, 4))], [np.zeros(0)]
+        found_rows, found_scores = [np.zeros((0, 4))], [np.zeros(0)]
         for level, scale in pyramid(photo, min(self.max_side, FINEST_SIDE)):
             found, score = self._seek_level(level)
-            rows.append((found - (LEVEL_MARGIN, LEVEL_MARGIN, 0, 0)) / scale)
-            scores.append(score)
-        rows, scores = np.concatenate(rows), np.concatenate(scores)
+            found_rows.append((found - (LEVEL_MARGIN, LEVEL_MARGIN, 0, 0)) / scale)
+            found_scores.append(score)
+        rows, scores = np.concatenate(found_rows), np.concatenate(found_scores)
         reach = 0.28 * np.hypot(rows[:, 2], rows[:, 3])[:, None]
         kept = keep_apart(np.c_[rows[:, :2] - reach, rows[:, :2] + reach], scores, inside=1.0)[
             :MOST_CANDIDATES
@@ -281,9 +283,10 @@ def _folded(network: "FaceFinder") -> "FaceFinder":
     """A copy for evaluation whose normalisations are folded into the convolutions."""
     network = deepcopy(network).float().eval().requires_grad_(False)
     for module in list(network.modules()):
-        if hasattr(module, "conv") and hasattr(module, "norm"):
-            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), torch.nn.Identity()
-    return network.to(memory_format=torch.channels_last)
+        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
+        if isinstance(conv, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d):
+            module.conv, module.norm = fuse_conv_bn_eval(conv, norm), torch.nn.Identity()
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
 def pyramid(photo: np.ndarray, finest: int) -> list[tuple[np.ndarray, float]]:
@@ -351,13 +354,13 @@ class InsightFaceFinder:
             )
         return _largest_first(found)
 
-    def _landmarks(self, photo: np.ndarray, face) -> np.ndarray:
+    def _landmarks(self, photo: np.ndarray, face: Any) -> np.ndarray:
         if self.landmarker is None:
             return np.asarray(face.landmark_3d_68)[:, :2]
         return self.landmarker(photo, face.bbox, face.kps)
 
 
-def _face_analysis(root: Path, name: str):
+def _face_analysis(root: Path, name: str) -> Any:
     """InsightFace's FaceAnalysis over a pack that is there; what it prints is swallowed."""
     try:
         from insightface.app import FaceAnalysis

@@ -19,8 +19,8 @@ def keep_apart(boxes: np.ndarray, scores: np.ndarray, inside: float = INSIDE) ->
     OVERLAP (intersection over union) with a better one is its double; one of which more than `inside` lies in a
     better one, or the other way round, is a part of the same face.
     """
-    order, kept = list(np.argsort(-scores, kind="stable")), []
-    for i in order:
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
         if all(
             box_overlap(boxes[i], boxes[j]) <= OVERLAP and box_inside(boxes[i], boxes[j]) <= inside
             for j in kept

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from .alignment import EmbeddedFinder, FoundFace, apply, crop, frame_matrix, invert, paste
-from .edits import AU_CODES, Edit
-from .errors import BadInput, MissingModel
+from .animation import ClipResult, Keyframe, Tell, animate, edit_clip
+from .edits import AU_CODES, AU_MAX, Edit
+from .errors import BadInput
+from .memory import enough_memory
 from .photo import load_photo, photo_name
+from .provenance import fingerprint, write_edited
+from .signing import Signer
+from .storage import checked_device
+from .watermark import marked
+
+if TYPE_CHECKING:
+    from .model import GanimeAge
+
+Finder = Callable[[np.ndarray], list[FoundFace]]
+"""A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
 
 YAW_LIMIT = 40.0
 SMALL_FACE = 48
@@ -39,7 +53,7 @@ class Reading:
     box: np.ndarray = field(repr=False)
     identity: np.ndarray = field(repr=False)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """JSON-native and rounded, without the identity vector: it would recognise a person elsewhere."""
         return {
             "age": round(self.age, 1),
@@ -60,7 +74,9 @@ class EditResult:
     image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
     and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
     measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
-    warnings: sentences about this photo. seconds: from the photo to the last reading.
+    warnings: sentences about this photo. seconds: from the photo to the last reading. weights: fingerprint of the
+    model's. seed: of the random numbers drawn; no method draws any, so it is 0 and the same request gives the same
+    bytes. edited: False when nothing was asked, so the photo came back as it was. mark: whether the edit is marked.
     """
 
     image: Image.Image
@@ -74,8 +90,35 @@ class EditResult:
     method: str
     warnings: tuple[str, ...]
     seconds: float
+    weights: str
+    edited: bool
+    mark: bool
+    seed: int = 0
 
-    def to_dict(self) -> dict:
+    def save(self, path: str | Path, signer: Signer | None = None) -> None:
+        """Write `image` as PNG, JPEG or WebP, by the path's ending, with the edit in its metadata.
+
+        A photo that came back as it was is neither marked nor signed: it is no edit. signer: signs the file too (C2PA).
+        Whole or not at all; BadInput for an ending or a place that cannot be written, or a signer with `mark=False`.
+        """
+        if signer is not None and not self.mark:
+            raise BadInput(
+                "an edit that is left unmarked cannot be signed; leave out the signer or mark=False"
+            )
+        write_edited(self.image, path, self.record() if self.edited and self.mark else None, signer)
+
+    def record(self) -> dict[str, Any]:
+        """What is written into the file: the request, the method, the weights and the seed. Nothing of the person."""
+        return {
+            "age": self.edit.age,
+            "action_units": self.asked_units(),
+            "strength": self.edit.strength,
+            "method": self.method,
+            "weights": self.weights,
+            "seed": self.seed,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
         """The numbers of this edit, JSON-native."""
         return {
             "asked": {
@@ -89,6 +132,10 @@ class EditResult:
             "identity": round(self.identity, 3),
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 2),
+            "weights": self.weights,
+            "seed": self.seed,
+            "edited": self.edited,
+            "marked": self.edited and self.mark,
         }
 
     def asked_units(self) -> dict[str, float]:
@@ -113,59 +160,112 @@ class _Aligned:
 class FaceEditor:
     """Edits faces in photos with one model. Holds no state between calls, so threads may share an editor.
 
-    model: a GanimeAge; it is put into eval mode on `device`. finder: photo (H,W,3) uint8 -> list of FoundFace,
+    model: a GanimeAge; it is put into eval mode on `device`, in float32: half precision, which weights may be stored
+    in, is too coarse for ages and places. finder: photo (H,W,3) uint8 -> list of FoundFace,
     largest first; by default the model's own embedded finder.
     """
 
-    def __init__(self, model, device: str | torch.device = "cpu", finder=None):
-        self.device = _device(device)
-        self.model = model.to(self.device).eval()
+    def __init__(self, model: GanimeAge, device: str | torch.device = "cpu", finder: Finder | None = None):
+        self.device = checked_device(device)
+        self.model = model.to(self.device, torch.float32).eval()
         self.finder = finder or self._embedded_finder()
+        self.weights = fingerprint(self.model)
 
     def edit(
         self,
-        photo,
+        photo: Any,
         age: float | None = None,
         action_units: Mapping[str, float] | Iterable[str] | None = None,
         method: str = "ganimation_age",
         strength: float = 1.0,
         relative: bool = False,
         face: int = 0,
+        mark: bool = True,
     ) -> EditResult:
         """Edit one face of a photo (anything `load_photo` takes).
 
         age: target years 0..100. action_units: intensities 0..5 by code, or strings such as "AU12=+2"; with
         `relative`, changes to what is there. strength: 0..1.5, how far to go. face: 0 is the largest.
-        What is not named stays. Raises BadInput for a photo or a request that cannot be used.
+        mark: False leaves out the watermark and the metadata that say it is edited (for research). What is not named
+        stays. Raises BadInput for a photo or a request that cannot be used.
         """
         started = time.perf_counter()
         edit = Edit.of(age, action_units, relative, strength)
         self.check_method(method)
-        return self._apply(self._align(photo, face), edit, method, started)
+        with enough_memory(self.device):
+            return self._apply(self._align(photo, face), edit, method, started, mark)
 
     def progression(
         self,
-        photo,
+        photo: Any,
         ages: Iterable[float] = (5, 15, 30, 50, 70, 85),
         action_units: Mapping[str, float] | Iterable[str] | None = None,
         method: str = "ganimation_age",
         strength: float = 1.0,
         relative: bool = False,
         face: int = 0,
+        mark: bool = True,
     ) -> list[EditResult]:
         """The same face at several ages, each edited from the original; the face is found and read once."""
         edits = [Edit.of(age, action_units, relative, strength) for age in ages]
         self.check_method(method)
-        aligned = self._align(photo, face)
-        return [self._apply(aligned, edit, method, time.perf_counter()) for edit in edits]
+        with enough_memory(self.device):
+            aligned = self._align(photo, face)
+            return [self._apply(aligned, edit, method, time.perf_counter(), mark) for edit in edits]
 
-    def read(self, photo) -> list[Reading]:
+    def animate(
+        self,
+        photo: Any,
+        keyframes: Iterable[Keyframe | Mapping[str, Any]],
+        frames: int = 48,
+        method: str = "ganimation_age",
+        face: int = 0,
+        mark: bool = True,
+        there_and_back: bool = False,
+    ) -> Iterator[Image.Image]:
+        """One photo led smoothly through keyframes: an iterator of `frames` whole photos, RGB.
+
+        keyframes: each a Keyframe or a mapping with its fields, as {"age": 80, "action_units": {"AU12": 4}}. The photo
+        itself comes first unless a keyframe is at 0. there_and_back: returns to where it began. The face is found and
+        read once. Raises BadInput at once for a photo or keyframes that cannot be used.
+        """
+        with enough_memory(self.device):
+            pictures = animate(self, photo, keyframes, frames, method, face, mark, there_and_back)
+        return self._guarded(pictures)
+
+    def edit_video(
+        self,
+        source: str | Path,
+        target: str | Path,
+        age: float | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        method: str = "ganimation_age",
+        strength: float = 1.0,
+        relative: bool = False,
+        face: int = 0,
+        mark: bool = True,
+        steady: bool = True,
+        tell: Tell | None = None,
+    ) -> ClipResult:
+        """Edit one face in every frame of a video or a GIF; written as MP4, with the sound, or as GIF, by the ending.
+
+        The request is as for `edit`; face counts by size in the first frame that shows so many. steady: smooth place
+        and readings in time (see tracking.py), so that nothing flickers. tell(done, of) is called after each frame.
+        Memory does not grow with the clip. Raises BadInput for a clip or a request that cannot be used; whatever stops
+        it, no half file is left.
+        """
+        edit = Edit.of(age, action_units, relative, strength)
+        with enough_memory(self.device):
+            return edit_clip(self, source, target, edit, method, face, mark, steady, tell)
+
+    def read(self, photo: Any) -> list[Reading]:
         """Measure every face of a photo, largest first. BadInput when there is none."""
-        pixels = load_photo(photo)
-        found = self._find(pixels, photo_name(photo))
-        matrices = [self._frame(face) for face in found]
-        faces = [crop(pixels, matrix, self.model.face_size) for matrix in matrices]
-        return self._read(faces, matrices, [face.box for face in found])
+        with enough_memory(self.device):
+            pixels = load_photo(photo)
+            found = self._find(pixels, photo_name(photo))
+            matrices = [self._frame(face.landmarks) for face in found]
+            faces = [crop(pixels, matrix, self.model.face_size) for matrix in matrices]
+            return self._read(faces, matrices, [face.box for face in found])
 
     def check_method(self, method: str) -> None:
         """BadInput when the model holds no such edit method."""
@@ -173,6 +273,11 @@ class FaceEditor:
             raise BadInput(
                 f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"
             )
+
+    def _guarded(self, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
+        """The same pictures; memory that runs out while one is made is one sentence as well."""
+        with enough_memory(self.device):
+            yield from pictures
 
     def _embedded_finder(self) -> EmbeddedFinder:
         self.model.require("finder")
@@ -185,40 +290,44 @@ class FaceEditor:
             raise BadInput(f"no face was found in {name}; give a photo with a face that looks at the camera")
         return found
 
-    def _frame(self, face: FoundFace) -> np.ndarray:
-        return frame_matrix(face.landmarks, self.model.face_size, self.model.crop_scale)
+    def _frame(self, landmarks: np.ndarray) -> np.ndarray:
+        return frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
 
-    def _align(self, photo, index: int) -> _Aligned:
+    def _align(self, photo: Any, index: int) -> _Aligned:
         pixels = load_photo(photo)
         found = self._find(pixels, photo_name(photo))
         if index not in range(len(found)):
             raise BadInput(
                 f"face {index} does not exist; {photo_name(photo)} has {_count(found)}, numbered from 0"
             )
-        matrix = self._frame(found[index])
+        aligned = self._aligned(pixels, found[index].landmarks, found[index].box)
+        return replace(aligned, warnings=_warnings(pixels, found, index, aligned.reading))
+
+    def _aligned(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> _Aligned:
+        matrix = self._frame(landmarks)
         face = crop(pixels, matrix, self.model.face_size)
-        (reading,) = self._read([face], [matrix], [found[index].box])
-        return _Aligned(
-            pixels, matrix, found[index].box, face, reading, _warnings(pixels, found, index, reading)
-        )
+        (reading,) = self._read([face], [matrix], [box])
+        return _Aligned(pixels, matrix, box, face, reading, ())
 
     def _read(
         self, faces: list[np.ndarray], matrices: list[np.ndarray], boxes: list[np.ndarray]
     ) -> list[Reading]:
         with torch.inference_mode():
             batch = self.model.read(torch.cat([self._tensor(face) for face in faces]))
-        rows = zip(*(part.float().cpu().numpy() for part in batch[:6]), matrices, boxes, strict=True)
-        return [_reading(*row, size=self.model.face_size) for row in rows]
+        rows = zip(*(part.float().cpu().numpy() for part in batch[:6]), strict=True)
+        places = zip(matrices, boxes, strict=True)
+        size = self.model.face_size
+        return [_reading(row, *place, size) for row, place in zip(rows, places, strict=True)]
 
     def _tensor(self, face: np.ndarray) -> torch.Tensor:
         """uint8 (S,S,3) -> float (1,3,S,S) in [-1,1] on the editor's device."""
         return torch.from_numpy(face).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
 
-    def _apply(self, aligned: _Aligned, edit: Edit, method: str, started: float) -> EditResult:
+    def _apply(self, aligned: _Aligned, edit: Edit, method: str, started: float, mark: bool) -> EditResult:
         after, attention = self._generate(aligned, edit, method)
         photo, face, reading = aligned.photo, aligned.face, aligned.reading
         if after is not None:
-            photo = paste(aligned.photo, aligned.face, after, aligned.matrix)
+            photo = _pasted(aligned, after, mark)
             face = crop(photo, aligned.matrix, self.model.face_size)
             (reading,) = self._read([face], [aligned.matrix], [aligned.box])
         return EditResult(
@@ -233,7 +342,15 @@ class FaceEditor:
             method=method,
             warnings=aligned.warnings,
             seconds=time.perf_counter() - started,
+            weights=self.weights,
+            edited=after is not None,
+            mark=mark,
         )
+
+    def _painted(self, aligned: _Aligned, edit: Edit, method: str, mark: bool) -> np.ndarray:
+        """The whole photo (H,W,3) uint8 after an edit, and nothing measured on it."""
+        after, _ = self._generate(aligned, edit, method)
+        return aligned.photo if after is None else _pasted(aligned, after, mark)
 
     def _generate(self, aligned: _Aligned, edit: Edit, method: str) -> tuple[np.ndarray | None, np.ndarray]:
         """Edited face (S,S,3) float32 0..255, or None when nothing is asked, and the attention (S,S) uint8."""
@@ -242,22 +359,29 @@ class FaceEditor:
         age, units = edit.targets_for(source.age, source_units)
         if age == source.age and units == source_units:
             return None, np.zeros(aligned.face.shape[:2], np.uint8)
-        conditions = [
+        before, wanted, units_before, units_wanted = (
             torch.tensor([v], dtype=torch.float32, device=self.device)
             for v in (source.age, age, source_units, units)
-        ]
+        )
         with torch.inference_mode():
-            edited = self.model.edit(self._tensor(aligned.face), *conditions, method=method)
+            edited = self.model.edit(
+                self._tensor(aligned.face), before, wanted, units_before, units_wanted, method
+            )
         face = ((edited.face[0].float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
         attention = edited.attention[0, 0].float().clamp(0, 1) * 255
         return face.cpu().numpy(), attention.round().byte().cpu().numpy()
 
 
-def _reading(age, spread, units, landmarks, pose, identity, matrix, box, size: int) -> Reading:
+def _pasted(aligned: _Aligned, after: np.ndarray, mark: bool) -> np.ndarray:
+    return paste(aligned.photo, aligned.face, marked(after) if mark else after, aligned.matrix)
+
+
+def _reading(row: tuple[Any, ...], matrix: np.ndarray, box: np.ndarray, size: int) -> Reading:
     """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
+    age, spread, units, landmarks, pose, identity = row
     points = apply(invert(matrix), landmarks.astype(np.float64) * size)
     yaw, pitch, roll = (float(v) for v in pose)
-    intensities = {code: float(v) for code, v in zip(AU_CODES, units, strict=True)}
+    intensities = {code: min(float(v), AU_MAX) for code, v in zip(AU_CODES, units, strict=True)}
     return Reading(
         float(age), float(spread), intensities, points.astype(np.float32), yaw, pitch, roll, box, identity
     )
@@ -281,15 +405,3 @@ def _warnings(pixels: np.ndarray, found: list[FoundFace], index: int, reading: R
 
 def _count(found: list[FoundFace]) -> str:
     return "1 face" if len(found) == 1 else f"{len(found)} faces"
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise BadInput(f"unknown device {name!r}; choose cpu, cuda or mps") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise MissingModel("no CUDA device is available here; choose the device cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise MissingModel("no MPS device is available here; choose the device cpu")
-    return device

@@ -44,7 +44,7 @@ def age_group(age: float) -> int:
     return sum(age >= start for start in GROUP_STARTS[1:])
 
 
-def check_age(age: float) -> float:
+def check_age(age: float | str) -> float:
     """Return `age` as a float, or raise BadInput when it is not a number of years within 0..100."""
     try:
         years = float(age)
@@ -100,10 +100,17 @@ def au_target(code: str, value: float | str, relative: bool = False) -> AUTarget
 def parse_action_units(
     given: Mapping[str, float] | Iterable[str], relative: bool = False
 ) -> dict[str, AUTarget]:
-    """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order."""
+    """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order.
+
+    A mapping may be what a reading holds: the zero of an action unit that is never seen asks for nothing.
+    """
+    mapping = isinstance(given, Mapping)
+    pairs: Iterable[tuple[str, float | str]]
     pairs = given.items() if isinstance(given, Mapping) else [_split(item) for item in given]
     targets = {}
     for name, value in pairs:
+        if mapping and name in AU_UNSEEN and value == 0:
+            continue
         code = au_code(name)
         if code in targets:
             raise BadInput(f"{code} is asked for twice; give each action unit once")
@@ -131,7 +138,13 @@ class Edit:
     strength: float = 1.0
 
     @classmethod
-    def of(cls, age=None, action_units=None, relative: bool = False, strength: float = 1.0) -> Edit:
+    def of(
+        cls,
+        age: float | str | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        relative: bool = False,
+        strength: float | str = 1.0,
+    ) -> Edit:
         """Check human words into an Edit; BadInput names what is wrong."""
         try:
             power = float(strength)

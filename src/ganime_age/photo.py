@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -21,8 +25,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", 
 STILL_WITH_PARTS = ("MPO", "TIFF")
 UNREADABLE = "is not a readable image (JPEG, PNG, WebP, AVIF, BMP or TIFF)"
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Python's list of warning filters belongs to the whole process: two threads that change it undo each other."""
 
-def load_photo(source) -> np.ndarray:
+
+def load_photo(source: Any) -> np.ndarray:
     """Read a photo from a path, bytes, PIL image or array.
 
     source: str or Path; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4), uint8, uint16 or float 0..1.
@@ -38,7 +45,8 @@ def load_photo(source) -> np.ndarray:
     elif isinstance(source, (bytes, bytearray, memoryview)):
         pixels = _decode(io.BytesIO(source), name)
     elif isinstance(source, (str, os.PathLike)):
-        pixels = _from_path(Path(source), name)
+        with open_file(Path(source)) as file:
+            pixels = _decode(file, name)
     else:
         raise BadInput(
             f"a {type(source).__name__} is not a photo; give a path, bytes, a PIL image or an array"
@@ -49,63 +57,116 @@ def load_photo(source) -> np.ndarray:
     return pixels
 
 
-def photo_name(source) -> str:
+def header(source: Any) -> dict[str, Any]:
+    """What a file says beside its pixels, as Pillow's `info`: XMP, profile and such. Empty for an array, and where
+    nothing can be read."""
+    if isinstance(source, Image.Image):
+        return _named(source.info)
+    if isinstance(source, np.ndarray):
+        return {}
+    file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
+    try:
+        with _quiet(), Image.open(file, formats=FORMATS) as image:
+            return _named(image.info)
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file breaks a decoder in any way
+        return {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Pillow warns of is either refused here in a sentence or of no weight."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _named(info: Mapping[Any, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if isinstance(key, str)}
+
+
+def photo_name(source: Any) -> str:
     """What messages call this photo: its file name, or "the photo"."""
     return Path(source).name or str(source) if isinstance(source, (str, os.PathLike)) else "the photo"
 
 
-def _from_path(path: Path, name: str) -> np.ndarray:
-    if path.is_dir():
-        raise BadInput(f"{name} is a folder; give one photo")
+def open_file(path: Path, kind: str = "photo") -> BinaryIO:
+    """The file at a path, open for reading; BadInput says why it cannot be. kind: photo or video."""
+    name = photo_name(path)
+    if "\0" in str(path):
+        raise BadInput(f"{name!r} cannot be read (the path holds a NUL character); check the path")
+    if os.path.isdir(path):
+        raise BadInput(f"{name} is a folder; give one {kind}")
     try:
         if path.stat().st_size == 0:
-            raise BadInput(f"{name} is an empty file; give a photo")
-        with path.open("rb") as file:
-            return _decode(file, name)
+            raise BadInput(f"{name} is an empty file; give a {kind}")
+        return path.open("rb")
     except FileNotFoundError:
         raise BadInput(f"{name} does not exist; check the path") from None
     except OSError as error:
         raise BadInput(f"{name} cannot be read ({error.strerror or error}); check the file") from None
 
 
-def _decode(file, name: str) -> np.ndarray:
-    """Open, check the header, then decode: Pillow's own exceptions and warnings become one sentence."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+def _decode(file: BinaryIO, name: str) -> np.ndarray:
+    """Open, check the header, then decode. A damaged file may break Pillow's decoders with any exception at all (AVIF's
+    raises RuntimeError); each becomes one sentence, but for memory that ran out: the file is not to blame."""
+    with _quiet():
         try:
             image = Image.open(file, formats=FORMATS)
+        except MemoryError:
+            raise
         except Image.DecompressionBombError:
             raise BadInput(
                 f"{name} is far too large; the limit is {MAX_PIXELS // 1_000_000} megapixels"
             ) from None
-        except (OSError, SyntaxError, ValueError, MemoryError):
+        except Exception:
             raise BadInput(f"{name} {UNREADABLE}") from None
         with image:
             return _from_image(image, name)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (BadInput, MemoryError):
+        raise
+    except Exception:
+        raise BadInput(f"{name} is damaged or cut off; give the whole file") from None
 
 
 def _check_header(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadInput(f"{name} is {width}x{height}; the limit is {MAX_PIXELS // 1_000_000} megapixels")
-    if getattr(image, "n_frames", 1) > 1 and image.format not in STILL_WITH_PARTS:
-        raise BadInput(f"{name} is a moving picture; give one photo")
+    with _decoding(name):
+        if getattr(image, "n_frames", 1) > 1 and image.format not in STILL_WITH_PARTS:
+            raise BadInput(f"{name} is a moving picture; give one photo")
 
 
 def _from_image(image: Image.Image, name: str) -> np.ndarray:
     _check_header(image, name)
-    try:
+    with _decoding(name):
         image.load()
-    except (OSError, SyntaxError, ValueError, MemoryError):
-        raise BadInput(f"{name} is damaged or cut off; give the whole file") from None
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _from_array(np.asarray(image), name)
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    else:
-        image = _to_srgb(image)
-    return np.array(image.convert("RGB"))
+        image = _upright(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            return _from_array(np.asarray(image), name)
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        else:
+            image = _to_srgb(image)
+        return np.array(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; damaged EXIF says nothing."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except MemoryError:
+        raise
+    except Exception:
+        return image
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
@@ -114,9 +175,10 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if not profile or image.mode not in ("RGB", "CMYK", "L"):
         return image
     try:
-        return ImageCms.profileToProfile(
+        converted = ImageCms.profileToProfile(
             image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
+        return converted or image
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image
 
@@ -145,7 +207,8 @@ def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
         return array
     if not np.isfinite(array).all():
         raise BadInput(f"{name} holds NaN or infinite values; give numbers")
-    values, top = array.astype(np.float32), float(array.max(initial=0))
+    values: np.ndarray = array.astype(np.float32)
+    top = float(array.max(initial=0))
     if array.dtype.kind == "f" and top <= 1:
         values = values * 255
     elif top > 255 or array.dtype == np.uint16:

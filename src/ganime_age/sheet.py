@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .editor import EditResult, FaceEditor
@@ -41,7 +42,8 @@ class Tile:
 
 def demo_sheet(editor: FaceEditor, say: Callable[[str], None]) -> Image.Image:
     """Edit the bundled astronaut in ages, expressions and both; `say` gets one line an edit. Returns the sheet."""
-    photo = _astronaut()
+    photo = astronaut()
+    asked: list[tuple[str, int | None, dict[str, float] | None]]
     asked = [(f"age {age}", age, None) for age in DEMO_AGES]
     asked += [(title, None, units) for title, units in DEMO_EXPRESSIONS] + [DEMO_BOTH]
     edits = [(title, _edit(editor, say, photo, title, age, units)) for title, age, units in asked]
@@ -85,6 +87,14 @@ def contact_sheet(heading: str, about: tuple[str, ...], photos: list[Tile], face
     return sheet
 
 
+def strip(faces: list[Tile]) -> Image.Image:
+    """One row of faces as the sheet shows them, RGB."""
+    height = TILE + CAPTION + LINE * max(len(face.lines) for face in faces)
+    row = Image.new("RGB", (GAP + len(faces) * (TILE + GAP), height + 2 * GAP), PAPER)
+    _place_row(row, faces, GAP, GAP, TILE)
+    return row
+
+
 def _place_row(sheet: Image.Image, tiles: list[Tile], x: int, y: int, side: int) -> None:
     draw = ImageDraw.Draw(sheet)
     for one in tiles:
@@ -110,7 +120,7 @@ def _rounded(side: int) -> Image.Image:
     return mask.resize((side, side), Image.Resampling.LANCZOS)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
@@ -128,15 +138,23 @@ def _about(result: EditResult) -> tuple[str, ...]:
     )
 
 
-def _edit(editor, say, photo, title, age, units) -> EditResult:
+def _edit(
+    editor: FaceEditor,
+    say: Callable[[str], None],
+    photo: np.ndarray,
+    title: str,
+    age: float | None,
+    units: dict[str, float] | None,
+) -> EditResult:
     result = editor.edit(photo, age=age, action_units=units)
     say(f"{title:<18} {result.seconds:5.2f} s")
     return result
 
 
-def _astronaut():
+def astronaut() -> np.ndarray:
+    """The demo's photo, uint8 (512,512,3): a portrait by NASA; MissingModel when scikit-image is not installed."""
     try:
         from skimage import data
     except ImportError:
         raise MissingModel("the demo's photo comes with scikit-image; pip install scikit-image") from None
-    return data.astronaut()
+    return np.asarray(data.astronaut())
