@@ -1,4 +1,4 @@
-# demo, test and lint each make .venv and install what they need; a stamp file makes the second call quick.
+# demo, test, lint, types and docs each make .venv and install what they need; a stamp file makes the second call quick.
 # make demo PYTHON=python3.12      the interpreter, 3.10 or newer
 # make demo TORCH="torch>=2.8,<2.14"   another torch; one that .venv already holds is left as it is
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint
+.PHONY: demo test lint types docs
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -19,6 +19,13 @@ test: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.types
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits ganime_age.provenance ganime_age.card
+	@echo "The library's pages are at build/docs/index.html"
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null || \
@@ -40,4 +47,12 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.torch
 
 $(VENV)/.lint: Makefile | $(VENV)/.python
 	$(INSTALL) ruff==0.17.6
+	@touch $@
+
+$(VENV)/.types: Makefile | $(VENV)/.test
+	$(INSTALL) mypy==2.4.1
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/.torch
+	$(INSTALL) --editable ".[docs]"
 	@touch $@
