@@ -51,6 +51,8 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
             "notes": NOTES,
             "groups": [{"group": g, "asked": 7.0} | named(group) for g in AGE_GROUPS if g != "20-29"],
             "by_source": {"one set": {"faces": 13} | named("verification_mean age_error_mean")},
+            "by_gender": {"women": {"faces": 17} | named("verification_mean age_error_mean")},
+            "by_turn": {"0-10 degrees": {"faces": 19} | named("verification_mean age_error_mean")},
             "identity": named("threshold false_accept_rate true_accept_rate auc pairs_different pairs_same"),
             "action_units": {code: unit() for code in AU_CODES},
             "au12_levels": [named("level asked read") for _ in range(3)],

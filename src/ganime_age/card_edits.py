@@ -95,7 +95,14 @@ def _sources(results: Results) -> str:
         "age_error_mean": "age error, years",
         "nothing_age_error_mean": "doing nothing",
     }
-    return "By the set the face is from:\n\n" + columns(results.get("by_source"), wanted, "set")
+    parts = (
+        ("the set the face is from", "by_source", "set"),
+        ("gender, where the set labels it; the real faces of a group are of both", "by_gender", "gender"),
+        ("how far the head is turned", "by_turn", "turn"),
+    )
+    return "\n\n".join(
+        f"By {what}:\n\n" + columns(results.get(key), wanted, head) for what, key, head in parts
+    )
 
 
 def _units(results: Results) -> str:

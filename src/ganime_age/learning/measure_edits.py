@@ -7,6 +7,7 @@ scores is found by the same functions, from what the judges say of the unedited 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -137,6 +138,11 @@ def ages(sitters: Sitters, judges: Judges, plan: Plan) -> tuple[dict[str, Any], 
     rows = [group_row(group, before, edited, real) for group, edited in after.items()]
     summary = {"mask_mean": _mean(rows, "mask_mean"), "nothing_mask_mean": 0.0}
     details = {"groups": rows, "by_source": by_source(sitters, before, after, real)}
+    everybody = list(real.age) if real else []
+    for name, kinds in (("by_gender", genders(sitters)), ("by_turn", turns(sitters))):
+        details[name] = {
+            kind: part(own, before, after, everybody) for kind, own in kinds.items() if own.any()
+        }
     if yard:
         summary |= {f"{n}verification_mean": _mean(rows, f"{n}verification") for n in ("", "nothing_")}
         details["identity"] = yard
@@ -187,24 +193,43 @@ def by_source(
     sitters: Sitters, before: dict[str, Any], after: dict[int, Any], real: RealAges | None
 ) -> dict[str, Any]:
     """Verification and age error of each source's faces; groups with fewer than five real faces are left out."""
-    out = {}
-    for name in np.unique(sitters.source):
-        own = sitters.source == name
-        row: dict[str, Any] = {"faces": int(own.sum())}
-        if "verified" in before:
-            row["verification_mean"] = np.mean([edited["verified"][own].mean() for edited in after.values()])
-        aims = real.by_source.get(str(name), []) if real else []
-        goals = {group: aim for group in after if aims and (aim := aims[group]) is not None}
-        if goals:
-            errors = [abs(after[group]["age"][own].mean() - goal) for group, goal in goals.items()]
-            still = [abs(before["age"][own].mean() - goal) for goal in goals.values()]
-            row |= {
-                "groups": len(goals),
-                "age_error_mean": np.mean(errors),
-                "nothing_age_error_mean": np.mean(still),
-            }
-        out[str(name)] = row
-    return out
+    aims = real.by_source if real else {}
+    return {
+        str(name): part(sitters.source == name, before, after, aims.get(str(name), []))
+        for name in np.unique(sitters.source)
+    }
+
+
+def part(
+    own: np.ndarray, before: dict[str, Any], after: dict[int, Any], aims: Sequence[float | None]
+) -> dict[str, Any]:
+    """The same of some of the faces, own (N,) bool, against the ages `aims` of real faces by group (None: unknown)."""
+    row: dict[str, Any] = {"faces": int(own.sum())}
+    if "verified" in before:
+        row["verification_mean"] = np.mean([edited["verified"][own].mean() for edited in after.values()])
+    goals = {group: aim for group in after if aims and (aim := aims[group]) is not None}
+    if goals:
+        errors = [abs(after[group]["age"][own].mean() - goal) for group, goal in goals.items()]
+        still = [abs(before["age"][own].mean() - goal) for goal in goals.values()]
+        row |= {
+            "groups": len(goals),
+            "age_error_mean": np.mean(errors),
+            "nothing_age_error_mean": np.mean(still),
+        }
+    return row
+
+
+def genders(sitters: Sitters) -> dict[str, np.ndarray]:
+    """Which faces are labelled as women's and as men's, (N,) bool each; real faces of both are what they aim at."""
+    table = sitters.faces.table
+    label = table["gender"].to_numpy()[sitters.picks] if "gender" in table else np.full(len(sitters), None)
+    return {name: label == letter for name, letter in (("women", "f"), ("men", "m"))}
+
+
+def turns(sitters: Sitters) -> dict[str, np.ndarray]:
+    """Which heads are turned by how many degrees, (N,) bool each."""
+    yaw = np.abs(sitters.faces.labels["pose"][sitters.picks, 0])
+    return {f"{low}-{low + 10} degrees": (yaw >= low) & (yaw < low + 10) for low in (0, 10, 20)}
 
 
 def hair(sitters: Sitters, judges: Judges, plan: Plan) -> dict[str, Any]:
