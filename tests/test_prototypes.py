@@ -155,7 +155,8 @@ class Labelled:
             "action_units": units,
             "landmarks": marks.astype(np.float32),
         }
-        self.table = pd.DataFrame({"source": ["a", "b"] * 300, "gender": ["m", "f", None] * 200})
+        names = [f"face {i}" for i in range(600)]
+        self.table = pd.DataFrame({"id": names, "source": ["a", "b"] * 300, "gender": ["m", "f", None] * 200})
 
     def __len__(self):
         return 600
@@ -208,9 +209,13 @@ def test_a_teacher_that_is_not_there_and_ages_that_are_not_there_are_named(tmp_p
         prototypes_task.build(prototypes_task.Recipe(), made_up, 0)
 
 
-def test_masks_of_an_earlier_call_are_taken_from_the_face_folder(tmp_path):
-    np.savez(tmp_path / "hair-5.npz", index=np.arange(5), mask=np.zeros((5, 64, 64), np.uint8))
+def test_masks_of_an_earlier_call_are_taken_from_the_face_folder_while_the_faces_are_the_same(tmp_path):
     made_up = Labelled()
     made_up.folder = tmp_path
-    index, mask = hair_masks("not needed.onnx", made_up, 5)
-    assert index.tolist() == [0, 1, 2, 3, 4] and mask.shape == (5, 64, 64)
+    index, mask = np.arange(5), np.zeros((5, 64, 64), np.uint8)
+    np.savez(tmp_path / "hair-5.npz", index=index, mask=mask, id=made_up.table["id"][:5].to_numpy(str))
+    found, masks = hair_masks("not needed.onnx", made_up, 5)
+    assert found.tolist() == [0, 1, 2, 3, 4] and masks.shape == (5, 64, 64)
+    made_up.table["id"] = made_up.table["id"][::-1].to_numpy()
+    with pytest.raises(MissingModel, match="gone.onnx is missing"):
+        hair_masks(tmp_path / "gone.onnx", made_up, 5)

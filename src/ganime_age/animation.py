@@ -22,7 +22,8 @@ from .video import Clip, Frame, fitted
 from .video_writer import GIF_RATE, check_target, new_clip
 
 if TYPE_CHECKING:
-    from .editor import FaceEditor, Reading
+    from .editor import FaceEditor
+    from .results import Reading
 
 MOST_FRAMES = 36_000
 LANCZOS = Image.Resampling.LANCZOS

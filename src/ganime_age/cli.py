@@ -9,36 +9,29 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from .arguments import parser
 from .errors import BadInput, GanimeAgeError
 from .hub import check_name, split_revision
 from .photo import SUFFIXES
-from .provenance import ENDINGS, WRITERS, write_edited
+from .provenance import write_edited
+from .targets import free, same, target_clip, target_file, writable_name
 from .video import SUFFIXES as CLIP_SUFFIXES
-from .video_writer import ENDINGS as CLIP_ENDINGS
-from .video_writer import check_target
 
 if TYPE_CHECKING:
     from .animation import Tell
-    from .editor import EditResult, FaceEditor, Finder
+    from .editor import FaceEditor, Finder
     from .model import GanimeAge
+    from .results import EditResult
     from .signing import Signer
-
-    Commands = argparse._SubParsersAction["_Parser"]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """A wrong command line is one line as well, exit 2."""
-        self.exit(2, f"ganime-age: {message}; see {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
-    args = _parser().parse_args(argv)
+    args = parser(RUN).parse_args(argv)
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -64,128 +57,6 @@ def run() -> None:
     sys.exit(main())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ganime-age", description="Edit the age and the expression of a face in a photo.")
-    names = "edit | animate | read | verify | demo | convert | push"
-    commands = parser.add_subparsers(required=True, metavar=names, parser_class=_Parser)
-    common = _Parser(add_help=False)
-    common.add_argument(
-        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to use instead of the embedded ones"
-    )
-    common.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    common.add_argument("--finder", default="embedded", help="embedded, or insightface:FOLDER with a pack")
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for add in (_add_edit, _add_animate, _add_read, _add_verify, _add_demo, _add_convert, _add_push):
-        add(commands, common)
-    return parser
-
-
-def _add_edit(commands: Commands, common: _Parser) -> None:
-    edit = commands.add_parser("edit", parents=[common], help="edit a photo, a folder of photos, or a video")
-    edit.add_argument("photo", metavar="PHOTO_FOLDER_OR_VIDEO")
-    edit.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        metavar="OUT",
-        help=f"{ENDINGS} file, a folder, or {CLIP_ENDINGS} of a video",
-    )
-    edit.add_argument("--age", metavar="YEARS", help="target age, 0 to 100")
-    edit.add_argument(
-        "--au", action="append", default=[], metavar="AU12=3", help="intensity 0 to 5, or a change: AU04=+2"
-    )
-    edit.add_argument(
-        "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
-    )
-    edit.add_argument("--strength", default="1", help="how far to go, 0 to 1.5 (default: 1)")
-    _add_choices(edit)
-    edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
-    edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
-    edit.set_defaults(run=_edit)
-
-
-def _add_choices(command: argparse.ArgumentParser) -> None:
-    """The options that every command which edits has."""
-    command.add_argument("--method", default="ganimation_age")
-    command.add_argument(
-        "--face", default=0, type=int, metavar="N", help="which face, 0 is the largest (default: 0)"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace output files that exist")
-    command.add_argument(
-        "--no-mark",
-        action="store_true",
-        help="for research: neither the watermark nor the metadata that say the picture is edited; say it yourself",
-    )
-
-
-def _add_animate(commands: Commands, common: _Parser) -> None:
-    animate = commands.add_parser("animate", parents=[common], help="make a video of one photo that changes")
-    animate.add_argument("photo", metavar="PHOTO")
-    animate.add_argument("-o", "--output", required=True, metavar="OUT", help=f"a {CLIP_ENDINGS} file")
-    animate.add_argument(
-        "--to", action="append", default=[], metavar="age=80", help="where it ends: age=80, AU12=4 or AU12=+2"
-    )
-    animate.add_argument(
-        "--from", action="append", default=[], dest="start", metavar="age=20", help="where it begins"
-    )
-    animate.add_argument(
-        "--ages", nargs="+", metavar="YEARS", help="lead through these ages instead: 5 15 30 50 70"
-    )
-    animate.add_argument("--seconds", default="4", help="how long (default: 4)")
-    animate.add_argument("--fps", default="12", help="frames a second (default: 12)")
-    animate.add_argument("--there-and-back", action="store_true", help="return to where it began")
-    _add_choices(animate)
-    animate.set_defaults(run=_animate)
-
-
-def _add_read(commands: Commands, common: _Parser) -> None:
-    read = commands.add_parser("read", parents=[common], help="measure every face of a photo")
-    read.add_argument("photo", metavar="PHOTO")
-    read.add_argument("--json", action="store_true", help="print JSON")
-    read.set_defaults(run=_read)
-
-
-def _add_verify(commands: Commands, common: _Parser) -> None:
-    verify = commands.add_parser("verify", help="say whether pictures were edited, and by what that is known")
-    verify.add_argument("files", nargs="+", metavar="FILE")
-    verify.add_argument("--json", action="store_true", help="print JSON")
-    verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    verify.set_defaults(run=_verify)
-
-
-def _add_demo(commands: Commands, common: _Parser) -> None:
-    demo = commands.add_parser("demo", parents=[common], help="edit a bundled photo into one contact sheet")
-    demo.add_argument(
-        "-o", "--output", default="ganime_age_demo.png", metavar="OUT", help=f"a {ENDINGS} file"
-    )
-    demo.set_defaults(run=_demo)
-
-
-def _add_convert(commands: Commands, common: _Parser) -> None:
-    convert = commands.add_parser("convert", help="turn weights in an old .pth file into a folder of weights")
-    convert.add_argument("old", metavar="OLD.pth")
-    convert.add_argument("folder", metavar="NEW_FOLDER")
-    convert.add_argument("--method", help="which network the file holds (default: found out from its names)")
-    convert.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    convert.set_defaults(run=_convert)
-
-
-def _add_push(commands: Commands, common: _Parser) -> None:
-    push = commands.add_parser("push", help="upload weights and a fresh model card to the Hugging Face Hub")
-    push.add_argument("repo", metavar="REPO", help="such as org/name; made if it does not exist")
-    push.add_argument(
-        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="what to push (default: the embedded weights)"
-    )
-    push.add_argument("--results", metavar="FOLDER", help="results files of these weights, for the card")
-    push.add_argument("--branch", help="branch to push to, made if it does not exist (default: main)")
-    push.add_argument(
-        "--pr", action="store_true", help="open a pull request instead of pushing to the branch"
-    )
-    push.add_argument("--private", action="store_true", help="a repository that is made is private")
-    push.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    push.set_defaults(run=_push)
-
-
 def _edit(args: argparse.Namespace) -> int:
     from .edits import Edit
 
@@ -198,7 +69,7 @@ def _edit(args: argparse.Namespace) -> int:
         return _edit_folder(args, source, output, signer)
     if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
         return _edit_clip(args, source, output, signer)
-    target = _target_file(source, output, args.overwrite)
+    target = target_file(source, output, args.overwrite)
     _edit_one(_expression(_editor(args), args), args, source, target, signer)
     return 0
 
@@ -222,7 +93,7 @@ def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Sig
         raise BadInput("--sign signs pictures; a video is marked by its metadata and its watermark")
     if source.suffix.lower() in SUFFIXES and source.suffix.lower() != ".gif":
         raise BadInput(f"{source.name} is one picture; ganime-age animate makes a video of it")
-    target = _target_clip(source, output, args.overwrite)
+    target = target_clip(source, output, args.overwrite)
     editor = _expression(_editor(args), args)
     keep = {"face": args.face, "mark": not args.no_mark}
     with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
@@ -241,7 +112,7 @@ def _animate(args: argparse.Namespace) -> int:
     from .animation import write_animation
 
     keyframes = _keyframes(args)
-    target = _target_clip(Path(args.photo), Path(args.output), args.overwrite)
+    target = target_clip(Path(args.photo), Path(args.output), args.overwrite)
     keep = {"there_and_back": args.there_and_back, "mark": not args.no_mark}
     with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
         frames = write_animation(
@@ -305,14 +176,14 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
         raise BadInput(f"{source} holds no photos; give a folder with {_listed(SUFFIXES)} files")
     if output.suffix.lower() in SUFFIXES or output.is_file():
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
-    if _same(source, output):
+    if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
     editor = _expression(_editor(args), args)
     editor.check_method(args.method)
     failures = []
     for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
         try:
-            target = _free(output / _writable_name(photo.name), args.overwrite)
+            target = free(output / writable_name(photo.name), args.overwrite)
             _edit_one(editor, args, photo, target, signer)
         except Exception as error:
             code, message = _explain(error, args.debug)
@@ -397,7 +268,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _demo(args: argparse.Namespace) -> int:
     from .sheet import demo_sheet
 
-    target = _target_file(Path("astronaut.png"), Path(args.output), overwrite=True)
+    target = target_file(Path("astronaut.png"), Path(args.output), overwrite=True)
     editor = _editor(args)
     write_edited(demo_sheet(editor, print), target, {"method": "ganimation_age", "weights": editor.weights})
     print(f"The contact sheet is at {target.resolve()}")
@@ -458,45 +329,6 @@ def _finder(text: str, model: GanimeAge) -> Finder | None:
     return InsightFaceFinder(pack.parent.parent, pack.name, EmbeddedFinder(model.finder).landmarks)
 
 
-def _target_file(source: Path, output: Path, overwrite: bool) -> Path:
-    """Where one photo's result goes: `output` itself, or the photo's name inside it when it is a folder."""
-    if os.path.isdir(output) or not output.suffix:
-        output = output / _writable_name(source.name)
-    if output.suffix.lower() not in WRITERS:
-        raise BadInput(f"{output.name} cannot be written as {output.suffix}; choose {ENDINGS}")
-    return _other(source, output, overwrite)
-
-
-def _target_clip(source: Path, output: Path, overwrite: bool) -> Path:
-    """Where a video goes: `output` itself, or the source's name inside it when it is a folder."""
-    if os.path.isdir(output) or not output.suffix:
-        output = output / source.with_suffix(".gif" if source.suffix.lower() == ".gif" else ".mp4").name
-    check_target(output)
-    return _other(source, output, overwrite)
-
-
-def _other(source: Path, output: Path, overwrite: bool) -> Path:
-    if _same(source, output):
-        raise BadInput(f"the output is the input {source.name}; give another name")
-    return _free(output, overwrite)
-
-
-def _free(target: Path, overwrite: bool) -> Path:
-    if os.path.exists(target) and not overwrite:
-        raise BadInput(f"{target} exists; give another name or add --overwrite")
-    return target
-
-
-def _writable_name(name: str) -> str:
-    return name if Path(name).suffix.lower() in WRITERS else f"{name}.png"
-
-
-def _same(source: Path, output: Path) -> bool:
-    return source.resolve() == output.resolve() or (
-        os.path.exists(source) and os.path.exists(output) and source.samefile(output)
-    )
-
-
 def _say(text: str) -> None:
     tqdm.write(f"ganime-age: {text}", file=sys.stderr)
 
@@ -505,6 +337,16 @@ def _listed(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}"
 
+
+RUN = {
+    "edit": _edit,
+    "animate": _animate,
+    "read": _read,
+    "verify": _verify,
+    "demo": _demo,
+    "convert": _convert,
+    "push": _push,
+}
 
 if __name__ == "__main__":
     run()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .editor import EditResult, FaceEditor
+from .editor import FaceEditor
 from .errors import MissingModel
+from .results import EditResult
 
 PAPER, INK, GREY = "#faf9f6", "#1d1d1f", "#6e6e73"
 TILE, GAP, MARGIN = 256, 28, 72

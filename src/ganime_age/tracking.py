@@ -19,7 +19,7 @@ from .boxes import box_overlap, face_box
 from .edits import AU_CODES
 
 if TYPE_CHECKING:
-    from .editor import Reading
+    from .results import Reading
 
 HOLD = 0.5  # seconds for which a lost face's last place is used
 SAME = 0.2  # boxes of two frames that share this much (intersection over union) are one face

@@ -18,14 +18,16 @@ def hair_masks(file: str | Path, faces: Faces, count: int, seed: int = 0) -> tup
     """Indices (N,) of up to `count` faces whose whole frame is real, and the teacher's masks of them (N,64,64) uint8.
 
     file: the teacher in ONNX, see HairNetwork. The masks stay beside the faces (`hair-COUNT.npz`) and are found there
-    the next time.
+    the next time, as long as the same faces stand in the same places.
     """
-    cache = faces.folder / f"hair-{count}.npz"
+    cache, names = faces.folder / f"hair-{count}.npz", faces.table["id"].to_numpy(str)
     if cache.is_file():
         with np.load(cache) as kept:
-            return kept["index"], kept["mask"]
+            index = kept["index"]
+            if (index < len(names)).all() and np.array_equal(names[index], kept["id"]):
+                return index, kept["mask"]
     index, mask = read_hair(HairNetwork(Path(file), NEEDED), faces, count, seed)
-    np.savez(f"{cache}.part.npz", index=index, mask=mask)
+    np.savez(f"{cache}.part.npz", index=index, mask=mask, id=names[index])
     os.replace(f"{cache}.part.npz", cache)
     return index, mask
 

@@ -53,7 +53,8 @@ NOTES = {
     "measurable": MEASURABLE,
     "au_drift": "mean absolute change over all action units the judge sees, while the age is edited",
     "hair": "CIELAB lightness L* (0..100) and chroma C* within the hair mask of the source, which the edit is "
-    "judged in too; real: mean on faces over 60 minus mean on faces of 20-29 of the sources that fill the frame",
+    "judged in too; real: mean on faces over 60 minus mean on faces of 20-29 of the sources that fill the frame. "
+    "The default judge taught the hair mask by which hair is greyed: where it looks and where the edit acts agree",
 }
 
 

@@ -1,0 +1,127 @@
+"""What an editor gives back: the readings of a face, and an edited photo with what was measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .edits import AU_CODES, Edit
+from .errors import BadInput
+from .provenance import write_edited
+from .signing import Signer
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What the readers measure on one face.
+
+    age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
+    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame,
+    degrees. box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two
+    compares two faces.
+    """
+
+    age: float
+    age_spread: float
+    action_units: dict[str, float]
+    landmarks: np.ndarray = field(repr=False)
+    yaw: float
+    pitch: float
+    roll: float
+    box: np.ndarray = field(repr=False)
+    identity: np.ndarray = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-native and rounded, without the identity vector: it would recognise a person elsewhere."""
+        return {
+            "age": round(self.age, 1),
+            "age_spread": round(self.age_spread, 1),
+            "action_units": {code: round(value, 2) for code, value in self.action_units.items()},
+            "yaw": round(self.yaw, 1),
+            "pitch": round(self.pitch, 1),
+            "roll": round(self.roll, 1),
+            "box": [round(float(v), 1) for v in self.box],
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.landmarks],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class EditResult:
+    """One edited photo and what was measured on it.
+
+    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
+    and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
+    measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
+    warnings: sentences about this photo. seconds: from the photo to the last reading. weights: fingerprint of the
+    model's. seed: of the random numbers drawn; no method draws any, so it is 0 and the same request gives the same
+    bytes. edited: False when nothing was asked, so the photo came back as it was. mark: whether the edit is marked.
+    """
+
+    image: Image.Image
+    face: Image.Image
+    source_face: Image.Image
+    attention: Image.Image
+    reading: Reading
+    source_reading: Reading
+    identity: float
+    edit: Edit
+    method: str
+    warnings: tuple[str, ...]
+    seconds: float
+    weights: str
+    edited: bool
+    mark: bool
+    seed: int = 0
+
+    def save(self, path: str | Path, signer: Signer | None = None) -> None:
+        """Write `image` as PNG, JPEG or WebP, by the path's ending, with the edit in its metadata.
+
+        A photo that came back as it was is neither marked nor signed: it is no edit. signer: signs the file too (C2PA).
+        Whole or not at all; BadInput for an ending or a place that cannot be written, or a signer with `mark=False`.
+        """
+        if signer is not None and not self.mark:
+            raise BadInput(
+                "an edit that is left unmarked cannot be signed; leave out the signer or mark=False"
+            )
+        write_edited(self.image, path, self.record() if self.edited and self.mark else None, signer)
+
+    def record(self) -> dict[str, Any]:
+        """What is written into the file: the request, the method, the weights and the seed. Nothing of the person."""
+        return {
+            "age": self.edit.age,
+            "action_units": self.asked_units(),
+            "strength": self.edit.strength,
+            "method": self.method,
+            "weights": self.weights,
+            "seed": self.seed,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of this edit, JSON-native."""
+        return {
+            "asked": {
+                "age": self.edit.age,
+                "action_units": self.asked_units(),
+                "strength": self.edit.strength,
+            },
+            "method": self.method,
+            "reading": self.reading.to_dict(),
+            "source_reading": self.source_reading.to_dict(),
+            "identity": round(self.identity, 3),
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 2),
+            "weights": self.weights,
+            "seed": self.seed,
+            "edited": self.edited,
+            "marked": self.edited and self.mark,
+        }
+
+    def asked_units(self) -> dict[str, float]:
+        """Absolute intensity 0..5 asked of each named action unit, `strength` included."""
+        source = [self.source_reading.action_units[code] for code in AU_CODES]
+        _, targets = self.edit.targets_for(self.source_reading.age, source)
+        return {code: round(targets[AU_CODES.index(code)], 2) for code in self.edit.action_units}
