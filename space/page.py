@@ -28,7 +28,7 @@ LAUNCH = {
 
 INTRO = """# ganime_age
 The same person at another age and with another expression. Edit only photos of people who agreed to it;
-every edit is marked as one, in its metadata and invisibly in the face.
+every edit is marked as one, in its metadata and by a faint noise around the face.
 Photos are deleted within an hour or two and never looked at."""
 
 

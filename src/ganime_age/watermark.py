@@ -1,4 +1,5 @@
-"""An invisible mark in the face itself: a faint fixed noise, drawn in the aligned frame, found again from the face.
+"""A faint mark in the face itself: a fixed noise, drawn in the aligned frame, found again from the face. Skin and hair
+hide it; on an even background beside the face somebody who looks for it can see it.
 
 Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", IEEE TIP 1997) with two changes.
 The noise lives in the face's frame, not in the photo's pixel grid: resizing, cropping or turning the photo moves the
