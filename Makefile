@@ -14,6 +14,8 @@ demo: $(VENV)/.demo
 	$(BIN)/ganime-age demo -o demo/contact_sheet.png
 
 test: $(VENV)/.test
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
+		echo "No chromium here, so the page is not tested in a browser; on Debian or Ubuntu, as root: apt-get install chromium"
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.lint

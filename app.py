@@ -8,8 +8,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "src")]
 
-from ganime_age import FaceEditor, GanimeAge
-from space.page import LAUNCH, build
+from space.page import LAUNCH, build, on_best_device
 
 if __name__ == "__main__":
-    build(FaceEditor(GanimeAge.from_pretrained())).launch(**LAUNCH)
+    from ganime_age import GanimeAge
+
+    build(on_best_device(GanimeAge.from_pretrained())).launch(**LAUNCH)

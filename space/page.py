@@ -1,154 +1,241 @@
-"""The Space's page: photo, age, some action units, before and after. It knows the editor, never torch."""
+"""The Space's page: one photo, three editors beside each other that share it, and under them what came of it.
+
+It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
+photo, faces, consent; change_age, age, age_groups, method; presets, copy_from and a slider for each action unit by
+its code (AU01 ... AU45); driving_photo, driving_clip, clip_use, relative, make_video, reenact_note; edit, cancel,
+reset, status; result, report, attention, comparison, download, download_format, clip_format; strip, make_strip;
+animation, animation_gif, make_animation; video, video_gif; examples, notice.
+"""
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from pathlib import Path
+import functools
+import importlib.util
+from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.utils import is_in_or_equal
-from PIL import Image
 
-from ganime_age.edits import AU_NAMES
-from ganime_age.errors import GanimeAgeError
-from ganime_age.photo import load_photo
-from ganime_age.provenance import write_edited
+from ganime_age import FaceEditor
+from ganime_age.errors import MissingModel
 
-SHOWN_UNITS = ("AU12", "AU04", "AU01", "AU02", "AU25", "AU26")
-HOUR = 3600
-LAUNCH = {
-    "theme": gr.themes.Soft(primary_hue="orange", neutral_hue="stone"),
+from . import age, api, expression, files, reenact, results, theme
+from .examples import examples
+from .handlers import Handlers, Parts, Seen, answering
+from .jobs import WAITING, Jobs
+from .loader import LIMITS, UPLOAD, PhotoInput
+
+LAUNCH: dict[str, Any] = {
+    "theme": theme.theme(),
+    "css_paths": [theme.CSS],
     "run_history": False,
-    "max_file_size": "20mb",
+    "max_file_size": UPLOAD,
     "footer_links": ["api"],
-    "show_error": True,
+    "show_error": False,
+    "mcp_server": importlib.util.find_spec("mcp") is not None,
 }
-"""Keywords for `launch`: nothing of a visit is kept in the browser, uploads are bounded."""
+"""Keywords for `launch`: nothing of a visit is kept in the browser, uploads are bounded, MCP where it is installed."""
 
-INTRO = """# ganime_age
-The same person at another age and with another expression. Edit only photos of people who agreed to it;
-every edit is marked as one, in its metadata and by a faint noise around the face.
-Photos are deleted within an hour or two and never looked at."""
+LINE = {"concurrency_id": "faces", "concurrency_limit": 1}
+"""All jobs share one line, as they share one processor or GPU."""
 
+JOB = {"api_visibility": "private", "show_progress": "full", **LINE}
+QUIET = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""What only moves a control, at once."""
 
-class PhotoInput(gr.Image):
-    """gr.Image that takes uploads only, read by the package's own safe loader into an RGB array (H,W,3)."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        """None without a photo; one sentence for a data: address, a server path or what is no photo."""
-        if payload is None:
-            return None
-        path, url = payload.path or "", payload.url or ""
-        if not path or url.startswith("data:") or not is_in_or_equal(path, self.GRADIO_CACHE):
-            raise gr.Error("Upload the photo as a file.", print_exception=False)
-        return said_plainly(load_photo, path)
-
-
-class ComparedImages(gr.ImageSlider):
-    """gr.ImageSlider that keeps the edit's metadata: it takes (photo (H,W,3), EditResult) and stores both as WebP."""
-
-    is_template = True
-
-    def postprocess(self, value):
-        """The photo without any metadata, the result as `EditResult.save` writes it."""
-        if value is None:
-            return None
-        photo, result = value
-        Path(self.GRADIO_CACHE).mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self.GRADIO_CACHE))
-        write_edited(Image.fromarray(photo), folder / "before.webp", None)
-        result.save(folder / "after.webp")
-        for name in ("before.webp", "after.webp"):
-            self.temp_files.add(str(folder / name))
-        return super().postprocess((folder / "before.webp", folder / "after.webp"))
+HEAD = """<header><h1>ganime_age</h1>
+<p>One face: at another age, with another expression, or moving like someone else.</p></header>"""
+NOTICE = f"""<p class="note">Edit only faces of people who agreed to it, of children only with their parents'
+consent, and say that a picture is edited. Every edit is marked as one, in its metadata and by a faint noise.
+Results are deleted when you close the page, uploads within 70 minutes; nobody looks at them. {LIMITS}
+Jobs wait in one line of up to {WAITING}.</p>"""
+CONSENT = "Everyone in my pictures is me or agreed to this; for a child, a parent did."
+LIVE = """() => {
+  const status = document.getElementById('status');
+  if (status) { status.setAttribute('role', 'status'); status.setAttribute('aria-live', 'polite'); }
+  const ofSlider = target => target.matches?.('.slider_input_container input, [data-testid="number-input"]');
+  for (const kind of ['blur', 'pointerup'])
+    document.addEventListener(kind, event => {
+      if (event.isTrusted && ofSlider(event.target)) event.stopPropagation();
+    }, true);
+  document.addEventListener('change', ({target}) => {
+    if (!ofSlider(target)) return;
+    const kind = target.type === 'number' ? 'blur' : 'pointerup';  // the former also keeps the number in its range
+    target.dispatchEvent(new Event(kind, {bubbles: kind === 'pointerup'}));
+  });
+}"""
+"""A screen reader says the status line when it changes. A slider is let go when the browser says that its value has
+changed: by mouse, touch, key or a typed number; gradio also takes a click into a number, or a walk through it, for
+that, and no key."""
 
 
-def build(editor) -> gr.Blocks:
-    """The page for one FaceEditor; start it with `.launch(**LAUNCH)`."""
+class Buttons(NamedTuple):
+    """What starts, stops and takes back."""
 
-    def edit(photo, years, change_age, *units):
-        """Edit the largest face of a photo.
-
-        photo: a face photo. years: target age 0 to 100, used when change_age is on. units: changes -5 to 5 of the
-        page's action units.
-        """
-        if photo is None:
-            raise gr.Error("Upload a photo first.", print_exception=False)
-        targets = {code: change for code, change in zip(SHOWN_UNITS, units, strict=True) if change}
-        result = said_plainly(editor.edit, photo, years if change_age else None, targets, relative=True)
-        return (photo, result), report(result)
-
-    with gr.Blocks(title="ganime_age", delete_cache=(HOUR, HOUR)) as page:
-        gr.Markdown(INTRO)
-        with gr.Row():
-            with gr.Column(scale=2):
-                asked = ask_photo_and_age()
-                button = gr.Button("Edit", variant="primary")
-                asked += ask_expression()
-            with gr.Column(scale=3):
-                shown = [
-                    ComparedImages(label="Before and after", elem_id="result"),
-                    gr.Markdown(elem_id="reading"),
-                ]
-        gr.on(
-            [button.click, *(slider.release for slider in asked if isinstance(slider, gr.Slider))],
-            edit,
-            asked,
-            shown,
-            api_name="edit",
-            concurrency_limit=1,
-            trigger_mode="always_last",
-        )
-    return page.queue(max_size=16)
+    edit: gr.Button
+    cancel: gr.Button
+    reset: gr.Button
 
 
-def ask_photo_and_age() -> list[gr.components.Component]:
-    """The photo, the target age, and whether the age changes."""
-    photo = PhotoInput(label="Photo", sources=["upload", "clipboard"], elem_id="photo", height=320)
-    years = gr.Slider(0, 100, 70, step=1, label="Target age", elem_id="age")
-    return [photo, years, gr.Checkbox(True, label="Change the age", elem_id="change_age")]
-
-
-def ask_expression() -> list[gr.Slider]:
-    """A slider for each action unit shown: how much to add to what is there; 0 leaves it."""
-    with gr.Accordion("Expression: more or less of what is there", open=False):
-        return [
-            gr.Slider(-5, 5, 0, step=0.5, label=f"{AU_NAMES[code]} · {code}", elem_id=code)
-            for code in SHOWN_UNITS
-        ]
-
-
-def report(result) -> str:
-    """What was measured before and after, as a small Markdown table."""
-    before, after = result.source_reading, result.reading
-    age = "" if result.edit.age is None else f"{result.edit.age:g}"
-    rows = [
-        (
-            "age",
-            age,
-            f"{before.age:.0f} ± {before.age_spread:.0f}",
-            f"{after.age:.0f} ± {after.age_spread:.0f}",
-        )
-    ]
-    for code, asked in result.asked_units().items():
-        read = (f"{reading.action_units[code]:.1f}" for reading in (before, after))
-        rows.append((f"{code} {AU_NAMES[code]}", f"{asked:g}", *read))
-    table = [f"| {' | '.join(row)} |" for row in [("", "asked", "before", "after"), ("---",) * 4, *rows]]
-    said = [f"*{warning[:1].upper()}{warning[1:]}.*" for warning in result.warnings]
-    measured = f"Identity {result.identity:.2f} (1 is the same person), {result.seconds:.1f} s."
-    return "\n\n".join(["\n".join(table), measured, *said])
-
-
-def said_plainly(call, *args, **kwargs):
-    """Call; whatever goes wrong reaches the visitor as one sentence, a bug's details stay in the server's log."""
+def on_best_device(model: Any) -> FaceEditor:
+    """An editor on the GPU where there is one, else on the processor; float32 on both, as half is not measured."""
     try:
-        return call(*args, **kwargs)
-    except GanimeAgeError as error:
-        message = str(error)
-    except Exception:
-        logging.getLogger(__name__).exception("an edit failed")
-        message = "something went wrong on our side; try another photo"
-    raise gr.Error(f"{message[:1].upper()}{message[1:]}.", print_exception=False)
+        return FaceEditor(model, "cuda")
+    except MissingModel:
+        return FaceEditor(model)
+
+
+def build(editor: Any) -> gr.Blocks:
+    """The page for one FaceEditor; start it with `.launch(**LAUNCH)`.
+
+    Who comes when the line is full is told so by gradio's own notice, as the request does not reach any handler.
+    """
+    work = Jobs(editor)
+    with gr.Blocks(title="ganime_age", delete_cache=(600, files.HOUR), fill_width=True) as page:
+        api.add(work, **LINE)  # first, so that the endpoints have their own names
+        parts, buttons = lay_out(work)
+        wire(Handlers(work, parts), buttons)
+        page.unload(files.leave)
+        page.load(js=LIVE)
+    return page.queue(max_size=WAITING, default_concurrency_limit=1)
+
+
+def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
+    """Every component, from the top of the page to its end."""
+    seen = gr.State(Seen())
+    gr.HTML(HEAD)
+    with gr.Row(elem_id="workspace"):
+        with gr.Column(elem_classes="sheet"):
+            photo, faces, consent = show_photo()
+        with gr.Column(elem_classes="sheet"):
+            of_age = age.show(work.methods, compares=len(work.methods) > 1)
+        with gr.Column(elem_classes="sheet"):
+            of_expression = expression.show()
+        with gr.Column(elem_classes="sheet"):
+            of_reenact = reenact.show(work.reenacts)
+    with gr.Row(elem_id="bar"):
+        names = (
+            ("Edit", "edit", "primary"),
+            ("Cancel", "cancel", "secondary"),
+            ("Reset", "reset", "secondary"),
+        )
+        buttons = [
+            gr.Button(name, variant=look, elem_id=id, min_width=100, scale=0) for name, id, look in names
+        ]
+        status = gr.HTML(elem_id="status")
+    shown, makers = results.show()
+    parts = Parts(photo, faces, consent, seen, of_age, of_expression, of_reenact, shown, makers, status)
+    examples(parts, work.reenacts)
+    gr.HTML(NOTICE, elem_id="notice")
+    return parts, Buttons(*buttons)
+
+
+def show_photo() -> tuple[PhotoInput, gr.Gallery, gr.Checkbox]:
+    """The photo, the faces in it to pick from, and the consent."""
+    gr.HTML("<h2>Photo</h2>")
+    photo = PhotoInput(
+        label="Photo", show_label=False, elem_id="photo", height=320, buttons=[], alt_text="Your photo",
+        sources=["upload", "webcam", "clipboard"],
+    )  # fmt: skip
+    faces = gr.Gallery(
+        label="Faces: pick one", elem_id="faces", columns=4, height="auto", allow_preview=False, visible=False,
+        interactive=False, buttons=[], object_fit="cover",
+    )  # fmt: skip
+    return photo, faces, gr.Checkbox(False, label=CONSENT, elem_id="consent")
+
+
+def wire(does: Handlers, buttons: Buttons) -> None:
+    """Which handler answers which event. Sliders act when they are let go, and the last of several requests wins."""
+    on = does.on
+    editing = edit_event(does)
+    sliders = [slider.release for slider in on.expression.units]
+    chosen = [
+        on.age.change.input,
+        on.age.method.input,
+        on.reenact.photo.input,
+        on.makers.picture_format.input,
+    ]
+    gr.on([buttons.edit.click, *sliders, *chosen], **editing)
+    for event in (*on.age.moved, *expression_events(does)):
+        event.then(**editing)
+    photo_events(does)[-1].then(**editing)
+    reset_event(does, buttons.reset)
+    moving = clip_events(does)
+    stop = answering(does.stop, on.status)
+    buttons.cancel.click(stop, None, [on.status], cancels=moving, **QUIET)
+
+
+def edit_event(does: Handlers) -> dict[str, Any]:
+    """The one edit that every control leads to, as an event's keywords."""
+    on, out = does.on, does.on.results
+    return {
+        "fn": answering(does.edit, on.status),
+        "inputs": on.request() | {on.makers.picture_format},
+        "outputs": [out.pictures, out.report, out.attention, out.comparison, out.download, on.status],
+        "show_progress_on": [out.pictures],
+        "trigger_mode": "always_last",
+        **JOB,
+    }
+
+
+def photo_events(does: Handlers) -> list:
+    """A photo is given, or consent; another of its faces is picked."""
+    on = does.on
+    sliders = [on.age.years, *on.expression.units]
+    looked = gr.on(
+        [on.photo.change, on.consent.input], answering(does.look, on.status), on.request() - {on.reenact.photo},
+        [on.seen, on.faces, *sliders, *on.results, on.status], show_progress_on=[on.status], **JOB,
+    )  # fmt: skip
+    picked = on.faces.select(
+        answering(does.pick, on.status), {on.seen, on.age.change, *on.expression.units},
+        [on.seen, *sliders, on.status], **QUIET,
+    )  # fmt: skip
+    return [looked, picked]
+
+
+def expression_events(does: Handlers) -> list:
+    """A preset is chosen, or another photo's expression copied."""
+    on = does.on
+    changed = [*on.expression.units, on.status]
+    chosen = [
+        button.click(answering(functools.partial(does.preset, name), on.status), {on.seen}, changed, **QUIET)
+        for name, button in on.expression.presets.items()
+    ]
+    copied = on.expression.copy_from.input(
+        answering(does.copy, on.status), {on.seen, on.consent, on.expression.copy_from}, changed,
+        show_progress_on=[on.status], **JOB,
+    )  # fmt: skip
+    return [*chosen, copied]
+
+
+def reset_event(does: Handlers, button: gr.Button) -> None:
+    """All controls go back to what the photo shows, and nothing is asked."""
+    on = does.on
+    driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative]
+    controls = [
+        on.age.change,
+        on.age.years,
+        on.age.method,
+        *driving,
+        on.expression.copy_from,
+        *on.expression.units,
+    ]
+    button.click(answering(does.reset, on.status), {on.seen}, [*controls, *on.results, on.status], **QUIET)
+
+
+def clip_events(does: Handlers) -> list:
+    """The strip, the animation and the clip are made; gives back the events that Cancel ends."""
+    on, out, makers = does.on, does.on.results, does.on.makers
+    heard = functools.partial(answering, status=on.status)
+    job = {"show_progress_on": [on.status], **JOB}
+    makers.make_strip.click(heard(does.strip), on.request(), [out.strip, on.status], **job)
+    animated = makers.make_animation.click(
+        heard(does.animation),
+        on.request() | {makers.clip_format},
+        [out.animation, out.animation_gif, on.status],
+        **job,
+    )
+    clip = {on.reenact.clip, on.reenact.use, on.reenact.relative, makers.clip_format}
+    filmed = on.reenact.make.click(
+        heard(does.video), on.request() | clip, [out.video, out.video_gif, out.report, on.status], **job
+    )
+    return [animated, filmed]

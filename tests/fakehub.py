@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face Hub on loopback: real HTTP, repositories in memory, faults on demand.
 
-It speaks the part of the Hub's protocol that creating, pushing and loading a model need. `python tests/fakehub.py`
-serves until it is stopped and prints its address.
+It speaks the part of the Hub's protocol that creating, pushing and loading a model need, and pushing a Space, which
+here shares the models' names. `python tests/fakehub.py` serves until it is stopped and prints its address.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ LARGE = (".safetensors", ".bin", ".png")
 
 @dataclass
 class Repo:
-    """Commits as {path: bytes}; branches and tags point to them. gated: who may read (None: everybody)."""
+    """Commits as {path: bytes}; branches and tags point to them. gated: only its owner may read. sdk: of a Space."""
 
     private: bool = False
+    sdk: str | None = None
     gated: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length)
         path, self.query = urlsplit(self.path).path, urlsplit(self.path).query
         self.hub.seen.append((self.command, path))
+        path = path.removeprefix("/spaces").replace("/api/spaces/", "/api/models/", 1)
         if self.hub.fault and self.hub.fault(self):
             return
         for method, pattern, name in self.ROUTES:
@@ -163,13 +165,16 @@ class Handler(BaseHTTPRequestHandler):
         if self.user != OWNER:
             return self.fail(401, message="Invalid credentials in Authorization header")
         name = f"{asked.get('organization') or OWNER}/{asked['name']}"
-        reply = {"url": f"{self.hub.url}/{name}", "name": name, "id": name}
+        sdk, space = asked.get("sdk"), asked.get("type") == "space"
+        if space != bool(sdk):
+            return self.fail(400, message="a Space, and nothing else, has an sdk")
+        reply = {"url": f"{self.hub.url}/{'spaces/' if space else ''}{name}", "name": name, "id": name}
         if name in self.hub.repos:
             return self.answer(reply | {"error": "You already created this model repo"}, 409)
         if not name.startswith(f"{OWNER}/"):
             return self.fail(403, message="you have no right to create a model in this namespace")
         private = asked.get("private") or asked.get("visibility") == "private"
-        self.hub.add(name, {".gitattributes": b""}, private=bool(private))
+        self.hub.add(name, {".gitattributes": b""}, private=bool(private), sdk=sdk)
         self.answer(reply)
 
     def validate(self) -> None:

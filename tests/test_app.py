@@ -1,153 +1,499 @@
-"""The page: over HTTP as a program uses it, and in a real browser where Debian's chromium and playwright are there."""
+"""The page as a program sees it: its endpoints over HTTP, what it takes in, and what its handlers do."""
 
-import importlib.util
-import shutil
+import json
+import socket
 import subprocess
 import sys
+import threading
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from clips import make_clip, pictures_of
 from PIL import Image
 
 gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
 
+from gradio.utils import get_upload_folder  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 
-from space import page  # noqa: E402
+from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
+from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, age_group  # noqa: E402
+from ganime_age.errors import BadInput  # noqa: E402
+from space import age, expression, files, jobs, loader, page, report  # noqa: E402
+from space.handlers import Handlers, Seen, answering  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
-STILL = (0,) * len(page.SHOWN_UNITS)
+ENDPOINTS = {"/edit", "/progression", "/reenact", "/animate", "/read", "/compare"}
 
 
 @pytest.fixture(scope="module")
-def address(editor):
+def blocks(editor):
+    return page.build(editor)
+
+
+@pytest.fixture(scope="module")
+def address(blocks):
     """The page, served on this machine for the tests of this file."""
-    blocks = page.build(editor)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     launch = {**page.LAUNCH, "prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1"}
-    _, url, _ = blocks.launch(**launch)
+    _, url, _ = blocks.launch(**launch, server_port=port)
     yield url
     blocks.close()
 
 
 @pytest.fixture(scope="module")
-def client(address):
-    return Client(address, verbose=False)
+def client(address, tmp_path_factory):
+    return Client(address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
 
 
-def ask(client, photo, years=70, change_age=True, units=STILL):
-    return client.predict(photo, years, change_age, *units, api_name="/edit")
+@pytest.fixture
+def photo(portrait_file):
+    return handle_file(portrait_file)
 
 
-def test_an_edit_over_http_gives_before_after_and_the_reading(client, portrait_file, portrait):
-    (before, after), reading = ask(client, handle_file(portrait_file), 75, units=(-3, 0, 0, 0, 0, 0))
-    first, second = (np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (before, after))
-    assert first.shape == second.shape == portrait.shape
-    assert np.abs(first - second).max() > 8
-    assert "| age | 75 |" in reading and "AU12 lip corner puller" in reading and "Identity" in reading
+@pytest.fixture(scope="module")
+def drive(portrait, tmp_path_factory):
+    """A clip of a third of a second, and the same as a GIF: the portrait moves to the right."""
+    pictures = [np.roll(portrait, 2 * i, axis=1) for i in range(4)]
+    clip = make_clip(tmp_path_factory.mktemp("drive") / "drive.mp4", pictures)
+    first, *rest = map(Image.fromarray, pictures)
+    first.save(clip.with_suffix(".gif"), save_all=True, append_images=rest, duration=80)
+    return clip
 
 
-def test_nothing_asked_gives_the_photo_back(client, portrait_file):
-    (before, after), _ = ask(client, handle_file(portrait_file), change_age=False)
-    assert np.array_equal(np.asarray(Image.open(before)), np.asarray(Image.open(after)))
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
-def refused(client, photo, **given):
+def refusal(call, *args, **kwargs):
+    """The sentence with which a call is refused."""
     with pytest.raises(Exception) as caught:
-        ask(client, photo, **given)
+        call(*args, **kwargs)
     return str(caught.value)
 
 
-def test_bad_photos_are_sentences(client, tmp_path, faceless):
-    note = tmp_path / "note.png"
-    note.write_text("no picture")
-    assert "note.png is not a readable image" in refused(client, handle_file(note)).lower()
-    empty = tmp_path / "empty.png"
-    Image.fromarray(faceless).save(empty)
-    assert "no face was found" in refused(client, handle_file(empty)).lower()
-    assert "Upload a photo first." in refused(client, None)
+def test_six_endpoints_with_types_and_words(client):
+    found = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(found) == ENDPOINTS
+    for name, endpoint in found.items():
+        given = {p["parameter_name"]: p for p in endpoint["parameters"]}
+        assert given["photo"]["python_type"]["type"] == "filepath", name
+        assert (
+            given["consent"]["python_type"]["type"] == "bool"
+            and given["consent"]["parameter_default"] is False
+        )
+        assert all(p["python_type"]["type"] for p in endpoint["parameters"])
+        assert len(endpoint["description"]) > 20
 
 
-def test_the_servers_own_files_and_data_addresses_are_refused(client, portrait_file):
-    data = "data:image/png;base64,iVBORw0KGgo="
-    for payload in ({"path": str(portrait_file)}, {"path": "", "url": data}, {"path": "x.png", "url": data}):
-        with pytest.raises(gr.Error, match="Upload the photo as a file"):
-            page.PhotoInput().preprocess(gr.data_classes.ImageData(**payload))
-
-
-def test_a_bug_does_not_show_its_details(monkeypatch):
-    def broken():
-        raise RuntimeError("secret path")
-
-    with pytest.raises(gr.Error) as caught:
-        page.said_plainly(broken)
-    assert "secret" not in str(caught.value)
-
-
-def test_the_page_and_its_entry_import_no_torch_themselves():
-    assert not any(
-        "torch" in path.read_text() for path in (ROOT / "space").glob("*.py") if path.name != "page.py"
+def test_edit_gives_the_photo_at_its_own_size_marked_and_a_report_that_is_true(client, photo, portrait):
+    path, said = client.predict(
+        photo, age=75, action_units={"AU12": 1, "AU04": 2}, consent=True, api_name="/edit"
     )
-    source = (ROOT / "space" / "page.py").read_text().replace("never torch", "")
-    assert "torch" not in source and "torch" not in (ROOT / "app.py").read_text()
+    after = pixels(path)
+    assert Path(path).suffix == ".png" and after.shape == portrait.shape
+    assert np.abs(after - portrait).max() > 8
+    assert said["asked"]["age"] == 75 and set(said["asked"]["action_units"]) == {"AU04", "AU12"}
+    assert said["reading"]["age"] > said["source_reading"]["age"] + 15
+    assert -1 <= said["identity"] <= 1 and said["method"] == "ganimation_age" and said["seconds"] > 0
+    assert verify(path).edited and verify(path).record["age"] == 75
+
+
+def test_nothing_asked_gives_the_same_picture(client, photo, portrait):
+    path, said = client.predict(photo, consent=True, api_name="/edit")
+    assert np.array_equal(pixels(path), portrait) and said["edited"] is False
+
+
+@pytest.mark.parametrize("format", ["jpg", "webp"])
+def test_other_formats(client, photo, format):
+    path, _ = client.predict(photo, age=60, format=format, consent=True, api_name="/edit")
+    assert Image.open(path).format == {"jpg": "JPEG", "webp": "WEBP"}[format]
+
+
+def test_the_second_face(client, two_faces, tmp_path):
+    path = tmp_path / "two.png"
+    Image.fromarray(two_faces).save(path)
+    readings = client.predict(handle_file(path), consent=True, api_name="/read")
+    assert len(readings) == 2 and "identity" not in readings[0]
+    edited, _ = client.predict(handle_file(path), age=80, face=1, consent=True, api_name="/edit")
+    changed = np.abs(pixels(edited) - two_faces).max(2) > 0
+    assert changed[:, 330:].any() and not changed[:, :150].any()
+    assert "Face 5 does not exist" in refusal(
+        client.predict, handle_file(path), age=80, face=5, consent=True, api_name="/edit"
+    )
+
+
+def test_progression_and_compare(client, photo):
+    pictures, said = client.predict(photo, [10, 70], consent=True, api_name="/progression")
+    assert len(pictures) == 2 and said[0]["reading"]["age"] + 20 < said[1]["reading"]["age"]
+    pictures, said = client.predict(photo, age=60, consent=True, api_name="/compare")
+    assert len(pictures) == len(said) == 1 and said[0]["method"] == "ganimation_age"
+
+
+def test_reenact_by_a_photo_and_by_a_clip(client, photo, drive, portrait):
+    ask = {"consent": True, "api_name": "/reenact"}
+    path, said = client.predict(photo, photo, age=70, **ask)
+    assert pixels(path).shape == portrait.shape and said["driving_reading"]["age"] > 0
+    for clip in (drive, drive.with_suffix(".gif")):
+        path, said = client.predict(photo, handle_file(clip), **ask)
+        assert said["frames"] == 4 and len(pictures_of(path)) == 4
+
+
+def test_what_the_api_gives_back_is_deleted_in_time(client, blocks, photo):
+    """The page's timer deletes the files that it knows of; here it is run at once, as if an hour had passed."""
+    from gradio.route_utils import delete_files_created_by_app
+
+    root = Path(get_upload_folder())
+    before = set(root.glob("*/edited.png"))
+    client.predict(photo, consent=True, api_name="/edit")
+    made = set(root.glob("*/edited.png")) - before
+    assert len(made) == 1 and blocks.delete_cache[1] == files.HOUR
+    delete_files_created_by_app(blocks, age=files.HOUR)
+    assert made <= set(root.glob("*/edited.png"))
+    delete_files_created_by_app(blocks, age=0)
+    assert not made & set(root.glob("*/edited.png"))
+
+
+@pytest.mark.parametrize("format", ["mp4", "gif"])
+def test_animate(client, photo, format):
+    asked = [{"age": 70, "action_units": {"AU12": 1}}]
+    path, said = client.predict(photo, asked, seconds=0.4, format=format, consent=True, api_name="/animate")
+    frames = [picture for picture, _ in pictures_of(path)]
+    assert Path(path).suffix == f".{format}" and len(frames) == said["frames"] == 5
+    middle, ends = frames[2].astype(int), frames[0].astype(int)
+    assert np.abs(middle - ends).mean() > np.abs(frames[-1].astype(int) - ends).mean()
+
+
+def test_every_endpoint_asks_for_consent(client, photo):
+    more = {"/reenact": [photo], "/animate": [[{"age": 70}]]}
+    for name in ENDPOINTS:
+        assert "consent=True" in refusal(client.predict, photo, *more.get(name, []), api_name=name), name
+
+
+def test_what_cannot_be_used_is_one_sentence(client, photo, tmp_path, faceless, drive):
+    note, empty = tmp_path / "note.png", tmp_path / "empty.png"
+    note.write_text("no picture")
+    Image.fromarray(faceless).save(empty)
+    ask = {"consent": True, "api_name": "/edit"}
+    assert "is not a readable image" in refusal(client.predict, handle_file(note), **ask)
+    assert "No face was found in the photo" in refusal(client.predict, handle_file(empty), **ask)
+    assert "Age 500" in refusal(client.predict, photo, age=500, **ask)
+    assert "Unknown action unit" in refusal(client.predict, photo, action_units={"AU99": 1}, **ask)
+    assert "AU12=9" in refusal(client.predict, photo, action_units={"AU12": 9}, **ask)
+    assert "Unknown method" in refusal(client.predict, photo, method="magic", **ask)
+    many = {"consent": True, "api_name": "/progression"}
+    assert "13 ages" in refusal(client.predict, photo, [20] * 13, **many)
+    still = {"consent": True, "api_name": "/animate"}
+    assert "11.0 seconds" in refusal(client.predict, photo, [{"age": 70}], seconds=11.0, **still)
+    for sentence in (refusal(client.predict, handle_file(empty), **ask),):
+        assert str(tmp_path) not in sentence and "Traceback" not in sentence
+
+
+def post(address, endpoint, data):
+    """An endpoint by plain HTTP, past what a client would refuse; the last event's text."""
+    url = f"{address}gradio_api/call{endpoint}"
+    asked = urllib.request.Request(
+        url, json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(asked) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{url}/{event}") as answer:
+        return answer.read().decode()
+
+
+def test_the_servers_files_data_addresses_and_odd_endings_are_refused(address, portrait_file, drive):
+    inline = {"path": "", "url": "data:image/png;base64,iVBORw0KGgo="}
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    for file in (
+        {"path": str(portrait_file)},
+        inline,
+        {"path": "x.png", **inline},
+        {"path": str(portrait_file), **meta},
+    ):
+        assert "event: error" in post(address, "/read", [file, True])
+        assert "age_spread" not in post(address, "/read", [file, True])
+    mine = upload(address, portrait_file)
+    assert "age_spread" in post(address, "/read", [mine, True])
+    assert "event: error" in post(
+        address, "/reenact", [mine, {"path": str(drive)}, None, None, True, 0, "png", "mp4", True]
+    )
+    answer = post(address, "/edit", [mine, 70, None, None, 0, "/../../../x.png", True])
+    assert "event: error" in answer and "is unknown" in answer
+    assert "event: error" in post(address, "/edit", [mine, "NaN", None, None, 0, "png", True])
+
+
+def upload(address, path):
+    """A file on the server as a browser puts it there."""
+    boundary = "x" * 20
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
+    body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{address}gradio_api/upload", body, kind)) as answer:
+        return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def test_no_history_and_tools_for_mcp(address):
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{address}gradio_api/runs")
+    pytest.importorskip("mcp", reason="MCP is not installed")
+    with urllib.request.urlopen(f"{address}gradio_api/mcp/schema") as answer:
+        tools = {tool["name"].split("_")[-1]: tool for tool in json.load(answer)}
+    assert set(tools) == {name[1:] for name in ENDPOINTS}
+    assert "photo" in tools["edit"]["inputSchema"]["properties"]
+
+
+def test_a_clip_that_is_too_long_or_is_none(tmp_path, portrait, monkeypatch):
+    monkeypatch.setattr(loader, "get_upload_folder", lambda: str(tmp_path))
+    small = portrait[::4, ::4]
+    long = make_clip(tmp_path / "long.mp4", [small] * 30, fps=1)
+    with pytest.raises(BadInput, match="lasts 30 seconds; give one of at most 10"):
+        loader.clip_of({"path": str(long)})
+    note = tmp_path / "note.mp4"
+    note.write_text("no clip")
+    with pytest.raises(BadInput, match="not a readable video"):
+        loader.clip_of({"path": str(note)})
+    with pytest.raises(BadInput, match="not here any more"):
+        loader.clip_of({"path": str(tmp_path / "gone.mp4")})
+    outside = gr.FileData(path="/etc/hostname")
+    assert isinstance(loader.ClipInput().preprocess(outside), BadInput)
+    assert isinstance(
+        loader.PhotoInput().preprocess(gr.data_classes.ImageData(path="/etc/hostname")), BadInput
+    )
+
+
+# The handlers: what the page itself does, without a browser.
+
+
+@pytest.fixture
+def visit(editor):
+    """Handlers, the page's parts, and the values of its controls as a visitor finds them."""
+    with gr.Blocks():
+        parts, _ = page.lay_out(jobs.Jobs(editor))
+    return begun(Handlers(jobs.Jobs(editor), parts))
+
+
+def begun(does):
+    on = does.on
+    given = {part: part.value for part in (*on.request(), on.makers.picture_format, on.makers.clip_format)}
+    given |= {on.seen: Seen(), on.reenact.clip: None, on.reenact.use: "move", on.reenact.relative: True}
+    return does, on, given
+
+
+def arrive(visit, portrait, who="somebody"):
+    """A visitor ticks the box and gives a photo."""
+    does, on, given = visit
+    given |= {on.photo: portrait, on.consent: True}
+    request = SimpleNamespace(session_hash=who)
+    changes = does.look(given, request)
+    given |= {part: value for part, value in changes.items() if part in given}
+    return changes, request
+
+
+def words(changes, on):
+    return changes[on.status]
+
+
+def test_the_sliders_show_the_face_and_only_what_is_moved_is_asked(visit, portrait):
+    does, on, given = visit
+    changes, _ = arrive(visit, portrait)
+    assert "One face was found" in words(changes, on) and changes[on.faces]["visible"] is False
+    smile = on.expression.units[AU_CODES.index("AU12")]
+    assert given[smile] > 3 and given[on.age.years] == pytest.approx(31, abs=8)
+    asked = does._asked(given)
+    assert asked.age is None and asked.action_units == {} and asked.driving is None
+    given[smile] = 1.0
+    given[on.age.change] = True
+    asked = does._asked(given)
+    assert asked.action_units == {"AU12": 1.0} and asked.age == given[on.age.years]
+
+
+def test_what_is_set_stays_when_another_face_is_picked(visit, two_faces, portrait):
+    does, on, given = visit
+    changes, _ = arrive(visit, two_faces)
+    assert changes[on.faces]["visible"] and len(changes[on.faces]["value"]) == 2
+    brow = on.expression.units[AU_CODES.index("AU04")]
+    given[brow] = 4.0
+    changes = does.pick(given, SimpleNamespace(index=1))
+    given |= {part: value for part, value in changes.items() if part in given}
+    assert does._asked(given).face == 1 and does._asked(given).action_units == {"AU04": 4.0}
+    with pytest.raises(BadInput):
+        does.pick(given, SimpleNamespace(index=7))
+
+
+def test_an_edit_combines_all_three_editors(visit, portrait):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    given |= {on.age.change: True, on.age.years: 70, on.reenact.photo: portrait}
+    given[on.expression.units[AU_CODES.index("AU04")]] = 3.0
+    changes = does.edit(given, request)
+    table = changes[on.results.report]
+    assert ">70<" in table and "AU04" in table and "Head yaw" in table and "identity cosine" in table
+    before, after = (pixels(path) for path in changes[on.results.pictures])
+    assert before.shape == after.shape == portrait.shape and np.abs(before - after).max() > 8
+    assert "Done in" in words(changes, on)
+    files.leave(request)
+    assert not Path(changes[on.results.download]["value"]).exists()
+
+
+def test_no_photo_no_consent_and_no_clip_are_said_in_place(visit, portrait):
+    does, on, given = visit
+    edit, film = (answering(handler, on.status) for handler in (does.edit, does.video))
+    request = SimpleNamespace(session_hash="somebody")
+    assert "Upload a photo first." in edit(given, request)[on.status]
+    given[on.photo] = portrait
+    assert "Tick the box" in edit(given, request)[on.status]
+    given[on.consent] = True
+    assert set(edit({**given, on.photo: BadInput("the photo is odd")}, request)) == {on.status}
+    assert "Give a driving clip first" in film(given, request)[on.status]
+
+
+def test_presets_ask_for_what_is_known_and_neutral_rests(visit, portrait):
+    does, on, given = visit
+    arrive(visit, portrait)
+    for name in expression.PRESETS:
+        sliders = does.preset(name, given)
+        asked = does._asked({**given, **sliders}).action_units
+        assert asked or name == "Smile", name  # the portrait smiles already
+        assert not set(asked) & set(AU_UNSEEN)
+    assert set(does._asked({**given, **does.preset("Neutral", given)}).action_units.values()) == {0.0}
+
+
+def test_copying_an_expression_and_reset(visit, portrait, editor):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    other = np.asarray(editor.edit(portrait, action_units={"AU12": 0, "AU04": 3}).image)
+    given |= {on.expression.copy_from: other, on.age.change: True}
+    sliders = does.copy(given)
+    assert sliders[on.expression.units[AU_CODES.index("AU12")]] < 2.5
+    given |= sliders
+    given |= {part: value for part, value in does.reset(given).items() if part in given}
+    assert does._asked(given).action_units == {} and does._asked(given).age is None
+
+
+def test_a_clip_can_be_stopped_and_leaves_nothing(visit, portrait):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    given |= {on.age.change: True, on.age.years: 70}
+    said = {}
+    film = threading.Thread(target=lambda: said.update(answering(does.animation, on.status)(given, request)))
+    film.start()
+    while request.session_hash not in jobs._running:
+        time.sleep(0.01)
+    does.stop(SimpleNamespace(session_hash="somebody else"))
+    assert request.session_hash in jobs._running
+    does.stop(request)
+    film.join(60)
+    assert "Stopped" in said[on.status] and set(said) == {on.status}
+    assert not list(Path(files._visits[request.session_hash]).rglob("animation.*"))
+
+
+def test_visits_are_apart_and_end(tmp_path):
+    mine, yours = (files.new_folder(who) for who in ("me", "you"))
+    for folder in (mine, yours):
+        (folder / "face.txt").write_text("x")
+    assert mine.parent != yours.parent
+    files.leave(SimpleNamespace(session_hash="me"))
+    assert not mine.exists() and (yours / "face.txt").exists()
+    files.leave(SimpleNamespace(session_hash="me"))
+    files.leave(SimpleNamespace(session_hash="you"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("note.png is not a readable image", "note.png is not a readable image."),
+        ("no face was found.", "No face was found."),
+    ],
+)
+def test_a_sentence_starts_with_a_capital_unless_it_is_a_files_name(text, said):
+    assert jobs.sentence(text) == said
+
+
+def test_a_bug_does_not_show_its_details(caplog):
+    assert "secret" not in jobs.plainly(RuntimeError("secret path"))
+    assert "secret path" in caplog.text
+
+
+def test_each_step_of_an_edit_is_told(editor, portrait, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        gr.Progress, "__call__", lambda self, share, desc=None, **kw: told.append((share, desc))
+    )
+    jobs.Jobs(editor).edit(jobs.Asked(portrait, age=70))
+    assert [desc for _, desc in told] == [
+        "Finding the face", "Reading the face", "Editing the face", "Reading the result",
+    ]  # fmt: skip
+    assert sorted(share for share, _ in told) == [share for share, _ in told] and told[-1][0] < 1
+
+
+def test_weights_without_reenactment_make_a_page_that_works(portrait):
+    editor = FaceEditor(GanimeAge.from_pretrained(parts=("finder", "readers", "ganimation_age")))
+    with gr.Blocks() as blocks:
+        parts, _ = page.lay_out(jobs.Jobs(editor))
+    names = [block.elem_id for block in blocks.blocks.values() if getattr(block, "elem_id", None)]
+    assert "reenact_note" in names and [value for _, value in parts.reenact.use.choices] == ["edit"]
+    visit = begun(Handlers(jobs.Jobs(editor), parts))
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    given |= {on.age.change: True, on.age.years: 70}
+    assert ">70<" in does.edit(given, request)[on.results.report]
+
+
+def test_every_action_unit_and_group_has_its_control():
+    shown = [code for column in expression.COLUMNS for _, codes in column for code in codes]
+    assert sorted(shown) == sorted(AU_CODES)
+    assert [age_group(middle) for middle in age.MIDDLES] == list(range(len(AGE_GROUPS)))
+
+
+def test_the_report_says_pass_and_fail_at_its_threshold(editor, portrait):
+    result = editor.edit(portrait, age=45)
+    for identity, *verdict in (
+        (report.SAME_PERSON.cosine + 0.01, "cosine 0.43, pass at 0.42", "1 in 100 would pass too"),
+        (
+            report.SAME_PERSON.cosine - 0.01,
+            "cosine 0.41, fail at 0.42",
+            "76 in 100 fail too",
+            "closer than 90 in 100",
+        ),
+        (report.CLOSE.cosine - 0.01, "cosine 0.21, fail at 0.42", "76 in 100 fail too"),
+    ):
+        said = report.report(SimpleNamespace(**{**vars(result), "identity": identity, "asked_units": dict}))
+        assert all(words in said for words in verdict)
+    assert "closer than" not in said
+    assert "Nothing was asked" in report.report(editor.edit(portrait))
+
+
+@pytest.mark.parametrize(("rate", "said"), [(0.01, report.SAME_PERSON), (0.1, report.CLOSE)])
+def test_the_reports_thresholds_are_the_measured_ones(rate, said):
+    results = json.loads((ROOT / "model_card" / "results" / "readers.json").read_text())
+    measured = results["identity"]["thresholds"][str(rate)]
+    assert said == (round(measured["cosine"], 2), 100 * rate, round(100 * measured["same_accepted"]))
+
+
+def test_the_pages_own_events_are_not_endpoints(editor):
+    blocks = page.build(editor)
+    public = {fn.api_name for fn in blocks.fns.values() if fn.api_visibility == "public" and fn.fn}
+    assert public == {name[1:] for name in ENDPOINTS}
+
+
+def test_the_page_imports_no_torch_and_asks_no_other_host():
+    sources = {
+        path: path.read_text() for path in (*(ROOT / "space").glob("*.*"), ROOT / "app.py") if path.is_file()
+    }
+    assert not any("import torch" in text or "from torch" in text for text in sources.values())
+    assert not any("http://" in text or "https://" in text for text in sources.values())
 
 
 def test_app_py_starts_from_any_folder(tmp_path):
     code = f"import runpy; runpy.run_path({str(ROOT / 'app.py')!r}); print('ready')"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.strip() == "ready", done.stderr
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine (apt-get install chromium)")
-@pytest.mark.skipif(not importlib.util.find_spec("playwright"), reason="playwright is not installed")
-def test_a_visitor_uploads_moves_the_age_and_sees_another_face(address, portrait_file, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            visit(browser.new_page(viewport={"width": 1280, "height": 900}), address, portrait_file)
-        finally:
-            browser.close()
-
-
-def visit(tab, address, photo):
-    """Upload, edit, move the age, and see that the result changed; then a photo that is none."""
-    outside = []
-    tab.on(
-        "request",
-        lambda r: outside.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None,
-    )
-    tab.goto(address)
-    tab.get_by_role("button", name="Edit", exact=True).click()
-    tab.get_by_text("Upload a photo first.").first.wait_for()
-    tab.locator("#photo input[type=file]").first.set_input_files(photo)
-    tab.locator("#photo img").first.wait_for()
-    tab.get_by_role("button", name="Edit", exact=True).click()
-    tab.locator("#reading table").get_by_text("70", exact=True).wait_for(timeout=30000)
-    first = pictures(tab)
-    age = tab.locator("#age input[type=range]")
-    age.focus()
-    for _ in range(3):
-        age.press("PageDown")
-    age.press("Tab")
-    tab.get_by_role("button", name="Edit", exact=True).click()
-    tab.wait_for_function(
-        "() => !document.querySelector('#reading table').innerText.includes('\\t70\\t')", timeout=30000
-    )
-    second = pictures(tab)
-    assert len(first) == len(second) == 2 and first[1] != second[1]
-    assert outside == []
-
-
-def pictures(tab):
-    """Addresses of the before and the after picture."""
-    tab.locator("#result img").nth(1).wait_for(timeout=30000)
-    return [image.get_attribute("src") for image in tab.locator("#result img").all()]

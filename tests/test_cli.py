@@ -134,7 +134,7 @@ BAD_COMMANDS = {
     ),
     "AU without value": (lambda t, p: [p, "--au", "AU12"], 2, "cannot read the action unit 'AU12'"),
     "unknown method": (lambda t, p: [p, "--age", "70", "--method", "magic"], 2, "unknown method 'magic'"),
-    "nothing asked": (lambda t, p: [p], 2, "nothing is asked for; give --age, --au or both"),
+    "nothing asked": (lambda t, p: [p], 2, "nothing is asked for; give --age, --au or --au-from"),
     "strength": (lambda t, p: [p, "--age", "70", "--strength", "x"], 2, "strength 'x' is not a number"),
     "face": (
         lambda t, p: [p, "--age", "70", "--face", "3"],

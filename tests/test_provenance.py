@@ -388,17 +388,14 @@ def test_the_command_line_signs(tmp_path, portrait_file, one_model, capsys):
         assert words in said and said.count("\n") == 1
 
 
-def test_the_page_hands_out_marked_files(tmp_path, edited, portrait, monkeypatch):
+def test_the_page_hands_out_marked_files(tmp_path, edited, portrait):
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
-    from space.page import ComparedImages
+    from space import files
 
-    shown = ComparedImages()
-    monkeypatch.setattr(shown, "GRADIO_CACHE", str(tmp_path / "cache"))
-    before, after = shown.postprocess((portrait, edited)).root
-    assert read_metadata(before.path) == (None, None)
-    assert read_metadata(after.path) == (SOURCE_TYPE, edited.record())
-    assert {before.path, after.path} <= shown.temp_files, "gradio deletes what it knows of"
-    assert shown.postprocess(None) is None
+    before, after = files.before_and_after(portrait, edited, tmp_path)
+    assert read_metadata(before) == (None, None)
+    assert read_metadata(after) == read_metadata(files.saved(edited, tmp_path, "webp"))
+    assert read_metadata(after) == (SOURCE_TYPE, edited.record())
 
 
 def test_the_measurement_measures(tmp_path, model, portrait, faceless, monkeypatch):

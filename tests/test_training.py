@@ -393,7 +393,11 @@ def test_a_change_that_cannot_be_is_one_sentence(change, words):
         fill(ganimation_age_task.Recipe, tables.recipe, "[recipe] table")
 
 
-@pytest.mark.parametrize("path", sorted(RECIPE.parent.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for p in RECIPE.parent.glob("*.toml") if not p.stem.startswith("multipose")),  # not train.py's
+    ids=lambda path: path.stem,
+)
 def test_every_recipe_fits_its_task(path):
     tables = fill(Tables, read_recipe(path, ["run.clip=inf"]), "top level")
     assert fill(Plan, tables.run, "[run] table").clip == float("inf")

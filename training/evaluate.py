@@ -1,8 +1,8 @@
 """Measure the shipped weights and write a results file: `python training/evaluate.py NAME [--faces FOLDER] [...]`.
 
-NAME is readers or edits (need --faces, a folder with a manifest; its test split is read), finder or provenance (need
---raw, a folder of photos; finder's holds reference.json), speed, training or fuzz (need nothing). Results go to
-model_card/results/.
+NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder with a manifest; its test split is
+read), finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training or fuzz
+(need nothing). Results go to model_card/results/.
 
 training measures images/s of the default training step beside GANimation's, on noise; alone on the machine, minutes.
 
@@ -15,6 +15,19 @@ others, comma-separated, as JUDGE (for all that it can judge) or KIND=JUDGE: `de
 `insightface:PACK` (in --models or ~/.insightface), `onnx:FILE` (an identity network), `folder:DIR` (an age judge that
 training/train.py made); KIND is identity, age, expression or hair. What the list does not name is not measured, so
 `--judges default,identity=insightface:buffalo_l` changes one and `--judges insightface:buffalo_l` leaves the rest out.
+
+table1 (--faces, --models) holds agetransgan, agetransgan_mi, ragan and ganimation_age side by side in AgeTransGAN's
+Table I, beside doing nothing. --runs ROW=FOLDER ... names weights or a run's light folder for a row, or `own` for the
+measured weights themselves; these also fill the rows of their methods for which --runs names nothing.
+
+reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
+other, by the same judges; of expression and pose only MediaPipe's can.
+
+estimator (--faces, a multi-pose set, and --real, the usual faces) compares the readers of --before and --after (as
+--estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
+
+multipose (--faces, a set that augment_multipose.py made) counts the set; with --real and --after it compares the same
+readers on real turned heads.
 """
 
 from __future__ import annotations
@@ -23,6 +36,7 @@ import argparse
 import datetime
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,19 +63,72 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def edits(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data import Faces
-    from ganime_age.learning.judges import Places, call
-    from ganime_age.learning.measure_edits import Plan, measure
+    from ganime_age.learning.measure_edits import measure
 
     if given.method not in model.methods:
         raise BadInput(
             f"--method {given.method}: these weights have {', '.join(model.methods) or 'no method'}"
         )
+    folder = needed(given, "faces")
+    judges, plan = judged(given, model, given.judges)
+    return measure(model, Faces(folder, 128, ("test",)), judges, plan, given.method)
+
+
+def judged(given: argparse.Namespace, model: GanimeAge, judges: str) -> tuple:
+    """The named judges, and how many faces they see."""
+    from ganime_age.learning.judges import Places, call
+    from ganime_age.learning.measure_edits import Plan
+
     if given.count < 1:
         raise BadInput(f"--count {given.count} must be 1 or more")
+    places = Places(model, given.models, ROOT / "training" / "checkpoints" / "age_judge")
+    return call(judges, places), Plan.of(20 if given.quick else given.count)
+
+
+def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.data import Faces
+    from ganime_age.learning.measure_table1 import measure, models_of
+
+    folder, models = needed(given, "faces"), models_of(model, given.runs)
+    named = "identity=default,age=default" if given.judges == "default" else given.judges
+    return measure(models, Faces(folder, 128, ("test",)), *judged(given, model, named))
+
+
+def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.age_estimators import stored_readers
+    from ganime_age.learning.data import Faces
+    from ganime_age.learning.measure_estimator import measure
+
+    folder, after = needed(given, "faces"), needed(given, "after")
+    limit = 200 if given.quick else None
+    real = Faces(given.real, 128, ("test",), limit) if given.real else None
+    before, after = (stored_readers(named)[0] for named in (given.before, after))
+    return measure(before, after, Faces(folder, 128, ("test",), limit), real)
+
+
+def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.age_estimators import stored_readers
+    from ganime_age.learning.data import Faces
+    from ganime_age.learning.measure_multipose import measure
+
     folder = needed(given, "faces")
-    judges = call(given.judges, Places(model, given.models, ROOT / "training" / "checkpoints" / "age_judge"))
-    plan = Plan.of(20 if given.quick else given.count)
-    return measure(model, Faces(folder, 128, ("test",)), judges, plan, given.method)
+    if not given.real:
+        return measure(folder)
+    names = {"before": given.before, "after": given.after}
+    compared = {when: stored_readers(named)[0] for when, named in names.items() if named}
+    return measure(folder, Faces(given.real, 128, ("test",)), **compared)
+
+
+def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.data import Faces
+    from ganime_age.learning.measure_reenactment import Plan, measure
+
+    model.require("dual_generator")
+    folder = needed(given, "faces")
+    named = "identity=default,age=default,expression=default" if given.judges == "default" else given.judges
+    judges, _ = judged(given, model, named)
+    plan = Plan.of(16 if given.quick else given.count)
+    return measure(model, Faces(folder, 128, (given.split,)), judges, given.raw, plan)
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -101,7 +168,8 @@ def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def results_name(given: argparse.Namespace) -> str:
     """The results file's name: the measure's own, and for edits the method's; a quick try has its own."""
-    name = f"edits-{given.method}" if given.name == "edits" else given.name
+    names = {"edits": f"edits-{given.method}", "estimator": "age_estimator"}
+    name = names.get(given.name, given.name)
     return f"{name}-quick" if given.quick else name
 
 
@@ -113,9 +181,10 @@ def needed(given: argparse.Namespace, name: str) -> Path:
 
 def told(words: list[str]) -> list[str]:
     """The command's words, with the places on this machine as the names of their options, as in --faces FACES."""
-    places = ("--faces", "--raw", "--models", "--weights")
+    places = ("--faces", "--raw", "--models", "--weights", "--real", "--before", "--after")
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
+    shown = [re.sub(r"^(\w*(?:gan|gan_mi|_age))=(?!own$).+", r"\1=RUN", word) for word in shown]
     kept = [i for i, word in enumerate(shown) if "--out" not in (word, shown[i - 1] if i else "")]
     return [shown[i] for i in kept]
 
@@ -124,6 +193,10 @@ def main() -> None:
     measures = {
         "readers": readers,
         "edits": edits,
+        "table1": table1,
+        "estimator": estimator,
+        "reenactment": reenactment,
+        "multipose": multipose,
         "finder": finder,
         "speed": speed,
         "training": training,
@@ -139,15 +212,24 @@ def main() -> None:
     parser.add_argument("--method", default="ganimation_age", help="edits: the method that is measured")
     parser.add_argument("--models", type=Path, help="edits: the folder of the judges' files")
     parser.add_argument("--judges", default="default", help="edits: who judges, see above")
-    parser.add_argument("--count", type=int, default=200, help="edits: how many faces are edited")
+    parser.add_argument("--count", type=int, default=200, help="how many faces are edited, moved")
+    parser.add_argument("--split", default="test", help="reenactment: which faces; val to choose by")
     parser.add_argument(
-        "--quick", action="store_true", help="edits: 20 faces; training: one repeat; fuzz: 100; to see it run"
+        "--runs", nargs="+", default=[], metavar="ROW=FOLDER", help="table1: weights of its rows"
+    )
+    parser.add_argument(
+        "--real", type=Path, metavar="FACES", help="estimator, multipose: the usual faces, to test on"
+    )
+    parser.add_argument("--before", default="readers", help="estimator, multipose: the readers to start from")
+    parser.add_argument("--after", help="estimator, multipose: the readers that were trained further")
+    parser.add_argument(
+        "--quick", action="store_true", help="a try: 20 faces; training: one repeat; fuzz: 100"
     )
     parser.add_argument("--weights", help="a folder or Hub repository instead of the embedded weights")
     parser.add_argument("--out", type=Path, default=ROOT / "model_card" / "results")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    if given.name in ("readers", "edits", "training"):
+    if given.name in ("readers", "edits", "reenactment", "table1", "estimator", "multipose", "training"):
         need_train()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)

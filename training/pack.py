@@ -22,6 +22,10 @@ KEYWORDS = {
     "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
     "generator": ("ganimation_age", {"widths": "generator_widths", "blocks": "generator_blocks"}),
     "finder": ("finder", None),
+    "agetransgan": ("agetransgan", None),
+    "ragan": ("ragan", None),
+    "head": ("head", None),
+    "dual_generator": ("dual_generator", None),
 }
 """A network's name in training -> its part in the model, and its keywords in config.json."""
 
@@ -45,9 +49,10 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
     config, state, parts = {}, {}, {KEYWORDS[name][0] for name in folders}
     if (out / "config.json").is_file():
         config = read_config(out / "config.json")
-        kept = [part for part in config["parts"] if part not in parts]
-        state = GanimeAge.from_pretrained(out, parts=kept).state_dict() if kept else {}
-        parts |= set(kept)
+        kept = set(config["parts"]) - parts
+        whole = GanimeAge.from_pretrained(out).state_dict()
+        state = {key: value for key, value in whole.items() if key.split(".")[0] in kept}
+        parts |= kept
     for name, folder in folders.items():
         keywords, tensors = trained(name, folder)
         config |= keywords
@@ -77,4 +82,5 @@ if __name__ == "__main__":
     try:
         main()
     except GanimeAgeError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

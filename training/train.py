@@ -27,6 +27,7 @@ import torch  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.checkpoints import finished, start_from  # noqa: E402
 from ganime_age.learning.data import Faces  # noqa: E402
+from ganime_age.learning.joined_faces import JoinedFaces  # noqa: E402
 from ganime_age.learning.journal import choose_tracker, start_tracker  # noqa: E402
 from ganime_age.learning.loop import Run  # noqa: E402
 from ganime_age.learning.processes import make_accelerator  # noqa: E402
@@ -39,9 +40,14 @@ TASKS = (
     "age_judge",
     "prototypes",
     "finder",
+    "head",
     "ganimation_age",
     "ganimation_age_seed",
     "ganimation",
+    "agetransgan",
+    "ragan",
+    "dual_shape",
+    "dual_generator",
 )
 
 
@@ -51,7 +57,11 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument(
-        "--faces", type=Path, required=True, help="a folder with a manifest (training/prepare_faces.py)"
+        "--faces",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="a folder with a manifest (training/prepare_faces.py), or several",
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
@@ -89,7 +99,7 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     if note:
         accelerator.print(note)
     with accelerator.main_process_first():
-        faces = Faces(given.faces, tables.size, sources=tuple(tables.sources))
+        faces = shown(given.faces, tables)
     torch.manual_seed(plan.seed)
     run = Run(module.build(numbers, faces, plan.seed), plan, out, accelerator, watch)
     if given.init_from:
@@ -100,6 +110,14 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
         plan.steps = run.step + 2
     start_tracker(accelerator, tracker, dataclasses.asdict(tables), run.step)
     return run
+
+
+def shown(folders: list[Path], tables: Tables) -> Faces | JoinedFaces:
+    """The faces of the folders that the recipe wants."""
+    if len(folders) > 1 and tables.task == "finder":
+        raise BadInput("the finder learns from one folder of faces; give one after --faces")
+    parts = [Faces(folder, tables.size, sources=tuple(tables.sources)) for folder in folders]
+    return JoinedFaces(parts) if len(parts) > 1 else parts[0]
 
 
 def planned(given: argparse.Namespace, tables: Tables) -> Plan:

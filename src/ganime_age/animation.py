@@ -178,24 +178,43 @@ def edit_clip(
     if face < 0:
         raise BadInput(f"face {face} does not exist; faces are numbered from 0, the largest")
     record = {**asked(edit), "method": method, "weights": editor.weights, "seed": 0} if mark else None
+    track = FaceTrack(face, steady)
+    done = rewritten(
+        source, target, record, track, lambda clip: edit_frames(editor, clip, edit, method, track, mark), tell
+    )
+    said = (*done.warnings, *told(track, "is edited"))
+    return replace(done, edited=track.edited, warnings=said, seconds=time.perf_counter() - started)
+
+
+def rewritten(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    record: dict[str, Any] | None,
+    track: FaceTrack,
+    change: Callable[[Iterable[Frame]], Iterator[Frame]],
+    tell: Tell | None,
+) -> ClipResult:
+    """A clip written anew, with what `change` makes of its frames, which are as many, and with its sound.
+
+    track: follows the face that counts; BadInput when it never saw it, and then nothing is left of the target.
+    """
+    started, frames, frame = time.perf_counter(), 0, None
     silent = check_target(target) == ".gif"
-    track, frames, frame = FaceTrack(face, steady), 0, None
     with (
         Clip(source, GIF_RATE if silent else None) as clip,
         new_clip(target, clip.rate, record, clip) as write,
     ):
-        for frame in edit_frames(editor, clip, edit, method, track, mark):
+        for frame in change(clip):
             write(frame)
             frames += 1
             if tell is not None:
                 tell(frames, clip.count)
         assert frame is not None, "a clip holds a frame"
         track.end(float(frame.time + frame.duration))
-        _check_seen(track, clip.name)
-    notes = [*clip.notes, *(["a GIF holds no sound; it is left out"] if silent and clip.sound else [])]
+        check_seen(track, clip.name)
+    notes = (*clip.notes, *(["a GIF holds no sound; it is left out"] if silent and clip.sound else []))
     size = frame.pixels.shape[1], frame.pixels.shape[0]
-    spent = time.perf_counter() - started
-    return ClipResult(frames, track.edited, float(clip.rate), size, (*notes, *_told(track)), spent)
+    return ClipResult(frames, track.seen, float(clip.rate), size, notes, time.perf_counter() - started)
 
 
 def asked(edit: Edit) -> dict[str, Any]:
@@ -204,7 +223,8 @@ def asked(edit: Edit) -> dict[str, Any]:
     return {"age": edit.age, "action_units": units, "strength": edit.strength}
 
 
-def _check_seen(track: FaceTrack, name: str) -> None:
+def check_seen(track: FaceTrack, name: str) -> None:
+    """BadInput when a clip is over and the face that was asked for was never in it."""
     if not track.most:
         raise BadInput(f"no face was found in {name}; give a video with a face that looks at the camera")
     if not track.seen:
@@ -212,12 +232,12 @@ def _check_seen(track: FaceTrack, name: str) -> None:
         raise BadInput(f"face {track.face} does not exist; {name} shows at most {most}, numbered from 0")
 
 
-def _told(track: FaceTrack) -> list[str]:
-    """What the track met, in sentences."""
-    said = [gap.sentence() for gap in track.gaps[:MOST_GAPS]]
+def told(track: FaceTrack, role: str, meanwhile: str | None = None) -> list[str]:
+    """What the track met, in sentences. role: what the face is for. meanwhile: what was shown while it was lost."""
+    said = [gap.sentence(meanwhile) for gap in track.gaps[:MOST_GAPS]]
     if track.most > 1:
         said.insert(
-            0, f"up to {track.most} faces were found at once; face {track.face} is edited (0 is the largest)"
+            0, f"up to {track.most} faces were found at once; face {track.face} {role} (0 is the largest)"
         )
     if len(track.gaps) > MOST_GAPS:
         said.append(f"it was lost {len(track.gaps) - MOST_GAPS} more times")
@@ -246,7 +266,7 @@ def write_animation(
     seconds, fps = _number(seconds, "seconds", 0.1, 600), _number(fps, "fps", 1, limit)
     frames, keys = max(2, round(seconds * fps)), checked_keyframes(keyframes)
     rate = Fraction(fps).limit_denominator(1001)
-    pictures = editor.animate(_fitting(photo), keys, frames, method, face, mark, there_and_back)
+    pictures = editor.animate(fitting(photo), keys, frames, method, face, mark, there_and_back)
     listed = [{"at": key.at, **asked(Edit.of(key.age, key.action_units))} for key in keys]
     record = {"keyframes": listed, "method": method, "weights": editor.weights, "seed": 0} if mark else None
     with new_clip(target, rate, record) as write:
@@ -267,7 +287,8 @@ def _number(value: float | str, name: str, low: float, high: float) -> float:
     return number
 
 
-def _fitting(photo: Any) -> np.ndarray:
+def fitting(photo: Any) -> np.ndarray:
+    """A photo's pixels, scaled down so that a clip can be made of them."""
     pixels = load_photo(photo)
     size = fitted(*pixels.shape[1::-1])
     return (

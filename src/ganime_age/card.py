@@ -9,8 +9,10 @@ from string import Template
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from .card_charts import table1_chart
 from .card_pictures import FAILURES, PICTURES, draw
 from .card_results import Results, table
+from .card_table1 import FIGURE
 from .card_tables import measured
 from .errors import BadInput
 from .model import GanimeAge
@@ -22,11 +24,27 @@ RELIES_ON = {
     "readers": ("readers",),
     "finder": ("finder",),
     "provenance": ("finder",),
+    "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
     "speed": (),
     "training": (),
+    "table1": ("readers", "ganimation_age"),
+    "age_estimator": (),
+    "multipose": (),
     "fuzz": (),
 }
 """Results file -> the parts whose weights decide its figures. For edits-METHOD: the readers and the method."""
+
+KINDS = {
+    "finder": "a face finder",
+    "readers": "readers that measure a face",
+    "head": "a 3-D head",
+    "ganimation_age": "the generator GANimation-age",
+    "ganimation": "the generator GANimation",
+    "agetransgan": "the generator AgeTransGAN",
+    "ragan": "the generator Re-Aging GAN",
+    "dual_generator": "a dual generator that moves a face like another",
+}
+"""Part -> what it is, in the card."""
 
 SCORES = (
     ("readers", "age_mae_utkface", "UTKFace", "mae", "age, mean absolute error in years"),
@@ -102,6 +120,7 @@ def render(
         name=NAME,
         pictures=_shown(PICTURES) if pictures else "",
         failures=_shown(FAILURES) if pictures else "",
+        kind=", ".join(KINDS[part] for part in model.parts),
         parameters=f"{millions:.1f}",
         fingerprint=fingerprint(model),
         source=f'"{repo}"' if repo else "",
@@ -140,14 +159,18 @@ def write_card(
     MissingModel when scikit-image, which brings the photo, is not installed.
     """
     folder = Path(folder)
-    if results:
-        check_current(read_results(Path(results)), model)  # before time is spent on pictures
+    found = read_results(Path(results)) if results else {}
+    check_current(found, model)  # before time is spent on pictures
     pictures = draw(model, folder / "figures")
     text = render(model, results, repo=repo, facts=facts, pictures=bool(pictures))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text(text, encoding="utf-8")
     (folder / "LICENSE.md").write_bytes((own_folder() / "LICENSE.md").read_bytes())
     names = ["README.md", "LICENSE.md", *(f"figures/{name}" for name in pictures)]
+    if "table1" in found:
+        (folder / "figures").mkdir(exist_ok=True)
+        table1_chart(found["table1"]).save(folder / "figures" / FIGURE)
+        names.append(f"figures/{FIGURE}")
     return {name: folder / name for name in names}
 
 

@@ -26,7 +26,7 @@ def edits(results: Results) -> str:
         _sources(results),
     ]
     if "identity" in judges:
-        parts.insert(3, _matcher(results))
+        parts.insert(3, matcher(results))
     if "expression" in judges:
         parts += [_units(results), _smiles(results)]
     if results.has("hair", "real"):
@@ -61,7 +61,9 @@ def _edit_figures(judges: Mapping[str, str]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _matcher(results: Results) -> str:
+def matcher(results: Results) -> str:
+    """The threshold of the identity judge, and what it lets through."""
+
     def get(key: str) -> str:
         return results.number("identity", key)
 

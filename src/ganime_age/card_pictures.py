@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from .editor import FaceEditor
+from .edits import NO_SMILE
 from .errors import BadInput
 from .model import GanimeAge
 from .provenance import write_edited
-from .sheet import NO_SMILE, Tile, astronaut, demo_sheet, source_lines, strip, tile
+from .sheet import Tile, astronaut, demo_sheet, source_lines, strip, tile
 
 METHOD = "ganimation_age"
 

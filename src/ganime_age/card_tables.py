@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .card_edits import edits
+from .card_reenactment import reenactment
 from .card_results import Results, columns, summary, table
+from .card_table1 import age_estimator, table1
 from .edits import AU_NAMES
 
 
@@ -114,6 +116,9 @@ def training(results: Results) -> str:
 
 SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ("edits-*", "Edits: {method}", edits),
+    ("table1", "Age methods side by side, as in AgeTransGAN's Table I", table1),
+    ("age_estimator", "Age estimator on turned heads", age_estimator),
+    ("reenactment", "Reenactment", reenactment),
     ("readers", "Readers: age, action units, identity, landmarks, pose", readers),
     ("finder", "Face finder", finder),
     ("provenance", "Watermark", provenance),

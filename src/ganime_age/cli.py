@@ -9,24 +9,28 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from .arguments import parser
+from . import hub_commands
+from .arguments import keyframes, parser
 from .errors import BadInput, GanimeAgeError
-from .hub import check_name, split_revision
 from .photo import SUFFIXES
+from .printing import save, say, say_clip, say_unmarked, summary, teller
 from .provenance import write_edited
-from .targets import free, same, target_clip, target_file, writable_name
+from .targets import free, other_than, same, target_clip, target_file, writable_name
 from .video import SUFFIXES as CLIP_SUFFIXES
+from .video import is_clip
 
 if TYPE_CHECKING:
-    from .animation import Tell
     from .editor import FaceEditor, Finder
     from .model import GanimeAge
-    from .results import EditResult
     from .signing import Signer
+
+
+ALL = "all"
+"""--method's word for every method that can do the request."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except KeyboardInterrupt:
-        _say("stopped")
+        say("stopped")
         return 130
     except Exception as error:
         code, message = _explain(error, args.debug)
-        _say(message)
+        say(message)
         return code
 
 
@@ -61,7 +65,7 @@ def _edit(args: argparse.Namespace) -> int:
     from .edits import Edit
 
     if args.age is None and not args.au and not args.au_from:
-        raise BadInput("nothing is asked for; give --age, --au or both")
+        raise BadInput("nothing is asked for; give --age, --au or --au-from")
     Edit.of(args.age, args.au, strength=args.strength)
     signer = _signer(args)
     source, output = Path(args.photo), Path(args.output)
@@ -82,13 +86,15 @@ def _expression(editor: FaceEditor, args: argparse.Namespace) -> FaceEditor:
         shown, *others = editor.read(Path(args.au_from))
         if others:
             found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
-            _say(f"{found}; the largest one's expression is taken")
+            say(f"{found}; the largest one's expression is taken")
         kept = {*AU_UNSEEN, *parse_action_units(args.au)}
         args.au += [f"{code}={value:.3f}" for code, value in shown.action_units.items() if code not in kept]
     return editor
 
 
 def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
+    if args.method == ALL:
+        raise BadInput("--method all makes a sheet of one photo; name one method for a video")
     if signer is not None:
         raise BadInput("--sign signs pictures; a video is marked by its metadata and its watermark")
     if source.suffix.lower() in SUFFIXES and source.suffix.lower() != ".gif":
@@ -98,73 +104,47 @@ def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Sig
     keep = {"face": args.face, "mark": not args.no_mark}
     with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
         result = editor.edit_video(
-            source, target, args.age, args.au, args.method, args.strength, **keep, tell=_teller(bar)
+            source, target, args.age, args.au, args.method, args.strength, **keep, tell=teller(bar)
         )
-    for warning in result.warnings:
-        _say(f"{source.name}: {warning}")
-    _say_unmarked(args, target)
-    rate = f"{result.frames} frames at {result.rate:.4g} a second"
-    tqdm.write(f"{target}  {rate}, {result.edited} edited  {result.seconds:.1f} s")
+    say_clip(args, result, source, target)
+    return 0
+
+
+def _reenact(args: argparse.Namespace) -> int:
+    from .edits import Edit
+
+    Edit.of(args.age, args.au, strength=args.strength)
+    source, driving, output = Path(args.source), Path(args.driving), Path(args.output)
+    how = {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
+    if not is_clip(driving):
+        target = other_than(driving, target_file(source, output, args.overwrite), args.overwrite)
+        result = _editor(args).reenact(source, driving, args.age, args.au, args.relative, **how,
+                                       strength=args.strength)  # fmt: skip
+        save(args, result, source, target, None)
+        return 0
+    target = other_than(source, target_clip(driving, output, args.overwrite), args.overwrite)
+    how |= {"relative": args.relative is not False, "strength": args.strength}
+    editor = _editor(args)
+    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
+        made = editor.reenact_video(source, driving, target, args.age, args.au, **how, tell=teller(bar))
+    say_clip(args, made, driving, target)
     return 0
 
 
 def _animate(args: argparse.Namespace) -> int:
     from .animation import write_animation
 
-    keyframes = _keyframes(args)
+    keys = keyframes(args)
     target = target_clip(Path(args.photo), Path(args.output), args.overwrite)
     keep = {"there_and_back": args.there_and_back, "mark": not args.no_mark}
     with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
         frames = write_animation(
-            _editor(args), Path(args.photo), target, keyframes, args.seconds, args.fps, args.method, args.face,
-            **keep, tell=_teller(bar),
+            _editor(args), Path(args.photo), target, keys, args.seconds, args.fps, args.method, args.face,
+            **keep, tell=teller(bar),
         )  # fmt: skip
-    _say_unmarked(args, target)
+    say_unmarked(args, target)
     tqdm.write(f"{target}  {frames} frames")
     return 0
-
-
-def _keyframes(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """What --ages, or --from and --to, ask for."""
-    from .edits import Edit
-
-    if args.ages and (args.to or args.start):
-        raise BadInput("--ages names the whole way; give either it, or --from and --to")
-    if args.ages and len(args.ages) < 2:
-        raise BadInput("one age makes no way; give at least two after --ages")
-    if not args.ages and not args.to:
-        raise BadInput("nothing is asked for; give --to age=80, --to AU12=4 or --ages 5 30 70")
-    if args.ages:
-        keys = [{"age": age, "at": i / (len(args.ages) - 1)} for i, age in enumerate(args.ages)]
-    else:
-        keys = [{**_moment(items), "at": at} for at, items in enumerate((args.start, args.to)) if items]
-    for key in keys:
-        Edit.of(key["age"], key.get("action_units"))
-    return keys
-
-
-def _moment(items: list[str]) -> dict[str, Any]:
-    """`age=80`, `AU12=4` -> the fields of a keyframe."""
-    ages = [item.partition("=")[2] for item in items if item.lower().startswith("age=")]
-    if len(ages) > 1:
-        raise BadInput("age is asked for twice; give it once")
-    units = [item for item in items if not item.lower().startswith("age=")]
-    return {"age": ages[0] if ages else None, "action_units": units}
-
-
-def _teller(bar: tqdm[None]) -> Tell:
-    """What shows progress in frames on a bar."""
-
-    def tell(done: int, of: int | None) -> None:
-        bar.total = of
-        bar.update(done - bar.n)
-
-    return tell
-
-
-def _say_unmarked(args: argparse.Namespace, target: Path) -> None:
-    if args.no_mark:
-        _say(f"{target.name} is not marked as edited; say so wherever you show it")
 
 
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
@@ -179,7 +159,8 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
     editor = _expression(_editor(args), args)
-    editor.check_method(args.method)
+    if args.method != ALL:
+        editor.check_method(args.method)
     failures = []
     for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
         try:
@@ -187,10 +168,10 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
             _edit_one(editor, args, photo, target, signer)
         except Exception as error:
             code, message = _explain(error, args.debug)
-            _say(message if photo.name in message else f"{photo.name}: {message}")
+            say(message if photo.name in message else f"{photo.name}: {message}")
             failures.append(code)
     if failures:
-        _say(f"{len(failures)} of {len(photos)} photos failed")
+        say(f"{len(failures)} of {len(photos)} photos failed")
     return failures[0] if failures else 0
 
 
@@ -210,26 +191,29 @@ def _signer(args: argparse.Namespace) -> Signer | None:
 def _edit_one(
     editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
 ) -> None:
+    if args.method == ALL:
+        return _compare_one(editor, args, source, target, signer)
     result = editor.edit(
         source, args.age, args.au, args.method, args.strength, face=args.face, mark=not args.no_mark
     )
-    for warning in result.warnings:
-        _say(f"{source.name}: {warning}")
-    result.save(target, signer)
-    _say_unmarked(args, target)
-    if signer is not None and not result.edited:
-        _say(f"{source.name}: nothing was changed, so {target.name} is not signed")
-    tqdm.write(f"{target}  {_summary(result)}")
+    save(args, result, source, target, signer)
 
 
-def _summary(result: EditResult) -> str:
-    before, after = result.source_reading, result.reading
-    asked = "" if result.edit.age is None else f" (asked {result.edit.age:g})"
-    parts = [f"age {before.age:.0f} -> {after.age:.0f}{asked}"]
-    for code, value in result.asked_units().items():
-        was, now = (reading.action_units[code] for reading in (before, after))
-        parts.append(f"{code} {was:.1f} -> {now:.1f} (asked {value:g})")
-    return "  ".join([*parts, f"identity {result.identity:.2f}", f"{result.seconds:.1f} s"])
+def _compare_one(
+    editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
+) -> None:
+    """One sheet of what every method makes of the request."""
+    from .sheet import compare_sheet
+
+    results = editor.compare(source, args.age, args.au, args.strength, face=args.face, mark=not args.no_mark)
+    for warning in results[0].warnings:
+        say(f"{source.name}: {warning}")
+    record = results[0].record() | {"method": ", ".join(result.method for result in results)}
+    marked = results[0].edited and not args.no_mark
+    write_edited(compare_sheet(results), target, record if marked else None, signer)
+    say_unmarked(args, target)
+    for result in results:
+        tqdm.write(f"{target}  {result.method}: {summary(result)}")
 
 
 def _read(args: argparse.Namespace) -> int:
@@ -254,7 +238,7 @@ def _verify(args: argparse.Namespace) -> int:
             verdict = verify(path)
         except Exception as error:
             code, message = _explain(error, args.debug)
-            _say(message)
+            say(message)
             failures.append(code)
             continue
         verdicts.append({"file": str(path), **verdict.to_dict()})
@@ -275,42 +259,11 @@ def _demo(args: argparse.Namespace) -> int:
     return 0
 
 
-def _convert(args: argparse.Namespace) -> int:
-    from .convert import convert
-
-    model = convert(args.old, args.folder, args.method)
-    print(f"{args.folder}  {', '.join(model.parts)}")
-    return 0
-
-
-def _push(args: argparse.Namespace) -> int:
-    from tempfile import TemporaryDirectory
-
-    from .card import own_folder, write_card
-    from .model import GanimeAge
-
-    check_name(args.repo)
-    model = GanimeAge.from_pretrained(**_weights(args.weights), dtype="auto")
-    ours = None if args.weights else own_folder()
-    results = args.results or (ours and ours / "results")
-    keep = {"branch": args.branch, "create_pr": args.pr, "private": args.private or None}
-    with TemporaryDirectory() as fresh:
-        card = write_card(fresh, model, results, repo=args.repo, facts=ours and ours / "facts.json")
-        print(model.push_to_hub(args.repo, **keep, files=card))
-    return 0
-
-
-def _weights(text: str | None) -> dict[str, Any]:
-    """`--weights` as keywords of from_pretrained."""
-    source, revision = split_revision(text) if text else (None, None)
-    return {"source": source, "revision": revision}
-
-
 def _editor(args: argparse.Namespace) -> FaceEditor:
     from .editor import FaceEditor
     from .model import GanimeAge
 
-    model = GanimeAge.from_pretrained(**_weights(args.weights))
+    model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
     return FaceEditor(model, args.device, _finder(args.finder, model))
 
 
@@ -329,10 +282,6 @@ def _finder(text: str, model: GanimeAge) -> Finder | None:
     return InsightFaceFinder(pack.parent.parent, pack.name, EmbeddedFinder(model.finder).landmarks)
 
 
-def _say(text: str) -> None:
-    tqdm.write(f"ganime-age: {text}", file=sys.stderr)
-
-
 def _listed(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}"
@@ -340,12 +289,14 @@ def _listed(words: Iterable[str]) -> str:
 
 RUN = {
     "edit": _edit,
+    "reenact": _reenact,
     "animate": _animate,
     "read": _read,
     "verify": _verify,
     "demo": _demo,
-    "convert": _convert,
-    "push": _push,
+    "convert": hub_commands.convert,
+    "push": hub_commands.push,
+    "deploy-space": hub_commands.deploy_space,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +12,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .alignment import EmbeddedFinder, FoundFace, apply, crop, frame_matrix, invert, paste
+from .aligned import Aligned, compared, counted, pasted, pictured, reading_of, warnings_of
+from .alignment import EmbeddedFinder, FoundFace, crop, frame_matrix
 from .animation import ClipResult, Keyframe, Tell, animate, edit_clip
-from .edits import AU_CODES, AU_MAX, Edit
+from .edits import AU_CODES, Edit
 from .errors import BadInput
 from .memory import enough_memory
+from .model import METHODS
 from .photo import load_photo, photo_name
 from .provenance import fingerprint
+from .reenacted_clip import moves, reenact_clip, reenact_frames
+from .reenactment import reenact_photo
 from .results import EditResult, Reading
 from .storage import checked_device
-from .watermark import marked
 
 if TYPE_CHECKING:
     from .model import GanimeAge
 
 Finder = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
-
-YAW_LIMIT = 40.0
-SMALL_FACE = 48
-
-
-@dataclass(frozen=True, eq=False)
-class _Aligned:
-    """One face of one photo, ready to be edited."""
-
-    photo: np.ndarray
-    matrix: np.ndarray
-    box: np.ndarray
-    face: np.ndarray
-    reading: Reading
-    warnings: tuple[str, ...]
 
 
 class FaceEditor:
@@ -101,6 +89,32 @@ class FaceEditor:
             aligned = self._align(photo, face)
             return [self._apply(aligned, edit, method, time.perf_counter(), mark) for edit in edits]
 
+    def compare(
+        self,
+        photo: Any,
+        age: float | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        strength: float = 1.0,
+        relative: bool = False,
+        face: int = 0,
+        mark: bool = True,
+    ) -> list[EditResult]:
+        """One request by every loaded method that can do it, each from the original; found and read once.
+
+        The request is as for `edit`. Methods that change ages alone are left out where action units are asked, and the
+        other way round; BadInput when none is left, or for a photo or a request that cannot be used.
+        """
+        edit = Edit.of(age, action_units, relative, strength)
+        asked = ["age"] * (edit.age is not None) + ["action_units"] * bool(edit.action_units)
+        methods = self.model.methods_for(*asked)
+        if not methods:
+            held = " ".join(self.model.methods) or "no method"
+            wanted = " and ".join(asked).replace("_", " ") or "anything"
+            raise BadInput(f"these weights hold {held}, which cannot change {wanted}; load others")
+        with enough_memory(self.device):
+            aligned = self._align(photo, face)
+            return [self._apply(aligned, edit, method, time.perf_counter(), mark) for method in methods]
+
     def animate(
         self,
         photo: Any,
@@ -146,6 +160,64 @@ class FaceEditor:
         with enough_memory(self.device):
             return edit_clip(self, source, target, edit, method, face, mark, steady, tell)
 
+    def reenact(
+        self,
+        source: Any,
+        driving: Any,
+        age: float | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        relative: bool | None = None,
+        face: int = 0,
+        driving_face: int = 0,
+        strength: float = 1.0,
+        mark: bool = True,
+    ) -> EditResult | Iterator[Image.Image]:
+        """The source person takes the driving face's expression and head pose, at the age that is asked for.
+
+        driving: a photo gives an EditResult; the path of a video or a GIF, or an iterable of frames (each a photo),
+        gives an iterator of the source's whole photo, one a frame, in which the frame before is shown again where the
+        driving face is lost. relative: the source moves by what lies between the clip's first frame and each frame, so
+        that it starts as it is (default for clips), instead of taking expression and pose as they are; a tilt of the
+        head is taken too. age, action_units: as for `edit`; action units come on top of the driving expression.
+        face, driving_face: 0 is the largest. strength: 0..1.5, how far to go, in all of it. BadInput at once for a
+        source or a request that cannot be used, MissingModel when the weights hold no dual_generator, or no
+        ganimation_age for an age or action units.
+        """
+        edit = Edit.of(age, action_units, strength=strength)
+        with enough_memory(self.device):
+            if moves(driving):
+                change = relative is not False
+                frames = reenact_frames(self, source, driving, edit, change, face, driving_face, mark)
+                return self._guarded(frames)
+            if relative:
+                raise BadInput("relative motion needs a clip; one driving photo has no first frame")
+            return reenact_photo(self, source, driving, edit, face, driving_face, mark)
+
+    def reenact_video(
+        self,
+        source: Any,
+        driving: str | Path,
+        target: str | Path,
+        age: float | None = None,
+        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        relative: bool = True,
+        face: int = 0,
+        driving_face: int = 0,
+        strength: float = 1.0,
+        mark: bool = True,
+        tell: Tell | None = None,
+    ) -> ClipResult:
+        """The source's photo, moved by a driving video or GIF, written as MP4, with the driving sound, or as GIF.
+
+        The request is as for `reenact`; driving_face counts by size in the first frame that shows so many. The result
+        has the driving clip's frames and times, steadied (see tracking.py), and the size of the photo, scaled down to
+        1920 pixels. tell(done, of) is called after each frame. Memory does not grow with the clip. Raises BadInput for
+        what cannot be used; whatever stops it, no half file is left.
+        """
+        edit = Edit.of(age, action_units, strength=strength)
+        with enough_memory(self.device):
+            return reenact_clip(self, source, driving, target, edit, relative, face, driving_face, mark, tell)
+
     def read(self, photo: Any) -> list[Reading]:
         """Measure every face of a photo, largest first. BadInput when there is none."""
         with enough_memory(self.device):
@@ -156,8 +228,10 @@ class FaceEditor:
             return self._read(faces, matrices, [face.box for face in found])
 
     def check_method(self, method: str) -> None:
-        """BadInput when the model holds no such edit method."""
-        if method not in self.model.methods:
+        """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
+        if method in METHODS:
+            self.model.require(method)
+        elif method not in self.model.methods:
             raise BadInput(
                 f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"
             )
@@ -181,66 +255,62 @@ class FaceEditor:
     def _frame(self, landmarks: np.ndarray) -> np.ndarray:
         return frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
 
-    def _align(self, photo: Any, index: int) -> _Aligned:
-        pixels = load_photo(photo)
-        found = self._find(pixels, photo_name(photo))
+    def _align(self, photo: Any, index: int, role: str = "is edited", nameless: str = "the photo") -> Aligned:
+        pixels, name = load_photo(photo), photo_name(photo, nameless)
+        found = self._find(pixels, name)
         if index not in range(len(found)):
-            raise BadInput(
-                f"face {index} does not exist; {photo_name(photo)} has {_count(found)}, numbered from 0"
-            )
+            raise BadInput(f"face {index} does not exist; {name} has {counted(found)}, numbered from 0")
         aligned = self._aligned(pixels, found[index].landmarks, found[index].box)
-        return replace(aligned, warnings=_warnings(pixels, found, index, aligned.reading))
+        return replace(aligned, warnings=warnings_of(pixels, found, index, aligned.reading, role))
 
-    def _aligned(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> _Aligned:
+    def _aligned(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> Aligned:
         matrix = self._frame(landmarks)
         face = crop(pixels, matrix, self.model.face_size)
         (reading,) = self._read([face], [matrix], [box])
-        return _Aligned(pixels, matrix, box, face, reading, ())
+        return Aligned(pixels, matrix, box, face, reading, ())
 
     def _read(
         self, faces: list[np.ndarray], matrices: list[np.ndarray], boxes: list[np.ndarray]
     ) -> list[Reading]:
         with torch.inference_mode():
             batch = self.model.read(torch.cat([self._tensor(face) for face in faces]))
-        rows = zip(*(part.float().cpu().numpy() for part in batch[:6]), strict=True)
+        rows = zip(*(part.float().cpu().numpy() for part in batch[:7]), strict=True)
         places = zip(matrices, boxes, strict=True)
         size = self.model.face_size
-        return [_reading(row, *place, size) for row, place in zip(rows, places, strict=True)]
+        return [reading_of(row, *place, size) for row, place in zip(rows, places, strict=True)]
 
     def _tensor(self, face: np.ndarray) -> torch.Tensor:
         """uint8 (S,S,3) -> float (1,3,S,S) in [-1,1] on the editor's device."""
         return torch.from_numpy(face).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
 
-    def _apply(self, aligned: _Aligned, edit: Edit, method: str, started: float, mark: bool) -> EditResult:
-        after, attention = self._generate(aligned, edit, method)
-        photo, face, reading = aligned.photo, aligned.face, aligned.reading
-        if after is not None:
-            photo = _pasted(aligned, after, mark)
-            face = crop(photo, aligned.matrix, self.model.face_size)
-            (reading,) = self._read([face], [aligned.matrix], [aligned.box])
-        return EditResult(
-            image=Image.fromarray(photo),
-            face=Image.fromarray(face),
-            source_face=Image.fromarray(aligned.face),
-            attention=Image.fromarray(attention),
-            reading=reading,
-            source_reading=aligned.reading,
-            identity=float(np.dot(reading.identity, aligned.reading.identity)),
+    def _apply(self, aligned: Aligned, edit: Edit, method: str, started: float, mark: bool) -> EditResult:
+        face, attention = self._generate(aligned, edit, method)
+        after = aligned if face is None else self._seen(aligned, pasted(aligned, face, mark))
+        return compared(
+            aligned,
+            after,
+            attention,
             edit=edit,
             method=method,
             warnings=aligned.warnings,
             seconds=time.perf_counter() - started,
             weights=self.weights,
-            edited=after is not None,
+            edited=face is not None,
             mark=mark,
         )
 
-    def _painted(self, aligned: _Aligned, edit: Edit, method: str, mark: bool) -> np.ndarray:
+    def _seen(self, aligned: Aligned, photo: np.ndarray) -> Aligned:
+        """The face as it is in another state of its photo, cut out in the same frame and read once more."""
+        face = crop(photo, aligned.matrix, self.model.face_size)
+        (reading,) = self._read([face], [aligned.matrix], [aligned.box])
+        return replace(aligned, photo=photo, face=face, reading=reading)
+
+    def _painted(self, aligned: Aligned, edit: Edit, method: str, mark: bool) -> np.ndarray:
         """The whole photo (H,W,3) uint8 after an edit, and nothing measured on it."""
         after, _ = self._generate(aligned, edit, method)
-        return aligned.photo if after is None else _pasted(aligned, after, mark)
+        return aligned.photo if after is None else pasted(aligned, after, mark)
 
-    def _generate(self, aligned: _Aligned, edit: Edit, method: str) -> tuple[np.ndarray | None, np.ndarray]:
+    def _generate(self, aligned: Aligned, edit: Edit, method: str) -> tuple[np.ndarray | None, np.ndarray]:
         """Edited face (S,S,3) float32 0..255, or None when nothing is asked, and the attention (S,S) uint8."""
         source = aligned.reading
         source_units = [source.action_units[code] for code in AU_CODES]
@@ -255,41 +325,4 @@ class FaceEditor:
             edited = self.model.edit(
                 self._tensor(aligned.face), before, wanted, units_before, units_wanted, method
             )
-        face = ((edited.face[0].float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
-        attention = edited.attention[0, 0].float().clamp(0, 1) * 255
-        return face.cpu().numpy(), attention.round().byte().cpu().numpy()
-
-
-def _pasted(aligned: _Aligned, after: np.ndarray, mark: bool) -> np.ndarray:
-    return paste(aligned.photo, aligned.face, marked(after) if mark else after, aligned.matrix)
-
-
-def _reading(row: tuple[Any, ...], matrix: np.ndarray, box: np.ndarray, size: int) -> Reading:
-    """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
-    age, spread, units, landmarks, pose, identity = row
-    points = apply(invert(matrix), landmarks.astype(np.float64) * size)
-    yaw, pitch, roll = (float(v) for v in pose)
-    intensities = {code: min(float(v), AU_MAX) for code, v in zip(AU_CODES, units, strict=True)}
-    return Reading(
-        float(age), float(spread), intensities, points.astype(np.float32), yaw, pitch, roll, box, identity
-    )
-
-
-def _warnings(pixels: np.ndarray, found: list[FoundFace], index: int, reading: Reading) -> tuple[str, ...]:
-    face, said = found[index], []
-    height, width = pixels.shape[:2]
-    if len(found) > 1:
-        said.append(f"{len(found)} faces were found; face {index} is edited (0 is the largest)")
-    if abs(reading.yaw) > YAW_LIMIT:
-        said.append(
-            f"the head is turned by {abs(reading.yaw):.0f} degrees; the edit is weaker beyond {YAW_LIMIT:.0f}"
-        )
-    if (face.landmarks < 0).any() or (face.landmarks > (width, height)).any():
-        said.append("the photo's border cuts the face; the part that is missing cannot be edited")
-    if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) < SMALL_FACE:
-        said.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
-    return tuple(said)
-
-
-def _count(found: list[FoundFace]) -> str:
-    return "1 face" if len(found) == 1 else f"{len(found)} faces"
+        return pictured(edited)

@@ -33,6 +33,9 @@ AU_NAMES = {
 AU_CODES = tuple(AU_NAMES)
 AU_UNSEEN = ("AU06", "AU09")
 """Action units the readers' teacher never sees move: they are read as 0 and cannot be edited."""
+NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
+"""What takes a full smile away."""
+
 AU_MAX = 5.0
 AGE_MAX = 100.0
 AGE_GROUPS = ("0-2", "3-6", "7-9", "10-14", "15-19", "20-29", "30-39", "40-49", "50-69", "70+")

@@ -99,12 +99,13 @@ def push(
         _add_files(folder, files)
         try:
             api = HfApi(token=token)
-            repo = _repository(api, repo, private, branch)
+            repo = repository(api, repo, private, branch)
             if not (folder / "README.md").exists() and not api.file_exists(
                 repo, "README.md", revision=branch
             ):
                 model.generate_model_card().save(folder / "README.md")
-            return _commit(api, repo, folder, branch, create_pr, commit_message)
+            all_files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+            return commit(api, repo, all_files, branch, create_pr, commit_message)
         except BadInput:
             raise
         except FAILURES as error:
@@ -121,10 +122,10 @@ def _add_files(folder: Path, files: Mapping[str, str | Path]) -> None:
             raise BadInput(f"{file} cannot be read ({error.strerror}); it is not pushed") from None
 
 
-def _repository(api: HfApi, repo: str, private: bool | None, branch: str | None) -> str:
-    """The full name of a repository and its branch that exist now."""
-    repo = api.create_repo(repo, private=private, exist_ok=True).repo_id
-    if private and not api.model_info(repo).private:
+def repository(api: HfApi, repo: str, private: bool | None, branch: str | None, **kind: Any) -> str:
+    """The full name of a repository and its branch that exist now. kind: repo_type and space_sdk of a Space."""
+    repo = api.create_repo(repo, private=private, exist_ok=True, **kind).repo_id
+    if private and not api.repo_info(repo, repo_type=kind.get("repo_type")).private:
         raise BadInput(
             f"{repo} exists and is public; make it private in its settings or push without private"
         )
@@ -133,16 +134,25 @@ def _repository(api: HfApi, repo: str, private: bool | None, branch: str | None)
     return repo
 
 
-def _commit(api: HfApi, repo: str, folder: Path, branch: str | None, create_pr: bool, message: str) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    commit = api.create_commit(
+def commit(
+    api: HfApi,
+    repo: str,
+    files: Mapping[str, Path],
+    branch: str | None = None,
+    create_pr: bool = False,
+    message: str = "",
+    repo_type: str | None = None,
+) -> str:
+    """Add files, by their names in the repository, as one commit; returns its address, or that of its pull request."""
+    made = api.create_commit(
         repo,
-        [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files],
+        [CommitOperationAdd(name, path) for name, path in sorted(files.items())],
         commit_message=message,
         revision=branch,
         create_pr=create_pr,
+        repo_type=repo_type,
     )
-    return commit.pr_url or commit.commit_url
+    return made.pr_url or made.commit_url
 
 
 def _downloaded(repo: str, names: list[str], inside: PurePosixPath, revision: str | None, **hub: Any) -> Path:

@@ -14,9 +14,14 @@ from torch import Tensor, nn
 from . import hub
 from .edits import AU_MAX
 from .errors import BadInput, MissingModel
+from .networks import agetransgan as agetransgan_networks
 from .networks import ganimation_2018
+from .networks import ragan as ragan_networks
+from .networks.age_groups import edit_by_difference
+from .networks.dual_generator import DualGenerator, creased, render
 from .networks.finder import FaceFinder
 from .networks.ganimation import Edited, Generator
+from .networks.head import HeadModel
 from .networks.layers import resize
 from .networks.readers import Readers, Readings
 from .storage import (
@@ -34,9 +39,20 @@ from .storage import (
     weights_name,
 )
 
-PARTS = ("finder", "readers", "ganimation_age", "ganimation")
-SHIPPED = ("finder", "readers", "ganimation_age")
-METHODS = ("ganimation_age", "ganimation")
+PARTS = (
+    "finder",
+    "readers",
+    "head",
+    "ganimation_age",
+    "ganimation",
+    "agetransgan",
+    "ragan",
+    "dual_generator",
+)
+SHIPPED = ("finder", "readers", "head", "ganimation_age", "dual_generator")
+METHODS = ("ganimation_age", "ganimation", "agetransgan", "ragan")
+CHANGES = {"ganimation_age": ("age", "action_units"), "ganimation": ("action_units",)}
+"""What each edit method can change; one that is not named changes ages alone."""
 
 
 class GanimeAge(
@@ -49,7 +65,7 @@ class GanimeAge(
 ):
     """The parts that were asked for, as submodules of their own names. The keywords are config.json, flat.
 
-    parts: any of finder, readers, ganimation_age, ganimation. face_size: side in pixels that the editor crops faces to.
+    parts: any of PARTS. face_size: side in pixels that the editor crops faces to.
     crop_scale: size of the frame relative to FFHQ's. edit_size: side at which the generator works; what it changes is
     enlarged to the face's own side. The rest sizes the networks. BadInput names a number that cannot be.
     """
@@ -67,6 +83,10 @@ class GanimeAge(
         generator_widths: tuple[int, ...] | list[int] = (40, 80, 160),
         generator_blocks: int = 2,
         ganimation: dict[str, Any] | None = None,
+        head: dict[str, Any] | None = None,
+        dual_generator: dict[str, Any] | None = None,
+        agetransgan: dict[str, Any] | None = None,
+        ragan: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
     ):
         super().__init__()
@@ -87,15 +107,30 @@ class GanimeAge(
             self.finder = FaceFinder(**(finder or {}))
         if "readers" in self.parts:
             self.readers = Readers(reader_size, tuple(reader_widths), tuple(reader_blocks))
+        if "head" in self.parts:
+            self.head = HeadModel(**(head or {}))
         if "ganimation_age" in self.parts:
             self.ganimation_age = Generator(tuple(generator_widths), generator_blocks)
         if "ganimation" in self.parts:
             self.ganimation = ganimation_2018.Generator(**(ganimation or {}))
+        if "agetransgan" in self.parts:
+            self.agetransgan = agetransgan_networks.Generator(**(agetransgan or {}))
+        if "ragan" in self.parts:
+            self.ragan = ragan_networks.Generator(**(ragan or {}))
+
+        if "dual_generator" in self.parts:
+            if "head" not in self.parts:
+                raise BadInput("the part dual_generator works on the part head; name both")
+            self.dual_generator = DualGenerator(self.head, **(dual_generator or {}))
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The edit methods whose weights are loaded."""
         return tuple(method for method in METHODS if method in self.parts)
+
+    def methods_for(self, *asked: str) -> tuple[str, ...]:
+        """The loaded edit methods that can change all of what is asked: any of "age", "action_units"."""
+        return tuple(m for m in self.methods if set(asked) <= set(CHANGES.get(m, ("age",))))
 
     def read(self, faces: Tensor) -> Readings:
         """Faces (B,3,S,S) in [-1,1], any square side -> Readings of B faces."""
@@ -115,19 +150,22 @@ class GanimeAge(
 
         The prototypes of ganimation_age work at the face's own size, on landmarks that are read here; what a generator
         then changes at `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked
-        nothing changes. attention tells how much of each pixel was changed, by either. BadInput when the method is
-        unknown or cannot change ages, MissingModel when its weights, or the readers', are not loaded.
+        nothing changes. attention tells how much of each pixel was changed, by either. agetransgan and ragan add the
+        difference of two pictures that they draw: see networks/age_groups.py. BadInput when the method is unknown or
+        cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         if method not in METHODS:
             raise BadInput(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
         self.require(method)
-        if torch.equal(source_age, target_age) and torch.equal(source_aus, target_aus):
+        changes = not torch.equal(source_age, target_age), not torch.equal(source_aus, target_aus)
+        if not any(changes):
             return Edited(faces, torch.zeros_like(faces[:, :1]))
+        check_can(method, *changes)
+        if method in ("agetransgan", "ragan"):
+            generator = getattr(self, method)
+            side = getattr(generator, "size", self.edit_size)
+            return edit_by_difference(generator, faces, source_age, target_age, side)
         if method == "ganimation":
-            if not torch.equal(source_age, target_age):
-                raise BadInput(
-                    "ganimation edits expressions only; choose the method ganimation_age to change an age"
-                )
             drawn, small = faces, resize(faces, self.edit_size)
             edited = self.ganimation(small, target_aus / AU_MAX)
         else:
@@ -135,16 +173,37 @@ class GanimeAge(
             drawn = self.ganimation_age.prototypes(faces, self.read(faces).landmarks, *asked)
             small = resize(drawn, self.edit_size)
             edited = self.ganimation_age(small, *asked)
+        return enlarged(faces, drawn, small, edited)
 
-        def enlarge(x: Tensor) -> Tensor:
-            return F.interpolate(x, size=faces.shape[-2:], mode="bicubic", align_corners=False)
+    def reenact(
+        self,
+        faces: Tensor,
+        source_landmarks: Tensor,
+        target_landmarks: Tensor,
+        source_aus: Tensor,
+        target_aus: Tensor,
+    ) -> Edited:
+        """Faces (B,3,S,S) in [-1,1] moved from the source to the target landmarks (B,68,2) in 0..1 of the frame, and
+        from the source to the target action units (B,17) in 0..5.
 
-        face, painted = edited
-        if faces.shape[-1] != self.edit_size:
-            face = (drawn + enlarge(edited.face - small)).clamp(-1, 1)
-            painted = enlarge(edited.attention).clamp(0, 1)
-        kept = (1 - painted) * torch.exp(-8 * (drawn - faces).abs().mean(1, keepdim=True))
-        return Edited(face, 1 - kept)
+        `dual_generator.shape` tells the target landmarks for a driving face. A mesh moves the face's own pixels; with
+        ganimation_age's prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face
+        generator then repairs at `edit_size` is enlarged and added. A face of which nothing is asked comes back
+        exactly. attention tells how much of each pixel was changed. MissingModel when the weights are not loaded.
+        """
+        self.require("dual_generator")
+        asked = (source_landmarks != target_landmarks).any(2).any(1) | (source_aus != target_aus).any(1)
+        if not asked.any():
+            return Edited(faces, torch.zeros_like(faces[:, :1]))
+        prototypes, shown = None, faces
+        if "ganimation_age" in self.parts:
+            prototypes = self.ganimation_age.prototypes
+            shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes)
+        drawn, seen = render(shown, source_landmarks, target_landmarks, target_aus, self.head, prototypes)
+        given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
+        edited = enlarged(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
+        moved = asked[:, None, None, None]
+        return Edited(torch.where(moved, edited.face, faces), edited.attention * moved)
 
     def require(self, part: str) -> None:
         """MissingModel when the weights do not hold a part."""
@@ -254,6 +313,30 @@ class GanimeAge(
         model = cls(**config).to(dtype)
         fill(model, folder / name)
         return model.eval().requires_grad_(False)
+
+
+def enlarged(faces: Tensor, drawn: Tensor, small: Tensor, edited: Edited) -> Edited:
+    """What a generator changed of `small` (B,3,s,s), added at its own size to what it is the small copy of, `drawn`
+    (B,3,S,S); attention is the share that was changed of the faces (B,3,S,S), by whatever drew and by the generator."""
+
+    def enlarge(x: Tensor) -> Tensor:
+        return F.interpolate(x, size=faces.shape[-2:], mode="bicubic", align_corners=False)
+
+    face, painted = edited
+    if drawn.shape[-1] != small.shape[-1]:
+        face = (drawn + enlarge(edited.face - small)).clamp(-1, 1)
+        painted = enlarge(edited.attention).clamp(0, 1)
+    kept = (1 - painted) * torch.exp(-8 * (drawn - faces).abs().mean(1, keepdim=True))
+    return Edited(face, 1 - kept)
+
+
+def check_can(method: str, age: bool, expression: bool) -> None:
+    """BadInput when an edit method is asked to change an age, or an expression, that it cannot."""
+    can = CHANGES.get(method, ("age",))
+    if age and "age" not in can:
+        raise BadInput(f"{method} edits expressions only; choose the method ganimation_age to change an age")
+    if expression and "action_units" not in can:
+        raise BadInput(f"{method} edits ages only; choose the method ganimation_age to change an expression")
 
 
 def checked_parts(parts: Any) -> tuple[str, ...]:

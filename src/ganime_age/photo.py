@@ -57,6 +57,17 @@ def load_photo(source: Any) -> np.ndarray:
     return pixels
 
 
+def moving(path: str | os.PathLike[str]) -> bool:
+    """Does a file hold more than one picture? False where that cannot be read."""
+    try:
+        with _quiet(), Image.open(path, formats=FORMATS) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file breaks a decoder in any way
+        return False
+
+
 def header(source: Any) -> dict[str, Any]:
     """What a file says beside its pixels, as Pillow's `info`: XMP, profile and such. Empty for an array, and where
     nothing can be read."""
@@ -86,9 +97,9 @@ def _named(info: Mapping[Any, Any]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if isinstance(key, str)}
 
 
-def photo_name(source: Any) -> str:
-    """What messages call this photo: its file name, or "the photo"."""
-    return Path(source).name or str(source) if isinstance(source, (str, os.PathLike)) else "the photo"
+def photo_name(source: Any, nameless: str = "the photo") -> str:
+    """What messages call this photo: its file name, or `nameless`."""
+    return Path(source).name or str(source) if isinstance(source, (str, os.PathLike)) else nameless
 
 
 def open_file(path: Path, kind: str = "photo") -> BinaryIO:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .edits import AU_CODES, Edit
+from .edits import AU_CODES, AU_MAX, Edit
 from .errors import BadInput
 from .provenance import write_edited
 from .signing import Signer
@@ -22,7 +22,9 @@ class Reading:
     age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
     landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame,
     degrees. box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two
-    compares two faces.
+    compares two faces. age_attention: (h,w) float32 in 0..1, how much of the features of each place the age branch
+    takes; the rest goes to the identity branch (AIFD, Huang et al., CVPR 2021). It covers the part of the aligned
+    frame that the readers look at (`networks.readers.WINDOW`).
     """
 
     age: float
@@ -34,9 +36,11 @@ class Reading:
     roll: float
     box: np.ndarray = field(repr=False)
     identity: np.ndarray = field(repr=False)
+    age_attention: np.ndarray = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-native and rounded, without the identity vector: it would recognise a person elsewhere."""
+        """JSON-native and rounded, without the attention map and the identity vector, which would recognise a person
+        elsewhere."""
         return {
             "age": round(self.age, 1),
             "age_spread": round(self.age_spread, 1),
@@ -59,6 +63,7 @@ class EditResult:
     warnings: sentences about this photo. seconds: from the photo to the last reading. weights: fingerprint of the
     model's. seed: of the random numbers drawn; no method draws any, so it is 0 and the same request gives the same
     bytes. edited: False when nothing was asked, so the photo came back as it was. mark: whether the edit is marked.
+    driving_reading: measured on the driving photo of a reenactment, else None.
     """
 
     image: Image.Image
@@ -76,6 +81,7 @@ class EditResult:
     edited: bool
     mark: bool
     seed: int = 0
+    driving_reading: Reading | None = None
 
     def save(self, path: str | Path, signer: Signer | None = None) -> None:
         """Write `image` as PNG, JPEG or WebP, by the path's ending, with the edit in its metadata.
@@ -91,10 +97,12 @@ class EditResult:
 
     def record(self) -> dict[str, Any]:
         """What is written into the file: the request, the method, the weights and the seed. Nothing of the person."""
+        driven = {} if self.driving_reading is None else {"driven": True}
         return {
             "age": self.edit.age,
             "action_units": self.asked_units(),
             "strength": self.edit.strength,
+            **driven,
             "method": self.method,
             "weights": self.weights,
             "seed": self.seed,
@@ -111,6 +119,7 @@ class EditResult:
             "method": self.method,
             "reading": self.reading.to_dict(),
             "source_reading": self.source_reading.to_dict(),
+            "driving_reading": self.driving_reading and self.driving_reading.to_dict(),
             "identity": round(self.identity, 3),
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 2),
@@ -121,7 +130,14 @@ class EditResult:
         }
 
     def asked_units(self) -> dict[str, float]:
-        """Absolute intensity 0..5 asked of each named action unit, `strength` included."""
-        source = [self.source_reading.action_units[code] for code in AU_CODES]
-        _, targets = self.edit.targets_for(self.source_reading.age, source)
+        """Absolute intensity 0..5 asked of each named action unit, `strength` included; where a face drives, it counts
+        from what `strength` takes of that face's intensity."""
+        before = [self.source_reading.action_units[code] for code in AU_CODES]
+        if self.driving_reading is not None:
+            driving = [self.driving_reading.action_units[code] for code in AU_CODES]
+            before = [
+                min(max(own + self.edit.strength * (other - own), 0.0), AU_MAX)
+                for own, other in zip(before, driving, strict=True)
+            ]
+        _, targets = self.edit.targets_for(self.source_reading.age, before)
         return {code: round(targets[AU_CODES.index(code)], 2) for code in self.edit.action_units}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .editor import FaceEditor
+from .edits import NO_SMILE
 from .errors import MissingModel
 from .results import EditResult
 
@@ -18,7 +19,6 @@ LINE = 28
 CAPTION = 62
 ROW_LENGTH = 7
 
-NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
 DEMO_AGES = (5, 15, 30, 50, 70, 85)
 DEMO_EXPRESSIONS = (
     ("half a smile", {"AU12": 2.0}),
@@ -61,6 +61,18 @@ def tile(title: str, result: EditResult) -> Tile:
     for code, asked in result.asked_units().items():
         lines.append(f"{code} asked {asked:.1f}, read {result.reading.action_units[code]:.1f}")
     return Tile(result.face, title, (*lines, f"identity {result.identity:.2f}"))
+
+
+def compare_sheet(results: list[EditResult]) -> Image.Image:
+    """What `FaceEditor.compare` gives as one row, RGB: the original, then every method's face by its name."""
+    first = results[0]
+    return strip([Tile(first.source_face, "original", source_lines(first)), *map(_method_tile, results)])
+
+
+def _method_tile(result: EditResult) -> Tile:
+    one = tile(result.method, result)
+    asked = () if result.edit.age is None else (f"age asked {result.edit.age:g}",)
+    return replace(one, lines=(*asked, *one.lines))
 
 
 def source_lines(result: EditResult) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def target_file(source: Path, output: Path, overwrite: bool) -> Path:
         output = output / writable_name(source.name)
     if output.suffix.lower() not in WRITERS:
         raise BadInput(f"{output.name} cannot be written as {output.suffix}; choose {ENDINGS}")
-    return _other(source, output, overwrite)
+    return other_than(source, output, overwrite)
 
 
 def target_clip(source: Path, output: Path, overwrite: bool) -> Path:
@@ -24,10 +24,11 @@ def target_clip(source: Path, output: Path, overwrite: bool) -> Path:
     if os.path.isdir(output) or not output.suffix:
         output = output / source.with_suffix(".gif" if source.suffix.lower() == ".gif" else ".mp4").name
     check_target(output)
-    return _other(source, output, overwrite)
+    return other_than(source, output, overwrite)
 
 
-def _other(source: Path, output: Path, overwrite: bool) -> Path:
+def other_than(source: Path, output: Path, overwrite: bool) -> Path:
+    """The output; BadInput when it is the source, or exists and may not be replaced."""
     if same(source, output):
         raise BadInput(f"the output is the input {source.name}; give another name")
     return free(output, overwrite)

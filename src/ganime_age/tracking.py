@@ -80,8 +80,9 @@ class Gap:
     end: float
     held: bool
 
-    def sentence(self) -> str:
-        done = "its last place was used" if self.held else "frames there are not edited"
+    def sentence(self, done: str | None = None) -> str:
+        """done: what was shown meanwhile, where it is not what an edit of the clip itself does."""
+        done = done or ("its last place was used" if self.held else "frames there are not edited")
         return f"the face was lost from {self.start:.2f} to {self.end:.2f} s; {done}"
 
 
@@ -107,11 +108,13 @@ class FaceTrack:
         self._time: float | None = None
         self._thumbnail: np.ndarray | None = None
         self._lost: float | None = None
+        self.step = 1 / 25  # seconds between the last two frames
+        self.shots = 0  # that have begun
         self._begin()
 
     def follow(self, pixels: np.ndarray, found: list[FoundFace], time: float) -> np.ndarray | None:
         """The face's landmarks (68,2) in a frame (H,W,3) uint8 at `time` seconds; None where there is none to edit."""
-        self._step = max(time - self._time, 1e-3) if self._time is not None else 1 / 25
+        self.step = max(time - self._time, 1e-3) if self._time is not None else 1 / 25
         self._time, self.most = time, max(self.most, len(found))
         if self._cut(pixels):
             self._begin()
@@ -128,12 +131,18 @@ class FaceTrack:
             self._reading = self._steadied(reading) if self.steady else reading
         return self._reading
 
+    @property
+    def lost(self) -> bool:
+        """Was the face not found in the last frame?"""
+        return self._lost is not None
+
     def end(self, time: float) -> None:
         """Close the gap that is open when the clip ends at `time` seconds."""
         if self._lost is not None:
             self._close(self._lost, time)
 
     def _begin(self) -> None:
+        self.shots += 1
         self._points: np.ndarray | None = None
         self._box: np.ndarray | None = None
         self._reading = None
@@ -174,7 +183,7 @@ class FaceTrack:
         """The mean of 68 points carries little noise and follows the head at once: were it filtered, the edit would
         swim on a head that moves. The shape around it is filtered."""
         place = landmarks.mean(0, dtype=np.float64)
-        return place + steady(landmarks - place, self._step)
+        return place + steady(landmarks - place, self.step)
 
     def _without(self, time: float) -> np.ndarray | None:
         if self._lost is None:
@@ -184,15 +193,15 @@ class FaceTrack:
         return held
 
     def _close(self, lost: float, time: float) -> None:
-        held = self._points is not None and time - lost <= HOLD + self._step
+        held = self._points is not None and time - lost <= HOLD + self.step
         self.gaps.append(Gap(lost, time, held))
         self._lost = None
 
     def _steadied(self, reading: Reading) -> Reading:
-        units = self._units(np.array([reading.action_units[code] for code in AU_CODES]), self._step)
+        units = self._units(np.array([reading.action_units[code] for code in AU_CODES]), self.step)
         return replace(
             reading,
-            age=self._age(reading.age, self._step),
+            age=self._age(reading.age, self.step),
             action_units={code: float(unit) for code, unit in zip(AU_CODES, units, strict=True)},
         )
 

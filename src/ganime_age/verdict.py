@@ -110,5 +110,6 @@ def _asked(record: dict[str, Any]) -> str:
     """The record in words; a foreign record may lack anything."""
     units = record.get("action_units")
     parts = [] if record.get("age") is None else [f"age {record['age']}"]
+    parts += ["moved by another face"] if record.get("driven") else []
     parts += [f"{code}={value}" for code, value in units.items()] if isinstance(units, dict) else []
     return f"ganime_age ({', '.join(parts) or 'no numbers'})"

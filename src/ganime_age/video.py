@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from .errors import BadInput, MissingModel
-from .photo import MAX_PIXELS, MIN_SIDE, open_file, photo_name
+from .photo import MAX_PIXELS, MIN_SIDE, moving, open_file, photo_name
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf"
 """FFmpeg's names of what is read. Playlists are not among them: one would open other files and addresses."""
@@ -135,6 +135,14 @@ class Clip:
             alpha = array[..., 3:].astype(np.float32) / 255
             array = (array[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
         return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
+
+
+def is_clip(source: Any) -> bool:
+    """Does a path lead to a clip, rather than to one photo? By its ending; a GIF by what it holds."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    ending = Path(source).suffix.lower()
+    return ending in SUFFIXES or (ending == ".gif" and moving(source))
 
 
 def fitted(width: int, height: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -48,6 +48,18 @@ def action_units_from_blendshapes(scores: np.ndarray, names: list[str]) -> np.nd
     return out
 
 
+class Seen(NamedTuple):
+    """What MediaPipe sees of a face. scores (len(names),) in 0..1; points (478,2) in 0..1 of the picture; turn (3,3):
+    the head's rotation, x to the right, y up, z to the viewer."""
+
+    scores: np.ndarray
+    points: np.ndarray
+    turn: np.ndarray
+
+
+Reader = TypeVar("Reader", bound="BlendshapeReader")
+
+
 class BlendshapeReader:
     """MediaPipe's FaceLandmarker (optional package) on one aligned face with some surroundings.
 
@@ -70,14 +82,17 @@ class BlendshapeReader:
             mediapipe.ImageFormat.SRGB, np.ascontiguousarray(pixels)
         )
         options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(task)), num_faces=1, output_face_blendshapes=True
+            base_options=BaseOptions(model_asset_path=str(task)),
+            num_faces=1,
+            output_face_blendshapes=True,
+            output_facial_transformation_matrixes=True,
         )
         try:
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
         except (OSError, RuntimeError, ValueError) as error:
             raise BadInput(f"{task} is not a face_landmarker.task that can be used: {error}") from None
 
-    def __enter__(self) -> BlendshapeReader:
+    def __enter__(self: Reader) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,8 +104,17 @@ class BlendshapeReader:
 
     def __call__(self, picture: np.ndarray) -> np.ndarray | None:
         """Scores (len(names),) float32 in 0..1 of a picture (H,W,3) uint8 RGB; None where MediaPipe sees no face."""
-        shapes = self._landmarker.detect(self._image(picture)).face_blendshapes
-        if not shapes:
+        seen = self.look(picture)
+        return None if seen is None else seen.scores
+
+    def look(self, picture: np.ndarray) -> Seen | None:
+        """Everything it says of a picture (H,W,3) uint8 RGB; None where MediaPipe sees no face."""
+        found = self._landmarker.detect(self._image(picture))
+        if not found.face_blendshapes:
             return None
-        score = {shape.category_name: shape.score for shape in shapes[0]}
-        return np.array([score[name] for name in self.names], np.float32)
+        score = {shape.category_name: shape.score for shape in found.face_blendshapes[0]}
+        return Seen(
+            np.array([score[name] for name in self.names], np.float32),
+            np.array([[point.x, point.y] for point in found.face_landmarks[0]], np.float32),
+            np.asarray(found.facial_transformation_matrixes[0])[:3, :3],
+        )

@@ -26,12 +26,12 @@ class Manifest:
     def __init__(self, folder: str | Path):
         folder = Path(folder)
         paths = [folder / name for name in ("manifest.parquet", "manifest.csv")]
-        self.path = next((path for path in paths if path.is_file()), None)
-        if self.path is None:
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
             raise BadInput(
                 f"{folder} holds no manifest.parquet or manifest.csv; make one with training/prepare_faces.py"
             )
-        self.is_parquet = self.path.suffix == ".parquet"
+        self.path, self.is_parquet = path, path.suffix == ".parquet"
         try:
             self.columns = tuple(self._parquet().schema_arrow.names if self.is_parquet else self._header())
         except (OSError, ValueError, pa.ArrowException) as error:

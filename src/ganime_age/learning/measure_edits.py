@@ -102,7 +102,7 @@ def measure(
             _add(out, *units(few, judges, targets, plan.ranges))
         if judges.hair:
             out["hair"] = hair(sitters, judges, plan)
-    return _rounded(out)
+    return rounded(out)
 
 
 def _add(out: dict[str, Any], summary: dict[str, Any], details: dict[str, Any]) -> None:
@@ -131,13 +131,10 @@ def ages(sitters: Sitters, judges: Judges, plan: Plan) -> tuple[dict[str, Any], 
         for group, years in tqdm(TARGETS.items(), desc="ages", unit="group")
     }
     if yard:
-        same = (before["identity"] ** 2).sum(1)
-        before["verified"] = same > yard["threshold"]
-        for edited in after.values():
-            edited["cosine"] = (before["identity"] * edited["identity"]).sum(1)
-            edited["verified"] = edited["cosine"] > yard["threshold"]
+        for found in (before, *after.values()):
+            verify(before["identity"], found, yard["threshold"])
     rows = [group_row(group, before, edited, real) for group, edited in after.items()]
-    summary = {"mask_mean": _mean(rows, "mask_mean"), "nothing_mask_mean": 0.0}
+    summary = {"mask_mean": mean_of(rows, "mask_mean"), "nothing_mask_mean": 0.0}
     details = {"groups": rows, "by_source": by_source(sitters, before, after, real)}
     everybody = list(real.age) if real else []
     for name, kinds in (("by_gender", genders(sitters)), ("by_turn", turns(sitters))):
@@ -145,15 +142,21 @@ def ages(sitters: Sitters, judges: Judges, plan: Plan) -> tuple[dict[str, Any], 
             kind: part(own, before, after, everybody) for kind, own in kinds.items() if own.any()
         }
     if yard:
-        summary |= {f"{n}verification_mean": _mean(rows, f"{n}verification") for n in ("", "nothing_")}
+        summary |= {f"{n}verification_mean": mean_of(rows, f"{n}verification") for n in ("", "nothing_")}
         details["identity"] = yard
     if real:
-        summary |= {f"{n}age_error_mean": _mean(rows, f"{n}age_error") for n in ("", "nothing_")}
+        summary |= {f"{n}age_error_mean": mean_of(rows, f"{n}age_error") for n in ("", "nothing_")}
         details["age_judge"] = {"mean_absolute_error_years": real.error}
     return summary, details
 
 
-def _mean(rows: list[dict[str, Any]], column: str) -> float:
+def verify(identity: np.ndarray, found: dict[str, Any], threshold: float) -> None:
+    """Add to findings the `cosine` of their embeddings with the unedited faces' identity (N,D), and `verified` (N,)."""
+    found["cosine"] = (identity * found["identity"]).sum(1)
+    found["verified"] = found["cosine"] > threshold
+
+
+def mean_of(rows: list[dict[str, Any]], column: str) -> float:
     return float(np.mean([row[column] for row in rows]))
 
 
@@ -258,12 +261,12 @@ def hair(sitters: Sitters, judges: Judges, plan: Plan) -> dict[str, Any]:
     return out
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Numbers as JSON has them, with four digits after the point; NaN as null."""
     if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
+        return {name: rounded(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
+        return [rounded(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return round(float(value), 4) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

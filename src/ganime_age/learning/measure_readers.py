@@ -11,7 +11,7 @@ import torch
 from ..edits import AGE_GROUPS, AU_CODES, age_group
 from ..networks.readers import Readers
 from .data import Faces
-from .metrics import auc, correlations, pair_scores
+from .metrics import auc, correlations, pair_scores, threshold_at
 from .readers_task import landmark_error
 
 
@@ -59,10 +59,17 @@ def measure(readers: Readers, faces: Faces, train: Faces) -> dict[str, Any]:
             "pairs_same": len(same),
             "pairs_different": len(different),
             "teacher_auc": auc(*teacher),
+            "thresholds": {f"{rate:g}": accepted(same, different, rate) for rate in (1e-1, 1e-2, 1e-3)},
             "who": "all pairs of the CelebA test identities, none of whom was trained on",
         },
         "landmarks": "mean distance of 68 points in % of the distance of the outer eye corners (36, 45)",
     }
+
+
+def accepted(same: np.ndarray, different: np.ndarray, rate: float) -> dict[str, float]:
+    """The cosine that a share `rate` of the different pairs exceeds, and the share of same-person pairs above it."""
+    cosine = threshold_at(different, rate)
+    return {"cosine": round(cosine, 4), "same_accepted": round(float((same > cosine).mean()), 4)}
 
 
 def ages(

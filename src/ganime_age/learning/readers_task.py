@@ -11,22 +11,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..edits import GROUP_STARTS
 from ..networks.readers import YEARS, Readers, Readings
+from .age_estimators import stored_readers
 from .augment import random_affine, random_colour, random_erase, random_quality
 from .data import Faces, balanced_weights, draw
+from .joined_faces import in_shares
 from .recipe import fill
 from .task import Player, Task
 
 
 @dataclass
 class Weights:
-    """How much each loss counts; see the functions of the same names."""
+    """How much each loss counts; see the functions of the same names, and `ReadersObjective.age_terms`.
+
+    MTLFace (Huang et al., CVPR 2021) has age_group 0.001 and unlearnt_age 0.002 beside a CosFace of 1. 0 leaves them
+    out.
+    """
 
     age: float = 1.0
     age_mean: float = 0.1
     identity: float = 3.0
     relations: float = 3.0
     person: float = 0.1
+    age_group: float = 0.0
+    unlearnt_age: float = 0.0
     action_units: float = 1.0
     landmarks: float = 1.0
     pose: float = 0.5
@@ -34,8 +43,9 @@ class Weights:
 
 @dataclass
 class Recipe:
-    """Numbers of a readers recipe. augment: 0..1, how far faces are changed at random. attack_radius: L2, in
-    [-1,1] pixels of the window; 0 trains plainly."""
+    """Numbers of a readers recipe. init: the readers to start from, as `stored_readers` names them, whose form then is
+    the network's; none when empty. shares: source -> how often it is drawn, 0..1. augment: 0..1, how far faces are
+    changed at random. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
 
     batch: int = 64
     lr: float = 2e-3
@@ -44,6 +54,8 @@ class Recipe:
     augment: float = 1.0
     attack_radius: float = 0.0
     attack_steps: int = 2
+    init: str = ""
+    shares: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
 
@@ -68,13 +80,39 @@ def cosface(
     return F.cross_entropy(scale * (cosine - margin * F.one_hot(person, len(centres))), person)
 
 
+def age_groups(age: Tensor) -> Tensor:
+    """Years (B,) -> FFHQ-Aging's groups (B,) in 0..9."""
+    return torch.bucketize(age, age.new_tensor(GROUP_STARTS[1:]), right=True)
+
+
+def group_loss(logits: Tensor, age: Tensor) -> Tensor:
+    """Cross-entropy of the ten age groups, whose chances are those of their years (MTLFace). (B,101), (B,)."""
+    chance = logits.log_softmax(1)
+    ends = (*GROUP_STARTS[1:], YEARS)
+    groups = [chance[:, low:high].logsumexp(1) for low, high in zip(GROUP_STARTS, ends, strict=True)]
+    return F.nll_loss(torch.stack(groups, 1), age_groups(age))
+
+
+class Reversed(torch.autograd.Function):
+    """Gradient reversal (Ganin and Lempitsky, ICML 2015): forward as it is, backward with the other sign."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return -gradients[0]
+
+
 def known(values: Tensor) -> Tensor:
     """(B,...) -> (B,) which rows have no missing value."""
     return ~values.flatten(1).isnan().any(1) if values.dim() > 1 else ~values.isnan()
 
 
 class ReadersObjective(nn.Module):
-    """What only the readers' training needs: the persons' centres and each action unit's spread."""
+    """What only the readers' training needs: the persons' centres, each action unit's spread, and a head that seeks the
+    age group in the identity, which learns to hide it."""
 
     au_spread: Tensor
 
@@ -82,16 +120,13 @@ class ReadersObjective(nn.Module):
         super().__init__()
         self.weights = weights
         self.centres = nn.Parameter(torch.randn(max(persons, 1), 128))
+        self.age_seeker = nn.Linear(128, len(GROUP_STARTS)) if weights.unlearnt_age else None
         self.register_buffer("au_spread", au_spread)
 
     def terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Every loss by name, each over the rows that carry its label."""
-        out = {}
         has = known(batch["age"])
-        if has.any():
-            age = batch["age"][has]
-            out["age"] = age_distribution(read.age_logits[has], age)
-            out["age_mean"] = (read.age[has] - age).abs().mean()
+        out = self.age_terms(read, batch["age"], has) if has.any() else {}
         has = known(batch["teacher"])
         if has.any():
             out["identity"] = (1 - (read.identity[has] * batch["teacher"][has]).sum(1)).mean()
@@ -101,6 +136,22 @@ class ReadersObjective(nn.Module):
             out["person"] = cosface(read.identity[has], self.centres, batch["person"][has])
         out |= self.shape_terms(read, batch)
         return {name: getattr(self.weights, name) * value for name, value in out.items()}
+
+    def age_terms(self, read: Readings, ages: Tensor, has: Tensor) -> dict[str, Tensor]:
+        """What is learnt from ages (B,), on rows that have one. unlearnt_age: gradient-reversed age groups of the
+        identity (MTLFace)."""
+        age = ages[has]
+        out = {
+            "age": age_distribution(read.age_logits[has], age),
+            "age_mean": (read.age[has] - age).abs().mean(),
+        }
+        if self.weights.age_group:
+            out["age_group"] = group_loss(read.age_logits[has], age)
+        if self.age_seeker:
+            identity = Reversed.apply(read.identity[has])  # type: ignore[no-untyped-call]
+            sought = self.age_seeker(identity)
+            out["unlearnt_age"] = F.cross_entropy(sought, age_groups(age))
+        return out
 
     def shape_terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Action units in units of their spread, landmarks in % of the eye distance, yaw and pitch in 10 degrees."""
@@ -148,15 +199,25 @@ def augmented(batch: dict[str, Tensor], strength: float) -> dict[str, Tensor]:
     return batch | {"face": face, "landmarks": cast(Tensor, landmarks)}
 
 
+def start(recipe: Recipe, faces: Faces) -> tuple[Readers, dict[str, Any]]:
+    """Readers to train, and what they are built from: the recipe's, whose mean shape is the faces', or those of
+    `init`."""
+    if recipe.init:
+        readers, network = stored_readers(recipe.init)
+        return readers.train().requires_grad_(True), network
+    readers, shapes = Readers(**recipe.network), torch.from_numpy(faces.labels["landmarks"])
+    readers.mean_shape.copy_(shapes.nanmean(0).flatten().nan_to_num(0.5))
+    return readers, recipe.network
+
+
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The readers' task on the faces of a folder."""
-    readers = Readers(**recipe.network)
-    readers.mean_shape.copy_(torch.from_numpy(faces.labels["landmarks"]).nanmean(0).flatten().nan_to_num(0.5))
+    readers, network = start(recipe, faces)
     aus = torch.from_numpy(faces.labels["action_units"])
     spread = torch.nan_to_num(((aus - aus.nanmean(0)) ** 2).nanmean(0).sqrt(), nan=1.0).clamp_min(0.1)
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
     objective = ReadersObjective(int(faces.labels["person"].max()) + 1, spread, weights)
-    chance = balanced_weights(faces.labels["age"], recipe.balance)
+    chance = in_shares(balanced_weights(faces.labels["age"], recipe.balance), faces, recipe.shares)
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         batch = augmented(batch, recipe.augment)
@@ -188,5 +249,5 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("readers",),
-        configs={"readers": recipe.network},
+        configs={"readers": network},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from ..edits import AU_CODES, AU_MAX
 from ..errors import BadInput
 from ..model import GanimeAge
 from .data import Faces
+
+if TYPE_CHECKING:
+    from .joined_faces import JoinedFaces
 
 BATCH = 25
 MOST_YAW = 30.0
@@ -25,7 +29,7 @@ def frontal(faces: Faces) -> np.ndarray:
     return (turned <= MOST_YAW) & ~np.isnan(faces.labels["landmarks"]).any((1, 2))
 
 
-def sources_of(faces: Faces) -> np.ndarray:
+def sources_of(faces: Faces | JoinedFaces) -> np.ndarray:
     """(N,) the name of the source of every face; `all` where the manifest has none."""
     return faces.table["source"].to_numpy(str) if "source" in faces.table else np.full(len(faces), "all")
 

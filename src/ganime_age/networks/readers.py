@@ -71,7 +71,7 @@ class Readers(nn.Module):
         self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)
     ):
         super().__init__()
-        self.size = size
+        self.size, self.widths, self.blocks = size, tuple(widths), tuple(blocks)
         stages = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for inputs, outputs, count in zip(widths[:-1], widths[1:], blocks, strict=True):
             stages.append(ResidualBlock(inputs, outputs, 2))

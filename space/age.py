@@ -1,0 +1,59 @@
+"""The age editor: a slider, the ten age groups as buttons, and which method makes the edit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import gradio as gr
+
+from ganime_age.edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
+
+from .jobs import ALL
+
+MIDDLES = tuple(
+    (start + after) // 2
+    for start, after in zip(GROUP_STARTS, (*(s - 1 for s in GROUP_STARTS[1:]), 80), strict=True)
+)
+"""The age that each group's button asks for."""
+
+PLAIN_NAMES = {
+    "ganimation_age": "GANimation-age",
+    "ganimation": "GANimation (expression)",
+    "agetransgan": "AgeTransGAN",
+    "ragan": "RAGAN",
+    ALL: "Compare all",
+}
+
+
+class Age(NamedTuple):
+    """The editor's components; `moved` are its events after which an age is asked for."""
+
+    change: gr.Checkbox
+    years: gr.Slider
+    method: gr.Radio
+    moved: tuple
+
+
+def show(methods: tuple[str, ...], compares: bool) -> Age:
+    """Build the editor where it is called, with the methods that these weights hold."""
+    gr.HTML("<h2>Age</h2>")
+    change = gr.Checkbox(False, label="Change the age", elem_id="change_age")
+    years = gr.Slider(
+        0, AGE_MAX, 40, step=1, label="Age in years", elem_id="age", buttons=[], elem_classes="wide-slider"
+    )
+    with gr.Row(elem_id="age_groups"):
+        groups = tuple(gr.Button(name, size="sm", min_width=44) for name in AGE_GROUPS)
+    choices = [*methods, *([ALL] if compares else [])]
+    method = gr.Radio(
+        [(PLAIN_NAMES.get(name, name), name) for name in choices],
+        value=methods[0] if methods else None,
+        label="Method",
+        info="What paints the edit. A driving photo has its own.",
+        elem_id="method",
+    )
+    pressed = [
+        button.click(None, None, [years, change], js=f"() => [{middle}, true]", api_visibility="private")
+        for button, middle in zip(groups, MIDDLES, strict=True)
+    ]
+    slid = years.release(None, None, change, js="() => true", api_visibility="private")
+    return Age(change, years, method, (*pressed, slid))

@@ -1,0 +1,229 @@
+"""The page's six jobs as named endpoints, for gradio_client, plain HTTP and MCP.
+
+`consent` is an argument of each: a program, too, has to say that the people shown agreed. Files are uploads; what is
+wrong with a call comes back as one sentence. The hints of the signatures make the endpoints' types, so they are not
+put off by a `from __future__ import annotations`.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import gradio as gr
+
+from ganime_age.errors import BadInput
+from ganime_age.video import is_clip
+
+from . import files, jobs
+from .jobs import ALL, STRIP_AGES, Asked
+from .loader import CLIP_SECONDS, clip_of, photo_of, uploaded
+
+PictureFormat = Literal["png", "jpg", "webp"]
+ClipFormat = Literal["mp4", "gif"]
+MOST_AGES = 12
+
+
+def add(work: jobs.Jobs, **line: Any) -> None:
+    """Add the endpoints to the page that is being built. line: keywords of the line they wait in, as for `gr.api`."""
+    calls = Endpoints(work)
+    for call in (calls.edit, calls.progression, calls.reenact, calls.animate, calls.read, calls.compare):
+        gr.api(_answering(call), api_name=call.__name__, **line)
+
+
+class Endpoints:
+    """The functions behind the endpoints, over the jobs of one editor."""
+
+    def __init__(self, work: jobs.Jobs):
+        self._work = work
+
+    def edit(
+        self,
+        photo: gr.FileData,
+        age: float | None = None,
+        action_units: dict[str, float] | None = None,
+        method: str | None = None,
+        face: int = 0,
+        format: PictureFormat = "png",
+        consent: bool = False,
+    ) -> tuple[gr.FileData, dict]:
+        """Edit one face of a photo: another age, another expression, or both. Returns the photo and the report.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            age: Target age in years, 0 to 100. Left out, the age stays.
+            action_units: FACS action units by code and their intensities 0 to 5, such as {"AU12": 3}. Others stay.
+            method: A method of the loaded weights. Left out, the first of them.
+            face: Which face, 0 is the largest.
+            format: How the photo is written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+        """
+        _allowed(consent)
+        asked = Asked(photo_of(photo), age, action_units, None, method or self._work.methods[0], face)
+        return _written(self._work.edit(asked)[0], format)
+
+    def compare(
+        self,
+        photo: gr.FileData,
+        age: float | None = None,
+        action_units: dict[str, float] | None = None,
+        face: int = 0,
+        format: PictureFormat = "png",
+        consent: bool = False,
+    ) -> tuple[list[gr.FileData], list[dict]]:
+        """The same edit by every loaded method that can do it. Returns the photos and their reports, in one order.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            age: Target age in years, 0 to 100.
+            action_units: FACS action units by code and their intensities 0 to 5.
+            face: Which face, 0 is the largest.
+            format: How the photos are written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+        """
+        _allowed(consent)
+        asked = Asked(photo_of(photo), age, action_units, None, ALL, face)
+        return _several(self._work.edit(asked), format)
+
+    def progression(
+        self,
+        photo: gr.FileData,
+        ages: list[float] | None = None,
+        action_units: dict[str, float] | None = None,
+        method: str | None = None,
+        face: int = 0,
+        format: PictureFormat = "png",
+        consent: bool = False,
+    ) -> tuple[list[gr.FileData], list[dict]]:
+        """The same face at several ages, each edited from the photo. Returns the photos and their reports.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            ages: Up to 12 ages in years, 0 to 100. Left out, one of each of ten age groups.
+            action_units: FACS action units by code and their intensities 0 to 5, at every age.
+            method: A method of the loaded weights. Left out, the first of them.
+            face: Which face, 0 is the largest.
+            format: How the photos are written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+        """
+        _allowed(consent)
+        if ages is not None and not 1 <= len(ages) <= MOST_AGES:
+            raise BadInput(f"{len(ages)} ages; give between 1 and {MOST_AGES}")
+        asked = Asked(photo_of(photo), None, action_units, None, method or self._work.methods[0], face)
+        return _several(self._work.progression(asked, tuple(ages or STRIP_AGES)), format)
+
+    def reenact(
+        self,
+        photo: gr.FileData,
+        driving: gr.FileData,
+        age: float | None = None,
+        action_units: dict[str, float] | None = None,
+        relative: bool = True,
+        face: int = 0,
+        format: PictureFormat = "png",
+        clip_format: ClipFormat = "mp4",
+        consent: bool = False,
+    ) -> tuple[gr.FileData, dict]:
+        """The photo's person with the expression and head pose of a driving photo or clip. Returns a photo or a clip.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            driving: A photo, a video or a GIF of up to 10 seconds, of another face.
+            age: Target age in years, 0 to 100, on top.
+            action_units: FACS action units by code and their intensities 0 to 5, on top.
+            relative: For a clip: only how it moves (true), or as it is filmed (false).
+            face: Which face of the photo, 0 is the largest.
+            format: How a photo is written.
+            clip_format: How a clip is written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+        """
+        _allowed(consent)
+        asked = Asked(photo_of(photo), age, action_units, face=face)
+        if not is_clip(uploaded(driving)):
+            return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format)
+        target = files.new_folder() / f"edited.{_checked(clip_format, ClipFormat)}"
+        with jobs.running(None) as running:
+            made = self._work.video(asked, clip_of(driving), target, True, relative, running)
+        return _given(target), {"frames": made.frames, "edited": made.edited, "warnings": list(made.warnings)}
+
+    def animate(
+        self,
+        photo: gr.FileData,
+        keyframes: list[dict],
+        seconds: float = 3.0,
+        face: int = 0,
+        method: str | None = None,
+        format: ClipFormat = "mp4",
+        consent: bool = False,
+    ) -> tuple[gr.FileData, dict]:
+        """A clip of the photo led smoothly through keyframes and back. Returns the clip and its number of frames.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            keyframes: Each with "age", "action_units" or both, such as [{"age": 80, "action_units": {"AU12": 4}}].
+            seconds: How long, up to 10.
+            face: Which face, 0 is the largest.
+            method: A method of the loaded weights. Left out, the first of them.
+            format: How the clip is written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+        """
+        _allowed(consent)
+        if not 0 < seconds <= CLIP_SECONDS:
+            raise BadInput(f"{seconds} seconds are out of range; give up to {CLIP_SECONDS}")
+        asked = Asked(photo_of(photo), method=method or self._work.methods[0], face=face)
+        target = files.new_folder() / f"animation.{_checked(format, ClipFormat)}"
+        with jobs.running(None) as running:
+            frames = self._work.animate(asked, keyframes, target, seconds, running)
+        return _given(target), {"frames": frames}
+
+    def read(self, photo: gr.FileData, consent: bool = False) -> list[dict]:
+        """Measure every face of a photo, largest first: age, action units, landmarks and head pose.
+
+        Args:
+            photo: A photo with a face, up to 40 megapixels.
+            consent: True says that everyone shown agreed to this, or is you.
+        """
+        _allowed(consent)
+        return [reading.to_dict() for reading in self._work.read(photo_of(photo))]
+
+
+def _allowed(consent: bool) -> None:
+    if consent is not True:
+        raise BadInput(
+            "pass consent=True; it says that everyone in these files is you or agreed to this edit"
+        )
+
+
+def _given(path: Path) -> gr.FileData:
+    return gr.FileData(path=str(path), orig_name=path.name)
+
+
+def _written(result: Any, format: str) -> tuple[gr.FileData, dict]:
+    """One result as a file and its report."""
+    jobs.writing()
+    return _given(files.saved(result, files.new_folder(), _checked(format, PictureFormat))), result.to_dict()
+
+
+def _several(results: list, format: str) -> tuple[list[gr.FileData], list[dict]]:
+    made = [_written(result, format) for result in results]
+    return [file for file, _ in made], [report for _, report in made]
+
+
+def _checked(format: str, known: Any) -> str:
+    """A file's ending; the client's types are a hint that plain HTTP can ignore."""
+    if format not in get_args(known):
+        raise BadInput(f"format {format!r} is unknown; choose from {', '.join(get_args(known))}")
+    return format
+
+
+def _answering(call: Callable) -> Callable:
+    """The same function; whatever goes wrong in it reaches the client as one sentence."""
+
+    @functools.wraps(call)
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            raise gr.Error(jobs.plainly(error), print_exception=False) from None
+
+    return answer

@@ -1,0 +1,95 @@
+"""The expression editor: the 17 action units in groups, presets, and copying what another photo shows.
+
+A slider shows how strongly the face shows an action unit, 0 to 5; one that is moved is asked for, one that is left
+where the face has it stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import gradio as gr
+
+from ganime_age.edits import AU_CODES, AU_MAX, AU_NAMES, AU_UNSEEN
+
+from .loader import PhotoInput
+
+STEP = 0.1
+COLUMNS = (
+    (("Brow", ("AU01", "AU02", "AU04")), ("Eyes", ("AU05", "AU06", "AU07", "AU45")), ("Nose", ("AU09",))),
+    (("Mouth", ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26")),),
+)
+PRESETS = {
+    "Smile": {"AU12": 3.5, "AU25": 2.0},
+    "Surprise": {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
+    "Anger": {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
+    "Sadness": {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
+    "Neutral": dict.fromkeys((code for code in AU_CODES if code not in AU_UNSEEN), 0.0),
+}
+"""EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which cannot be edited, and with the
+parted lips that a wide smile and surprise have."""
+
+Units = Mapping[str, float]
+
+
+class Expression(NamedTuple):
+    """The editor's components; `units` are its sliders in the order of AU_CODES, `presets` its buttons by name."""
+
+    units: tuple[gr.Slider, ...]
+    presets: dict[str, gr.Button]
+    copy_from: PhotoInput
+
+
+def show() -> Expression:
+    """Build the editor where it is called."""
+    gr.HTML("<h2>Expression</h2>")
+    with gr.Row(elem_id="presets"):
+        presets = {name: gr.Button(name, size="sm", min_width=72) for name in PRESETS}
+    sliders: dict[str, gr.Slider] = {}
+    with gr.Row(elem_classes="unit-columns"):
+        for column in COLUMNS:
+            with gr.Column(min_width=200):
+                for group, codes in column:
+                    gr.HTML(f"<h3>{group}</h3>")
+                    sliders |= {code: _slider(code) for code in codes}
+    unseen = " and ".join(AU_UNSEEN)
+    gr.HTML(f"<p class='note'>{unseen} cannot be edited: the training data never showed them.</p>")
+    with gr.Accordion("Copy from another photo", open=False):
+        copy_from = PhotoInput(
+            label="Photo with the expression", show_label=False, elem_id="copy_from", height=180, buttons=[],
+            sources=["upload", "clipboard", "webcam"],
+        )  # fmt: skip
+    return Expression(tuple(sliders[code] for code in AU_CODES), presets, copy_from)
+
+
+def _slider(code: str) -> gr.Slider:
+    seen = code not in AU_UNSEEN
+    name = AU_NAMES[code].capitalize()
+    return gr.Slider(
+        0, AU_MAX, 0, step=STEP, label=f"{name} · {code}", elem_id=code, elem_classes="unit",
+        interactive=seen, buttons=[],
+    )  # fmt: skip
+
+
+def at_rest(units: Units) -> dict[str, float]:
+    """What a face shows, as the sliders show it."""
+    return {code: round(units.get(code, 0.0), 1) for code in AU_CODES}
+
+
+def asked(rest: Units, values: tuple[float, ...]) -> dict[str, float]:
+    """The action units whose sliders are not where the face has them."""
+    moved = zip(AU_CODES, values, strict=True)
+    return {
+        code: value for code, value in moved if code not in AU_UNSEEN and abs(value - rest[code]) > STEP / 2
+    }
+
+
+def at(rest: Units, targets: Units) -> list[float]:
+    """Where the 17 sliders stand when `targets` are asked of a face and the rest is left."""
+    return [round(rest[code] if code in AU_UNSEEN else targets.get(code, rest[code]), 1) for code in AU_CODES]
+
+
+def strengthened(rest: Units, targets: Units) -> dict[str, float]:
+    """A preset's targets for a face: what it shows already is not made weaker, but for what the preset wants gone."""
+    return {code: max(value, rest[code]) if value else 0.0 for code, value in targets.items()}

@@ -1,0 +1,217 @@
+"""What the page and the API ask of one FaceEditor: each call here is one job, which says how far it is.
+
+On a ZeroGPU Space a job runs in a process of its own that holds the GPU for so long: it takes and gives plain values,
+and a file, not an event in memory, tells it to stop.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import numpy as np
+
+from ganime_age.animation import ClipResult, write_animation
+from ganime_age.errors import BadInput, GanimeAgeError
+
+from .loader import CLIP_SECONDS
+
+try:
+    from spaces import GPU
+except ImportError:
+    GPU = None
+
+WAITING = 16
+"""Jobs that may wait in line; the next one is told to come back."""
+
+ALL = "all"
+STRIP_AGES = (1, 5, 8, 12, 17, 25, 35, 45, 60, 75)
+MOST_RATE = 60  # frames a second of a clip whose file does not say how long it is
+ANIMATION_SECONDS = 3.0
+_running: dict[str | None, Path] = {}
+
+
+class Stopped(Exception):
+    """The visitor stopped the job, or left."""
+
+
+class Asked(NamedTuple):
+    """One request. photo (H,W,3); age in years or None; action_units: intensities 0..5 by code, or "AU12=+2";
+    driving: another photo (H,W,3) or None; method: one of the model's or "all"; face: 0 is the largest."""
+
+    photo: np.ndarray
+    age: float | None = None
+    action_units: Any = None
+    driving: np.ndarray | None = None
+    method: str = "ganimation_age"
+    face: int = 0
+
+
+def on_gpu(seconds: int) -> Callable:
+    """Rent the GPU for at most so long, where GPUs are rented (ZeroGPU); elsewhere nothing is changed."""
+    return GPU(duration=seconds) if GPU else lambda job: job
+
+
+class Jobs:
+    """The jobs of one editor."""
+
+    def __init__(self, editor: Any):
+        self.editor = editor
+        self.methods: tuple[str, ...] = tuple(editor.model.methods)
+        self.reenacts = "dual_generator" in editor.model.parts
+        self.read = on_gpu(5)(self._read)
+        self.edit = on_gpu(10)(self._edit)
+        self.progression = on_gpu(20)(self._progression)
+        self.animate = on_gpu(60)(self._animate)
+        self.video = on_gpu(120)(self._video)
+
+    def _read(self, photo: np.ndarray) -> list[Any]:
+        return self.editor.read(photo)
+
+    def _edit(self, asked: Asked) -> list[Any]:
+        """One result, or with the method "all" one of each method that can do it."""
+        request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
+        if asked.driving is not None:
+            return [self._told().reenact(asked.photo, asked.driving, **request)]
+        if asked.method == ALL:
+            return self._told(len(self.methods)).compare(asked.photo, **request)
+        return [self._told().edit(asked.photo, **request, method=asked.method)]
+
+    def _progression(self, asked: Asked, ages: tuple[float, ...]) -> list[Any]:
+        """The same face at several ages."""
+        return self._told(len(ages)).progression(
+            asked.photo, ages, asked.action_units, method=self.method(asked), face=asked.face
+        )
+
+    def _animate(self, asked: Asked, keyframes: list, target: Path, seconds: float, running: Path) -> int:
+        """A clip of the photo led through keyframes and back; returns the number of frames."""
+        return write_animation(
+            self.editor, asked.photo, target, keyframes, seconds, method=self.method(asked), face=asked.face,
+            there_and_back=True, tell=_counted(running),
+        )  # fmt: skip
+
+    def _video(
+        self, asked: Asked, clip: Path, target: Path, reenact: bool, relative: bool, running: Path
+    ) -> ClipResult:
+        """The photo moved by a clip, or (reenact=False) the clip's own face edited."""
+        request = {"age": asked.age, "action_units": asked.action_units, "tell": _counted(running)}
+        if not reenact:
+            return self.editor.edit_video(clip, target, **request, method=self.method(asked))
+        return self.editor.reenact_video(
+            asked.photo, clip, target, **request, relative=relative, face=asked.face
+        )
+
+    def method(self, asked: Asked) -> str:
+        """The one method of a request that cannot be made with several."""
+        return self.methods[0] if asked.method == ALL else asked.method
+
+    def _told(self, edits: int = 1) -> Any:
+        """The same editor, which says what it is doing while it does it."""
+        told = copy.copy(self.editor)
+        steps = _Steps(edits)
+        told.finder = lambda photo: steps("Finding the face") or self.editor.finder(photo)
+        told.model = _Heard(self.editor.model, steps)
+        return told
+
+
+class _Steps:
+    """Shows each step as it starts; find, read, then for each edit: edit, read again; writing comes last."""
+
+    def __init__(self, edits: int):
+        self.progress, self.done, self.all = gr.Progress(), 0, 3 + 2 * edits
+
+    def __call__(self, sentence: str) -> None:
+        self.progress(self.done / self.all, desc=sentence)
+        self.done = min(self.done + 1, self.all - 1)
+
+
+class _Heard:
+    """A model whose calls are announced; all else is the model's own."""
+
+    def __init__(self, model: Any, steps: _Steps):
+        self._model, self._steps, self._edited = model, steps, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def read(self, *args: Any) -> Any:
+        self._steps("Reading the result" if self._edited else "Reading the face")
+        return self._model.read(*args)
+
+    def edit(self, *args: Any, **kwargs: Any) -> Any:
+        return self._announced(self._model.edit, *args, **kwargs)
+
+    def reenact(self, *args: Any, **kwargs: Any) -> Any:
+        return self._announced(self._model.reenact, *args, **kwargs)
+
+    def _announced(self, call: Callable, *args: Any, **kwargs: Any) -> Any:
+        self._steps("Editing the face")
+        self._edited = True
+        return call(*args, **kwargs)
+
+
+def writing() -> None:
+    """The last step of every job."""
+    gr.Progress()(0.95, desc="Writing the files")
+
+
+def _counted(running: Path) -> Callable[[int, int | None], None]:
+    """Tells the frames as they are done; ends the job when its file is gone or its clip never ends."""
+    progress = gr.Progress()
+
+    def tell(done: int, of: int | None) -> None:
+        if not running.exists():
+            raise Stopped
+        if done > CLIP_SECONDS * MOST_RATE:
+            raise BadInput(f"the clip goes on for too long; give one of at most {CLIP_SECONDS} seconds")
+        progress((done, max(of, done) if of else None), desc="Frames", unit="frames")
+
+    return tell
+
+
+@contextmanager
+def running(session: str | None) -> Iterator[Path]:
+    """The file that a clip's job looks for after every frame; without it the job ends."""
+    descriptor, name = tempfile.mkstemp(prefix="ganime_age-running-")
+    os.close(descriptor)
+    mark = _running[session] = Path(name)
+    try:
+        yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+        if _running.get(session) == mark:
+            del _running[session]
+
+
+def stop(session: str | None) -> None:
+    """End the clip that is being made for a visitor, if there is one."""
+    if session in _running:
+        _running[session].unlink(missing_ok=True)
+
+
+def plainly(error: Exception) -> str:
+    """One sentence for a visitor; a bug's details stay in the server's log."""
+    if isinstance(error, Stopped):
+        message = "stopped; nothing was written"
+    elif isinstance(error, GanimeAgeError):
+        message = str(error)
+    elif isinstance(error, gr.Error):
+        message = str(error.message)
+    else:
+        logging.getLogger(__name__).error("a job failed", exc_info=error)
+        message = "something went wrong on our side; try another photo"
+    return sentence(message)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and one full stop; a file's name at its start is left as it is."""
+    capital = text[:1] if re.match(r"\S*\w\.\w", text) else text[:1].upper()
+    return f"{capital}{text[1:].rstrip('.')}."

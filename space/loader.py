@@ -1,0 +1,78 @@
+"""What a visitor gives, taken in safely: uploads only, read by the package's own loader.
+
+Gradio's own image component opens any file of the server, takes `data:` addresses past the size limit and decodes
+whatever it is given; these two do none of that. What cannot be used is not raised but handed on as the BadInput that
+says why, so that the page can say it in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from ganime_age.errors import BadInput, GanimeAgeError
+from ganime_age.photo import load_photo
+from ganime_age.video import Clip
+
+CLIP_SECONDS = 10
+UPLOAD = "20mb"
+LIMITS = f"Photos up to 40 megapixels, clips up to {CLIP_SECONDS} seconds; a file up to 20 MB."
+
+
+def uploaded(file: Mapping[str, Any] | None) -> Path:
+    """The path of a file that was uploaded to this server; BadInput for any other path, a link or a data: address."""
+    path, url = ((file or {}).get(key) or "" for key in ("path", "url"))
+    if not path or url.startswith("data:") or not is_in_or_equal(path, get_upload_folder()):
+        raise BadInput("this is not an upload; choose the file itself")
+    if not Path(path).is_file():
+        raise BadInput("the upload is not here any more, as files are kept for an hour; give it again")
+    return Path(path)
+
+
+def photo_of(file: Mapping[str, Any] | None) -> np.ndarray:
+    """An uploaded photo as pixels (H,W,3), upright, without its metadata; BadInput says why it cannot be used."""
+    return load_photo(uploaded(file))
+
+
+def clip_of(file: Mapping[str, Any] | None) -> Path:
+    """The path of an uploaded clip whose header can be read and which is short enough."""
+    path = uploaded(file)
+    with Clip(path) as clip:
+        seconds = float(clip.count / clip.rate) if clip.count else 0.0
+    if seconds > CLIP_SECONDS + 0.5:
+        raise BadInput(f"the clip lasts {seconds:.0f} seconds; give one of at most {CLIP_SECONDS}")
+    return path
+
+
+class PhotoInput(gr.Image):
+    """gr.Image whose value is an RGB array (H,W,3), None, or the error that says why the file cannot be used."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> np.ndarray | GanimeAgeError | None:
+        return _read(photo_of, payload)
+
+
+class ClipInput(gr.Video):
+    """gr.Video whose value is the path of an uploaded clip, None, or the error that says why it cannot be used."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Path | GanimeAgeError | None:
+        return _read(clip_of, payload)
+
+
+def _read(read: Any, payload: Any) -> Any:
+    if payload is None:
+        return None
+    try:
+        return read(payload.model_dump())
+    except GanimeAgeError as error:
+        return error
+    except MemoryError:
+        return BadInput("the file needs more memory than there is; give a smaller one")

@@ -1,0 +1,73 @@
+"""The reenactment editor: a driving photo (or a picture of the webcam) or a driving clip."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import NamedTuple
+
+import gradio as gr
+
+from .loader import CLIP_SECONDS, ClipInput, PhotoInput
+
+MOVE, EDIT = "move", "edit"
+PHOTO, CLIP = "photo", "clip"
+NOT_HERE = (
+    "These weights hold no reenactment (<code>dual_generator</code>), so a driving photo cannot be used."
+)
+NO_CLIPS = "Clips need PyAV, which is not installed here."
+
+
+class Reenact(NamedTuple):
+    """The editor's components. use: MOVE, the photo moves like the clip, or EDIT, the clip's own face is edited."""
+
+    photo: PhotoInput
+    clip: ClipInput
+    use: gr.Radio
+    relative: gr.Radio
+    make: gr.Button
+
+
+def show(reenacts: bool) -> Reenact:
+    """Build the editor where it is called; reenacts: whether the weights can move a face like another."""
+    plays = importlib.util.find_spec("av") is not None
+    gr.HTML("<h2>Reenact</h2>")
+    missing = [text for text, here in ((NOT_HERE, reenacts), (NO_CLIPS, plays)) if not here]
+    if missing:
+        gr.HTML(f"<p class='note'>{' '.join(missing)}</p>", elem_id="reenact_note")
+    with gr.Tabs(selected=PHOTO if reenacts else CLIP):
+        with gr.Tab("Photo", id=PHOTO, visible=reenacts):
+            photo = PhotoInput(
+                label="Driving photo", show_label=False, elem_id="driving_photo", height=250, buttons=[],
+                sources=["upload", "webcam", "clipboard"],
+            )  # fmt: skip
+            gr.HTML("<p class='note'>The photo takes this face's expression and head pose.</p>")
+        with gr.Tab("Clip", id=CLIP):
+            clip = ClipInput(
+                label="Driving clip", show_label=False, elem_id="driving_clip", buttons=[],
+                sources=["upload", "webcam"], interactive=plays,
+            )  # fmt: skip
+            gr.HTML(
+                f"<p class='note'>A video of up to {CLIP_SECONDS} seconds; a GIF is taken by the API alone.</p>"
+            )
+            return Reenact(
+                photo,
+                clip,
+                *_how(reenacts),
+                gr.Button("Make the clip", elem_id="make_video", interactive=plays),
+            )
+
+
+def _how(reenacts: bool) -> tuple[gr.Radio, gr.Radio]:
+    """What is done with a clip, and whether its movement or its poses count."""
+    uses = [("Move the photo like it", MOVE), ("Edit the face in it", EDIT)]
+    use = gr.Radio(
+        uses if reenacts else uses[1:],
+        value=MOVE if reenacts else EDIT,
+        label="Use of the clip",
+        elem_id="clip_use",
+    )
+    relative = gr.Radio(
+        [("Relative: only how it moves", True), ("Absolute: as it is filmed", False)], value=True, elem_id="relative",
+        label="Movement", visible=reenacts,
+    )  # fmt: skip
+    return use, relative

@@ -1,0 +1,181 @@
+"""Training Re-Aging GAN (Makhmudkhujaev et al., ICCV 2021).
+
+The paper's terms: an adversarial logit for each age group with lazy R1, L1 reconstruction, L1 cycle, a mask that parts
+the face from the background, labels of low confidence left out. Ours: a teacher and its features
+(learning/age_editing.py), an age and an identity read by frozen robust readers. The mask is the hull of the landmarks
+with the forehead above it; outside, the edit must be the photo, hair excepted as far as the weight allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import BadInput
+from ..networks.ragan import Discriminator, Generator
+from . import losses
+from .age_editing import (
+    Measures,
+    age_task,
+    ask,
+    cycle,
+    drawn_of,
+    frozen,
+    moved_alike,
+    pictures,
+    ramped,
+    weighed,
+)
+from .data import Faces
+from .recipe import fill
+from .task import Task
+
+FOREHEAD = 0.5
+"""How far the mask reaches above the brows, in distances from brow to nose tip."""
+BROWS, NOSE = slice(17, 27), 30
+
+
+@dataclass
+class Recipe:
+    """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
+    doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
+    certain: sources of the manifest whose ages nobody guessed; their faces always stay. weights: every term's weight
+    at the start, weights_end: of those that are another later; lead_steps stay at the start, ramp_steps lead over.
+    momentum: the generator's first beta."""
+
+    readers: str = "training/checkpoints/readers_robust"
+    prototypes: str = "training/checkpoints/prototypes"
+    judge: str = "training/checkpoints/age_judge"
+    batch: int = 8
+    lr_generator: float = 1e-4
+    lr_discriminator: float = 1e-4
+    momentum: float = 0.0
+    balance: float = 1.0
+    age_noise: float = 3.0
+    doubt: float = 25.0
+    certain: tuple[str, ...] = ()
+    cycle_share: float = 0.25
+    r1: float = 1.0
+    r1_every: int = 16
+    lead_steps: int = 0
+    ramp_steps: int = 600
+    generator: dict[str, Any] = field(default_factory=dict)
+    discriminator: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    weights_end: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Weights:
+    """How much each term of the generator's loss counts."""
+
+    adversarial: float = 0.0
+    reconstruction: float = 0.0
+    cycle: float = 0.0
+    background: float = 0.0
+    identity: float = 0.0
+    age: float = 0.0
+    teacher: float = 0.0
+    perceptual: float = 0.0
+
+
+class Objective:
+    """The losses of both players."""
+
+    def __init__(
+        self, recipe: Recipe, generator: Generator, discriminator: Discriminator, measures: Measures
+    ):
+        self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
+        self.measures = measures
+        self.start = fill(Weights, recipe.weights, "[recipe.weights] table")
+        later = recipe.weights | recipe.weights_end
+        self.end = fill(Weights, later, "[recipe.weights_end] table")
+
+    def weight(self, name: str, step: int) -> float:
+        """This step's weight of a term: from weights to weights_end; 0 for what is only shown."""
+        return ramped(self.start, self.end, name, step, self.recipe.lead_steps, self.recipe.ramp_steps)
+
+    def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
+        """Draw every face that is believed in its own group and in another; what the paper and the teacher say."""
+        rows = self.believed(batch)
+        some = {name: values[rows] for name, values in batch.items()}
+        face, valid, asked = some["face"], some["valid"], ask(some["age"], self.recipe.age_noise)
+        drawn = drawn_of(self.generator, face, asked)
+        batch["drawn"] = (face, valid, drawn.edit.detach(), asked)
+        taught = self.measures.taught(some, asked)
+        terms = pictures(drawn, some, taught)
+        if self.weight("perceptual", step):
+            terms["perceptual"] = self.measures.perceptual(drawn.edit, taught)
+        if self.weight("age", step) or self.weight("identity", step):
+            terms |= self.measures.reached(face, drawn.edit, asked)
+        outside = valid * (1 - face_masks(some["landmarks"], face.shape[-1]))
+        terms["background"] = losses.masked_l1(drawn.edit, face, outside)
+        if self.weight("adversarial", step):
+            (fake,) = moved_alike(drawn.edit * valid)
+            terms["adversarial"] = F.softplus(-self.discriminator.score(fake, asked.target)).mean()
+        if self.weight("cycle", step):
+            terms["cycle"] = cycle(self.generator, drawn, some, asked, self.recipe.cycle_share)
+        total, told = weighed(terms, partial(self.weight, step=step))
+        return total, told | {"believed": len(rows) / len(batch["age"])}
+
+    @torch.no_grad()
+    def believed(self, batch: dict[str, Tensor]) -> Tensor:
+        """Indices of the faces whose label is certain or near what the robust readers say; the nearest one at least."""
+        age = batch["age"]
+        if not self.recipe.doubt:
+            return torch.arange(len(age), device=age.device)
+        read = self.measures.readers(batch["face"]).age
+        off = (read - self.measures.calibration.age(age)).abs().masked_fill(batch["certain"], 0.0)
+        return (off <= torch.clamp(off.min(), min=self.recipe.doubt)).nonzero()[:, 0]
+
+    def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
+        """Real faces in their groups beside the edits that `generate` made last, lazy R1."""
+        d, (face, valid, edit, asked) = self.discriminator, batch["drawn"]
+        real, fake = moved_alike(face * valid, edit * valid)
+        real.requires_grad_(step % self.recipe.r1_every == 0)
+        true = d.score(real, asked.source)
+        terms = {
+            "d_real": F.softplus(-true).mean(),
+            "d_edit": F.softplus(d.score(fake, asked.target)).mean(),
+        }
+        if real.requires_grad:
+            penalty = losses.gradient_penalty(true[:, None, None, None], real)
+            terms["d_r1"] = self.recipe.r1 / 2 * self.recipe.r1_every * penalty
+        return weighed(terms, lambda name: 1.0)
+
+
+def face_masks(landmarks: Tensor, side: int) -> Tensor:
+    """Landmarks (B,68,2) in 0..1 -> (B,1,S,S): 1 on the face with its forehead, 0 on the background, soft between."""
+    up = FOREHEAD * (landmarks[:, BROWS].mean(1, keepdim=True) - landmarks[:, NOSE : NOSE + 1])
+    points = torch.cat([landmarks, landmarks[:, BROWS] + up], 1).cpu().numpy()
+    masks = np.zeros((len(points), side, side), np.float32)
+    for mask, face in zip(masks, points, strict=True):
+        hull = cv2.convexHull((face * side).round().astype(np.int32))
+        cv2.fillConvexPoly(mask, hull, 1.0)
+        mask[:] = cv2.GaussianBlur(mask, (0, 0), side / 64)
+    return torch.from_numpy(masks)[:, None].to(landmarks.device)
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The task of Re-Aging GAN on the faces of a folder; BadInput when their side or a source does not fit."""
+    if faces.size % 64:
+        raise BadInput(f"ragan is trained on faces whose side is a multiple of 64, not {faces.size} px")
+    generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, False))
+    return age_task("ragan", recipe, faces, seed, objective, {"certain": certain(recipe, faces)})
+
+
+def certain(recipe: Recipe, faces: Faces) -> Tensor:
+    """(N,) bool: faces of the sources that the recipe calls certain; BadInput names one that the manifest lacks."""
+    sources = faces.table["source"] if "source" in faces.table else faces.table["file"].map(lambda _: "")
+    unknown = sorted(set(recipe.certain) - set(sources))
+    if unknown:
+        raise BadInput(f"{faces.folder} has no source {', '.join(unknown)}, which the recipe's certain names")
+    return torch.from_numpy(np.array(sources.isin(recipe.certain)))

@@ -1,0 +1,75 @@
+"""FFHQ-Aging's ten age groups as a condition, and the edit that is the difference of two of a generator's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..edits import AGE_GROUPS, AGE_MAX
+from ..errors import BadInput
+from .ganimation import Edited
+from .layers import resize
+
+GROUPS = len(AGE_GROUPS)
+GROUP_AGES = (1.0, 4.5, 8.0, 12.0, 17.0, 24.5, 34.5, 44.5, 58.0, 76.0)
+"""An age in years that stands for each group; ages between two of them lie between the groups, ages beyond the first
+and the last belong to these."""
+STEEPNESS = 8.0
+"""A pixel whose mean change is 1/8 of the way from black to white counts as changed by 1 - 1/e^2, about 86 %."""
+
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""Faces (B,3,S,S) in [-1,1] and fractional groups (B,) in 0..9 -> the same persons in these groups, (B,3,S,S)."""
+
+
+def group_of(age: Tensor) -> Tensor:
+    """Years (B,) in 0..100 -> fractional groups (B,) in 0..9, piecewise linear through GROUP_AGES.
+
+    BadInput for an age outside, or one that is not a number.
+    """
+    if not ((age >= 0) & (age <= AGE_MAX)).all():
+        raise BadInput(f"ages {age.tolist()} must all lie between 0 and {AGE_MAX:.0f} years")
+    knots = age.new_tensor(GROUP_AGES)
+    age = age.clamp(GROUP_AGES[0], GROUP_AGES[-1])
+    low = torch.bucketize(age, knots[1:-1], right=True)
+    return low + (age - knots[low]) / (knots[low + 1] - knots[low])
+
+
+def age_of(group: Tensor) -> Tensor:
+    """Fractional groups (B,) in 0..9 -> years (B,), what `group_of` undoes."""
+    knots = group.new_tensor(GROUP_AGES)
+    low = group.clamp(0, GROUPS - 2).long()
+    return knots[low] + (group - low) * (knots[low + 1] - knots[low])
+
+
+def group_code(group: Tensor) -> Tensor:
+    """Fractional groups (B,) in 0..9 -> codes (B,10): one-hot for a whole number, else a mix of both neighbours' codes.
+
+    BadInput for a group outside.
+    """
+    if not ((group >= 0) & (group <= GROUPS - 1)).all():
+        raise BadInput(f"age groups {group.tolist()} must all lie between 0 and {GROUPS - 1}")
+    numbers = torch.arange(GROUPS, device=group.device, dtype=group.dtype)
+    return F.relu(1 - (group[:, None] - numbers).abs())
+
+
+def edit_by_difference(
+    draw: Draw, faces: Tensor, source_age: Tensor, target_age: Tensor, side: int
+) -> Edited:
+    """Add to each face what a generator draws otherwise for the target's group than for the source's.
+
+    faces (B,3,S,S) in [-1,1]; ages (B,) in years; side: pixels at which the generator draws. A small generator blurs
+    what it draws; its picture of the source's own group is blurred alike, so the blur leaves the difference
+    G(x, target) - G(x, source), and the photo keeps its own detail. Where the groups are the same the face comes back
+    exactly. attention tells how much of each pixel was changed. BadInput for an age outside 0..100.
+    """
+    source, target = group_of(source_age), group_of(target_age)
+    small = resize(faces, side)
+    made, kept = draw(torch.cat([small, small]), torch.cat([target, source])).chunk(2)
+    change = (made - kept) * (source != target)[:, None, None, None]
+    if faces.shape[-1] != side:
+        change = F.interpolate(change, size=faces.shape[-2:], mode="bicubic", align_corners=False)
+    attention = 1 - torch.exp(-STEEPNESS * change.abs().mean(1, keepdim=True))
+    return Edited((faces + change).clamp(-1, 1), attention)

@@ -1,0 +1,240 @@
+"""AgeTransGAN: an encoder, a mapping and a modulated decoder that draw a face in any of ten age groups.
+
+After Hsu et al., ECCV 2022: picture and group code -> identity feature map (32x32) and a 512-d code -> MLP -> a style
+that modulates a decoder as in StyleGAN2 (Karras et al., CVPR 2020). The discriminator has the minibatch's standard
+deviation, a label projection and a classifier of the ten groups. Without StyleGAN2's noise: equal requests give equal
+pictures. Plain PyTorch: a kernel is modulated by scaling what goes in and demodulated by scaling what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from .age_groups import GROUPS, group_code
+
+CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
+"""Channels of the maps of each side in pixels, about an eighth of StyleGAN2's: width 8 is the published size."""
+SIZES = (64, 128, 256, 512, 1024)
+FEATURE = 32
+"""Side of the identity feature map."""
+CODE = 512
+SLOPE = 0.2
+"""Of the leaky ReLUs."""
+GAIN = math.sqrt(2 / (1 + SLOPE**2))
+"""What a leaky ReLU takes from the spread of what goes in."""
+
+
+def channels(side: int, width: float) -> int:
+    """Channels of the maps of a side, `width` times the table's, a multiple of 8."""
+    return max(8, round(width * CHANNELS[side] / 8) * 8)
+
+
+def check_size(size: int) -> None:
+    """BadInput when there is no network of this size."""
+    if size not in SIZES:
+        raise BadInput(f"size {size} of agetransgan must be one of {', '.join(map(str, SIZES))}")
+
+
+def activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE)
+
+
+def balanced(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """A layer whose start keeps the variance of what went into the activation before it (He et al., ICCV 2015)."""
+    nn.init.kaiming_normal_(layer.weight, SLOPE)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer
+
+
+def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Module:
+    """A balanced convolution that keeps the side, or halves it with stride 2."""
+    return balanced(nn.Conv2d(inputs, outputs, side, stride, 1))
+
+
+def scales(style: int, count: int) -> nn.Linear:
+    """Style -> a factor on each of `count` channels, near 1 at the start."""
+    layer = nn.Linear(style, count)
+    nn.init.normal_(layer.weight, std=0.3 / math.sqrt(style))
+    nn.init.ones_(layer.bias)
+    return layer
+
+
+class ModulatedConv(nn.Module):
+    """StyleGAN2's modulated convolution: x (B,I,H,W), style (B,W) -> (B,O,H,W).
+
+    Its kernel w' = s w / |s w| (eq. 1 and 3) is applied as conv(x s, w) / |s w|: the same numbers, one shared kernel.
+    Times GAIN, so that the activation that follows keeps the variance.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / math.sqrt(9 * inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.affine = scales(style, inputs)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        scale = self.affine(style)  # (B,I)
+        energy = scale.square() @ self.weight.square().sum((2, 3)).T  # (B,O), |s w|^2
+        size = GAIN * (energy + 1e-8).rsqrt()
+        y = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
+        return torch.addcmul(self.bias[:, None, None], y, size[:, :, None, None])
+
+
+class Colour(nn.Module):
+    """Features (B,C,H,W), style (B,W) -> a share of the picture (B,3,H,W): modulated 1x1, not demodulated."""
+
+    def __init__(self, inputs: int, style: int):
+        super().__init__()
+        self.weight = nn.Parameter(0.3 * torch.randn(3, inputs) / math.sqrt(inputs))
+        self.bias = nn.Parameter(torch.zeros(3, 1))
+        self.affine = scales(style, inputs)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        kernels = self.weight * self.affine(style)[:, None]  # (B,3,C)
+        return (kernels @ x.flatten(2) + self.bias).unflatten(2, x.shape[-2:])
+
+
+class Encoder(nn.Module):
+    """Faces (B,3,S,S) with the group code (B,10) as planes -> identity feature (B,C,32,32) and code (B,512).
+
+    A plane holds one number everywhere, so what the first convolution makes of it is a shift of its channels.
+    """
+
+    def __init__(self, size: int, width: float):
+        super().__init__()
+        sides = [side for side in sorted(CHANNELS, reverse=True) if FEATURE <= side < size]
+        counts = [3, *(channels(side, width) for side in sides)]
+        self.down = nn.ModuleList(conv(a, b, 4, 2) for a, b in zip(counts, counts[1:], strict=False))
+        self.planes = nn.Linear(GROUPS, counts[1], bias=False)
+        last = counts[-1]
+        self.refine = nn.ModuleList(conv(last, last) for _ in range(2))
+        inner = [last, *(channels(side, width) for side in (16, 8, 4))]
+        self.squeeze = nn.ModuleList(conv(a, b, stride=2) for a, b in zip(inner, inner[1:], strict=False))
+        self.head = nn.Linear(inner[-1], CODE)
+
+    def forward(self, face: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        first, *rest = self.down
+        x = activate(first(face) + self.planes(code)[:, :, None, None])
+        for down in rest:
+            x = activate(down(x))
+        first, second = self.refine
+        feature = (x + activate(second(activate(first(x))))) / math.sqrt(2)
+        x = feature
+        for squeeze in self.squeeze:
+            x = activate(squeeze(x))
+        return feature, self.head(x.mean((2, 3)))
+
+
+class Mapping(nn.Module):
+    """Code (B,512) and group code (B,10) -> style (B,W): normalised, then `layers` fully connected ones."""
+
+    def __init__(self, style: int, layers: int):
+        super().__init__()
+        counts = [CODE + GROUPS, *[style] * layers]
+        self.layers = nn.ModuleList(
+            balanced(nn.Linear(a, b)) for a, b in zip(counts, counts[1:], strict=False)
+        )
+
+    def forward(self, code: Tensor, group: Tensor) -> Tensor:
+        x = code * (code.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        x = torch.cat([x, math.sqrt(GROUPS) * group], 1)
+        for layer in self.layers:
+            x = activate(layer(x))
+        return x
+
+
+class Level(nn.Module):
+    """Twice the side: a modulated convolution, enlarged, another one, and what both add to the picture."""
+
+    def __init__(self, inputs: int, outputs: int, style: int):
+        super().__init__()
+        self.before = ModulatedConv(inputs, outputs, style)
+        self.after = ModulatedConv(outputs, outputs, style)
+        self.colour = Colour(outputs, style)
+
+    def forward(self, x: Tensor, picture: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        x = enlarge(activate(self.before(x, style)))
+        x = activate(self.after(x, style))
+        return x, enlarge(picture) + self.colour(x, style)
+
+
+class Generator(nn.Module):
+    """size: side of the faces in pixels, 64 to 1024. width: factor on every channel of CHANNELS. style, layers: width
+    and depth of the mapping. BadInput for a size that cannot be."""
+
+    def __init__(self, size: int = 128, width: float = 1.0, style: int = 128, layers: int = 8):
+        super().__init__()
+        check_size(size)
+        self.size = size
+        self.encoder, self.mapping = Encoder(size, width), Mapping(style, layers)
+        start = channels(FEATURE, width)
+        self.first = nn.ModuleList(ModulatedConv(start, start, style) for _ in range(2))
+        self.colour = Colour(start, style)
+        counts = [channels(side, width) for side in sorted(CHANNELS) if FEATURE <= side <= size]
+        self.levels = nn.ModuleList(Level(a, b, style) for a, b in zip(counts, counts[1:], strict=False))
+
+    def forward(self, face: Tensor, group: Tensor) -> Tensor:
+        """Faces (B,3,S,S) in [-1,1] with S = size, fractional groups (B,) in 0..9 -> the persons in these groups.
+
+        BadInput for a group outside 0..9.
+        """
+        code = group_code(group)
+        x, identity = self.encoder(face, code)
+        style = self.mapping(identity, code)
+        for layer in self.first:
+            x = activate(layer(x, style))
+        picture = self.colour(x, style)
+        for level in self.levels:
+            x, picture = level(x, picture, style)
+        return picture  # (B,3,S,S), about [-1,1]
+
+
+class Discriminator(nn.Module):
+    """Is a face real, given its group? And which group is it? size: side of the faces, 64 to 1024."""
+
+    def __init__(self, size: int = 128, width: float = 1.0):
+        super().__init__()
+        check_size(size)
+        self.size = size
+        sides = [side for side in sorted(CHANNELS, reverse=True) if side < size]
+        counts = [3, *(channels(side, width) for side in sides)]
+        self.down = nn.ModuleList(conv(a, b, 4, 2) for a, b in zip(counts, counts[1:], strict=False))
+        last = counts[-1]
+        self.final = conv(last + 1, last)
+        self.flat = balanced(nn.Linear(last * 16, last))
+        self.real = nn.Linear(last, 1)
+        self.project = nn.Linear(GROUPS, last, bias=False)
+        self.classify = nn.Linear(last, GROUPS)
+
+    def features(self, face: Tensor) -> Tensor:
+        """Faces (B,3,S,S) in [-1,1] -> (B,C)."""
+        x = face
+        for down in self.down:
+            x = activate(down(x))
+        x = activate(self.final(torch.cat([x, spread_of_batch(x)], 1)))
+        return activate(self.flat(x.flatten(1)))
+
+    def score(self, features: Tensor, group: Tensor) -> Tensor:
+        """Logits (B,): a real face of its group (B,)? By projection (Miyato & Koyama, ICLR 2018)."""
+        match = (features * self.project(group_code(group))).sum(1) / math.sqrt(features.shape[1])
+        return self.real(features)[:, 0] + match
+
+    def groups(self, features: Tensor) -> Tensor:
+        """Logits (B,10) of the ten groups."""
+        return self.classify(features)
+
+
+def spread_of_batch(x: Tensor) -> Tensor:
+    """Standard deviation over the batch, mean over channels and places, as one more map: (B,C,h,w) -> (B,1,h,w)."""
+    spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
+    return spread.expand(len(x), 1, *x.shape[-2:])
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B,C,2H,2W)."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,0 +1,50 @@
+"""What the tests of the age methods share: a face folder and the light copies that training reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from ganime_age.learning.checkpoints import write_light
+from ganime_age.networks.judge import AgeJudge
+from ganime_age.networks.prototypes import Prototypes
+from ganime_age.networks.readers import Readers
+
+READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
+JUDGE = {"size": 64, "widths": [8, 8, 8]}
+
+
+def without_gradient(network: torch.nn.Module) -> list[str]:
+    return [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+
+
+def face_folder(path: Path, ages: bool = True) -> Path:
+    """12 training faces of 64 px and three to look at, of two sources."""
+    path.mkdir(parents=True, exist_ok=True)
+    chance = np.random.default_rng(0)
+    for i in range(15):
+        pixels = chance.integers(0, 255, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(path / f"{i}.png")
+    table = pd.DataFrame({"id": range(15), "file": [f"{i}.png" for i in range(15)]})
+    table["split"] = ["train"] * 12 + ["val"] * 3
+    table["age"] = chance.uniform(1, 90, 15) if ages else np.nan
+    table["source"] = ["guessed", "known", "guessed"] * 5
+    table["landmarks"] = [chance.uniform(0.3, 0.7, 136).astype(np.float32) for _ in range(15)]
+    table["yaw"] = table["pitch"] = table["roll"] = 0.0
+    table.to_parquet(path / "manifest.parquet")
+    return path
+
+
+def light_copies(path: Path) -> dict[str, str]:
+    """Folders of untrained readers, prototypes that move every face, and an age judge, by the recipe's keywords."""
+    torch.manual_seed(0)
+    prototypes = Prototypes()
+    prototypes.age_tone.normal_(std=0.3)
+    prototypes.region.fill_(1.0)
+    networks = {"readers": Readers(**READERS), "prototypes": prototypes, "age_judge": AgeJudge(**JUDGE)}
+    configs = {"readers": READERS, "prototypes": {}, "age_judge": JUDGE}
+    path.mkdir(parents=True, exist_ok=True)
+    write_light(networks, configs, path)
+    return {"readers": str(path), "prototypes": str(path), "judge": str(path)}

@@ -1,0 +1,266 @@
+"""AgeTransGAN: the ten groups, its networks, its losses, its training, and the edit that is a difference."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from ages import face_folder, light_copies, without_gradient
+
+from ganime_age.edits import GROUP_STARTS, age_group
+from ganime_age.errors import BadInput, MissingModel
+from ganime_age.learning import agetransgan_task
+from ganime_age.learning.data import Faces
+from ganime_age.learning.loop import Run
+from ganime_age.learning.recipe import fill, read_recipe
+from ganime_age.learning.task import Plan
+from ganime_age.model import GanimeAge
+from ganime_age.networks import age_groups
+from ganime_age.networks import agetransgan as networks
+
+RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+SMALL = {"size": 64, "width": 0.25, "style": 16, "layers": 2}
+
+
+def test_ages_and_groups_are_each_others_inverse_and_each_age_lies_in_its_own_group():
+    middle = torch.tensor(age_groups.GROUP_AGES)
+    assert [age_group(float(age)) for age in middle] == list(range(10)) and len(GROUP_STARTS) == 10
+    assert torch.equal(age_groups.group_of(middle), torch.arange(10.0))
+    groups = torch.linspace(0, 9, 91)
+    assert torch.allclose(age_groups.group_of(age_groups.age_of(groups)), groups, atol=1e-5)
+    assert age_groups.group_of(torch.tensor([0.0, 100.0])).tolist() == [0, 9]
+    rising = age_groups.group_of(torch.linspace(1, 76, 500))
+    assert (rising[1:] > rising[:-1]).all()
+
+
+def test_fractional_groups_mix_the_codes_of_both_neighbours():
+    code = age_groups.group_code(torch.tensor([0.0, 2.25, 9.0]))
+    assert code.sum(1).tolist() == [1, 1, 1]
+    assert code[0, 0] == 1 and code[2, 9] == 1 and code[1, 2:4].tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("group", [-0.1, 9.5, float("nan")])
+def test_a_group_that_does_not_exist_is_named(group):
+    with pytest.raises(BadInput, match="must all lie between 0 and 9"):
+        age_groups.group_code(torch.tensor([1.0, group]))
+
+
+@pytest.mark.parametrize(("size", "levels"), [(64, 1), (256, 3)])
+def test_faces_of_each_size_come_back_in_their_size(size, levels):
+    torch.manual_seed(0)
+    generator = networks.Generator(size, 0.25, 16, 2)
+    feature, code = generator.encoder(torch.rand(2, 3, size, size), torch.eye(10)[:2])
+    assert feature.shape[2:] == (32, 32) and code.shape == (2, 512) and len(generator.levels) == levels
+    assert generator(torch.rand(2, 3, size, size), torch.tensor([0.0, 8.3])).shape == (2, 3, size, size)
+
+
+def test_every_size_to_1024_can_be_built_and_no_other():
+    for size in networks.SIZES:
+        generator, discriminator = networks.Generator(size), networks.Discriminator(size)
+        assert 2 ** len(generator.levels) == size / 32 and 2 ** len(discriminator.down) == size / 4
+    with pytest.raises(BadInput, match="size 96 of agetransgan must be one of 64, 128"):
+        networks.Generator(96)
+
+
+def test_the_two_scalings_are_the_modulated_and_demodulated_kernel():
+    """StyleGAN2 eq. 1 and 3, kernel by kernel."""
+    torch.manual_seed(0)
+    layer, x, style = networks.ModulatedConv(4, 6, 8), torch.randn(3, 4, 9, 9), torch.randn(3, 8)
+    drawn = layer(x, style)
+    for i in range(3):
+        kernel = layer.weight * layer.affine(style)[i][None, :, None, None]
+        kernel = kernel / kernel.square().sum((1, 2, 3), keepdim=True).sqrt()
+        by_hand = networks.GAIN * F.conv2d(x[i : i + 1], kernel, padding=1) + layer.bias[:, None, None]
+        assert torch.allclose(drawn[i : i + 1], by_hand, atol=1e-5)
+
+
+def test_pictures_change_continuously_between_groups():
+    torch.manual_seed(0)
+    generator, face = networks.Generator(**SMALL), torch.rand(1, 3, 64, 64) * 2 - 1
+    groups = torch.linspace(2, 4, 41)
+    drawn = generator(face.expand(41, -1, -1, -1), groups)
+    steps = (drawn[1:] - drawn[:-1]).abs().mean((1, 2, 3))
+    whole = (drawn[-1] - drawn[0]).abs().mean()
+    assert steps.min() > 0 and steps.max() < 0.2 * whole
+
+
+def test_every_parameter_learns():
+    torch.manual_seed(0)
+    generator, discriminator = networks.Generator(**SMALL), networks.Discriminator(64, 0.25)
+    group = torch.tensor([1.5, 7.0, 4.0])
+    features = discriminator.features(generator(torch.rand(3, 3, 64, 64), group))
+    scores, groups = discriminator.score(features, group), discriminator.groups(features)
+    assert scores.shape == (3,) and groups.shape == (3, 10)
+    (scores.sum() + groups[:, 0].sum()).backward()
+    assert not without_gradient(generator) and not without_gradient(discriminator)
+
+
+def test_the_discriminator_sees_how_alike_a_batch_is():
+    alike, mixed = torch.ones(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    assert networks.spread_of_batch(alike).shape == (4, 1, 8, 8)
+    assert networks.spread_of_batch(alike).max() < 1e-3 < 0.5 < networks.spread_of_batch(mixed).min()
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model with nothing but an untrained AgeTransGAN of 64 px."""
+    torch.manual_seed(0)
+    return GanimeAge(("agetransgan",), 64, edit_size=64, agetransgan=SMALL).eval()
+
+
+def ages(*years: float) -> torch.Tensor:
+    return torch.tensor(years)
+
+
+def edit(model: GanimeAge, faces: torch.Tensor, source: torch.Tensor, target: torch.Tensor, method: str):
+    aus = torch.zeros(len(faces), 17)
+    with torch.no_grad():
+        return model.edit(faces, source, target, aus, aus, method=method)
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_the_edit_is_the_difference_of_two_pictures_and_nothing_asked_is_nothing_changed(model, side):
+    faces = torch.rand(2, 3, side, side) * 2 - 1
+    edited = edit(model, faces, ages(30, 30), ages(30, 70), "agetransgan")
+    assert torch.equal(edited.face[0], faces[0]) and not edited.attention[0].any()
+    assert edited.face.shape == faces.shape and edited.attention.shape == (2, 1, side, side)
+    assert edited.face.abs().max() <= 1 and 0 < edited.attention[1].mean() < 1
+    if side == 64:
+        with torch.no_grad():
+            old, own = (
+                model.agetransgan(faces[1:], age_groups.group_of(age)) for age in (ages(70), ages(30))
+            )
+        assert torch.allclose(edited.face[1:], (faces[1:] + old - own).clamp(-1, 1), atol=1e-5)
+    same = edit(model, faces, ages(20, 80), ages(20, 80), "agetransgan")
+    assert torch.equal(same.face, faces) and not same.attention.any()
+
+
+def test_what_cannot_be_asked_is_one_sentence(model):
+    faces, aus = torch.zeros(1, 3, 64, 64), torch.zeros(1, 17)
+    with pytest.raises(BadInput, match="must all lie between 0 and 100 years"):
+        edit(model, faces, ages(30), ages(101), "agetransgan")
+    with pytest.raises(BadInput, match="agetransgan edits ages only; choose the method ganimation_age"):
+        model.edit(faces, ages(30), ages(40), aus, aus + 1, method="agetransgan")
+    with pytest.raises(MissingModel, match="these weights hold agetransgan; load weights with ragan"):
+        edit(model, faces, ages(30), ages(40), "ragan")
+
+
+def test_weights_come_back_from_a_folder(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    again = GanimeAge.from_pretrained(tmp_path)
+    assert again.methods == ("agetransgan",) and again.agetransgan.size == 64
+    faces = torch.rand(1, 3, 64, 64)
+    assert torch.equal(
+        edit(again, faces, ages(5), ages(50), "agetransgan").face,
+        edit(model, faces, ages(5), ages(50), "agetransgan").face,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return face_folder(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="module")
+def helpers(tmp_path_factory):
+    return light_copies(tmp_path_factory.mktemp("helpers"))
+
+
+@pytest.fixture(scope="module")
+def aifd(tmp_path_factory):
+    """Weights with small readers, whose identity branch the MI loss asks."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("aifd")
+    GanimeAge(
+        ("readers",), 64, reader_size=32, reader_widths=[8, 8, 8, 16], reader_blocks=[1, 1, 1]
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+def recipe(helpers: dict[str, str], file: str, aifd: str = "", **numbers) -> agetransgan_task.Recipe:
+    table = read_recipe(RECIPES / f"{file}.toml", [])["recipe"]
+    small = {"batch": 3, "generator": SMALL, "discriminator": {"size": 64, "width": 0.25}, "aifd": aifd}
+    short = {"lead_steps": 0, "ramp_steps": 1, "r1_every": 2}
+    return fill(agetransgan_task.Recipe, table | helpers | small | short | numbers, "[recipe] table")
+
+
+def trained(task, out: Path, steps: int) -> Run:
+    torch.manual_seed(0)
+    return Run(task, Plan(steps=steps, warmup=0, schedule="constant", log_every=1), out)
+
+
+TERMS = {"adversarial", "adversarial_kept", "group", "group_kept", "reconstruction", "cycle", "identity", "age"} | {
+    "teacher", "perceptual", "d_real", "d_edit", "d_kept", "d_group", "d_r1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "more"), [("agetransgan", set()), ("agetransgan_mi", {"mi"})])
+def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, aifd, tmp_path, file, more):
+    def run(out: str, steps: int) -> Run:
+        torch.manual_seed(0)
+        task = agetransgan_task.build(recipe(helpers, file, aifd), Faces(folder, 64), 0)
+        return trained(task, tmp_path / out, steps)
+
+    unbroken = run("a", 4)
+    start = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in unbroken.task.networks.items()}
+    unbroken.train()
+    run("b", 3).train()
+    resumed = run("b", 4)
+    resumed.resume(tmp_path / "b" / "checkpoint")
+    resumed.train()
+    for name, network in unbroken.task.networks.items():
+        again = dict(resumed.task.networks[name].named_parameters())
+        for key, value in network.named_parameters():
+            assert not torch.equal(value, start[name][key]), f"{name}.{key} never moved"
+            assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
+    log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
+    assert TERMS | more <= set(log) and ("mi" in log) == ("mi" in more)
+    assert {"probe_age_slope_judge", "probe_identity", "probe_no_change_l1"} <= set(log)
+    assert json.loads((tmp_path / "a" / "light" / "agetransgan.json").read_text()) == SMALL
+
+
+def test_the_two_recipes_differ_by_the_mi_loss_alone():
+    without, with_mi = (read_recipe(RECIPES / f"{n}.toml", []) for n in ("agetransgan", "agetransgan_mi"))
+    weights = [table["recipe"].pop("weights_end") for table in (without, with_mi)]
+    assert without == with_mi
+    assert weights[1].pop("mi") > 0 == weights[0].pop("mi") and weights[0] == weights[1]
+    names = set(vars(agetransgan_task.Weights()))
+    assert set(without["recipe"]["weights"]) == names, "every weight stands in the recipe"
+
+
+def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd):
+    task = agetransgan_task.build(recipe(helpers, "agetransgan_mi", aifd), Faces(folder, 64), 0)
+    measures = task.players[0].loss.__self__.measures
+    assert any(m is measures.aifd for m in task.helpers)
+    assert not any(p.requires_grad for p in measures.aifd.parameters())
+    face = torch.rand(2, 3, 64, 64)
+    assert measures.mutual(face, face).item() == pytest.approx(0, abs=1e-5)
+    other = torch.rand(2, 3, 64, 64, requires_grad=True)
+    by_hand = 1 - F.cosine_similarity(measures.aifd(face).identity, measures.aifd(other).identity).mean()
+    assert measures.mutual(face, other).item() == pytest.approx(by_hand.item(), abs=1e-5)
+    measures.mutual(face, other).backward()
+    assert other.grad.abs().sum() > 0
+
+
+def test_the_discriminator_only_learns_groups_until_it_counts(folder, helpers):
+    numbers = recipe(helpers, "agetransgan", lead_steps=5)
+    generate, discriminate = (
+        player.loss for player in agetransgan_task.build(numbers, Faces(folder, 64), 0).players
+    )
+    batch = Faces(folder, 64).batch(np.arange(3))
+    assert "adversarial" not in generate(batch, 5)[1] and set(discriminate(batch, 5)[1]) == {"d_group"}
+    assert "adversarial" in generate(batch, 6)[1] and "d_edit" in discriminate(batch, 6)[1]
+
+
+def test_wrong_recipes_and_faces_are_named(helpers, folder, tmp_path):
+    with pytest.raises(BadInput, match="faces of 64 px, a generator of 128"):
+        agetransgan_task.build(recipe(helpers, "agetransgan", generator={"size": 128}), Faces(folder, 64), 0)
+    with pytest.raises(BadInput, match="has no adversary"):
+        agetransgan_task.build(
+            recipe(helpers, "agetransgan", weights={"adversary": 1.0}), Faces(folder, 64), 0
+        )
+    ageless = face_folder(tmp_path / "ageless", ages=False)
+    with pytest.raises(BadInput, match="has no face with an age and landmarks"):
+        agetransgan_task.build(recipe(helpers, "agetransgan"), Faces(ageless, 64), 0)

@@ -1,0 +1,324 @@
+"""The page in a real browser, as its visitors use it."""
+
+import importlib.util
+import json
+import socket
+import struct
+import urllib.request
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, FLAGS, NO_CHROMIUM, PATIENCE, Gate, Visitor, folder_of, pixels, until
+from clips import make_clip, pictures_of
+from PIL import Image
+
+pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM),
+    pytest.mark.skipif(
+        not importlib.util.find_spec("playwright"), reason="playwright is missing: pip install playwright"
+    ),
+]
+
+from ganime_age import FaceEditor, verify  # noqa: E402
+from ganime_age.driving import driving_frames  # noqa: E402
+from space import files, jobs, page  # noqa: E402
+
+FAR = 12
+"""Grey levels by which some pixel differs in a picture that was edited; JPEG leaves what is alike alike."""
+PHONE = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def gate(editor):
+    return Gate(editor.finder)
+
+
+@pytest.fixture(scope="module")
+def address(editor, gate):
+    """The page with the shipped weights, served on a port that the system chose."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    blocks = page.build(FaceEditor(editor.model, finder=gate))
+    launch = {**page.LAUNCH, "prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1"}
+    _, url, _ = blocks.launch(**launch, server_port=port)
+    yield url
+    gate.way.set()
+    blocks.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(chromium, address, gate):
+    """Makes visitors. None of them may ask another host for anything, see a script break, or a stack trace."""
+    came = []
+
+    def come(**kind):
+        came.append(Visitor(chromium, address, **kind))
+        return came[-1]
+
+    yield come
+    gate.way.set()
+    for one in came:
+        one.leave()
+    assert all(len(one.asked) > 10 for one in came)
+    assert [url for one in came for url in one.outside] == []
+    assert [error for one in came for error in one.crashes] == []
+
+
+@pytest.fixture(scope="module")
+def sway(editor, portrait):
+    """Four frames (320,320,3) of the portrait that turns its head to one side, to the other, and back."""
+    return [np.asarray(frame) for frame in driving_frames(editor, portrait, frames=4)]
+
+
+def test_a_photo_made_older_reads_as_the_report_says_and_can_be_taken_back(
+    visitor, editor, portrait, portrait_file, tmp_path
+):
+    one = visitor().open()
+    one.button("Edit").click()
+    assert one.told("photo") == "Upload a photo first."
+    one.give(portrait_file)
+    one.told("Tick the box, then")
+    one.button("Edit").click()
+    assert one.told("consent") == "Tick the box about consent first."
+    one.tab.locator("#consent input").check()
+    one.told("One face was found")
+    asked, _, after = one.older()["Age"]
+    read = editor.edit(portrait, age=75).reading
+    assert (asked, after) == ("75", f"{read.age:.0f} ± {read.age_spread:.0f}")
+    before, after = one.pictures()
+    assert before.shape == after.shape == portrait.shape
+    assert np.abs(before - portrait).mean() < 2 and np.abs(after - before).max() > FAR
+    got = one.downloaded(tmp_path)
+    assert verify(got).record["age"] == 75 and pixels(got).shape == portrait.shape
+    one.button("Reset").click()
+    one.told("Nothing is asked")
+    one.edited(one.button("Edit").click)
+    assert "Nothing was asked" in one.tab.locator("#report").inner_text()
+    before, after = one.pictures()
+    assert np.array_equal(before, after)
+
+
+def test_a_preset_on_a_phone_where_nothing_is_out_of_reach(visitor, portrait_file):
+    one = visitor(**PHONE).arrive(portrait_file)
+    smile = one.slider("AU12")
+    rows = one.edited(one.button("Neutral", "#presets").click)
+    assert smile > 3 and one.slider("AU12") == 0
+    (row,) = (row for name, row in rows.items() if "AU12" in name)
+    asked, before, after = map(float, row)
+    assert asked == 0 and before == smile and after < smile - 2
+    before, after = one.pictures()
+    assert np.abs(after - before).max() > FAR
+    assert one.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for id in ("edit", "cancel", "reset", "download", "make_strip", "make_animation"):
+        reachable(one.tab.locator(f"#{id}"))
+    for within in ("#presets button", "#age_groups button"):
+        for button in one.tab.locator(within).all():
+            reachable(button)
+
+
+def reachable(button):
+    """The whole button can be seen, and what is at its middle is the button."""
+    button.click(trial=True)
+    box = button.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= PHONE["width"] and box["height"] >= 24
+
+
+def test_a_driving_photo_moves_the_face(visitor, editor, portrait, portrait_file, sway, tmp_path):
+    one = visitor().arrive(portrait_file)
+    Image.fromarray(sway[1]).save(tmp_path / "turned.png")
+    rows = one.edited(lambda: one.give(tmp_path / "turned.png", "#driving_photo"))
+    driving, own = editor.read(sway[1])[0], editor.read(portrait)[0]
+    asked, was, is_now = (float(value.rstrip("°")) for value in rows["Head yaw"])
+    assert (asked, was) == (round(driving.yaw), round(own.yaw)) and abs(asked - was) > 5
+    assert abs(is_now - asked) < abs(is_now - was)
+    assert "Head pitch" in rows and any("AU26" in name for name in rows)
+    before, after = one.pictures()
+    assert np.abs(after - before).max() > FAR
+    assert one.older()["Age"][0] == "75" and "Head yaw" in one.report()
+
+
+def test_a_driving_clip_moves_the_face(visitor, portrait, portrait_file, sway, tmp_path):
+    one = visitor().arrive(portrait_file)
+    one.tab.get_by_role("tab", name="Clip").click()
+    one.give(make_clip(tmp_path / "drive.mp4", sway), "#driving_clip")
+    one.tab.locator("#driving_clip video").wait_for()
+    one.button("Make the clip").click()
+    one.told("The clip has 4 frames")
+    assert "4 of 4 frames edited" in one.tab.locator("#report").inner_text()
+    made = one.tab.locator("#video video")
+    made.wait_for()
+    (tmp_path / "made.mp4").write_bytes(one.context.request.get(made.get_attribute("src")).body())
+    first, turned, *_ = (picture.astype(int) for picture, _ in pictures_of(tmp_path / "made.mp4"))
+    assert first.shape == portrait.shape and np.abs(first - portrait).mean() < 5
+    assert np.abs(turned - first).mean() > 1
+
+
+def test_the_face_that_is_picked_is_the_one_that_changes(visitor, two_faces, tmp_path):
+    Image.fromarray(two_faces).save(tmp_path / "two.png")
+    one = visitor().arrive(tmp_path / "two.png")
+    assert "face 0 is edited" in one.told("2 faces were found")
+    thumbnails = one.tab.locator("#faces button img")
+    assert thumbnails.count() == 2
+    one.edited(thumbnails.nth(1).click)  # makes what is asked, nothing yet, of the other face
+    one.older()
+    before, after = one.pictures()
+    changed = np.abs(after - before).max(2) > FAR
+    assert changed[:, 330:].any() and not changed[:, :320].any()
+
+
+def test_what_cannot_be_used_is_one_sentence_and_the_next_photo_works(
+    visitor, portrait_file, faceless, tmp_path
+):
+    note, empty, huge = (tmp_path / name for name in ("note.png", "empty.png", "huge.png"))
+    note.write_text("no picture")
+    Image.fromarray(faceless).save(empty)
+    huge.write_bytes(png_header(60_000, 60_000))
+    one = visitor().open()
+    one.tab.locator("#consent input").check()
+    for photo, words in ((note, "not a readable image"), (huge, "megapixels"), (empty, "No face was found")):
+        one.give(photo)
+        said = one.told(words)
+        assert said.endswith(".") and "\n" not in said and len(said) < 200 and not said.startswith("Note")
+        whole = one.tab.locator("body").inner_text()
+        assert "Traceback" not in whole and str(tmp_path) not in whole and "Error" not in whole
+        assert one.addresses() == []
+        one.tab.get_by_label("Remove Image").click()
+    one.give(portrait_file)
+    one.told("One face was found")
+
+
+def png_header(width, height):
+    """A PNG that says it is so large and holds next to nothing."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    packed = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def test_two_visitors_at_once_never_see_each_others_pictures(visitor, gate, portrait, tmp_path):
+    photos = {"mine": portrait, "yours": portrait[:, ::-1].copy()}
+    both = {}
+    for name, photo in photos.items():
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+        both[name] = visitor().arrive(tmp_path / f"{name}.png")
+    gate.shut()
+    for one in both.values():
+        one.button("70+", "#age_groups").click()
+    assert gate.held.wait(PATIENCE / 1000)
+    gate.way.set()
+    for name, one in both.items():
+        one.tab.locator("#result img").nth(1).wait_for()
+        before, after = one.pictures()
+        assert np.abs(before - photos[name]).mean() < 2
+        far = np.abs(after - photos[name]).mean()
+        assert far < np.abs(after - photos[name][:, ::-1]).mean() / 3
+    mine, yours = both.values()
+    for one, other in ((mine, yours), (yours, mine)):
+        folder = folder_of(one.addresses()[1])
+        assert not any(folder in url or Path(folder).parent.name in url for url in other.asked)
+    # Who has the long random address of a picture can see it, but only while its visitor is there.
+    left = mine.addresses()[1]
+    mine.leave()
+    until(lambda: not yours.context.request.get(left).ok)
+    assert yours.context.request.get(yours.addresses()[1]).ok
+
+
+def test_the_one_who_comes_when_the_line_is_full_is_told_and_can_try_again(
+    visitor, gate, address, portrait_file
+):
+    one = visitor().arrive(portrait_file)
+    gate.shut()
+    photo = upload(address, portrait_file)
+    call(address, "/read", [photo, True])
+    assert gate.held.wait(PATIENCE / 1000)
+    for _ in range(jobs.WAITING):
+        call(address, "/read", [photo, True])
+    one.button("70+", "#age_groups").click()
+    toast = one.tab.get_by_test_id("toast-body").first
+    toast.wait_for()
+    assert "currently busy. Please try again." in toast.inner_text()
+    gate.way.set()
+    assert one.edited(one.button("Edit").click)["Age"][0] == "75"
+
+
+def call(address, endpoint, data):
+    """A program's request to an endpoint, whose answer it does not wait for."""
+    body, kind = json.dumps({"data": data}).encode(), {"Content-Type": "application/json"}
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{address}gradio_api/call{endpoint}", body, kind)
+    ) as answer:
+        return json.load(answer)["event_id"]
+
+
+def upload(address, path):
+    """A file on the server as a browser puts it there."""
+    head = f'--x-x\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'.encode()
+    kind = {"Content-Type": "multipart/form-data; boundary=x-x"}
+    body = head + path.read_bytes() + b"\r\n--x-x--\r\n"
+    with urllib.request.urlopen(urllib.request.Request(f"{address}gradio_api/upload", body, kind)) as answer:
+        return {"path": json.load(answer)[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_tab_closed_in_mid_job_leaves_nothing_and_the_next_visitor_is_served(visitor, gate, portrait_file):
+    there = set(files._visits)
+    one, other = visitor().arrive(portrait_file), visitor().arrive(portrait_file)
+    gate.shut()
+    one.button("70+", "#age_groups").click()
+    assert gate.held.wait(PATIENCE / 1000)
+    others = {name for name in files._visits if name not in there}
+    one.leave()
+    until(lambda: len(others & set(files._visits)) < len(others))
+    gate.way.set()
+    assert other.older()["Age"][0] == "75"
+    assert len(others & set(files._visits)) == 1
+    assert not Path(folder_of(one.asked[-1]) if "/file=" in one.asked[-1] else "/nowhere").exists()
+
+
+def test_a_number_that_is_only_walked_through_asks_nothing_and_a_key_on_a_slider_asks(visitor, portrait_file):
+    one = visitor().arrive(portrait_file)
+    keys, change = one.tab.keyboard, one.tab.locator("#change_age input")
+    years, number = (one.tab.locator(f"#age input[type={kind}]") for kind in ("range", "number"))
+    asked = len(one.joined)
+    for field in (number, one.tab.locator("#AU04 input[type=number]")):
+        field.click()
+        keys.press("Tab")
+    years.focus()
+    assert one.edited(lambda: keys.press("End"))["Age"][0] == "100" and change.is_checked()
+    assert len(one.joined) == asked + 1  # the one edit: what was walked through before asked for none
+    change.uncheck()
+    number.fill("33")
+    assert one.edited(lambda: keys.press("Enter"))["Age"][0] == "33" and change.is_checked()
+    number.fill("150")
+    assert one.edited(lambda: keys.press("Tab"))["Age"][0] == "100"
+
+
+def test_the_whole_way_with_the_keyboard_alone(visitor, portrait_file):
+    one = visitor().open()
+    keys = one.tab.keyboard
+    one.walk_to("#photo button")
+    with one.tab.expect_file_chooser() as chooser:
+        keys.press("Enter")
+    chooser.value.set_files(portrait_file)
+    one.walk_to("#consent")
+    keys.press("Space")
+    one.told("One face was found")
+    one.walk_to("#age_groups button:last-child")
+    keys.press("Enter")
+    one.tab.wait_for_function("document.querySelector('#report tbody td')?.innerText == '75'")
+    one.walk_to("#edit")
+    assert one.edited(lambda: keys.press("Enter"))["Age"][0] == "75"
+    one.walk_to("#download")

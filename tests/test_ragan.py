@@ -1,0 +1,163 @@
+"""Re-Aging GAN: its networks, its face mask, the labels it does not believe, its training, its edits."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ages import face_folder, light_copies, without_gradient
+
+from ganime_age.errors import BadInput
+from ganime_age.learning import ragan_task
+from ganime_age.learning.data import Faces
+from ganime_age.learning.loop import Run
+from ganime_age.learning.recipe import fill, read_recipe
+from ganime_age.learning.task import Plan
+from ganime_age.model import GanimeAge
+from ganime_age.networks import ragan
+
+RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+SMALL = {"widths": [8, 8, 16], "blocks": 1, "order": 2}
+
+
+def test_faces_of_any_side_come_back_and_every_parameter_learns():
+    torch.manual_seed(0)
+    generator, discriminator = ragan.Generator(**SMALL), ragan.Discriminator([8, 8, 8])
+    assert generator(torch.rand(1, 3, 256, 256), torch.zeros(1)).shape == (1, 3, 256, 256)
+    group = torch.tensor([1.5, 7.0])
+    drawn = generator(torch.rand(2, 3, 64, 64), group)
+    assert drawn.shape == (2, 3, 64, 64) and discriminator(drawn).shape == (2, 10)
+    discriminator(drawn).square().sum().backward()
+    assert not without_gradient(generator) and not without_gradient(discriminator)
+
+
+def test_a_fractional_group_is_scored_between_its_neighbours():
+    torch.manual_seed(0)
+    discriminator, face = ragan.Discriminator([8, 8, 8]), torch.rand(1, 3, 64, 64)
+    logits = discriminator(face)[0]
+    assert discriminator.score(face, torch.tensor([3.25])).item() == pytest.approx(
+        (0.75 * logits[3] + 0.25 * logits[4]).item()
+    )
+
+
+def test_identity_and_age_meet_in_products_of_rising_order():
+    """Weights of one channel set by hand: p_1 = f tanh(f + a), p_2 = p_1 tanh(f + a); the result is f + p_1 + p_2."""
+    modulator = ragan.AgeModulator(1, 2)
+    with torch.no_grad():
+        for conv in [*modulator.steps, *modulator.gates]:
+            conv.weight.fill_(1.0), conv.bias.zero_()
+        for age in modulator.ages:
+            age.weight.copy_(torch.arange(10.0)[None] / 10)
+        personal = modulator(torch.full((1, 1, 1, 1), 0.5), torch.eye(10)[3:4]).item()
+    gate = np.tanh(0.5 + 0.3)
+    assert personal == pytest.approx(0.5 + 0.5 * gate + 0.5 * gate**2)
+
+
+def test_wrong_numbers_are_named():
+    with pytest.raises(BadInput, match=r"widths \[9, 16\] of ragan"):
+        ragan.Generator([9, 16])
+    with pytest.raises(BadInput, match="order 0 at least 1"):
+        ragan.Generator(order=0)
+
+
+def test_nothing_asked_is_nothing_changed_and_expressions_are_refused():
+    torch.manual_seed(0)
+    model = GanimeAge(("ragan",), 64, edit_size=64, ragan=SMALL).eval()
+    faces, aus = torch.rand(2, 3, 96, 96) * 2 - 1, torch.zeros(2, 17)
+    with torch.no_grad():
+        edited = model.edit(faces, torch.tensor([30.0, 30.0]), torch.tensor([30.0, 70.0]), aus, aus, "ragan")
+    assert torch.equal(edited.face[0], faces[0]) and not edited.attention[0].any()
+    assert not torch.equal(edited.face[1], faces[1]) and 0 < edited.attention[1].mean() < 1
+    with pytest.raises(BadInput, match="ragan edits ages only; choose the method ganimation_age"):
+        model.edit(faces, torch.full((2,), 30.0), torch.full((2,), 70.0), aus, aus + 1, "ragan")
+    with pytest.raises(BadInput, match="must all lie between 0 and 100 years"):
+        model.edit(faces, torch.full((2,), 30.0), torch.full((2,), -1.0), aus, aus, "ragan")
+
+
+def test_the_mask_parts_face_and_forehead_from_the_background():
+    points = torch.zeros(1, 68, 2)
+    points[0, :, 0] = torch.linspace(0.3, 0.7, 68)
+    points[0, :, 1] = 0.8
+    points[0, ragan_task.BROWS, 1], points[0, ragan_task.NOSE, 1] = 0.4, 0.6
+    points[0, ragan_task.BROWS, 0] = torch.linspace(0.3, 0.7, 10)
+    mask = ragan_task.face_masks(points, 64)
+    assert mask.shape == (1, 1, 64, 64) and 0 <= mask.min() and mask.max() <= 1
+    assert mask[0, 0, 40, 32] == 1 and mask[0, 0, 60, 32] == 0 and mask[0, 0, 40, 4] == 0
+    assert mask[0, 0, 22, 32] > 0.5 > mask[0, 0, 14, 32], "half a brow-to-nose distance above the brows"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return face_folder(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="module")
+def helpers(tmp_path_factory):
+    return light_copies(tmp_path_factory.mktemp("helpers"))
+
+
+def task(folder: Path, helpers: dict[str, str], **numbers):
+    table = read_recipe(RECIPES / "ragan.toml", [])["recipe"]
+    small = {"batch": 4, "generator": SMALL, "discriminator": {"widths": [8, 8, 8]}}
+    short = {"lead_steps": 0, "ramp_steps": 1, "r1_every": 2}
+    recipe = fill(ragan_task.Recipe, table | helpers | small | short | numbers, "[recipe] table")
+    return ragan_task.build(recipe, Faces(folder, 64), 0)
+
+
+def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
+    def run(out: str, steps: int) -> Run:
+        torch.manual_seed(0)
+        plan = Plan(steps=steps, warmup=0, schedule="constant", log_every=1)
+        return Run(task(folder, helpers), plan, tmp_path / out)
+
+    unbroken = run("a", 4)
+    start = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in unbroken.task.networks.items()}
+    unbroken.train()
+    run("b", 3).train()
+    resumed = run("b", 4)
+    resumed.resume(tmp_path / "b" / "checkpoint")
+    resumed.train()
+    for name, network in unbroken.task.networks.items():
+        again = dict(resumed.task.networks[name].named_parameters())
+        for key, value in network.named_parameters():
+            assert not torch.equal(value, start[name][key]), f"{name}.{key} never moved"
+            assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
+    log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
+    assert set(read_recipe(RECIPES / "ragan.toml", [])["recipe"]["weights"]) <= set(log)
+    assert {"believed", "d_real", "d_edit", "d_r1", "probe_age_slope_judge", "probe_identity"} <= set(log)
+    assert json.loads((tmp_path / "a" / "light" / "ragan.json").read_text()) == SMALL
+
+
+def test_labels_that_the_readers_contradict_are_left_out_unless_certain(folder, helpers):
+    objective = task(folder, helpers, doubt=10.0).players[0].loss.__self__
+    batch = Faces(folder, 64).batch(np.arange(4))
+    read = objective.measures.readers(batch["face"]).age
+    objective.measures.calibration.age_curve = torch.arange(101.0)
+    batch["age"] = (read + torch.tensor([0.0, 30.0, 5.0, 30.0])).clamp(0, 100)
+    batch["certain"] = torch.tensor([False, False, False, True])
+    assert objective.believed(batch).tolist() == [0, 2, 3]
+    objective.recipe.doubt = 0.0
+    assert objective.believed(batch).tolist() == [0, 1, 2, 3]
+    objective.recipe.doubt, batch["certain"] = 1e-6, torch.zeros(4, dtype=torch.bool)
+    assert len(objective.believed(batch)) == 1, "the nearest one stays"
+
+
+def test_certain_sources_are_looked_up_in_the_manifest(folder, helpers):
+    batch = task(folder, helpers, certain=["known"]).batch(0)
+    assert batch["certain"].shape == (4,) and batch["certain"].dtype == torch.bool
+    found = ragan_task.certain(ragan_task.Recipe(certain=("known",)), Faces(folder, 64))
+    assert found.tolist() == [False, True, False] * 4
+    with pytest.raises(BadInput, match="has no source birth, which the recipe's certain names"):
+        task(folder, helpers, certain=["birth"])
+
+
+def test_every_weight_stands_in_the_recipe_and_faces_must_fit(folder, helpers, tmp_path):
+    table = read_recipe(RECIPES / "ragan.toml", [])["recipe"]
+    assert set(table["weights"]) == set(vars(ragan_task.Weights()))
+    with pytest.raises(BadInput, match="has no adversary"):
+        task(folder, helpers, weights={"adversary": 1.0})
+    with pytest.raises(BadInput, match="multiple of 64, not 72 px"):
+        ragan_task.build(ragan_task.Recipe(), Faces(folder, 72), 0)
+    with pytest.raises(BadInput, match="has no face with an age and landmarks"):
+        task(face_folder(tmp_path / "ageless", ages=False), helpers)

@@ -1,0 +1,183 @@
+"""The table of age methods, on edits, faces and judges whose every number is known."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_measure_edits import Painter, blue, faces, named, red  # noqa: F401
+from test_scripts import GENERATOR, light
+
+from ganime_age.card import fingerprints, write_card
+from ganime_age.card_charts import table1_chart
+from ganime_age.card_results import Results
+from ganime_age.card_table1 import table1
+from ganime_age.edits import AGE_GROUPS
+from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
+from ganime_age.learning.judges import Judges
+from ganime_age.learning.measure_edits import Plan
+from ganime_age.learning.measure_table1 import measure, models_of
+from ganime_age.model import GanimeAge
+from ganime_age.networks import agetransgan
+from ganime_age.networks.ganimation import Generator
+
+ROOT = Path(__file__).resolve().parents[1]
+JUDGES = Judges(identity=named(blue), age=named(red))
+TINY = {"size": 64, "width": 0.1, "style": 16, "layers": 1}
+
+
+class Exact(Painter):
+    """Every method: reaches the age and keeps the person."""
+
+    agetransgan = ragan = ganimation_age = torch.nn.Linear(1, 1)
+
+
+class Stranger(Exact):
+    """Reaches half of the way, and turns whoever is asked to be over 40 into somebody else."""
+
+    def edit(self, face, source_age, target_age, source_units, target_units, method):
+        half = (source_age + target_age) / 2
+        edited = super().edit(face, source_age, half, source_units, target_units, method)
+        edited.face[target_age > 40, 2] *= -1
+        return edited
+
+
+@pytest.fixture(scope="module")
+def measured(faces):  # noqa: F811
+    return measure({"agetransgan": Stranger(), "agetransgan_mi": Exact()}, faces, JUDGES, Plan.of(200))
+
+
+def test_the_table_measures_known_edits_as_what_they_are(measured):
+    summary = measured["summary"]
+    for name in ("agetransgan_mi", "nothing"):
+        assert summary[f"{name}_verification_mean"] == 1
+    assert summary["agetransgan_verification_mean"] == pytest.approx(6 / 9, abs=1e-3)
+    assert summary["mi_better_groups"] == 3
+    assert summary["agetransgan_mi_age_error_mean"] < 0.5
+    assert summary["agetransgan_age_error_mean"] == pytest.approx(
+        summary["nothing_age_error_mean"] / 2, abs=0.3
+    )
+    aims = [group["asked"] for group in measured["groups"]]
+    assert summary["nothing_age_error_mean"] == pytest.approx(np.mean(np.abs(np.array(aims) - 25)), abs=0.5)
+    assert measured["left_out"] == ["ragan", "ganimation_age"]
+    assert [group["group"] for group in measured["groups"]] == [g for g in AGE_GROUPS if g != "20-29"]
+    for group, row in zip(measured["groups"], measured["methods"]["agetransgan_mi"], strict=True):
+        assert (
+            row["age"] == pytest.approx(group["asked"], abs=0.5) == pytest.approx(group["real_age"], abs=0.5)
+        )
+    assert measured["identity"]["false_accept_rate"] == 1e-3 and measured["judged_by"]["identity"] == "blue"
+
+
+def test_the_ages_asked_are_the_real_groups_means(measured, faces):  # noqa: F811
+    age = faces.labels["age"]
+    old = next(group for group in measured["groups"] if group["group"] == "70+")
+    assert old["asked"] == pytest.approx(age[age >= 70].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("judges", "models", "words"),
+    [
+        (Judges(identity=named(blue)), {"ragan": Exact()}, "needs a judge of identity and one of age"),
+        (JUDGES, {}, "no method to measure; name weights with --runs"),
+    ],
+)
+def test_a_table_of_nothing_is_refused(faces, judges, models, words):  # noqa: F811
+    with pytest.raises(BadInput, match=words):
+        measure(models, faces, judges, Plan.of(8))
+
+
+@pytest.fixture(scope="module")
+def small(small_weights):
+    return GanimeAge.from_pretrained(small_weights)
+
+
+def test_runs_are_weights_light_folders_or_the_measured_weights(small, small_weights, tmp_path):
+    torch.manual_seed(0)
+    network = agetransgan.Generator(**TINY)
+    run = light(tmp_path / "light", "agetransgan", network, TINY)
+    assert list(models_of(small, [])) == ["ganimation_age"]
+    models = models_of(small, [f"agetransgan_mi={run}", "ganimation_age=own"])
+    assert list(models) == ["agetransgan_mi", "ganimation_age"] and models["ganimation_age"] is small
+    one, face = models["agetransgan_mi"], torch.rand(1, 3, 64, 64) * 2 - 1
+    assert one.readers is small.readers
+    assert torch.equal(next(one.agetransgan.parameters()), next(network.parameters()).half().float())
+    units, years = torch.zeros(1, 17), torch.tensor([25.0])
+    with torch.inference_mode():
+        assert one.edit(face, years, years + 40, units, units, "agetransgan").face.shape == face.shape
+    other = light(tmp_path / "other", "generator", Generator(**GENERATOR), GENERATOR)
+    again = models_of(small, [f"ganimation_age={other}"])["ganimation_age"]
+    assert again is not small and again.methods == ("ganimation_age",)
+    stored = models_of(small, [f"ganimation_age={small_weights}"])["ganimation_age"]
+    assert torch.equal(next(stored.ganimation_age.parameters()), next(small.ganimation_age.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("run", "error", "words"),
+    [
+        ("magic=folder", BadInput, "--runs magic=folder: write ROW=FOLDER with a ROW of agetransgan, "),
+        ("ragan", BadInput, "--runs ragan: write ROW=FOLDER"),
+        ("ragan=own", MissingModel, "these weights hold readers, ganimation_age; load weights with ragan"),
+        ("ragan=LIGHT", BadInput, "describes no generator of ragan"),
+        ("agetransgan=LIGHT", BadInput, "of another network than a generator of agetransgan"),
+        ("ragan=SMALL", MissingModel, "hold readers, ganimation_age, not ragan"),
+        ("ragan=nowhere/at/all", GanimeAgeError, "nowhere/at/all"),
+    ],
+)
+def test_a_run_that_cannot_be_measured_is_one_sentence(small, small_weights, tmp_path, run, error, words):
+    wrong = light(tmp_path / "light", "agetransgan", Generator(**GENERATOR), TINY)
+    light(wrong, "ragan", Generator(**GENERATOR), TINY)
+    with pytest.raises(error, match=words) as caught:
+        models_of(small, [run.replace("LIGHT", str(wrong)).replace("SMALL", str(small_weights))])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def results(measured, small, tmp_path):
+    made = {
+        "command": "python training/evaluate.py table1",
+        "date": "2026-01-02",
+        "seed": 0,
+        "torch": "2.13.0",
+    }
+    folder = tmp_path / "results"
+    folder.mkdir()
+    made["weights"] = fingerprints(small)
+    (folder / "table1.json").write_text(json.dumps(measured | {"made_by": made}))
+    return folder
+
+
+def test_the_card_lays_it_out_as_the_paper_does(results):
+    text = table1(Results.read(results / "table1.json"))
+    ours, papers = (
+        [line for line in text.splitlines() if line.startswith(f"| {name} ")]
+        for name in ("AgeTransGAN with MI", "with MI")
+    )
+    assert ours[0].split(" | ")[1:] == ["100"] * 9 + ["100 |"] and len(ours) == 2
+    assert papers[0].endswith("| 97 |") and papers[1].endswith("| 1.54 |")
+    assert "in 3 of 9 groups (paper: 7 of 9)" in text and "What differs" in text
+    assert "for want of weights: Re-Aging GAN, GANimation-age." in text
+    assert "| doing nothing | 100 |" in text
+
+
+def test_the_chart_is_written_with_the_card_and_shows_every_curve(results, small, tmp_path):
+    files = write_card(tmp_path / "card", small, results)
+    assert "figures/table1.png" in files and files["figures/table1.png"].is_file()
+    assert "(figures/table1.png)" in files["README.md"].read_text()
+    chart = np.asarray(table1_chart(Results.read(results / "table1.json")))
+    for colour in ((0x2A, 0x6F, 0xB0), (0x0B, 0x3D, 0x6B), (0x9A, 0x9A, 0xA0), (0x1D, 0x1D, 0x1F)):
+        assert (np.abs(chart.astype(int) - colour).max(-1) < 3).sum() > 100
+
+
+def test_the_command_in_the_results_names_no_place_of_this_machine():
+    spec = importlib.util.spec_from_file_location("evaluate", ROOT / "training" / "evaluate.py")
+    evaluate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(evaluate)
+    words = (
+        "table1 --faces /a --models /b --runs agetransgan=/c/d agetransgan_mi=own ragan=/e --out /f".split()
+    )
+    told = "table1 --faces FACES --models MODELS --runs agetransgan=RUN agetransgan_mi=own ragan=RUN".split()
+    assert evaluate.told(words) == told
+    words = ["estimator", "--faces", "/a", "--after", "/b"]
+    assert evaluate.told(words) == "estimator --faces FACES --after AFTER".split()
