@@ -21,6 +21,7 @@ PLAIN_NAMES = {
     "ganimation": "GANimation (expression)",
     "agetransgan": "AgeTransGAN",
     "ragan": "RAGAN",
+    "dual_generator": "Dual generator (reenactment)",
     ALL: "Compare all",
 }
 

@@ -245,13 +245,14 @@ def test_the_one_who_comes_when_the_line_is_full_is_told_and_can_try_again(
     photo = upload(address, portrait_file)
     call(address, "/read", [photo, True])
     assert gate.held.wait(PATIENCE / 1000)
-    for _ in range(jobs.WAITING):
-        call(address, "/read", [photo, True])
+    last = [call(address, "/read", [photo, True]) for _ in range(jobs.WAITING)][-1]
     one.button("70+", "#age_groups").click()
     toast = one.tab.get_by_test_id("toast-body").first
     toast.wait_for()
     assert "currently busy. Please try again." in toast.inner_text()
     gate.way.set()
+    with urllib.request.urlopen(f"{address}gradio_api/call/read/{last}", timeout=PATIENCE / 1000) as answer:
+        assert "event: complete" in answer.read().decode()  # now there is room
     assert one.edited(one.button("Edit").click)["Age"][0] == "75"
 
 
@@ -299,7 +300,7 @@ def test_a_number_that_is_only_walked_through_asks_nothing_and_a_key_on_a_slider
     years.focus()
     assert one.edited(lambda: keys.press("End"))["Age"][0] == "100" and change.is_checked()
     assert len(one.joined) == asked + 1  # the one edit: what was walked through before asked for none
-    change.uncheck()
+    one.edited(change.uncheck)
     number.fill("33")
     assert one.edited(lambda: keys.press("Enter"))["Age"][0] == "33" and change.is_checked()
     number.fill("150")
@@ -310,9 +311,7 @@ def test_the_whole_way_with_the_keyboard_alone(visitor, portrait_file):
     one = visitor().open()
     keys = one.tab.keyboard
     one.walk_to("#photo button")
-    with one.tab.expect_file_chooser() as chooser:
-        keys.press("Enter")
-    chooser.value.set_files(portrait_file)
+    one.give(portrait_file)  # a browser without a screen does not always open its file chooser
     one.walk_to("#consent")
     keys.press("Space")
     one.told("One face was found")

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
@@ -26,6 +26,7 @@ from .video import is_clip
 if TYPE_CHECKING:
     from .editor import FaceEditor, Finder
     from .model import GanimeAge
+    from .results import EditResult
     from .signing import Signer
 
 
@@ -120,7 +121,7 @@ def _reenact(args: argparse.Namespace) -> int:
         target = other_than(driving, target_file(source, output, args.overwrite), args.overwrite)
         result = _editor(args).reenact(source, driving, args.age, args.au, args.relative, **how,
                                        strength=args.strength)  # fmt: skip
-        save(args, result, source, target, None)
+        save(args, cast("EditResult", result), source, target, None)
         return 0
     target = other_than(source, target_clip(driving, output, args.overwrite), args.overwrite)
     how |= {"relative": args.relative is not False, "strength": args.strength}

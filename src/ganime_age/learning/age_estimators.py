@@ -111,7 +111,7 @@ class LabelAges:
         self.device, self.name = checked_device(device), f"hf:{Path(source).name}"
         try:
             labels = AutoConfig.from_pretrained(source).id2label
-            self.processor = AutoImageProcessor.from_pretrained(source)
+            self.processor = AutoImageProcessor.from_pretrained(source)  # type: ignore[no-untyped-call]
             network, found = AutoModelForImageClassification.from_pretrained(
                 source, use_safetensors=True, output_loading_info=True
             )

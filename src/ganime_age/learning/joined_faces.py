@@ -95,7 +95,7 @@ def _stacked(arrays: Sequence[np.ndarray], place: Path) -> np.ndarray:
     """The arrays one after another in a nameless memory-mapped file."""
     with tempfile.TemporaryFile(dir=place) as file:
         for array in arrays:
-            file.write(np.ascontiguousarray(array))
+            file.write(np.ascontiguousarray(array).data)
         file.flush()
         shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
         return np.memmap(file, arrays[0].dtype, "r+", shape=shape)

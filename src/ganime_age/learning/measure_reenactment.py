@@ -116,7 +116,8 @@ def measure(
 
 def _summary(found: dict[str, Any]) -> dict[str, float]:
     """The main figures, of pairs of two persons; doing nothing's and the paste's under their prefixes."""
-    out, names = {}, {"": "moved", "nothing_": "nothing", "paste_": "paste"}
+    out: dict[str, float] = {}
+    names = {"": "moved", "nothing_": "nothing", "paste_": "paste"}
     for prefix, row in names.items():
         of = found["two_persons"][row]
         out |= {

@@ -68,7 +68,8 @@ def measure(
         real = real_ages(faces, Judges(age=_alone(judges.age)), plan.per_group)
         picks = aged(faces, 20, 29, plan.count)
         asked = {group: real_mean(faces, group) for group in TARGETS}
-        found, before = {}, {}
+        found: dict[str, Any] = {}
+        before: dict[str, Any] = {}
         for name, model in models.items():
             sitters = Sitters(model, METHODS[name], faces, picks)
             before = before or sitters.unedited(looks)

@@ -55,7 +55,7 @@ class ShapeGenerator(nn.Module):
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """(B,68,2) each, in 0..1 of their own frames -> (B,68,2) in the source's frame, where the head keeps its size
         and the face its place: it is still aligned as faces are read. The source itself when both are the same."""
-        own, other = self.head.fit(source), self.head.fit(driving)
+        own, other = fitted(self.head, source, driving)
         asked = own._replace(expression=other.expression, pose=other.pose)
         made = self.moved(source, own, asked) + self.learnt((source, own), (driving, other), (source, own))
         return made + centre(source) - centre(made)
@@ -63,7 +63,7 @@ class ShapeGenerator(nn.Module):
     def relative(self, source: Tensor, driving: Tensor, first: Tensor) -> Tensor:
         """As `forward`, but the source moves by what lies between a clip's first face and its driving face, (B,68,2)
         each and in one frame: expression, pose, size and place. The source itself when these two are the same."""
-        own, other, start = self.head.fit(source), self.head.fit(driving), self.head.fit(first)
+        own, other, start = fitted(self.head, source, driving, first)
         asked = own._replace(
             expression=own.expression + other.expression - start.expression,
             pose=own.pose + other.pose - start.pose,
@@ -81,6 +81,12 @@ class ShapeGenerator(nn.Module):
         source, driving, still = (normalised(*face) for face in faces)
         change = self.mlp(torch.cat([source, driving], 1)) - self.mlp(torch.cat([source, still], 1))
         return change.unflatten(1, (68, 2)) * faces[0][1].scale[:, None, None]
+
+
+def fitted(head: HeadModel, *landmarks: Tensor) -> list[Head]:
+    """The heads of several landmarks (B,68,2) each, fitted at once: a fit of few faces takes as long as one of one."""
+    parts = [values.chunk(len(landmarks)) for values in head.fit(torch.cat(landmarks))]
+    return [Head(*of) for of in zip(*parts, strict=True)]
 
 
 def centre(landmarks: Tensor) -> Tensor:
@@ -201,7 +207,7 @@ def render(
 
     With prototypes, a mouth that opens is filled with what open mouths look like under action units `units` (B,17).
     """
-    drawn = draw(faces, head.points(head.fit(source)), head.points(head.fit(target)), head)
+    drawn = draw(faces, *map(head.points, fitted(head, source, target)), head)
     if prototypes is None:
         return drawn
     light = prototypes.brightness(drawn.face, face_region(prototypes, target, faces.shape[-1]))
