@@ -207,7 +207,8 @@ def render(
 
     With prototypes, a mouth that opens is filled with what open mouths look like under action units `units` (B,17).
     """
-    drawn = draw(faces, *map(head.points, fitted(head, source, target)), head)
+    before, after = (head.points(one) for one in fitted(head, source, target))
+    drawn = draw(faces, before, after, head)
     if prototypes is None:
         return drawn
     light = prototypes.brightness(drawn.face, face_region(prototypes, target, faces.shape[-1]))
