@@ -172,6 +172,7 @@ def test_the_face_that_is_picked_is_the_one_that_changes(visitor, two_faces, tmp
     one = visitor().arrive(tmp_path / "two.png")
     assert "face 0 is edited" in one.told("2 faces were found")
     thumbnails = one.tab.locator("#faces button img")
+    thumbnails.nth(1).wait_for()
     assert thumbnails.count() == 2
     one.edited(thumbnails.nth(1).click)  # makes what is asked, nothing yet, of the other face
     one.older()
