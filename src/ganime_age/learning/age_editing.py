@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from .calibration import Calibration
 from .checkpoints import load_light
 from .data import Faces, balanced_weights, draw
 from .ganimation_age_task import load_readers
+from .recipe import fill
 from .sheets import save_grid
 from .task import Player, Task
 from .watch import probe_edits
@@ -148,6 +149,15 @@ def weighed(terms: dict[str, Tensor], weight: Callable[[str], float]) -> tuple[T
     """The total of all terms times their weights, and each of them, unweighted, for the log."""
     total = reduce(torch.add, (weight(name) * value for name, value in terms.items()))
     return total, {name: float(value.detach()) for name, value in terms.items()}
+
+
+Terms = TypeVar("Terms")
+
+
+def both_weights(kind: type[Terms], start: dict[str, Any], later: dict[str, Any]) -> tuple[Terms, Terms]:
+    """A recipe's weights at the start and after the ramp; BadInput names a term that does not exist."""
+    first = fill(kind, start, "[recipe.weights] table")
+    return first, fill(kind, start | later, "[recipe.weights_end] table")
 
 
 def ramped(start: object, end: object, name: str, step: int, lead: int, ramp: int) -> float:

@@ -25,6 +25,7 @@ from .age_editing import (
     Measures,
     age_task,
     ask,
+    both_weights,
     cycle,
     drawn_of,
     frozen,
@@ -34,7 +35,6 @@ from .age_editing import (
     weighed,
 )
 from .data import Faces
-from .recipe import fill
 from .task import Task
 
 
@@ -91,7 +91,7 @@ class Objective:
     ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.measures = measures
-        self.start, self.end = both_weights(recipe)
+        self.start, self.end = both_weights(Weights, recipe.weights, recipe.weights_end)
 
     def weight(self, name: str, step: int) -> float:
         """This step's weight of a term: from weights to weights_end; 0 for what is only shown."""
@@ -154,13 +154,6 @@ class Objective:
         return weighed(terms, lambda name: 1.0)
 
 
-def both_weights(recipe: Recipe) -> tuple[Weights, Weights]:
-    """Weights at the start and after the ramp; BadInput names a term that does not exist."""
-    start = fill(Weights, recipe.weights, "[recipe.weights] table")
-    end = fill(Weights, recipe.weights | recipe.weights_end, "[recipe.weights_end] table")
-    return start, end
-
-
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of AgeTransGAN on the faces of a folder; BadInput when they are not of the generator's size."""
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
@@ -169,6 +162,6 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             f"faces of {faces.size} px, a generator of {generator.size} and a discriminator of {discriminator.size} "
             "do not fit; set size, recipe.generator.size and recipe.discriminator.size to one number"
         )
-    with_aifd = any(weights.mi for weights in both_weights(recipe))
+    with_aifd = any(weights.mi for weights in both_weights(Weights, recipe.weights, recipe.weights_end))
     objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, with_aifd))
     return age_task("agetransgan", recipe, faces, seed, objective, {})

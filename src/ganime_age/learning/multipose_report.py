@@ -71,71 +71,89 @@ def per_yaw(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(report: dict[str, Any], images: pd.DataFrame, rejected: pd.DataFrame, by_yaw: pd.DataFrame) -> str:
-    settings = report["settings"]
     tries = pd.concat([images, rejected])
-    tests = (images["split"] == "test").mean()
-    people = images.groupby("split")["identity"].nunique()
-    counts = pd.crosstab(images["age_group"], images["cell_yaw"]).reindex(AGE_GROUPS, fill_value=0)
-    counts.columns = [f"{yaw:+g}" for yaw in counts.columns]
-    counts["all"] = counts.sum(axis=1)
-    share = 1 - report["images"] / max(report["tries"], 1)
-    turned_away = {
-        f"{yaw:+g}": [f"{of.notna().mean():.1%}", *(f"{(of == why).mean():.1%}" for why in REJECTS)]
-        for yaw, of in tries.groupby("cell_yaw")["reason"]
-    }
     return "\n\n".join(
         [
             "# Multi-pose faces",
-            f"{report['images']:,} images of {report['asked']:,} asked for"
-            f"{'' if report['complete'] else ' (not finished; the same command goes on)'}, made by the "
-            f"{settings['backend']} backend from {images['source_id'].nunique():,} photos of "
-            f"{images['identity'].nunique():,} people. {tests:.1%} are the test split; no person is in both splits "
-            f"({', '.join(f'{n:,} in {split}' for split, n in people.items())}). "
-            f"{(images['side'] == 256).mean():.0%} are 256 px, the rest 128 px. Research data: as free as its sources, "
-            "never part of a repository.",
+            _what_it_is(report, images),
             "## Images by age group and target yaw",
-            _table(
-                {
-                    group: list(map(str, row))
-                    for group, row in zip(counts.index, counts.to_numpy(), strict=True)
-                },
-                list(counts),
-            ),
+            _counted(images),
             "## By target yaw",
-            _table(
-                {
-                    f"{yaw:+g}": [
-                        f"{row['images']:.0f}",
-                        *(f"{row[name]:.2f}" for name in by_yaw.columns[1:]),
-                    ]
-                    for yaw, row in by_yaw.iterrows()
-                },
-                list(by_yaw.columns),
-            ),
-            "Identity cosine, age and pose by the package's own frozen readers. Age drift: estimate on the image minus "
-            "estimate on its source, in years; age error: minus the label. Both are of images that passed the gates; "
-            f"over all {len(tries):,} tries the drift is {_by(tries, drift_of)} years, the identity cosine "
-            f"{_by(tries, lambda of: of['identity_cosine'])}.",
-            "![identity](figures/identity.png)\n![age drift](figures/age_drift.png)",
+            *_seen_by_yaw(by_yaw, tries),
             "## Rejected",
-            f"{report['tries'] - report['images']:,} of {report['tries']:,} tries ({share:.1%}) by the first gate that "
-            "each failed, and sources given up on: "
-            + ", ".join(f"{why} {count:,}" for why, count in report["rejected"].items())
-            + f". {max(report['asked'] - report['images'], 0):,} images stayed unmade because the faces gave no "
-            "further try. What no source gave in one pose was made in the nearest one. "
-            "Gates: " + ", ".join(f"{name} {value:g}" for name, value in report["gates"].items()) + ".",
-            _table(turned_away, ["rejected", *REJECTS]),
+            *_turned_away(report, tries),
             _pose_words(report["pose_curves"]),
             "## Contact sheet",
             "A pair is a source and what was made of it; a row an age group, from left to right the target yaw.",
             "![contact sheet](figures/contact_sheet.jpg)",
             "## Made by",
-            f"Seed {settings['wanted']['seed']}; {1 / max(report['images_per_second'], 1e-9):.3f} s an image "
-            f"({report['images_per_second']:.1f} images/s with {' or '.join(map(str, report['processes']))} processes, "
-            f"rejected tries included). Versions: {_pairs(settings['versions'])}; weights: {settings['weights']}. "
-            f"Sources: {settings['sources']['usable']:,} of {settings['sources']['faces']:,} faces could be turned; "
-            f"left out: {_pairs(settings['sources']['left out'])}.\n",
+            _made_by(report),
         ]
+    )
+
+
+def _what_it_is(report: dict[str, Any], images: pd.DataFrame) -> str:
+    tests = (images["split"] == "test").mean()
+    people = images.groupby("split")["identity"].nunique()
+    return (
+        f"{report['images']:,} images of {report['asked']:,} asked for"
+        f"{'' if report['complete'] else ' (not finished; the same command goes on)'}, made by the "
+        f"{report['settings']['backend']} backend from {images['source_id'].nunique():,} photos of "
+        f"{images['identity'].nunique():,} people. {tests:.1%} are the test split; no person is in both splits "
+        f"({', '.join(f'{n:,} in {split}' for split, n in people.items())}). "
+        f"{(images['side'] == 256).mean():.0%} are 256 px, the rest 128 px. Research data: as free as its sources, "
+        "never part of a repository."
+    )
+
+
+def _counted(images: pd.DataFrame) -> str:
+    counts = pd.crosstab(images["age_group"], images["cell_yaw"]).reindex(AGE_GROUPS, fill_value=0)
+    counts.columns = [f"{yaw:+g}" for yaw in counts.columns]
+    counts["all"] = counts.sum(axis=1)
+    rows = zip(counts.index, counts.to_numpy(), strict=True)
+    return _table({group: list(map(str, row)) for group, row in rows}, list(counts))
+
+
+def _seen_by_yaw(by_yaw: pd.DataFrame, tries: pd.DataFrame) -> list[str]:
+    rows = {
+        f"{yaw:+g}": [f"{row['images']:.0f}", *(f"{row[name]:.2f}" for name in by_yaw.columns[1:])]
+        for yaw, row in by_yaw.iterrows()
+    }
+    return [
+        _table(rows, list(by_yaw.columns)),
+        "Identity cosine, age and pose by the package's own frozen readers. Age drift: estimate on the image minus "
+        "estimate on its source, in years; age error: minus the label. Both are of images that passed the gates; "
+        f"over all {len(tries):,} tries the drift is {_by(tries, drift_of)} years, the identity cosine "
+        f"{_by(tries, lambda of: of['identity_cosine'])}.",
+        "![identity](figures/identity.png)\n![age drift](figures/age_drift.png)",
+    ]
+
+
+def _turned_away(report: dict[str, Any], tries: pd.DataFrame) -> list[str]:
+    share = 1 - report["images"] / max(report["tries"], 1)
+    rows = {
+        f"{yaw:+g}": [f"{of.notna().mean():.1%}", *(f"{(of == why).mean():.1%}" for why in REJECTS)]
+        for yaw, of in tries.groupby("cell_yaw")["reason"]
+    }
+    return [
+        f"{report['tries'] - report['images']:,} of {report['tries']:,} tries ({share:.1%}) by the first gate that "
+        "each failed, and sources given up on: "
+        + ", ".join(f"{why} {count:,}" for why, count in report["rejected"].items())
+        + f". {max(report['asked'] - report['images'], 0):,} images stayed unmade because the faces gave no "
+        "further try. What no source gave in one pose was made in the nearest one. "
+        "Gates: " + ", ".join(f"{name} {value:g}" for name, value in report["gates"].items()) + ".",
+        _table(rows, ["rejected", *REJECTS]),
+    ]
+
+
+def _made_by(report: dict[str, Any]) -> str:
+    settings = report["settings"]
+    return (
+        f"Seed {settings['wanted']['seed']}; {1 / max(report['images_per_second'], 1e-9):.3f} s an image "
+        f"({report['images_per_second']:.1f} images/s with {' or '.join(map(str, report['processes']))} processes, "
+        f"rejected tries included). Versions: {_pairs(settings['versions'])}; weights: {settings['weights']}. "
+        f"Sources: {settings['sources']['usable']:,} of {settings['sources']['faces']:,} faces could be turned; "
+        f"left out: {_pairs(settings['sources']['left out'])}.\n"
     )
 
 

@@ -25,6 +25,7 @@ from .age_editing import (
     Measures,
     age_task,
     ask,
+    both_weights,
     cycle,
     drawn_of,
     frozen,
@@ -34,7 +35,6 @@ from .age_editing import (
     weighed,
 )
 from .data import Faces
-from .recipe import fill
 from .task import Task
 
 FOREHEAD = 0.5
@@ -94,9 +94,7 @@ class Objective:
     ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.measures = measures
-        self.start = fill(Weights, recipe.weights, "[recipe.weights] table")
-        later = recipe.weights | recipe.weights_end
-        self.end = fill(Weights, later, "[recipe.weights_end] table")
+        self.start, self.end = both_weights(Weights, recipe.weights, recipe.weights_end)
 
     def weight(self, name: str, step: int) -> float:
         """This step's weight of a term: from weights to weights_end; 0 for what is only shown."""
