@@ -17,7 +17,14 @@ JUDGE = {"size": 64, "widths": [8, 8, 8]}
 
 
 def without_gradient(network: torch.nn.Module) -> list[str]:
-    return [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    """Parameters that are to learn and got no gradient."""
+    learning = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    return [name for name, p in learning if p.grad is None or not p.grad.abs().sum()]
+
+
+def tiny_readers() -> dict[str, object]:
+    """Keywords of GanimeAge for READERS."""
+    return {f"reader_{key}": value for key, value in READERS.items()}
 
 
 def face_folder(path: Path, ages: bool = True) -> Path:

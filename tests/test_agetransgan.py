@@ -1,5 +1,6 @@
 """AgeTransGAN: the ten groups, its networks, its losses, its training, and the edit that is a difference."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ages import face_folder, light_copies, without_gradient
+from ages import face_folder, light_copies, tiny_readers, without_gradient
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
@@ -105,9 +106,9 @@ def test_the_discriminator_sees_how_alike_a_batch_is():
 
 @pytest.fixture(scope="module")
 def model():
-    """A model with nothing but an untrained AgeTransGAN of 64 px."""
+    """A model with untrained readers and an untrained AgeTransGAN of 64 px, whose prototypes change nothing."""
     torch.manual_seed(0)
-    return GanimeAge(("agetransgan",), 64, edit_size=64, agetransgan=SMALL).eval()
+    return GanimeAge(("readers", "agetransgan"), 64, edit_size=64, agetransgan=SMALL, **tiny_readers()).eval()
 
 
 def ages(*years: float) -> torch.Tensor:
@@ -121,7 +122,7 @@ def edit(model: GanimeAge, faces: torch.Tensor, source: torch.Tensor, target: to
 
 
 @pytest.mark.parametrize("side", [64, 96])
-def test_the_edit_is_the_difference_of_two_pictures_and_nothing_asked_is_nothing_changed(model, side):
+def test_what_is_drawn_is_the_difference_of_two_pictures_and_nothing_asked_is_nothing_changed(model, side):
     faces = torch.rand(2, 3, side, side) * 2 - 1
     edited = edit(model, faces, ages(30, 30), ages(30, 70), "agetransgan")
     assert torch.equal(edited.face[0], faces[0]) and not edited.attention[0].any()
@@ -137,13 +138,30 @@ def test_the_edit_is_the_difference_of_two_pictures_and_nothing_asked_is_nothing
     assert torch.equal(same.face, faces) and not same.attention.any()
 
 
+def test_the_pictures_are_drawn_of_the_face_as_the_prototypes_change_it(model):
+    torch.manual_seed(0)
+    other = copy.deepcopy(model)
+    other.agetransgan.prototypes.age_tone.normal_(std=0.3)
+    other.agetransgan.prototypes.region.fill_(1.0)
+    faces, aus = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 17)
+    with torch.no_grad():
+        landmarks = other.read(faces).landmarks
+        shown = other.agetransgan.prototypes(faces, landmarks, ages(30), ages(70), aus, aus)
+        old, own = (other.agetransgan(shown, age_groups.group_of(age)) for age in (ages(70), ages(30)))
+    edited = edit(other, faces, ages(30), ages(70), "agetransgan")
+    assert (shown - faces).abs().mean() > 0.05
+    assert torch.allclose(edited.face, (shown + old - own).clamp(-1, 1), atol=1e-5)
+
+
 def test_what_cannot_be_asked_is_one_sentence(model):
     faces, aus = torch.zeros(1, 3, 64, 64), torch.zeros(1, 17)
     with pytest.raises(BadInput, match="must all lie between 0 and 100 years"):
         edit(model, faces, ages(30), ages(101), "agetransgan")
     with pytest.raises(BadInput, match="agetransgan edits ages only; choose the method ganimation_age"):
         model.edit(faces, ages(30), ages(40), aus, aus + 1, method="agetransgan")
-    with pytest.raises(MissingModel, match="these weights hold agetransgan; load weights with ragan"):
+    with pytest.raises(
+        MissingModel, match="these weights hold readers, agetransgan; load weights with ragan"
+    ):
         edit(model, faces, ages(30), ages(40), "ragan")
 
 
@@ -192,7 +210,7 @@ def trained(task, out: Path, steps: int) -> Run:
 
 
 TERMS = {"adversarial", "adversarial_kept", "group", "group_kept", "reconstruction", "cycle", "identity", "age"} | {
-    "teacher", "perceptual", "d_real", "d_edit", "d_kept", "d_group", "d_r1",
+    "change", "d_real", "d_edit", "d_kept", "d_group", "d_r1",
 }  # fmt: skip
 
 
@@ -213,7 +231,8 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, aifd, tmp_pa
     for name, network in unbroken.task.networks.items():
         again = dict(resumed.task.networks[name].named_parameters())
         for key, value in network.named_parameters():
-            assert not torch.equal(value, start[name][key]), f"{name}.{key} never moved"
+            moved = not torch.equal(value, start[name][key])
+            assert moved == value.requires_grad, f"{name}.{key} {'moved' if moved else 'never moved'}"
             assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
     log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
     assert TERMS | more <= set(log) and ("mi" in log) == ("mi" in more)

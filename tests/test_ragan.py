@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ages import face_folder, light_copies, without_gradient
+from ages import face_folder, light_copies, tiny_readers, without_gradient
 
 from ganime_age.errors import BadInput
 from ganime_age.learning import ragan_task
@@ -42,16 +42,36 @@ def test_a_fractional_group_is_scored_between_its_neighbours():
 
 
 def test_identity_and_age_meet_in_products_of_rising_order():
-    """Weights of one channel set by hand: p_1 = f tanh(f + a), p_2 = p_1 tanh(f + a); the result is f + p_1 + p_2."""
-    modulator = ragan.AgeModulator(1, 2)
+    """p_k = n(P_k p_{k-1}) (G_k n(f) + a_k) with n(f) of mean square 1; the result is f + p_1 + p_2. One pixel."""
+    torch.manual_seed(0)
+    modulator, f = ragan.AgeModulator(4, 2), torch.randn(1, 4, 1, 1)
     with torch.no_grad():
-        for conv in [*modulator.steps, *modulator.gates]:
-            conv.weight.fill_(1.0), conv.bias.zero_()
-        for age in modulator.ages:
-            age.weight.copy_(torch.arange(10.0)[None] / 10)
-        personal = modulator(torch.full((1, 1, 1, 1), 0.5), torch.eye(10)[3:4]).item()
-    gate = np.tanh(0.5 + 0.3)
-    assert personal == pytest.approx(0.5 + 0.5 * gate + 0.5 * gate**2)
+        personal = modulator(f, torch.eye(10)[3:4]).flatten().numpy()
+    states = {key: value.numpy().squeeze() for key, value in modulator.state_dict().items()}
+
+    def even(x):
+        return x / np.sqrt((x**2).mean())
+
+    total, start = f.numpy().flatten(), even(f.numpy().flatten())
+    product = start
+    for k in range(2):
+        gate = (
+            states[f"gates.{k}.weight"] @ start + states[f"gates.{k}.bias"] + states[f"ages.{k}.weight"][:, 3]
+        )
+        product = even(states[f"steps.{k}.weight"] @ product + states[f"steps.{k}.bias"]) * gate
+        total = total + product
+    assert np.allclose(personal, total, atol=1e-5)
+
+
+def test_a_strong_identity_feature_does_not_drown_the_age():
+    """A gate that saturates would: the change between two groups is as large whatever the feature's size."""
+    torch.manual_seed(0)
+    modulator, f = ragan.AgeModulator(8, 3), torch.randn(1, 8, 4, 4)
+    with torch.no_grad():
+        small, large = (
+            modulator(s * f, torch.eye(10)[:1]) - modulator(s * f, torch.eye(10)[9:]) for s in (1.0, 1e4)
+        )
+    assert torch.allclose(large, small, rtol=1e-2, atol=1e-2) and small.abs().mean() > 0.05
 
 
 def test_wrong_numbers_are_named():
@@ -63,7 +83,7 @@ def test_wrong_numbers_are_named():
 
 def test_nothing_asked_is_nothing_changed_and_expressions_are_refused():
     torch.manual_seed(0)
-    model = GanimeAge(("ragan",), 64, edit_size=64, ragan=SMALL).eval()
+    model = GanimeAge(("readers", "ragan"), 64, edit_size=64, ragan=SMALL, **tiny_readers()).eval()
     faces, aus = torch.rand(2, 3, 96, 96) * 2 - 1, torch.zeros(2, 17)
     with torch.no_grad():
         edited = model.edit(faces, torch.tensor([30.0, 30.0]), torch.tensor([30.0, 70.0]), aus, aus, "ragan")
@@ -121,7 +141,8 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
     for name, network in unbroken.task.networks.items():
         again = dict(resumed.task.networks[name].named_parameters())
         for key, value in network.named_parameters():
-            assert not torch.equal(value, start[name][key]), f"{name}.{key} never moved"
+            moved = not torch.equal(value, start[name][key])
+            assert moved == value.requires_grad, f"{name}.{key} {'moved' if moved else 'never moved'}"
             assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
     log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
     assert set(read_recipe(RECIPES / "ragan.toml", [])["recipe"]["weights"]) <= set(log)

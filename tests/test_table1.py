@@ -1,5 +1,6 @@
 """The table of age methods, on edits, faces and judges whose every number is known."""
 
+import copy
 import importlib.util
 import json
 from pathlib import Path
@@ -97,9 +98,12 @@ def test_runs_are_weights_light_folders_or_the_measured_weights(small, small_wei
     torch.manual_seed(0)
     network = agetransgan.Generator(**TINY)
     run = light(tmp_path / "light", "agetransgan", network, TINY)
-    assert list(models_of(small, [])) == ["ganimation_age"]
+    assert list(models_of(small, [])) == ["ganimation_age", "prototypes"]
     models = models_of(small, [f"agetransgan_mi={run}", "ganimation_age=own"])
-    assert list(models) == ["agetransgan_mi", "ganimation_age"] and models["ganimation_age"] is small
+    assert (
+        list(models) == ["agetransgan_mi", "ganimation_age", "prototypes"]
+        and models["ganimation_age"] is small
+    )
     one, face = models["agetransgan_mi"], torch.rand(1, 3, 64, 64) * 2 - 1
     assert one.readers is small.readers
     assert torch.equal(next(one.agetransgan.parameters()), next(network.parameters()).half().float())
@@ -113,10 +117,29 @@ def test_runs_are_weights_light_folders_or_the_measured_weights(small, small_wei
     assert torch.equal(next(stored.ganimation_age.parameters()), next(small.ganimation_age.parameters()))
 
 
+def test_the_row_of_the_prototypes_is_what_the_methods_draw_on(small):
+    torch.manual_seed(0)
+    model = copy.deepcopy(small)
+    model.ganimation_age.prototypes.age_tone.normal_(std=0.3)
+    model.ganimation_age.prototypes.region.fill_(1.0)
+    torch.nn.init.normal_(model.ganimation_age.head.weight, std=0.5)
+    face, units, years = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 17), torch.tensor([25.0])
+    asked = (years, years + 40, units, units)
+    with torch.inference_mode():
+        alone = models_of(model, [])["prototypes"].edit(face, *asked, "prototypes")
+        shown = model.ganimation_age.prototypes(face, model.read(face).landmarks, *asked)
+        drawn = model.edit(face, *asked)
+    assert (
+        torch.equal(alone.face, shown) and alone.face.shape == face.shape and 0 < alone.attention.mean() < 1
+    )
+    assert not torch.equal(alone.face, drawn.face) and not torch.equal(alone.face, face)
+
+
 @pytest.mark.parametrize(
     ("run", "error", "words"),
     [
         ("magic=folder", BadInput, "--runs magic=folder: write ROW=FOLDER with a ROW of agetransgan, "),
+        ("prototypes=own", BadInput, "--runs prototypes=own: write ROW=FOLDER"),
         ("ragan", BadInput, "--runs ragan: write ROW=FOLDER"),
         ("ragan=own", MissingModel, "these weights hold readers, ganimation_age; load weights with ragan"),
         ("ragan=LIGHT", BadInput, "describes no generator of ragan"),

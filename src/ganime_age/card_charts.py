@@ -16,6 +16,7 @@ COLOURS = {
     "agetransgan_mi": "#0b3d6b",
     "ragan": "#c2572b",
     "ganimation_age": "#4a8f4d",
+    "prototypes": "#8b6fb5",
     "nothing": "#9a9aa0",
 }
 SIZE, PLOT, GAP, FINE = (1340, 620), (560, 400), 90, 2

@@ -13,6 +13,7 @@ NAMES = {
     "agetransgan_mi": "AgeTransGAN with MI",
     "ragan": "Re-Aging GAN",
     "ganimation_age": "GANimation-age",
+    "prototypes": "prototypes alone",
     "nothing": "doing nothing",
 }
 FIGURE = "table1.png"

@@ -148,11 +148,11 @@ class GanimeAge(
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
-        The prototypes of ganimation_age work at the face's own size, on landmarks that are read here; what a generator
-        then changes at `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked
-        nothing changes. attention tells how much of each pixel was changed, by either. agetransgan and ragan add the
-        difference of two pictures that they draw: see networks/age_groups.py. BadInput when the method is unknown or
-        cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
+        Prototypes work at the face's own size, on landmarks that are read here; what a generator then changes at
+        `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked nothing changes.
+        attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
+        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. BadInput when the method is
+        unknown or cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         if method not in METHODS:
             raise BadInput(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
@@ -161,19 +161,16 @@ class GanimeAge(
         if not any(changes):
             return Edited(faces, torch.zeros_like(faces[:, :1]))
         check_can(method, *changes)
-        if method in ("agetransgan", "ragan"):
-            generator = getattr(self, method)
-            side = getattr(generator, "size", self.edit_size)
-            return edit_by_difference(generator, faces, source_age, target_age, side)
+        generator, asked = getattr(self, method), (source_age, target_age, source_aus, target_aus)
+        side = getattr(generator, "size", self.edit_size)
         if method == "ganimation":
-            drawn, small = faces, resize(faces, self.edit_size)
-            edited = self.ganimation(small, target_aus / AU_MAX)
-        else:
-            asked = (source_age, target_age, source_aus, target_aus)
-            drawn = self.ganimation_age.prototypes(faces, self.read(faces).landmarks, *asked)
-            small = resize(drawn, self.edit_size)
-            edited = self.ganimation_age(small, *asked)
-        return enlarged(faces, drawn, small, edited)
+            drawn, small = faces, resize(faces, side)
+            return enlarged(faces, drawn, small, generator(small, target_aus / AU_MAX))
+        drawn = generator.prototypes(faces, self.read(faces).landmarks, *asked)
+        small = resize(drawn, side)
+        if method == "ganimation_age":
+            return enlarged(faces, drawn, small, generator(small, *asked))
+        return enlarged(faces, drawn, small, edit_by_difference(generator, small, source_age, target_age))
 
     def reenact(
         self,

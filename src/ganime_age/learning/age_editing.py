@@ -1,8 +1,8 @@
 """What AgeTransGAN and Re-Aging GAN share in training: requests, pictures, the terms that do not know which one it is.
 
-Both are trained on what the model delivers: x + G(x, target) - G(x, source), the face with the difference of two drawn
-pictures added (networks/age_groups.py). Beside the papers' losses stands a teacher: the prototypes change an age in
-closed form, and the difference starts as theirs (FRAN, Zoss et al. 2022, learns ages from synthetic pairs alone).
+Both are trained on what the model delivers: with y the face as the prototypes change its age, y + G(y, target) -
+G(y, source), so that a small generator's blur leaves the difference (networks/age_groups.py) and what it has to learn
+is what no mean face shows.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..edits import AU_CODES
 from ..errors import BadInput
 from ..model import GanimeAge
 from ..networks.age_groups import GROUPS, age_of, edit_by_difference, group_of
+from ..networks.ganimation import Edited
 from ..networks.judge import AgeJudge
-from ..networks.perceptual import perceptual_from
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from . import losses
@@ -35,8 +35,6 @@ from .sheets import save_grid
 from .task import Player, Task
 from .watch import probe_edits
 
-LARGE = 0.25
-"""An eighth of the way from black to white: errors beyond count no more than their size."""
 SHEET_AGES = (1.0, 5.0, 8.0, 12.0, 17.0, 25.0, 35.0, 45.0, 58.0, 76.0)
 
 
@@ -50,14 +48,14 @@ class Asked(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What a generator drew of a batch, (B,3,S,S) each."""
+    """What was drawn of a batch, (B,3,S,S) each."""
 
-    made: Tensor
-    """G(x, target)."""
-    kept: Tensor
-    """G(x, source)."""
+    shown: Tensor
+    """y: the faces as the prototypes change their age."""
     edit: Tensor
-    """x + made - kept: what the model delivers, before clamping."""
+    """y + G(y, target) - G(y, source): what the model delivers, before clamping."""
+    kept: Tensor
+    """G(x, source) of the first n faces, (n,3,S,S)."""
 
 
 def ask(age: Tensor, noise: float) -> Asked:
@@ -74,27 +72,16 @@ def ask(age: Tensor, noise: float) -> Asked:
 
 
 class Measures:
-    """Everything frozen: robust readers that say an age, prototypes that teach, features, AIFD's identity branch.
+    """Everything frozen: robust readers that say an age, AIFD's identity branch.
 
     aifd: the readers whose identity branch is E_A; None where the MI loss is off.
     """
 
-    def __init__(
-        self, readers: Readers, prototypes: Prototypes, calibration: Calibration, aifd: Readers | None
-    ):
-        self.readers, self.prototypes, self.calibration, self.aifd = readers, prototypes, calibration, aifd
-        self.perceptual = perceptual_from("", "", readers)
+    def __init__(self, readers: Readers, calibration: Calibration, aifd: Readers | None):
+        self.readers, self.calibration, self.aifd = readers, calibration, aifd
 
     def modules(self) -> tuple[nn.Module, ...]:
-        return tuple(m for m in (self.readers, self.prototypes, self.perceptual, self.aifd) if m is not None)
-
-    @torch.no_grad()
-    def taught(self, batch: dict[str, Tensor], asked: Asked) -> Tensor:
-        """The faces as the prototypes change their age, (B,3,S,S)."""
-        still = torch.zeros(len(asked.source), 17, device=asked.source.device)
-        return self.prototypes(
-            batch["face"], batch["landmarks"], asked.source_age, asked.target_age, still, still
-        )
+        return tuple(m for m in (self.readers, self.aifd) if m is not None)
 
     def seen(self, face: Tensor) -> Readings:
         """The robust readers on a copy that is shifted, scaled, turned and often grey."""
@@ -121,28 +108,44 @@ class Measures:
         return 1 - (before * self.aifd(edit).identity).sum(1).mean()
 
 
-def drawn_of(generator: nn.Module, face: Tensor, asked: Asked) -> Drawn:
-    """Both pictures of each face in one pass."""
-    made, kept = generator(torch.cat([face, face]), torch.cat([asked.target, asked.source])).chunk(2)
-    return Drawn(made, kept, face + made - kept)
+def drawn_of(generator: Any, batch: dict[str, Tensor], asked: Asked, kept_share: float) -> Drawn:
+    """All pictures of a batch in one pass; the reconstruction of a share of it, of one face at least."""
+    face = batch["face"]
+    with torch.no_grad():
+        shown = on_prototypes(generator, face, batch["landmarks"], asked.source_age, asked.target_age)
+    some = slice(0, max(1, round(kept_share * len(face))))
+    groups = torch.cat([asked.target, asked.source, asked.source[some]])
+    drawn = generator(torch.cat([shown, shown, face[some]]), groups)
+    made, off, kept = drawn.split([len(face), len(face), len(drawn) - 2 * len(face)])
+    return Drawn(shown, shown + made - off, kept)
 
 
-def pictures(drawn: Drawn, batch: dict[str, Tensor], taught: Tensor) -> dict[str, Tensor]:
-    """reconstruction: G(x, source) is x, L1. teacher: the drawn difference is the prototypes',
-    squared for all but large errors, since L1 starts by drawing nothing."""
-    face, valid = batch["face"], batch["valid"]
-    error = (drawn.edit - taught) * valid  # (B,3,S,S)
+def on_prototypes(
+    generator: Any, face: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
+) -> Tensor:
+    """Faces (B,3,S,S) as the generator's prototypes change their age, the expression as it is."""
+    still = torch.zeros(len(face), len(AU_CODES), device=face.device)
+    return generator.prototypes(face, landmarks, source_age, target_age, still, still)
+
+
+def pictures(drawn: Drawn, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """reconstruction: G(x, source) is x. change: how much is drawn over the prototypes' picture. L1 both."""
+    face, valid, some = batch["face"], batch["valid"], slice(0, len(drawn.kept))
     return {
-        "reconstruction": losses.masked_l1(drawn.kept, face, valid),
-        "teacher": F.smooth_l1_loss(error, torch.zeros_like(error), beta=LARGE),
+        "reconstruction": losses.masked_l1(drawn.kept, face[some], valid[some]),
+        "change": losses.masked_l1(drawn.edit, drawn.shown, valid),
     }
 
 
 def cycle(generator: nn.Module, drawn: Drawn, batch: dict[str, Tensor], asked: Asked, share: float) -> Tensor:
-    """G(edit, source) is x again, L1 over a share of the batch."""
+    """What was drawn for target over source is drawn back on the edit: edit + G(edit, source) - G(edit, target) is the
+    prototypes' picture again, L1 over a share of the batch."""
     some = slice(0, max(1, round(share * len(drawn.edit))))
-    back = generator(drawn.edit[some], asked.source[some])
-    return losses.masked_l1(back, batch["face"][some], batch["valid"][some])
+    edit = drawn.edit[some]
+    back, off = generator(torch.cat([edit, edit]), torch.cat([asked.source[some], asked.target[some]])).chunk(
+        2
+    )
+    return losses.masked_l1(edit + back - off, drawn.shown[some], batch["valid"][some])
 
 
 def weighed(terms: dict[str, Tensor], weight: Callable[[str], float]) -> tuple[Tensor, dict[str, float]]:
@@ -180,14 +183,15 @@ def usable(faces: Faces) -> np.ndarray:
     return ~np.isnan(labels["age"]) & turned & ~np.isnan(labels["landmarks"]).any((1, 2))
 
 
-def frozen(recipe: Any, faces: Faces, with_aifd: bool) -> Measures:
-    """What a recipe names: readers, prototypes and, for the MI loss, aifd ("": the embedded weights)."""
+def frozen(recipe: Any, faces: Faces, generator: Any, with_aifd: bool) -> Measures:
+    """What a recipe names: readers, prototypes, which the generator gets, and for the MI loss aifd ("": the embedded
+    weights)."""
     readers = load_readers(recipe.readers)
-    prototypes = load_light(Prototypes, recipe.prototypes, "prototypes").requires_grad_(False)
+    generator.prototypes = load_light(Prototypes, recipe.prototypes, "prototypes").requires_grad_(False)
     aifd = None
     if with_aifd:
         aifd = GanimeAge.from_pretrained(recipe.aifd or None, parts=("readers",)).readers
-    return Measures(readers, prototypes, Calibration.measure(readers, faces, 1000), aifd)
+    return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 
 
 def age_task(
@@ -256,7 +260,9 @@ def age_sheet(generator: Any, faces: dict[str, Tensor], path: Path) -> None:
     face, age = faces["face"].to(device), faces["age"].to(device)
     columns = [face, generator(face, group_of(age))]
     for years in SHEET_AGES:
-        edited = edit_by_difference(generator, face, age, torch.full_like(age, years), face.shape[-1])
+        asked = torch.full_like(age, years)
+        shown = on_prototypes(generator, face, faces["landmarks"].to(device), age, asked)
+        edited = edit_by_difference(generator, shown, age, asked)
         columns.append(edited.face)
     save_grid([*columns, edited.attention.repeat(1, 3, 1, 1) * 2 - 1], path)
 
@@ -292,13 +298,14 @@ def prober(
     def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
         generator = cast(Any, networks[method])
         device = next(generator.parameters()).device
-
-        def edit(face: Tensor, age: Tensor, to_age: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-            if torch.equal(age, to_age):
-                return face, torch.zeros_like(face[:, :1])
-            return tuple(edit_by_difference(generator, face, age, to_age, face.shape[-1]))  # type: ignore[return-value]
-
         given = {name: value.to(device) for name, value in faces.items()}
+
+        def edit(face: Tensor, age: Tensor, to_age: Tensor, *_: Tensor) -> Edited:
+            if torch.equal(age, to_age):
+                return Edited(face, torch.zeros_like(face[:, :1]))
+            shown = on_prototypes(generator, face, given["landmarks"], age, to_age)
+            return edit_by_difference(generator, shown, age, to_age)
+
         return probe_edits(edit, read, judged if watcher else None, given)
 
     return probe

@@ -2,7 +2,7 @@
 
 The paper's terms: non-saturating adversarial loss on the edit and on the reconstruction, cross-entropy of the
 discriminator's classifier of ten groups on both, L1 reconstruction and cycle, cross-age identity, lazy R1, a moving
-average. Ours: a teacher and its features (learning/age_editing.py), an age read by frozen robust readers. MI: one less
+average. Ours: prototypes under it (learning/age_editing.py), an age read by frozen robust readers. MI: one less
 the cosine of E_A, the identity branch of the frozen AIFD readers, before and after; off where its weight is 0.
 """
 
@@ -43,7 +43,7 @@ class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
     aifd: weights whose readers hold E_A, "" for the embedded ones. weights: every term's weight at the start,
     weights_end: of those that are another later; lead_steps stay at the start, ramp_steps lead over. momentum: the
-    generator's first beta."""
+    generator's first beta. kept_share, cycle_share: of a batch, that is drawn for its own group and drawn back."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
@@ -55,6 +55,7 @@ class Recipe:
     momentum: float = 0.0
     balance: float = 1.0
     age_noise: float = 3.0
+    kept_share: float = 0.5
     cycle_share: float = 0.25
     r1: float = 10.0
     r1_every: int = 16
@@ -79,8 +80,7 @@ class Weights:
     identity: float = 0.0
     mi: float = 0.0
     age: float = 0.0
-    teacher: float = 0.0
-    perceptual: float = 0.0
+    change: float = 0.0
 
 
 class Objective:
@@ -98,15 +98,12 @@ class Objective:
         return ramped(self.start, self.end, name, step, self.recipe.lead_steps, self.recipe.ramp_steps)
 
     def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Draw every face in its own group and in another; what the papers and the teacher say of both."""
+        """Draw every face in its own group and in another; what the paper says of both."""
         face, valid = batch["face"], batch["valid"]
         asked = ask(batch["age"], self.recipe.age_noise)
-        drawn = drawn_of(self.generator, face, asked)
+        drawn = drawn_of(self.generator, batch, asked, self.recipe.kept_share)
         batch["drawn"] = (drawn.edit.detach(), drawn.kept.detach(), asked)
-        taught = self.measures.taught(batch, asked)
-        terms = pictures(drawn, batch, taught)
-        if self.weight("perceptual", step):
-            terms["perceptual"] = self.measures.perceptual(drawn.edit, taught)
+        terms = pictures(drawn, batch)
         if self.weight("age", step) or self.weight("identity", step):
             terms |= self.measures.reached(face, drawn.edit, asked)
         if self.playing(step):
@@ -125,21 +122,22 @@ class Objective:
 
     def adversary(self, drawn: Drawn, valid: Tensor, asked: Asked) -> dict[str, Tensor]:
         """Realism in its group, and the group by the discriminator's classifier, of the edit and of G(x, source)."""
-        d = self.discriminator
-        edit, kept = moved_alike(drawn.edit * valid, drawn.kept * valid)
+        d, source = self.discriminator, asked.source[: len(drawn.kept)]
+        (edit,), (kept,) = moved_alike(drawn.edit * valid), moved_alike(drawn.kept * valid[: len(drawn.kept)])
         made, same = d.features(edit), d.features(kept)
         return {
             "adversarial": F.softplus(-d.score(made, asked.target)).mean(),
-            "adversarial_kept": F.softplus(-d.score(same, asked.source)).mean(),
+            "adversarial_kept": F.softplus(-d.score(same, source)).mean(),
             "group": F.cross_entropy(d.groups(made), group_code(asked.target)),
-            "group_kept": F.cross_entropy(d.groups(same), group_code(asked.source)),
+            "group_kept": F.cross_entropy(d.groups(same), group_code(source)),
         }
 
     def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
         """Real faces beside both pictures that `generate` drew last, the groups of the real ones, lazy R1."""
         d, (edit, kept, asked) = self.discriminator, batch["drawn"]
-        valid = batch["valid"]
-        real, edit, kept = moved_alike(batch["face"] * valid, edit * valid, kept * valid)
+        valid, source = batch["valid"], asked.source[: len(kept)]
+        real, edit = moved_alike(batch["face"] * valid, edit * valid)
+        (kept,) = moved_alike(kept * valid[: len(kept)])
         real.requires_grad_(self.playing(step) and step % self.recipe.r1_every == 0)
         features = d.features(real)
         terms = {"d_group": F.cross_entropy(d.groups(features), group_code(asked.source))}
@@ -147,7 +145,7 @@ class Objective:
             true = d.score(features, asked.source)
             terms["d_real"] = F.softplus(-true).mean()
             terms["d_edit"] = F.softplus(d.score(d.features(edit), asked.target)).mean()
-            terms["d_kept"] = F.softplus(d.score(d.features(kept), asked.source)).mean()
+            terms["d_kept"] = F.softplus(d.score(d.features(kept), source)).mean()
         if real.requires_grad:
             penalty = losses.gradient_penalty(true[:, None, None, None], real)
             terms["d_r1"] = self.recipe.r1 / 2 * self.recipe.r1_every * penalty
@@ -163,5 +161,5 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             "do not fit; set size, recipe.generator.size and recipe.discriminator.size to one number"
         )
     with_aifd = any(weights.mi for weights in both_weights(Weights, recipe.weights, recipe.weights_end))
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, with_aifd))
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, generator, with_aifd))
     return age_task("agetransgan", recipe, faces, seed, objective, {})

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ..edits import AGE_GROUPS, GROUP_STARTS, age_group
 from ..errors import BadInput
-from ..model import GanimeAge
+from ..model import GanimeAge, enlarged
+from ..networks.ganimation import Edited
+from ..networks.readers import Readings
 from ..provenance import fingerprint
 from .checkpoints import fit, read_network
 from .data import Faces
@@ -32,8 +35,11 @@ METHODS = {
     "agetransgan_mi": "agetransgan",
     "ragan": "ragan",
     "ganimation_age": "ganimation_age",
+    "prototypes": "prototypes",
 }
 """Row of the table -> the part of the weights that edits."""
+PROTOTYPES = "prototypes"
+"""What the other methods' networks draw on, alone."""
 LIGHT = {"ganimation_age": "generator"}
 """Part -> its network's name in a run's light folder, where that is another one."""
 NOTHING = "nothing"
@@ -43,6 +49,7 @@ NOTES = {
     "who": "test faces of age 20-29 with a head turned by at most 30 degrees, evenly spread over the sources; edited "
     "from the age that the readers see to the mean labelled age of the test split's real faces of the group, judged as "
     "8-bit pictures",
+    "prototypes": "the mean change of an age alone, on which every other method draws",
     "verification": "both pictures are aligned by the five points of the source's labelled landmarks; verified when "
     "the cosine to the unedited face exceeds the threshold. Doing nothing compares a face with itself",
     "age": "age_error: distance of the age judge's mean on the edited faces from its mean on real ones of the group",
@@ -50,7 +57,7 @@ NOTES = {
 
 
 def measure(
-    models: Mapping[str, GanimeAge], faces: Faces, judges: Judges, plan: Plan | None = None
+    models: Mapping[str, GanimeAge | PrototypesAlone], faces: Faces, judges: Judges, plan: Plan | None = None
 ) -> dict[str, Any]:
     """The table as one results file. models: row of METHODS -> what edits it; the rows that lack one are `left_out`.
 
@@ -100,13 +107,29 @@ def measure(
                 for g in TARGETS
             ],
             "methods": rows,
-            "left_out": [name for name in METHODS if name not in models],
+            "left_out": [name for name in METHODS if name not in (*models, PROTOTYPES)],
             "weights": {name: fingerprint(getattr(model, METHODS[name])) for name, model in models.items()},
             "identity": yard,
             "age_judge": {"mean_absolute_error_years": real.error},
             "notes": NOTES,
         }
     )
+
+
+class PrototypesAlone:
+    """The prototypes of a part of a model, without what its generator draws on them; edits as GanimeAge does."""
+
+    def __init__(self, model: GanimeAge, part: str):
+        self.model, self.prototypes = model, getattr(model, part).prototypes
+
+    def read(self, faces: Tensor) -> Readings:
+        return self.model.read(faces)
+
+    def edit(self, faces: Tensor, *asked: Any) -> Edited:
+        """See GanimeAge.edit; the method, named last, is always this one."""
+        shown = self.prototypes(faces, self.read(faces).landmarks, *asked[:4])
+        unchanged = torch.zeros_like(shown[:, :1])
+        return enlarged(faces, shown, shown, Edited(shown, unchanged))
 
 
 def _alone(judge: Any) -> Any:
@@ -150,8 +173,9 @@ def real_mean(faces: Faces, group: int) -> float:
     return float(np.mean(own))
 
 
-def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge]:
-    """Row -> what edits it, in the table's order: the methods that the model holds, and `ROW=FOLDER` for others.
+def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | PrototypesAlone]:
+    """Row -> what edits it, in the table's order: the methods that the model holds, `ROW=FOLDER` for others, and the
+    prototypes of the first of them.
 
     Which row the model's own part belongs to is not known where a run of the same part is named: it is then left out.
     FOLDER is a folder of weights, a run's `light` folder, or `own` for the model itself. All read with the model's
@@ -160,15 +184,18 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge]:
     named = {}
     for run in runs:
         row, _, folder = run.partition("=")
-        if row not in METHODS or not folder:
-            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {', '.join(METHODS)}")
+        if row not in METHODS or row == PROTOTYPES or not folder:
+            rows = ", ".join(name for name in METHODS if name != PROTOTYPES)
+            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {rows}")
         named[row] = folder
     own = {
         row: OWN for row in METHODS if row in model.methods and METHODS[row] not in map(METHODS.get, named)
     }
     model.require("readers")
     wanted = own | named
-    return {row: _editing(model, METHODS[row], wanted[row]) for row in METHODS if row in wanted}
+    found = {row: _editing(model, METHODS[row], wanted[row]) for row in METHODS if row in wanted}
+    first = next(iter(found), None)
+    return found | ({PROTOTYPES: PrototypesAlone(found[first], METHODS[first])} if first else {})
 
 
 def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:

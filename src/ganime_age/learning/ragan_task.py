@@ -1,9 +1,9 @@
 """Training Re-Aging GAN (Makhmudkhujaev et al., ICCV 2021).
 
 The paper's terms: an adversarial logit for each age group with lazy R1, L1 reconstruction, L1 cycle, a mask that parts
-the face from the background, labels of low confidence left out. Ours: a teacher and its features
-(learning/age_editing.py), an age and an identity read by frozen robust readers. The mask is the hull of the landmarks
-with the forehead above it; outside, the edit must be the photo, hair excepted as far as the weight allows.
+the face from the background, labels of low confidence left out. Ours: prototypes under it (learning/age_editing.py),
+an age and an identity read by frozen robust readers. The mask is the hull of the landmarks with the forehead above it;
+outside, nothing is to be drawn over the prototypes' picture, as far as the weight says.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Recipe:
     doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
     certain: sources of the manifest whose ages nobody guessed; their faces always stay. weights: every term's weight
     at the start, weights_end: of those that are another later; lead_steps stay at the start, ramp_steps lead over.
-    momentum: the generator's first beta."""
+    momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is drawn for its own group and drawn
+    back."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
@@ -61,6 +62,7 @@ class Recipe:
     age_noise: float = 3.0
     doubt: float = 25.0
     certain: tuple[str, ...] = ()
+    kept_share: float = 0.5
     cycle_share: float = 0.25
     r1: float = 1.0
     r1_every: int = 16
@@ -82,8 +84,7 @@ class Weights:
     background: float = 0.0
     identity: float = 0.0
     age: float = 0.0
-    teacher: float = 0.0
-    perceptual: float = 0.0
+    change: float = 0.0
 
 
 class Objective:
@@ -101,20 +102,17 @@ class Objective:
         return ramped(self.start, self.end, name, step, self.recipe.lead_steps, self.recipe.ramp_steps)
 
     def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Draw every face that is believed in its own group and in another; what the paper and the teacher say."""
+        """Draw every face that is believed in its own group and in another; what the paper says."""
         rows = self.believed(batch)
         some = {name: values[rows] for name, values in batch.items()}
         face, valid, asked = some["face"], some["valid"], ask(some["age"], self.recipe.age_noise)
-        drawn = drawn_of(self.generator, face, asked)
+        drawn = drawn_of(self.generator, some, asked, self.recipe.kept_share)
         batch["drawn"] = (face, valid, drawn.edit.detach(), asked)
-        taught = self.measures.taught(some, asked)
-        terms = pictures(drawn, some, taught)
-        if self.weight("perceptual", step):
-            terms["perceptual"] = self.measures.perceptual(drawn.edit, taught)
+        terms = pictures(drawn, some)
         if self.weight("age", step) or self.weight("identity", step):
             terms |= self.measures.reached(face, drawn.edit, asked)
         outside = valid * (1 - face_masks(some["landmarks"], face.shape[-1]))
-        terms["background"] = losses.masked_l1(drawn.edit, face, outside)
+        terms["background"] = losses.masked_l1(drawn.edit, drawn.shown, outside)
         if self.weight("adversarial", step):
             (fake,) = moved_alike(drawn.edit * valid)
             terms["adversarial"] = F.softplus(-self.discriminator.score(fake, asked.target)).mean()
@@ -166,7 +164,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     if faces.size % 64:
         raise BadInput(f"ragan is trained on faces whose side is a multiple of 64, not {faces.size} px")
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, False))
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, generator, False))
     return age_task("ragan", recipe, faces, seed, objective, {"certain": certain(recipe, faces)})
 
 

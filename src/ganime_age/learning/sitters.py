@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..edits import AU_CODES, AU_MAX
 from ..errors import BadInput
-from ..model import GanimeAge
+from ..networks.ganimation import Edited
+from ..networks.readers import Readings
 from .data import Faces
 
 if TYPE_CHECKING:
@@ -21,6 +22,23 @@ BATCH = 25
 MOST_YAW = 30.0
 Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Pictures (B,S,S,3) uint8 RGB and the source faces' landmarks (B,68,2) -> one finding a face, (B,...)."""
+
+
+class Editor(Protocol):
+    """What of GanimeAge a measurement needs."""
+
+    def read(self, faces: Tensor) -> Readings: ...
+
+    def edit(
+        self,
+        faces: Tensor,
+        source_age: Tensor,
+        target_age: Tensor,
+        source_aus: Tensor,
+        target_aus: Tensor,
+        method: str,
+        /,
+    ) -> Edited: ...
 
 
 def frontal(faces: Faces) -> np.ndarray:
@@ -81,7 +99,7 @@ class Sitters:
     picks (N,): indices into faces. age (N,), units (N,17): the readings that edits start from.
     """
 
-    def __init__(self, model: GanimeAge, method: str, faces: Faces, picks: np.ndarray):
+    def __init__(self, model: Editor, method: str, faces: Faces, picks: np.ndarray):
         self.model, self.method, self.faces, self.picks = model, method, faces, picks
         read = [model.read(batch["face"]) for _, batch in batches(faces, picks)]
         self.age = torch.cat([r.age for r in read])

@@ -1,4 +1,4 @@
-"""FFHQ-Aging's ten age groups as a condition, and the edit that is the difference of two of a generator's pictures."""
+"""FFHQ-Aging's ten age groups as a condition, and a change that is the difference of two of a generator's pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from ..edits import AGE_GROUPS, AGE_MAX
 from ..errors import BadInput
 from .ganimation import Edited
-from .layers import resize
 
 GROUPS = len(AGE_GROUPS)
 GROUP_AGES = (1.0, 4.5, 8.0, 12.0, 17.0, 24.5, 34.5, 44.5, 58.0, 76.0)
@@ -55,21 +54,16 @@ def group_code(group: Tensor) -> Tensor:
     return F.relu(1 - (group[:, None] - numbers).abs())
 
 
-def edit_by_difference(
-    draw: Draw, faces: Tensor, source_age: Tensor, target_age: Tensor, side: int
-) -> Edited:
+def edit_by_difference(draw: Draw, faces: Tensor, source_age: Tensor, target_age: Tensor) -> Edited:
     """Add to each face what a generator draws otherwise for the target's group than for the source's.
 
-    faces (B,3,S,S) in [-1,1]; ages (B,) in years; side: pixels at which the generator draws. A small generator blurs
-    what it draws; its picture of the source's own group is blurred alike, so the blur leaves the difference
-    G(x, target) - G(x, source), and the photo keeps its own detail. Where the groups are the same the face comes back
-    exactly. attention tells how much of each pixel was changed. BadInput for an age outside 0..100.
+    faces (B,3,S,S) in [-1,1], of the generator's side; ages (B,) in years. A small generator blurs what it draws; its
+    picture of the source's group is blurred alike, so the blur leaves the difference G(x, target) - G(x, source), and
+    the face keeps its own detail. Where the groups are the same it comes back exactly. attention tells how much of
+    each pixel was changed. BadInput for an age outside 0..100.
     """
     source, target = group_of(source_age), group_of(target_age)
-    small = resize(faces, side)
-    made, kept = draw(torch.cat([small, small]), torch.cat([target, source])).chunk(2)
+    made, kept = draw(torch.cat([faces, faces]), torch.cat([target, source])).chunk(2)
     change = (made - kept) * (source != target)[:, None, None, None]
-    if faces.shape[-1] != side:
-        change = F.interpolate(change, size=faces.shape[-2:], mode="bicubic", align_corners=False)
     attention = 1 - torch.exp(-STEEPNESS * change.abs().mean(1, keepdim=True))
     return Edited((faces + change).clamp(-1, 1), attention)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .age_groups import GROUPS, group_code
+from .prototypes import Prototypes
 
 CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
 """Channels of the maps of each side in pixels, about an eighth of StyleGAN2's: width 8 is the published size."""
@@ -25,6 +26,8 @@ FEATURE = 32
 CODE = 512
 SLOPE = 0.2
 """Of the leaky ReLUs."""
+SLOW = 0.1
+"""The mapping's learning rate in that of the rest: many layers in a row are thrown off course by large steps."""
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 """What a leaky ReLU takes from the spread of what goes in."""
 
@@ -130,15 +133,26 @@ class Encoder(nn.Module):
         return feature, self.head(x.mean((2, 3)))
 
 
+class SlowLinear(nn.Module):
+    """A balanced linear layer that learns at SLOW of the others' rate (StyleGAN, Karras et al., CVPR 2019)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        layer = balanced(nn.Linear(inputs, outputs))
+        self.weight = nn.Parameter(layer.get_parameter("weight").detach() / SLOW)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, SLOW * self.weight, SLOW * self.bias)
+
+
 class Mapping(nn.Module):
     """Code (B,512) and group code (B,10) -> style (B,W): normalised, then `layers` fully connected ones."""
 
     def __init__(self, style: int, layers: int):
         super().__init__()
         counts = [CODE + GROUPS, *[style] * layers]
-        self.layers = nn.ModuleList(
-            balanced(nn.Linear(a, b)) for a, b in zip(counts, counts[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(SlowLinear(a, b) for a, b in zip(counts, counts[1:], strict=False))
 
     def forward(self, code: Tensor, group: Tensor) -> Tensor:
         x = code * (code.square().mean(1, keepdim=True) + 1e-8).rsqrt()
@@ -165,12 +179,13 @@ class Level(nn.Module):
 
 class Generator(nn.Module):
     """size: side of the faces in pixels, 64 to 1024. width: factor on every channel of CHANNELS. style, layers: width
-    and depth of the mapping. BadInput for a size that cannot be."""
+    and depth of the mapping. prototypes change a face before it is drawn. BadInput for a size that cannot be."""
 
     def __init__(self, size: int = 128, width: float = 1.0, style: int = 128, layers: int = 8):
         super().__init__()
         check_size(size)
         self.size = size
+        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         self.encoder, self.mapping = Encoder(size, width), Mapping(style, layers)
         start = channels(FEATURE, width)
         self.first = nn.ModuleList(ModulatedConv(start, start, style) for _ in range(2))

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from .age_groups import GROUPS, group_code
 from .layers import ModulatedBlock
+from .prototypes import Prototypes
 
 
 class AgeModulator(nn.Module):
     """Identity feature (B,C,h,w) and group code (B,10) -> personal age feature (B,C,h,w).
 
-    p_0 = f, p_k = P_k(p_{k-1}) * tanh(G_k(f) + a_k): each step multiplies by what the identity and the age say
-    together, so that p_k holds products of order k + 1. The result is f + the sum of all p_k, k >= 1.
+    p_0 = n, p_k = n(P_k(p_{k-1})) * (G_k(n) + a_k), n the feature at length 1 a channel: each step multiplies by what
+    the identity and the age say together, so that p_k holds products of order k + 1. The result is f + the sum of all
+    p_k, k >= 1. Lengths are evened out since a gate that saturates never hears of the age again.
     """
 
     def __init__(self, channels: int, order: int):
@@ -30,11 +32,17 @@ class AgeModulator(nn.Module):
         self.ages = nn.ModuleList(nn.Linear(GROUPS, channels, bias=False) for _ in range(order))
 
     def forward(self, identity: Tensor, code: Tensor) -> Tensor:
-        product, total = identity, identity
+        even = evened(identity)
+        product, total = even, identity
         for step, gate, age in zip(self.steps, self.gates, self.ages, strict=True):
-            product = step(product) * torch.tanh(gate(identity) + age(code)[:, :, None, None])
+            product = evened(step(product)) * (gate(even) + age(code)[:, :, None, None])
             total = total + product
         return total
+
+
+def evened(feature: Tensor) -> Tensor:
+    """(B,C,h,w) scaled so that the mean square over the channels is 1 at each place."""
+    return feature * (feature.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class ResidualBlock(nn.Module):
@@ -51,7 +59,7 @@ class ResidualBlock(nn.Module):
 
 class Generator(nn.Module):
     """Any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side, multiples of 8. blocks:
-    residual blocks at 1/8. order: of the products of identity and age."""
+    residual blocks at 1/8. order: of the products of identity and age. prototypes change a face before it is drawn."""
 
     def __init__(self, widths: tuple[int, ...] | list[int] = (32, 64, 128), blocks: int = 2, order: int = 3):
         super().__init__()
@@ -59,6 +67,7 @@ class Generator(nn.Module):
             raise BadInput(
                 f"widths {list(widths)} of ragan must be two or more multiples of 8, and order {order} at least 1"
             )
+        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
         last = widths[-1]
