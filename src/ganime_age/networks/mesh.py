@@ -5,6 +5,7 @@ Everything is a batched tensor operation and runs on any device; nothing here ha
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -196,6 +197,16 @@ def blurred(mask: Tensor) -> Tensor:
     return F.avg_pool2d(F.avg_pool2d(padded, (reach, 1), 1), (1, reach), 1)
 
 
+def most(maps: Tensor, reach: int) -> Tensor:
+    """The largest within `reach` pixels in rows and columns, (B,C,S,S): max_pool2d with stride 1, which shifted copies
+    do an order of magnitude faster on a CPU."""
+    for axis in (-1, -2):
+        side = maps.shape[axis]
+        padded = F.pad(maps, [reach, reach] if axis == -1 else [0, 0, reach, reach], value=-torch.inf)
+        maps = reduce(torch.maximum, (padded.narrow(axis, i, side) for i in range(2 * reach + 1)))
+    return maps
+
+
 def grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """x and y (side,side) of the pixels of a picture."""
     line = torch.arange(side, device=like.device, dtype=like.dtype)
@@ -205,7 +216,7 @@ def grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def jumps(look: Tensor) -> Tensor:
     """(B,S,S) bool: pixels at, or next to, a step in the places (B,S,S,2) that they show, as along an outline."""
     look = look.permute(0, 3, 1, 2)
-    spread = F.max_pool2d(look, 3, 1, 1) + F.max_pool2d(-look, 3, 1, 1)  # most minus least around
+    spread = most(look, 1) + most(-look, 1)  # most minus least around
     return (spread > 6 / look.shape[-1]).any(1)
 
 
@@ -242,10 +253,9 @@ def depth_map(corners: Tensor, side: int) -> Tensor:
     inside = pieces(corners[..., :2].flatten(0, 1) * side - 0.5, corners[..., 2:].flatten(0, 1))
     first = torch.arange(len(corners), device=corners.device)[:, None, None] * corners.shape[1]
     near = inside(found.clamp_min(0) + first, *grid(side, corners))[..., 0][:, None]
-    least = -F.max_pool2d(-near, 3, 1, 1)
-    outline = (F.max_pool2d(near, 3, 1, 1) - least > 3 * TOLERANCE).float()
-    reach = side // 50 * 2 + 1
-    return torch.cat([least, F.max_pool2d(outline, reach, 1, reach // 2)], 1)
+    least = -most(-near, 1)
+    outline = (most(near, 1) - least > 3 * TOLERANCE).float()
+    return torch.cat([least, most(outline, side // 50)], 1)
 
 
 def filled(face: Tensor, mirrored: Tensor, own: Tensor, other: Tensor) -> Tensor:
