@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from ganime_age.learning.labelled_shards import hold_out
 from ganime_age.model import GanimeAge
 from ganime_age.networks.ganimation import Generator
+from ganime_age.networks.local_reader import LocalReader
 from ganime_age.networks.readers import Readers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +60,22 @@ def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):
     model = GanimeAge.from_pretrained(out)
     assert model.parts == ("readers", "ganimation_age")
     assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
+
+
+def test_readers_and_their_second_look_are_packed_one_without_the_other(script, tmp_path):
+    torch.manual_seed(0)
+    first, second, out, runs = Readers(**READERS), Readers(**READERS), tmp_path / "weights", tmp_path / "runs"
+    local = LocalReader((8, 8, 8))
+    torch.nn.init.normal_(local.units[-1].weight)
+    light(light(runs, "readers", first, READERS), "local_reader", local, {"widths": [8, 8, 8]})
+    assert script("pack.py", "--readers", runs, "--out", out)[0] == 0
+    assert GanimeAge.from_pretrained(out).readers.local is None
+    assert script("pack.py", "--local_reader", runs, "--out", out)[0] == 0
+    light(runs, "readers", second, READERS)
+    assert script("pack.py", "--readers", runs, "--out", out)[0] == 0
+    readers = GanimeAge.from_pretrained(out).readers
+    assert torch.equal(readers.age_head.weight, second.age_head.weight.half().float())
+    assert torch.equal(readers.local.units[-1].weight, local.units[-1].weight.half().float())
 
 
 def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):

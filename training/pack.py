@@ -20,39 +20,48 @@ from ganime_age.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
 
 KEYWORDS = {
     "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
+    "local_reader": ("readers.local", "reader_local"),
     "generator": ("ganimation_age", {"widths": "generator_widths", "blocks": "generator_blocks"}),
-    "finder": ("finder", None),
-    "agetransgan": ("agetransgan", None),
-    "ragan": ("ragan", None),
-    "head": ("head", None),
-    "dual_generator": ("dual_generator", None),
+    "finder": ("finder", "finder"),
+    "agetransgan": ("agetransgan", "agetransgan"),
+    "ragan": ("ragan", "ragan"),
+    "head": ("head", "head"),
+    "dual_generator": ("dual_generator", "dual_generator"),
 }
-"""A network's name in training -> its part in the model, and its keywords in config.json."""
+"""A network's name in training -> its place in the model, and its keywords in config.json: each by a name of its own,
+or all under one."""
 
 
 def trained(name: str, folder: Path) -> tuple[dict, dict]:
     """The model's keywords and tensors, by their names there, of one trained network."""
-    part, keywords = KEYWORDS[name]
+    place, keywords = KEYWORDS[name]
     try:
         config = json.loads((folder / f"{name}.json").read_text())
         state = load_file(folder / f"{name}.safetensors")
     except OSError as error:
         raise MissingModel(f"{folder} holds no finished {name}: {error}") from None
-    config = {part: config} if keywords is None else {keywords[key]: value for key, value in config.items()}
+    single = isinstance(keywords, str)
+    config = {keywords: config} if single else {keywords[key]: value for key, value in config.items()}
     return config, {
-        f"{part}.{key}": value.float() if value.is_floating_point() else value for key, value in state.items()
+        f"{place}.{key}": value.float() if value.is_floating_point() else value
+        for key, value in state.items()
     }
+
+
+def trained_as(key: str) -> str | None:
+    """The network in training that a tensor of the model belongs to: the one whose place is the longest start of it."""
+    names = [name for name, (place, _) in KEYWORDS.items() if key.startswith(f"{place}.")]
+    return max(names, key=lambda name: len(KEYWORDS[name][0]), default=None)
 
 
 def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
     """Join what was trained with what the folder `out` already holds, and save it there."""
-    config, state, parts = {}, {}, {KEYWORDS[name][0] for name in folders}
+    config, state, parts = {}, {}, {KEYWORDS[name][0].split(".")[0] for name in folders}
     if (out / "config.json").is_file():
         config = read_config(out / "config.json")
-        kept = set(config["parts"]) - parts
         whole = GanimeAge.from_pretrained(out).state_dict()
-        state = {key: value for key, value in whole.items() if key.split(".")[0] in kept}
-        parts |= kept
+        state = {key: value for key, value in whole.items() if trained_as(key) not in folders}
+        parts |= set(config["parts"])
     for name, folder in folders.items():
         keywords, tensors = trained(name, folder)
         config |= keywords

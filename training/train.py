@@ -37,6 +37,7 @@ from ganime_age.learning.watch import Collapsed, Watch  # noqa: E402
 
 TASKS = (
     "readers",
+    "local_reader",
     "age_judge",
     "prototypes",
     "finder",

@@ -80,6 +80,7 @@ class GanimeAge(
         reader_size: int = 96,
         reader_widths: tuple[int, ...] | list[int] = (24, 48, 96, 192),
         reader_blocks: tuple[int, ...] | list[int] = (2, 2, 2),
+        reader_local: dict[str, Any] | None = None,
         generator_widths: tuple[int, ...] | list[int] = (40, 80, 160),
         generator_blocks: int = 2,
         ganimation: dict[str, Any] | None = None,
@@ -106,7 +107,7 @@ class GanimeAge(
         if "finder" in self.parts:
             self.finder = FaceFinder(**(finder or {}))
         if "readers" in self.parts:
-            self.readers = Readers(reader_size, tuple(reader_widths), tuple(reader_blocks))
+            self.readers = Readers(reader_size, tuple(reader_widths), tuple(reader_blocks), reader_local)
         if "head" in self.parts:
             self.head = HeadModel(**(head or {}))
         if "ganimation_age" in self.parts:

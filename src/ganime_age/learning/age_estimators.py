@@ -59,7 +59,7 @@ def stored_readers(named: str) -> tuple[Readers, dict[str, Any]]:
 
 
 def light_config(readers: Readers) -> dict[str, Any]:
-    """The keywords that build readers of the same form."""
+    """The keywords that build readers of the same form, but for a second look."""
     return {"size": readers.size, "widths": list(readers.widths), "blocks": list(readers.blocks)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, cast
@@ -16,7 +16,7 @@ from ..networks.readers import YEARS, Readers, Readings
 from .age_estimators import stored_readers
 from .augment import random_affine, random_colour, random_erase, random_quality
 from .data import Faces, balanced_weights, draw
-from .joined_faces import in_shares
+from .joined_faces import JoinedFaces, in_shares
 from .recipe import fill
 from .task import Player, Task
 
@@ -169,10 +169,17 @@ class ReadersObjective(nn.Module):
         return out
 
 
-def landmark_error(found: Tensor, true: Tensor) -> Tensor:
-    """Mean distance over the 68 points in % of the inter-ocular distance (outer eye corners, as on 300-W). -> (B,)."""
+def landmark_error(found: Tensor, true: Tensor, points: Sequence[int] | slice = slice(None)) -> Tensor:
+    """Mean distance over the 68 points, or some of them, in % of the inter-ocular distance (outer eye corners, as on
+    300-W). -> (B,)."""
     eyes = (true[:, 36] - true[:, 45]).norm(dim=1)
-    return 100 * (found - true).norm(dim=2).mean(1) / eyes
+    return 100 * (found - true)[:, points].norm(dim=2).mean(1) / eyes
+
+
+def unit_spread(faces: Faces | JoinedFaces) -> Tensor:
+    """(17,) standard deviation of each action unit over the faces, at least 0.1; 1 for one that no face has."""
+    aus = torch.from_numpy(faces.labels["action_units"])
+    return torch.nan_to_num(((aus - aus.nanmean(0)) ** 2).nanmean(0).sqrt(), nan=1.0).clamp_min(0.1)
 
 
 def attack(loss_of: Callable[[Tensor], Tensor], window: Tensor, radius: float, steps: int) -> Tensor:
@@ -204,6 +211,7 @@ def start(recipe: Recipe, faces: Faces) -> tuple[Readers, dict[str, Any]]:
     `init`."""
     if recipe.init:
         readers, network = stored_readers(recipe.init)
+        readers.local = None  # a second look is trained by itself
         return readers.train().requires_grad_(True), network
     readers, shapes = Readers(**recipe.network), torch.from_numpy(faces.labels["landmarks"])
     readers.mean_shape.copy_(shapes.nanmean(0).flatten().nan_to_num(0.5))
@@ -213,10 +221,8 @@ def start(recipe: Recipe, faces: Faces) -> tuple[Readers, dict[str, Any]]:
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The readers' task on the faces of a folder."""
     readers, network = start(recipe, faces)
-    aus = torch.from_numpy(faces.labels["action_units"])
-    spread = torch.nan_to_num(((aus - aus.nanmean(0)) ** 2).nanmean(0).sqrt(), nan=1.0).clamp_min(0.1)
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
-    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, spread, weights)
+    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, unit_spread(faces), weights)
     chance = in_shares(balanced_weights(faces.labels["age"], recipe.balance), faces, recipe.shares)
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:

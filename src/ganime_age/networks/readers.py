@@ -2,11 +2,12 @@
 
 Age and identity are separated as in MTLFace's AIFD (Huang et al., CVPR 2021): with an attention s over the last
 feature map X, `X = X*s(X) + X*(1-s(X))`; the first part goes to the age branch, the second to the identity branch.
+Landmarks and action units may then be corrected by a second look at mouth and eyes (local_reader.py).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
 from .layers import ResidualBlock, resize
+from .local_reader import LocalReader
 
 WINDOW = (0.14, 0.24, 0.86, 0.96)
 """The part of the frame that the readers look at: left, top, right, bottom in 0..1 of its side."""
@@ -62,13 +64,18 @@ class Readers(nn.Module):
     """One backbone, five heads. Any square face size; the window of the frame is resized to `size` pixels.
 
     widths: channels of the four stages (strides 2, 4, 8, 16). blocks: residual blocks of each of the last three.
+    local: keywords of the LocalReader that corrects landmarks and action units; None: there is none.
     """
 
     mean_shape: Tensor
     au_seen: Tensor
 
     def __init__(
-        self, size: int = 96, widths: tuple[int, ...] = (24, 48, 96, 192), blocks: tuple[int, ...] = (2, 2, 3)
+        self,
+        size: int = 96,
+        widths: tuple[int, ...] = (24, 48, 96, 192),
+        blocks: tuple[int, ...] = (2, 2, 3),
+        local: dict[str, Any] | None = None,
     ):
         super().__init__()
         self.size, self.widths, self.blocks = size, tuple(widths), tuple(blocks)
@@ -95,6 +102,7 @@ class Readers(nn.Module):
         self.register_buffer("mean_shape", torch.full((136,), 0.5))
         seen = torch.tensor([float(code not in AU_UNSEEN) for code in AU_CODES])
         self.register_buffer("au_seen", seen, persistent=False)
+        self.local = None if local is None else LocalReader(**local)
 
     def window(self, face: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,3,size,size): the part of the frame that is read."""
@@ -103,10 +111,19 @@ class Readers(nn.Module):
 
     def forward(self, face: Tensor) -> Readings:
         """Faces (B,3,S,S) in [-1,1], any square size -> Readings."""
-        return self.read_window(self.window(face))
+        read = self.read_window(self.window(face))
+        if self.local is None:
+            return read
+        landmarks, aus = self.local(face, read.landmarks, read.action_units)
+        roll = eye_line_angle(landmarks)[:, None]
+        return read._replace(
+            landmarks=landmarks,
+            action_units=self.au_seen * au_scale(aus),
+            pose=torch.cat([read.pose[:, :2], roll], 1),
+        )
 
     def read_window(self, window: Tensor) -> Readings:
-        """(B,3,size,size), what `window` cut out -> Readings."""
+        """(B,3,size,size), what `window` cut out -> Readings, without the second look."""
         x = self.backbone(window)
         s = self.attention(x)
         age_logits = self.age_head(self.age_branch(x * s))

@@ -1,0 +1,152 @@
+"""The readers' second look at mouth and eyes: where it looks, what it corrects, and its training."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from ages import READERS, face_folder, tiny_readers
+
+from ganime_age.edits import AU_CODES, AU_UNSEEN
+from ganime_age.errors import BadInput
+from ganime_age.learning import local_reader_task as task
+from ganime_age.learning.data import Faces
+from ganime_age.learning.loop import Run
+from ganime_age.learning.recipe import fill, read_recipe
+from ganime_age.learning.task import Plan
+from ganime_age.model import GanimeAge
+from ganime_age.networks import local_reader as networks
+from ganime_age.networks.readers import Readers
+
+RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "local_reader.toml"
+SMALL = {"widths": [8, 8, 16]}
+MIRRORED = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+MIRRORED += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1)]
+MIRRORED += [64, 63, 62, 61, 60, 67, 66, 65]
+"""iBUG's landmarks as they follow each other on a mirrored face."""
+
+
+def face_points(count: int) -> torch.Tensor:
+    """Landmarks (count,68,2) that lie roughly as on a face, different on each."""
+    torch.manual_seed(1)
+    points = 0.5 + 0.1 * torch.randn(68, 2)
+    for part, x, y in (
+        (networks.RIGHT_EYE, 0.33, 0.4),
+        (networks.LEFT_EYE, 0.67, 0.4),
+        (range(48, 68), 0.5, 0.7),
+    ):
+        points[list(part)] = torch.tensor([x, y]) + 0.04 * torch.randn(len(part), 2)
+    return points + 0.005 * torch.randn(count, 68, 2)
+
+
+def local(**numbers) -> networks.LocalReader:
+    torch.manual_seed(0)
+    made = networks.LocalReader(**SMALL, **numbers).eval()
+    for patch in (made.mouth, made.eye):
+        patch.mean.normal_(std=0.1)
+    return made
+
+
+def test_a_crop_shows_the_place_that_its_points_name():
+    face = torch.zeros(1, 3, 128, 128)
+    face[:, :, 80:84, 60:64] = 1  # its middle is at 62/128, 82/128
+    crop = networks.Crop(torch.tensor([[0.5, 0.6]]), torch.tensor([0.4]), torch.tensor([0.3]))
+    seen = crop.cut(face, 56)[0, 0]
+    row, column = (
+        (seen * torch.arange(56)[:, None]).sum() / seen.sum(),
+        (seen * torch.arange(56)).sum() / seen.sum(),
+    )
+    place = (torch.stack([column, row]) + 0.5) / 56 - 0.5
+    assert torch.allclose(crop.placed(place[None, None])[0, 0], torch.tensor([62, 82]) / 128, atol=0.004)
+
+
+def test_both_eyes_are_read_by_one_network_as_each_others_mirror_image():
+    network, face, points, units = local(), torch.randn(2, 3, 128, 128), face_points(2), torch.zeros(2, 17)
+    mirrored = points[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    with torch.no_grad():
+        found = network(face, points, units).landmarks
+        other = network(face.flip(3), mirrored, units).landmarks
+    back = other[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    eyes = [*networks.RIGHT_EYE, *networks.LEFT_EYE]
+    assert torch.allclose(back[:, eyes], found[:, eyes], atol=1e-4)
+    assert (found[:, eyes] - points[:, eyes]).abs().mean() > 0.01
+
+
+def test_only_mouth_jaw_eyes_and_brows_are_corrected_and_action_units_at_first_are_not():
+    network, points, units = local(), face_points(3), torch.rand(3, 17)
+    with torch.no_grad():
+        found = network(torch.randn(3, 3, 256, 256), points, units)
+    moved = (found.landmarks != points).any(2).all(0)
+    looked_at = sorted({*networks.MOUTH, *networks.RIGHT_EYE, *networks.LEFT_EYE})
+    assert moved.nonzero()[:, 0].tolist() == looked_at and len(looked_at) == 51
+    assert torch.equal(found.action_units, units)
+
+
+def test_readings_are_corrected_and_stay_in_their_range():
+    torch.manual_seed(0)
+    plain = Readers(**READERS).eval()
+    both = Readers(**READERS, local=SMALL).eval()
+    both.load_state_dict(plain.state_dict(), strict=False)
+    torch.nn.init.constant_(both.local.units[-1].bias, 1.5)
+    face = torch.rand(2, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        before, after = plain(face), both(face)
+        assert torch.equal(both.read_window(both.window(face)).landmarks, before.landmarks)
+        assert torch.equal(after.landmarks, both.local(face, before.landmarks, before.action_units).landmarks)
+    seen = [code not in AU_UNSEEN for code in AU_CODES]
+    assert torch.allclose(after.action_units[:, seen], (before.action_units[:, seen] + 1.5).clamp(0, 5))
+    assert not after.action_units[:, [not one for one in seen]].any()
+    for name in ("age", "identity", "attention"):
+        assert torch.equal(getattr(after, name), getattr(before, name))
+    across = after.landmarks[:, 45] - after.landmarks[:, 36]
+    assert torch.allclose(after.pose[:, 2].deg2rad().tan(), across[:, 1] / across[:, 0], atol=1e-4)
+    assert torch.equal(after.pose[:, :2], before.pose[:, :2])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Faces whose landmarks lie as on a face; the first one has a strong action unit."""
+    path = face_folder(tmp_path / "faces")
+    table = pd.read_parquet(path / "manifest.parquet")
+    table["landmarks"] = list(face_points(15).flatten(1).numpy())
+    table["action_units"] = [np.full(17, 4.0 if i == 0 else 0.2, np.float32) for i in range(15)]
+    table.to_parquet(path / "manifest.parquet")
+    return path
+
+
+def recipe(weights: Path, **numbers) -> task.Recipe:
+    torch.manual_seed(0)
+    GanimeAge(("readers",), 64, **tiny_readers()).save_pretrained(weights)
+    small = {"batch": 4, "network": SMALL, "readers": str(weights)}
+    return fill(task.Recipe, read_recipe(RECIPE, [])["recipe"] | small | numbers, "[recipe] table")
+
+
+def test_training_moves_the_local_reader_alone_and_brings_it_nearer(folder, tmp_path):
+    made = task.build(recipe(tmp_path / "weights", augment=0.0), Faces(folder, 128, ("train",)), 0)
+    (readers,) = made.helpers
+    before = {key: value.clone() for key, value in readers.state_dict().items()}
+    run = Run(made, Plan(steps=60, warmup=5, log_every=5), tmp_path / "run")
+    batch = made.batch(0)
+    first = made.players[0].loss(batch, 0)[1]
+    run.train()
+    last = made.players[0].loss(batch, 60)[1]
+    assert set(first) == set(vars(task.Weights()))
+    assert all(last[name] < 0.8 * first[name] for name in first)
+    assert all(torch.equal(value, before[key]) for key, value in readers.state_dict().items())
+
+
+def test_faces_with_an_expression_are_drawn_more_often(folder):
+    faces = Faces(folder, 128, ("train",))
+    chance = task.chances(faces, task.unit_spread(faces))
+    assert chance.sum() == pytest.approx(1, abs=1e-5) and chance[0] == chance.max() > 3 * chance[1]
+
+
+def test_what_cannot_be_trained_on_is_one_sentence(folder, tmp_path):
+    numbers = recipe(tmp_path / "weights")
+    with pytest.raises(BadInput, match="looks at faces of 128 px, not of 64"):
+        task.build(numbers, Faces(folder, 64), 0)
+    table = pd.read_parquet(folder / "manifest.parquet").drop(columns="landmarks")
+    table.to_parquet(folder / "manifest.parquet")
+    with pytest.raises(BadInput, match="has no face with landmarks"):
+        task.build(numbers, Faces(folder, 128), 0)
