@@ -101,10 +101,13 @@ def _mi(results: Results) -> str:
     pairs = zip(PAPER_VERIFIED["with MI"], PAPER_VERIFIED["without MI"], strict=True)
     paper, errors = sum(a > b for a, b in pairs), _with_error(PAPER_AGES)
     ours = [results.number("summary", f"agetransgan{end}_age_error_mean") for end in ("_mi", "")]
-    better = results.number("summary", "mi_better_groups")
+    better, equal, nearer = (
+        results.number("summary", f"mi_{how}_groups") for how in ("better", "equal", "nearer")
+    )
     return (
         f"With the MI loss more faces are verified than without it in {better} of {len(results.get('groups'))} groups "
-        f"(paper: {paper} of {len(PAPER_GROUPS)}); the mean age error is {ours[0]} years with it and {ours[1]} without "
+        f"(paper: {paper} of {len(PAPER_GROUPS)}), as many in {equal}, and the mean cosine to the source is larger in "
+        f"{nearer}; the mean age error is {ours[0]} years with it and {ours[1]} without "
         f"(paper: {shown(errors['with MI'][-1])} and {shown(errors['without MI'][-1])})."
     )
 

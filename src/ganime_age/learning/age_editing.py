@@ -191,6 +191,7 @@ def frozen(recipe: Any, faces: Faces, generator: Any, with_aifd: bool) -> Measur
     aifd = None
     if with_aifd:
         aifd = GanimeAge.from_pretrained(recipe.aifd or None, parts=("readers",)).readers
+        aifd.local = None  # only the identity branch is asked
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 
 
