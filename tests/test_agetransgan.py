@@ -12,7 +12,7 @@ from ages import face_folder, light_copies, tiny_readers, without_gradient
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import agetransgan_task
+from ganime_age.learning import age_editing, agetransgan_task
 from ganime_age.learning.data import Faces
 from ganime_age.learning.loop import Run
 from ganime_age.learning.recipe import fill, read_recipe
@@ -249,7 +249,8 @@ def test_the_two_recipes_differ_by_the_mi_loss_alone():
     assert set(without["recipe"]["weights"]) == names, "every weight stands in the recipe"
 
 
-def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd):
+def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd, monkeypatch):
+    monkeypatch.setattr(age_editing, "shaken", lambda face: face)
     task = agetransgan_task.build(recipe(helpers, "agetransgan_mi", aifd), Faces(folder, 64), 0)
     measures = task.players[0].loss.__self__.measures
     assert any(m is measures.aifd for m in task.helpers)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from test_scripts import READERS, light
 
+from ganime_age.card_multipose import age_estimator
 from ganime_age.card_results import Results
-from ganime_age.card_table1 import age_estimator
 from ganime_age.errors import BadInput
 from ganime_age.learning import readers_task
 from ganime_age.learning.data import Faces, balanced_weights

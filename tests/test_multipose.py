@@ -16,7 +16,9 @@ import pytest
 import torch
 from test_data import write_shard
 
+from ganime_age import card_multipose
 from ganime_age.alignment import EmbeddedFinder, crop, frame_matrix
+from ganime_age.card_results import Results
 from ganime_age.edits import AGE_GROUPS, age_group
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning import multipose, multipose_gates, multipose_mesh
@@ -261,6 +263,11 @@ def test_the_report_counts_what_the_manifest_holds(script, real, tmp_path):
     assert summary["images"] == 20 and summary["test_share"] == 0.1 and summary["rejected_share"] == 0
     assert abs(summary["age_drift_years"]) < 1e-3 and summary["images_per_second"] > 0
     assert sum(row["images"] for row in result["by_yaw"].values()) == 20
+    text = card_multipose.multipose(Results(tmp_path, result | {"rejected": {"pose": 3}}))
+    assert (
+        "by the backend still" in text and "first gate failed: pose 3." in text and "| images | 20 |" in text
+    )
+    assert all(f"| {yaw} degrees | {row['images']:.0f} |" in text for yaw, row in result["by_yaw"].items())
     with pytest.raises(BadInput, match="holds no multi-pose set"):
         measure(real)
 

@@ -63,8 +63,12 @@ FIGURES = (
     ),
     ("table1", "ragan_age_error_mean", "Re-Aging GAN, error of the mean age", "years", "<= 4"),
     ("table1", "mi_better_groups", "groups of nine in which MI verifies more", "", ">= 7"),
+    ("multipose", "images", "multi-pose images made by the mesh backend", "", ">= 10400"),
+    ("multipose", "images_per_second", "the same, images a second on 2 CPU cores", "", ">= 10"),
     ("age_estimator", "multipose_mae_before", "age on turned pictures, mean absolute error", "years", ""),
     ("age_estimator", "multipose_mae_after", "the same, after training on turned heads", "years", "less"),
+    ("multipose", "reader_mae_yaw20_before", "age on real faces turned by over 20 degrees", "years", ""),
+    ("multipose", "reader_mae_yaw20_after", "the same, after training on turned heads", "years", "less"),
     (
         "reenactment",
         "pose_error_degrees",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .card_edits import matcher
-from .card_results import Results, columns, shown, table
+from .card_results import Results, shown, table
 
 NAMES = {
     "agetransgan": "AgeTransGAN",
@@ -110,29 +110,3 @@ def _mi(results: Results) -> str:
         f"{nearer}; the mean age error is {ours[0]} years with it and {ours[1]} without "
         f"(paper: {shown(errors['with MI'][-1])} and {shown(errors['without MI'][-1])})."
     )
-
-
-def age_estimator(results: Results) -> str:
-    """The age estimator on turned heads, before and after training on them."""
-    labels = {
-        "multipose_mae": "turned pictures of a multi-pose test split",
-        "reader_mae_yaw20": "turned real faces",
-    }
-    rows = [
-        [label, *(results.get("summary", f"{key}_{when}") for when in ("before", "after"))]
-        for key, label in labels.items()
-        if results.has("summary", f"{key}_before")
-    ]
-    parts = [
-        f"{results.number('faces', 'multipose')} pictures of the {results.get('notes', 'multipose')}.",
-        table(["mean absolute age error, years", "before", "after training on turned heads"], rows),
-        "The paper reports 8.54 before and 7.22 after, on its own multi-pose faces and estimator.",
-        "By how far the head is turned:",
-    ]
-    for key in ("by_yaw", "real_by_yaw"):
-        if key in results.values:
-            before, after = (results.get(key, when) for when in ("before", "after"))
-            both = {turn: row | {"after": after[turn]["mae"]} for turn, row in before.items()}
-            first = "turned pictures" if key == "by_yaw" else "real faces"
-            parts.append(columns(both, {"faces": "faces", "mae": "before", "after": "after"}, first))
-    return "\n\n".join(parts)

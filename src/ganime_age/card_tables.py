@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .card_edits import edits
+from .card_multipose import age_estimator, multipose
 from .card_reenactment import reenactment
 from .card_results import Results, columns, summary, table
-from .card_table1 import age_estimator, table1
+from .card_table1 import table1
 from .edits import AU_NAMES
 
 
@@ -117,6 +118,7 @@ def training(results: Results) -> str:
 SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ("edits-*", "Edits: {method}", edits),
     ("table1", "Age methods side by side, as in AgeTransGAN's Table I", table1),
+    ("multipose", "The multi-pose set", multipose),
     ("age_estimator", "Age estimator on turned heads", age_estimator),
     ("reenactment", "Reenactment", reenactment),
     ("readers", "Readers: age, action units, identity, landmarks, pose", readers),

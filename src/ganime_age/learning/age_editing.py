@@ -23,7 +23,7 @@ from ..networks.age_groups import GROUPS, age_of, edit_by_difference, group_of
 from ..networks.ganimation import Edited
 from ..networks.judge import AgeJudge
 from ..networks.prototypes import Prototypes
-from ..networks.readers import Readers, Readings
+from ..networks.readers import Readers
 from . import losses
 from .augment import random_affine, random_colour
 from .calibration import Calibration
@@ -83,15 +83,10 @@ class Measures:
     def modules(self) -> tuple[nn.Module, ...]:
         return tuple(m for m in (self.readers, self.aifd) if m is not None)
 
-    def seen(self, face: Tensor) -> Readings:
-        """The robust readers on a copy that is shifted, scaled, turned and often grey."""
-        moved, _ = random_affine(face, None, turn=4, zoom=0.06, shift=0.02)
-        return self.readers(random_colour(moved, 0.3, grey=0.5))
-
     def reached(self, face: Tensor, edit: Tensor, asked: Asked) -> dict[str, Tensor]:
         """age: distance in decades of what is read from what real faces of that age read. identity: cross-age, less
         asked for over a wide gap."""
-        read = self.seen(edit)
+        read = self.readers(shaken(edit))
         with torch.no_grad():
             before = self.readers(face).identity
         weight = losses.age_gap_weight(asked.source_age, asked.target_age)
@@ -101,11 +96,18 @@ class Measures:
         }
 
     def mutual(self, face: Tensor, edit: Tensor) -> Tensor:
-        """L_MI = 1 - cos(E_A(I_s), E_A(I_t)), E_A the identity branch of AIFD."""
+        """L_MI = 1 - cos(E_A(I_s), E_A(I_t)), E_A the identity branch of AIFD, which sees the edit shaken, so that no
+        pattern drawn for it alone serves."""
         assert self.aifd is not None, "E_A is loaded where the MI loss counts"
         with torch.no_grad():
             before = self.aifd(face).identity
-        return 1 - (before * self.aifd(edit).identity).sum(1).mean()
+        return 1 - (before * self.aifd(shaken(edit)).identity).sum(1).mean()
+
+
+def shaken(face: Tensor) -> Tensor:
+    """A copy that is shifted, scaled, turned and often grey."""
+    moved, _ = random_affine(face, None, turn=4, zoom=0.06, shift=0.02)
+    return random_colour(moved, 0.3, grey=0.5)
 
 
 def drawn_of(generator: Any, batch: dict[str, Tensor], asked: Asked, kept_share: float) -> Drawn:

@@ -151,7 +151,7 @@ def _row(
 
 
 def summary(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Means over the groups by method. In how many of them MI verifies more often than AgeTransGAN without it, as often,
+    """Means over the groups by method. In how many of them MI verifies more often than AgeTransGAN without, as often,
     and has the larger mean cosine to the source, which tells more where both verify nearly everybody."""
     out: dict[str, Any] = {}
     for name, own in rows.items():
