@@ -250,7 +250,8 @@ def test_the_two_recipes_differ_by_the_mi_loss_alone():
 
 
 def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd, monkeypatch):
-    monkeypatch.setattr(age_editing, "shaken", lambda face: face)
+    seen = []
+    monkeypatch.setattr(age_editing, "shaken", lambda face: seen.append(face) or face)
     task = agetransgan_task.build(recipe(helpers, "agetransgan_mi", aifd), Faces(folder, 64), 0)
     measures = task.players[0].loss.__self__.measures
     assert any(m is measures.aifd for m in task.helpers)
@@ -260,8 +261,44 @@ def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helper
     other = torch.rand(2, 3, 64, 64, requires_grad=True)
     by_hand = 1 - F.cosine_similarity(measures.aifd(face).identity, measures.aifd(other).identity).mean()
     assert measures.mutual(face, other).item() == pytest.approx(by_hand.item(), abs=1e-5)
+    assert seen[-1] is other and not any(one is face for one in seen[1:]), "the edit alone is shaken"
     measures.mutual(face, other).backward()
     assert other.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_training_sees_is_what_the_model_delivers(count):
+    torch.manual_seed(0)
+    generator = networks.Generator(**SMALL)
+    generator.prototypes.age_tone.normal_(std=0.3)
+    generator.prototypes.region.fill_(1.0)
+    batch = {"face": torch.rand(count, 3, 64, 64) - 0.5, "valid": torch.ones(count, 1, 64, 64)}
+    batch["landmarks"] = torch.rand(count, 68, 2)
+    young, old = torch.full((count,), 30.0), torch.full((count,), 70.0)
+    asked = age_editing.Asked(young, old, age_groups.group_of(young), age_groups.group_of(old))
+    with torch.no_grad():
+        drawn = age_editing.drawn_of(generator, batch, asked, 0.5)
+        delivered = age_groups.edit_by_difference(
+            generator, drawn.shown, asked.source_age, asked.target_age
+        ).face
+        kept = generator(batch["face"], asked.source)[: len(drawn.kept)]
+        edit, shown = drawn.edit[:1], drawn.shown[:1]
+        back = edit + generator(edit, asked.source[:1]) - generator(edit, asked.target[:1])
+        returned = age_editing.cycle(generator, drawn, batch, asked, 0.25)
+    assert torch.allclose(drawn.edit.clamp(-1, 1), delivered, atol=1e-5)
+    assert (drawn.shown - batch["face"]).abs().mean() > 0.02 < (drawn.edit - drawn.shown).abs().mean()
+    assert len(drawn.kept) == max(1, round(count / 2)) and torch.allclose(drawn.kept, kept, atol=1e-5)
+    assert returned.item() == pytest.approx((back - shown).abs().mean().item(), rel=1e-4)
+
+
+def test_a_picture_is_scored_as_in_a_whole_batch_however_few_there_are():
+    torch.manual_seed(0)
+    d, few, others = networks.Discriminator(64, 0.25), torch.randn(1, 3, 64, 64), torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        beside = agetransgan_task.beside(d, few, others)
+        whole = d.features(torch.cat([few, others[1:]]))[:1]
+        alone = d.features(few)
+    assert torch.equal(beside, whole) and not torch.allclose(beside, alone, atol=1e-3)
 
 
 def test_the_discriminator_only_learns_groups_until_it_counts(folder, helpers):

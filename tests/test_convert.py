@@ -128,7 +128,7 @@ AGETRANSGAN = {f"{name}.0.weight": torch.zeros(1) for name in ("style.1", "convs
 REFUSED = {
     "AgeTransGAN": (
         lambda: AGETRANSGAN,
-        "holds an AgeTransGAN, a network that this ganime_age does not have",
+        "holds an AgeTransGAN of another form than this ganime_age's",
     ),
     "AgeTransGAN in a checkpoint": (lambda: {"g_ema": AGETRANSGAN}, "holds an AgeTransGAN"),
     "another network": (

@@ -11,7 +11,7 @@ from ages import READERS, face_folder, tiny_readers
 from ganime_age.edits import AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput
 from ganime_age.learning import local_reader_task as task
-from ganime_age.learning.data import Faces
+from ganime_age.learning.data import MIRROR, Faces
 from ganime_age.learning.loop import Run
 from ganime_age.learning.recipe import fill, read_recipe
 from ganime_age.learning.task import Plan
@@ -21,10 +21,6 @@ from ganime_age.networks.readers import Readers
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "local_reader.toml"
 SMALL = {"widths": [8, 8, 16]}
-MIRRORED = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-MIRRORED += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1)]
-MIRRORED += [64, 63, 62, 61, 60, 67, 66, 65]
-"""iBUG's landmarks as they follow each other on a mirrored face."""
 
 
 def face_points(count: int) -> torch.Tensor:
@@ -63,11 +59,11 @@ def test_a_crop_shows_the_place_that_its_points_name():
 
 def test_both_eyes_are_read_by_one_network_as_each_others_mirror_image():
     network, face, points, units = local(), torch.randn(2, 3, 128, 128), face_points(2), torch.zeros(2, 17)
-    mirrored = points[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    mirrored = points[:, MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     with torch.no_grad():
         found = network(face, points, units).landmarks
         other = network(face.flip(3), mirrored, units).landmarks
-    back = other[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    back = other[:, MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
     eyes = [*networks.RIGHT_EYE, *networks.LEFT_EYE]
     assert torch.allclose(back[:, eyes], found[:, eyes], atol=1e-4)
     assert (found[:, eyes] - points[:, eyes]).abs().mean() > 0.01

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ganime_age.model import GanimeAge
 from ganime_age.networks.head import Head
-from ganime_age.networks.mesh import draw, spread_out, turned
+from ganime_age.networks.mesh import draw, most, spread_out, turned
 from ganime_age.networks.zbuffer import front
 
 
@@ -103,3 +104,10 @@ def test_what_is_not_known_is_continued_smoothly():
     weight[..., 8:20, 8:20] = 0
     values[..., 8:20, 8:20] = 99
     assert torch.allclose(spread_out(values, weight), torch.ones(1, 1, 32, 32), atol=1e-5)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+def test_the_largest_around_is_what_pooling_finds(reach):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 17, 17)
+    assert torch.equal(most(maps, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))

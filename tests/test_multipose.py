@@ -263,10 +263,10 @@ def test_the_report_counts_what_the_manifest_holds(script, real, tmp_path):
     assert summary["images"] == 20 and summary["test_share"] == 0.1 and summary["rejected_share"] == 0
     assert abs(summary["age_drift_years"]) < 1e-3 and summary["images_per_second"] > 0
     assert sum(row["images"] for row in result["by_yaw"].values()) == 20
-    text = card_multipose.multipose(Results(tmp_path, result | {"rejected": {"pose": 3}}))
-    assert (
-        "by the backend still" in text and "first gate failed: pose 3." in text and "| images | 20 |" in text
-    )
+    text = card_multipose.multipose(Results(tmp_path, result))
+    assert "by the backend still" in text and "first gate failed: none." in text and "| images | 20 |" in text
+    some = card_multipose.multipose(Results(tmp_path, result | {"rejected": {"pose": 3, "age": 1}}))
+    assert "first gate failed: pose 3, age 1." in some
     assert all(f"| {yaw} degrees | {row['images']:.0f} |" in text for yaw, row in result["by_yaw"].items())
     with pytest.raises(BadInput, match="holds no multi-pose set"):
         measure(real)

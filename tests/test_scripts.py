@@ -70,6 +70,8 @@ def test_readers_and_their_second_look_are_packed_one_without_the_other(script, 
     light(light(runs, "readers", first, READERS), "local_reader", local, {"widths": [8, 8, 8]})
     assert script("pack.py", "--readers", runs, "--out", out)[0] == 0
     assert GanimeAge.from_pretrained(out).readers.local is None
+    status, said = script("pack.py", "--local_reader", runs, "--out", tmp_path / "none")
+    assert status == 3 and "name --readers too" in said and said.count("\n") == 1
     assert script("pack.py", "--local_reader", runs, "--out", out)[0] == 0
     light(runs, "readers", second, READERS)
     assert script("pack.py", "--readers", runs, "--out", out)[0] == 0

@@ -66,6 +66,8 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
         keywords, tensors = trained(name, folder)
         config |= keywords
         state |= tensors
+    if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in state):
+        raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
     model = GanimeAge(**config | {"parts": sorted(parts)})
     model.load_state_dict(state)
     model.half().save_pretrained(out)
@@ -84,6 +86,10 @@ def main() -> None:
     model = pack({name: folder for name, folder in given.items() if folder}, out)
     (out / "README.md").unlink(missing_ok=True)
     size = (out / "model.safetensors").stat().st_size / 1e6
+    if given["readers"] and not given["local_reader"] and model.readers.local is not None:
+        print(
+            "the local reader of before stays, which learnt on other readers: train the recipe local_reader again"
+        )
     print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision -> {out}")
 
 

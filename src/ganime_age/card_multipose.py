@@ -27,9 +27,10 @@ def multipose(results: Results) -> str:
     by_yaw = {f"{yaw} degrees": row for yaw, row in results.get("by_yaw").items()}
     rejects = ", ".join(f"{reason} {count}" for reason, count in results.get("rejected").items())
     parts = [
-        f"Made by the backend {results.get('backend')} of training/augment_multipose.py; by the package's own readers.",
+        f"Made by the backend {results.get('backend')} of training/augment_multipose.py. Identity, age and pose are "
+        "what the package's own readers see.",
         summary(results, figures),
-        f"Rejected, by the first gate failed: {rejects}.",
+        f"Rejected, by the first gate failed: {rejects or 'none'}.",
         columns(by_yaw, BY_YAW, "target yaw"),
     ]
     return "\n\n".join(parts)

@@ -88,7 +88,9 @@ def ganimation(old: dict[str, Tensor], path: Path) -> tuple[dict[str, int], dict
     BadInput says what the file is, or names the first tensors that do not match.
     """
     if all(any(key.startswith(prefix) for key in old) for prefix in _AGETRANSGAN):
-        raise BadInput(f"{path} holds an AgeTransGAN, a network that this ganime_age does not have")
+        raise BadInput(
+            f"{path} holds an AgeTransGAN of another form than this ganime_age's; only GANimation is converted"
+        )
     layout = max(_LAYOUTS, key=lambda name: len(_renamed(old, name)[0]))
     state, foreign = _renamed(old, layout)
     first = state.get("trunk.0.weight")

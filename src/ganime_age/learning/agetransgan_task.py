@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from .age_editing import (
     cycle,
     drawn_of,
     frozen,
+    measured_prototypes,
     moved_alike,
     pictures,
     ramped,
@@ -124,7 +126,7 @@ class Objective:
         """Realism in its group, and the group by the discriminator's classifier, of the edit and of G(x, source)."""
         d, source = self.discriminator, asked.source[: len(drawn.kept)]
         (edit,), (kept,) = moved_alike(drawn.edit * valid), moved_alike(drawn.kept * valid[: len(drawn.kept)])
-        made, same = d.features(edit), d.features(kept)
+        made, same = d.features(edit), beside(d, kept, edit.detach())
         return {
             "adversarial": F.softplus(-d.score(made, asked.target)).mean(),
             "adversarial_kept": F.softplus(-d.score(same, source)).mean(),
@@ -145,11 +147,17 @@ class Objective:
             true = d.score(features, asked.source)
             terms["d_real"] = F.softplus(-true).mean()
             terms["d_edit"] = F.softplus(d.score(d.features(edit), asked.target)).mean()
-            terms["d_kept"] = F.softplus(d.score(d.features(kept), source)).mean()
+            terms["d_kept"] = F.softplus(d.score(beside(d, kept, edit), source)).mean()
         if real.requires_grad:
             penalty = losses.gradient_penalty(true[:, None, None, None], real)
             terms["d_r1"] = self.recipe.r1 / 2 * self.recipe.r1_every * penalty
         return weighed(terms, lambda name: 1.0)
+
+
+def beside(d: Discriminator, few: Tensor, others: Tensor) -> Tensor:
+    """Features (n,C) of a few pictures (n,3,S,S) in a batch that others (B,3,S,S) fill up to B: the discriminator sees
+    how alike a batch is, and one of another size would give itself away."""
+    return d.features(torch.cat([few, others[len(few) :]]))[: len(few)]
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
@@ -161,5 +169,6 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             "do not fit; set size, recipe.generator.size and recipe.discriminator.size to one number"
         )
     with_aifd = any(weights.mi for weights in both_weights(Weights, recipe.weights, recipe.weights_end))
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, generator, with_aifd))
+    generator.prototypes = measured_prototypes(recipe.prototypes)
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, with_aifd))
     return age_task("agetransgan", recipe, faces, seed, objective, {})

@@ -39,7 +39,6 @@ class Run:
         accelerator: Accelerator | None = None,
         watch: Watch | None = None,
     ):
-        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 make a CPU's step four times as long
         self.task, self.plan, self.out = task, plan, Path(out)
         self.accelerator = accelerator or Accelerator()
         share = self.accelerator.num_processes * plan.accumulate

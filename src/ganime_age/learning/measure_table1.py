@@ -37,9 +37,11 @@ METHODS = {
     "ganimation_age": "ganimation_age",
     "prototypes": "prototypes",
 }
-"""Row of the table -> the part of the weights that edits."""
+"""Row of the table -> the part of the weights that edits, or what of one does."""
 PROTOTYPES = "prototypes"
 """What the other methods' networks draw on, alone."""
+GIVEN = tuple(row for row in METHODS if row != PROTOTYPES)
+"""The rows whose weights are named."""
 LIGHT = {"ganimation_age": "generator"}
 """Part -> its network's name in a run's light folder, where that is another one."""
 NOTHING = "nothing"
@@ -67,7 +69,7 @@ def measure(
         raise BadInput("table1 needs a judge of identity and one of age; name both in --judges")
     if not models:
         raise BadInput(
-            f"there is no method to measure; name weights with --runs, for one of {', '.join(METHODS)}"
+            f"there is no method to measure; name weights with --runs, for one of {', '.join(GIVEN)}"
         )
     plan, looks = plan or Plan(), {"identity": judges.identity, "age": judges.age}
     with torch.inference_mode():
@@ -107,7 +109,7 @@ def measure(
                 for g in TARGETS
             ],
             "methods": rows,
-            "left_out": [name for name in METHODS if name not in (*models, PROTOTYPES)],
+            "left_out": [name for name in GIVEN if name not in models],
             "weights": {name: fingerprint(getattr(model, METHODS[name])) for name, model in models.items()},
             "identity": yard,
             "age_judge": {"mean_absolute_error_years": real.error},
@@ -187,9 +189,8 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | Protot
     named = {}
     for run in runs:
         row, _, folder = run.partition("=")
-        if row not in METHODS or row == PROTOTYPES or not folder:
-            rows = ", ".join(name for name in METHODS if name != PROTOTYPES)
-            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {rows}")
+        if row not in GIVEN or not folder:
+            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {', '.join(GIVEN)}")
         named[row] = folder
     own = {
         row: OWN for row in METHODS if row in model.methods and METHODS[row] not in map(METHODS.get, named)

@@ -29,6 +29,7 @@ from .age_editing import (
     cycle,
     drawn_of,
     frozen,
+    measured_prototypes,
     moved_alike,
     pictures,
     ramped,
@@ -164,7 +165,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     if faces.size % 64:
         raise BadInput(f"ragan is trained on faces whose side is a multiple of 64, not {faces.size} px")
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, generator, False))
+    generator.prototypes = measured_prototypes(recipe.prototypes)
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, False))
     return age_task("ragan", recipe, faces, seed, objective, {"certain": certain(recipe, faces)})
 
 

@@ -37,8 +37,9 @@ class Crop(NamedTuple):
 
     def placed(self, points: Tensor) -> Tensor:
         """Points (B,n,2) in sides of the crop from its centre -> in the frame, (B,n,2)."""
-        cos, sin = self.turn.cos(), self.turn.sin()
-        turned = points @ torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
+        cos, sin = self.turn.cos()[:, None], self.turn.sin()[:, None]
+        x, y = points.unbind(2)
+        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], 2)
         return self.centre[:, None] + self.side[:, None, None] * turned
 
     def cut(self, face: Tensor, size: int) -> Tensor:

@@ -20,9 +20,9 @@ from .prototypes import Prototypes
 class AgeModulator(nn.Module):
     """Identity feature (B,C,h,w) and group code (B,10) -> personal age feature (B,C,h,w).
 
-    p_0 = n, p_k = n(P_k(p_{k-1})) * (G_k(n) + a_k), n the feature at length 1 a channel: each step multiplies by what
-    the identity and the age say together, so that p_k holds products of order k + 1. The result is f + the sum of all
-    p_k, k >= 1. Lengths are evened out since a gate that saturates never hears of the age again.
+    p_0 = n(f), p_k = n(P_k(p_{k-1})) * (G_k(n(f)) + a_k), n(.) of mean square 1 over the channels at each place: each
+    step multiplies by what the identity and the age say together, so that p_k holds products of order k + 1. The result
+    is f + the sum of all p_k, k >= 1. Lengths are evened out since a gate that saturates never hears of the age again.
     """
 
     def __init__(self, channels: int, order: int):
