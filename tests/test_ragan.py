@@ -146,8 +146,25 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
             assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
     log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
     assert set(read_recipe(RECIPES / "ragan.toml", [])["recipe"]["weights"]) <= set(log)
-    assert {"believed", "d_real", "d_edit", "d_r1", "probe_age_slope_judge", "probe_identity"} <= set(log)
+    assert {
+        "believed",
+        "d_real",
+        "d_edit",
+        "d_wrong",
+        "d_r1",
+        "probe_age_slope_judge",
+        "probe_identity",
+    } <= set(log)
     assert json.loads((tmp_path / "a" / "light" / "ragan.json").read_text()) == SMALL
+
+
+def test_a_wrong_group_is_any_that_is_far_enough():
+    torch.manual_seed(0)
+    group = torch.tensor([0.0, 4.4, 9.0]).repeat(300)
+    wrong = ragan_task.wrong_group(group)
+    assert (wrong - group).abs().min() >= 2 and wrong.dtype == group.dtype
+    assert set(wrong[0::3].tolist()) == set(range(2, 10)) and set(wrong[2::3].tolist()) == set(range(8))
+    assert set(wrong[1::3].tolist()) == {0, 1, 2, 7, 8, 9}
 
 
 def test_labels_that_the_readers_contradict_are_left_out_unless_certain(folder, helpers):

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import BadInput
+from ..networks.age_groups import GROUPS, group_code
 from ..networks.ragan import Discriminator, Generator
 from . import losses
 from .age_editing import (
@@ -133,19 +134,29 @@ class Objective:
         return (off <= torch.clamp(off.min(), min=self.recipe.doubt)).nonzero()[:, 0]
 
     def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Real faces in their groups beside the edits that `generate` made last, lazy R1."""
+        """Real faces in their groups beside the edits that `generate` made last, and beside themselves in a wrong group
+        (Reed et al., ICML 2016), from which the logits learn what a group is; lazy R1."""
         d, (face, valid, edit, asked) = self.discriminator, batch["drawn"]
         real, fake = moved_alike(face * valid, edit * valid)
         real.requires_grad_(step % self.recipe.r1_every == 0)
-        true = d.score(real, asked.source)
+        logits = d(real)
+        true, other = (logits * group_code(asked.source)).sum(1), wrong_group(asked.source)
         terms = {
             "d_real": F.softplus(-true).mean(),
-            "d_edit": F.softplus(d.score(fake, asked.target)).mean(),
+            "d_edit": F.softplus(d.score(fake, asked.target)).mean() / 2,
+            "d_wrong": F.softplus((logits * group_code(other)).sum(1)).mean() / 2,
         }
         if real.requires_grad:
             penalty = losses.gradient_penalty(true[:, None, None, None], real)
             terms["d_r1"] = self.recipe.r1 / 2 * self.recipe.r1_every * penalty
         return weighed(terms, lambda name: 1.0)
+
+
+def wrong_group(group: Tensor) -> Tensor:
+    """Groups (B,) in 0..9 -> others, at random, (B,) whole numbers that are at least 2 away."""
+    numbers = torch.arange(GROUPS, device=group.device)
+    far = ((numbers - group[:, None]).abs() >= 2).float()
+    return far.multinomial(1)[:, 0].to(group)
 
 
 def face_masks(landmarks: Tensor, side: int) -> Tensor:
