@@ -96,7 +96,7 @@ def test_both_published_layouts_give_the_same_pictures(published, wrap, tmp_path
     face, units = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, UNITS)
     with torch.no_grad():
         edited, wanted = model.ganimation(face, units).face, published(face, units)
-    assert torch.allclose(edited, wanted, atol=1e-5) and (wanted - face).abs().mean() > 0.1
+    assert (edited - wanted).abs().max() < 1e-4 and (wanted - face).abs().mean() > 0.1
 
 
 def test_the_readers_beside_it_are_the_embedded_ones(tmp_path):
