@@ -14,7 +14,7 @@ from test_scripts import GENERATOR, light
 from ganime_age.card import fingerprints, write_card
 from ganime_age.card_charts import table1_chart
 from ganime_age.card_results import Results
-from ganime_age.card_table1 import table1
+from ganime_age.card_table1 import NAMES, table1
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
 from ganime_age.learning.judges import Judges
@@ -191,6 +191,13 @@ def test_the_chart_is_written_with_the_card_and_shows_every_curve(results, small
     chart = np.asarray(table1_chart(Results.read(results / "table1.json")))
     for colour in ((0x2A, 0x6F, 0xB0), (0x0B, 0x3D, 0x6B), (0x9A, 0x9A, 0xA0), (0x1D, 0x1D, 0x1F)):
         assert (np.abs(chart.astype(int) - colour).max(-1) < 3).sum() > 100
+
+
+def test_the_chart_has_room_for_every_row_of_the_table(measured):
+    rows = measured["methods"]["nothing"]
+    found = measured | {"methods": dict.fromkeys(NAMES, rows)}
+    chart = np.asarray(table1_chart(Results(Path(), found)))
+    assert (chart[:, -20:] == chart[0, 0]).all() and (chart[540:] != chart[0, 0]).any()
 
 
 def test_the_command_in_the_results_names_no_place_of_this_machine():

@@ -76,13 +76,14 @@ def _plot(
 
 
 def _legend(chart: Image.Image, corner: tuple[int, int], curves: list[Curve]) -> None:
-    draw, (x, y) = ImageDraw.Draw(chart), corner
+    draw, x, y = ImageDraw.Draw(chart), float(corner[0]), corner[1]
     for name, _, colour in curves:
         draw.ellipse([FINE * v for v in (x, y + 5, x + 14, y + 19)], colour)
-        _write(draw, (x + 24, y), name, INK, 18)
-        x += 60 + 10 * len(name)
+        x += 50 + _write(draw, (x + 24, y), name, INK, 18)
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> None:
+def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> float:
+    """Returns the width of what is written, in pixels of the chart."""
     font = ImageFont.load_default(FINE * size)
     draw.text((FINE * place[0], FINE * place[1]), text, colour, font)
+    return float(draw.textlength(text, font)) / FINE
