@@ -17,7 +17,10 @@ from safetensors.torch import load_file  # noqa: E402
 
 from ganime_age.errors import GanimeAgeError, MissingModel  # noqa: E402
 from ganime_age.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
+from ganime_age.storage import save  # noqa: E402
 
+LARGEST = 15_000_000
+"""Bytes that one file of the shipped weights may have."""
 KEYWORDS = {
     "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
     "local_reader": ("readers.local", "reader_local"),
@@ -54,8 +57,8 @@ def trained_as(key: str) -> str | None:
     return max(names, key=lambda name: len(KEYWORDS[name][0]), default=None)
 
 
-def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
-    """Join what was trained with what the folder `out` already holds, and save it there."""
+def pack(folders: dict[str, Path], out: Path) -> tuple[GanimeAge, list[Path]]:
+    """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files."""
     config, state, parts = {}, {}, {KEYWORDS[name][0].split(".")[0] for name in folders}
     if (out / "config.json").is_file():
         config = read_config(out / "config.json")
@@ -70,8 +73,7 @@ def pack(folders: dict[str, Path], out: Path) -> GanimeAge:
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
     model = GanimeAge(**config | {"parts": sorted(parts)})
     model.load_state_dict(state)
-    model.half().save_pretrained(out)
-    return model
+    return model.half(), save(model, out, largest=LARGEST)
 
 
 def main() -> None:
@@ -83,9 +85,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     given = vars(parser.parse_args())
     out = given.pop("out")
-    model = pack({name: folder for name, folder in given.items() if folder}, out)
+    model, files = pack({name: folder for name, folder in given.items() if folder}, out)
     (out / "README.md").unlink(missing_ok=True)
-    size = (out / "model.safetensors").stat().st_size / 1e6
+    size = sum(file.stat().st_size for file in files) / 1e6
     if given["readers"] and not given["local_reader"] and model.readers.local is not None:
         print(
             "the local reader of before stays, which learnt on other readers: train the recipe local_reader again"

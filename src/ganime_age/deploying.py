@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCard
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from yaml import YAMLError  # type: ignore[import-untyped]  # huggingface_hub's own parser
 
 from .errors import BadInput, MissingModel
 from .hub import check_name, commit, repository
 from .refusals import FAILURES, not_pushed
+from .shards import files_of
 from .storage import CONFIG, weights_name
 
 CHECKOUT = Path(__file__).parents[2]
@@ -32,7 +35,9 @@ def space_files(root: Path | None = None) -> dict[str, Path]:
     BadInput when it is no checkout, or when the README does not open with a Gradio Space's metadata.
     """
     root = root or CHECKOUT
-    weights = [f"src/ganime_age/weights/{name}" for name in (CONFIG, weights_name())]
+    folder = "src/ganime_age/weights"
+    stored = files_of(root / folder / weights_name())
+    weights = [f"{folder}/{name}" for name in (CONFIG, *(file.name for file in stored))]
     for name in (*SINGLE, *FOLDERS, *weights):
         if not (root / name).exists():
             raise BadInput(
@@ -50,6 +55,18 @@ def listing(files: Mapping[str, Path]) -> str:
     return "\n".join([*lines, f"{sum(sizes.values()):>11,} bytes in {len(files)} files"])
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """The library's progress bars, one for each large file, are left out; what was set before is set again."""
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
+
+
 def deploy(
     repo: str, files: Mapping[str, Path], private: bool | None = None, token: str | bool | None = None
 ) -> str:
@@ -61,7 +78,8 @@ def deploy(
     try:
         api = HfApi(token=token)
         repo = repository(api, repo, private, None, repo_type="space", space_sdk="gradio")
-        commit(api, repo, files, message="Deploy ganime_age", repo_type="space")
+        with without_bars():
+            commit(api, repo, files, message="Deploy ganime_age", repo_type="space")
         return f"{api.endpoint}/spaces/{repo}"
     except BadInput:
         raise

@@ -13,16 +13,20 @@ import os
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import BadInput, MissingModel
+from .shards import Joined, files_of, index_of, others_of
 
 EMBEDDED = Path(__file__).parent / "weights"
 FORMAT_VERSION = 2
@@ -164,8 +168,11 @@ def checked_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def save(model: Any, folder: str | Path, variant: str | None = None) -> None:
-    """Write config.json and the weights file; BadInput, and nothing written, when they could not be read back."""
+def save(
+    model: Any, folder: str | Path, variant: str | None = None, largest: int | None = None
+) -> list[Path]:
+    """Write config.json and the weights; BadInput, and nothing written, when they could not be read back. Returns the
+    weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py)."""
     folder, name = Path(folder), weights_name(variant)
     config = dict(model._hub_mixin_config, parts=list(model.parts))
     state = model.state_dict()
@@ -176,11 +183,33 @@ def save(model: Any, folder: str | Path, variant: str | None = None) -> None:
     text = json.dumps(config | {_WRITER: _version()}, sort_keys=True, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / name, lambda path: save_file(state, path, metadata={"format": "pt"}))
+        files = _write(state, folder / name, largest)
         _replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or _first_line(error)
         raise BadInput(f"{folder} cannot be written ({reason}); choose another place") from None
+    return files
+
+
+def _write(state: dict[str, Tensor], target: Path, largest: int | None) -> list[Path]:
+    """The tensors in one file, or in parts and their index, in place of what was there from before."""
+    if largest is None:
+        _replace(target, partial(save_file, state, metadata={"format": "pt"}))
+        return [target]
+    pattern = f"{target.stem}{{suffix}}.safetensors"
+    split = split_torch_state_dict_into_shards(state, filename_pattern=pattern, max_shard_size=largest)
+    for name, keys in split.filename_to_tensors.items():
+        part = {key: state[key] for key in keys}
+        _replace(target.with_name(name), partial(save_file, part, metadata={"format": "pt"}))
+    names = list(split.filename_to_tensors)
+    if split.is_sharded:
+        text = (
+            json.dumps({"metadata": split.metadata, "weight_map": split.tensor_to_filename}, indent=1) + "\n"
+        )
+        _replace(index_of(target), lambda path: path.write_text(text, encoding="utf-8"))
+    for file in others_of(target, [*names, index_of(target).name] if split.is_sharded else names):
+        file.unlink(missing_ok=True)
+    return [target.with_name(name) for name in names]
 
 
 def _to_store(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -206,21 +235,26 @@ def _replace(target: Path, write: Callable[[Path], Any]) -> None:
 
 
 class _opened:
-    """safe_open whose failures are one sentence."""
+    """safe_open of a weights file, or of the parts that take its place, whose failures are one sentence."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.files = path, ExitStack()
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Joined:
+        with ExitStack() as opening:
+            opened = [self._enter(opening, file) for file in files_of(self.path)]
+            self.files = opening.pop_all()
+        return Joined(opened)
+
+    def _enter(self, opening: ExitStack, file: Path) -> Any:
         try:
-            opened: Any = safe_open(self.path, framework="pt")
-            self.file = opened
-            return opened.__enter__()
+            opened: Any = safe_open(file, framework="pt")
+            return opening.enter_context(opened)
         except (SafetensorError, OSError) as error:
-            raise MissingModel(_why_not_opened(self.path, error)) from None
+            raise MissingModel(_why_not_opened(file, error)) from None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.file.__exit__(kind, error, trace)
+        self.files.close()
         if isinstance(error, SafetensorError | OSError):
             raise MissingModel(_why_not_opened(self.path, error)) from None
 
