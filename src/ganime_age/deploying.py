@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, SpaceCard
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, not exported
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from yaml import YAMLError  # type: ignore[import-untyped]  # huggingface_hub's own parser
 
 from .errors import BadInput, MissingModel
