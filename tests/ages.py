@@ -27,8 +27,8 @@ def tiny_readers() -> dict[str, object]:
     return {f"reader_{key}": value for key, value in READERS.items()}
 
 
-def face_folder(path: Path, ages: bool = True) -> Path:
-    """12 training faces of 64 px and three to look at, of two sources."""
+def face_folder(path: Path, ages: bool = True, identities: bool = False) -> Path:
+    """12 training faces of 64 px and three to look at, of two sources; identities: with names and embeddings."""
     path.mkdir(parents=True, exist_ok=True)
     chance = np.random.default_rng(0)
     for i in range(15):
@@ -40,6 +40,9 @@ def face_folder(path: Path, ages: bool = True) -> Path:
     table["source"] = ["guessed", "known", "guessed"] * 5
     table["landmarks"] = [chance.uniform(0.3, 0.7, 136).astype(np.float32) for _ in range(15)]
     table["yaw"] = table["pitch"] = table["roll"] = 0.0
+    if identities:
+        table["identity"] = [f"person {i % 4}" for i in range(15)]
+        table["teacher_identity"] = [one / np.linalg.norm(one) for one in chance.normal(size=(15, 128))]
     table.to_parquet(path / "manifest.parquet")
     return path
 

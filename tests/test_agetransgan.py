@@ -251,18 +251,18 @@ def test_the_two_recipes_differ_by_the_mi_loss_alone():
 
 def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd, monkeypatch):
     seen = []
-    monkeypatch.setattr(age_editing, "shaken", lambda face: seen.append(face) or face)
+    monkeypatch.setattr(age_editing, "shaken_with", lambda *given: seen.append(given[0]) or given)
     task = agetransgan_task.build(recipe(helpers, "agetransgan_mi", aifd), Faces(folder, 64), 0)
     measures = task.players[0].loss.__self__.measures
     assert any(m is measures.aifd for m in task.helpers)
     assert not any(p.requires_grad for p in measures.aifd.parameters())
-    face = torch.rand(2, 3, 64, 64)
-    assert measures.mutual(face, face).item() == pytest.approx(0, abs=1e-5)
+    face, points = torch.rand(2, 3, 64, 64), torch.rand(2, 68, 2)
+    assert measures.mutual(face, face, points).item() == pytest.approx(0, abs=1e-5)
     other = torch.rand(2, 3, 64, 64, requires_grad=True)
     by_hand = 1 - F.cosine_similarity(measures.aifd(face).identity, measures.aifd(other).identity).mean()
-    assert measures.mutual(face, other).item() == pytest.approx(by_hand.item(), abs=1e-5)
+    assert measures.mutual(face, other, points).item() == pytest.approx(by_hand.item(), abs=1e-5)
     assert seen[-1] is other and not any(one is face for one in seen[1:]), "the edit alone is shaken"
-    measures.mutual(face, other).backward()
+    measures.mutual(face, other, points).backward()
     assert other.grad.abs().sum() > 0
 
 

@@ -20,6 +20,7 @@ from test_model import TINY, same
 from ganime_age import cli, hub
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
 from ganime_age.model import GanimeAge
+from ganime_age.storage import save
 
 FACES = f"{OWNER}/faces"
 
@@ -165,6 +166,35 @@ def test_subfolder_variant_dtype_and_parts(pushed, tiny):
     assert "holds no model.bf16.safetensors; ask for another variant" in refusal(variant="bf16")
     assert "unknown variant 'tiny'; choose from fp16, bf16" in refusal(kind=BadInput, variant="tiny")
     assert "leads out of the weights" in refusal(kind=BadInput, subfolder="../..")
+
+
+@pytest.fixture
+def in_parts(online, tiny, tmp_path):
+    """The tiny model in a repository whose weights lie in several files, and these by name."""
+    size = len(tiny[1]["model.safetensors"])
+    save(tiny[0], tmp_path / "parts", largest=size // 3)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
+    assert len(files) > 4 and "model.safetensors" not in files
+    online.add(FACES, files)
+    return files
+
+
+def test_weights_in_parts_are_loaded_whole_and_offline_from_the_cache(in_parts, online, tiny, monkeypatch):
+    assert same(GanimeAge.from_pretrained(FACES), tiny[0])
+    online.seen.clear()
+    assert same(GanimeAge.from_pretrained(FACES, local_files_only=True), tiny[0])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert same(GanimeAge.from_pretrained(FACES), tiny[0])
+    assert online.seen == []
+
+
+def test_a_part_that_is_missing_and_an_index_that_leads_out_are_named(in_parts, online):
+    parts = sorted(name for name in in_parts if "-of-" in name)
+    online.add(FACES, {name: data for name, data in in_parts.items() if name != parts[1]})
+    assert parts[1] in refusal()
+    index = {"metadata": {}, "weight_map": {"readers.age_head.weight": "../../else.safetensors"}}
+    online.add(FACES, in_parts | {"model.safetensors.index.json": json.dumps(index).encode()})
+    assert "model.safetensors.index.json is damaged" in refusal()
 
 
 def test_the_six_refusals_differ_and_each_says_what_to_do(pushed, tiny, tmp_path):

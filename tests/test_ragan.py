@@ -14,6 +14,7 @@ from ganime_age.learning.data import Faces
 from ganime_age.learning.loop import Run
 from ganime_age.learning.recipe import fill, read_recipe
 from ganime_age.learning.task import Plan
+from ganime_age.learning.watch import Watch
 from ganime_age.model import GanimeAge
 from ganime_age.networks import ragan
 
@@ -107,6 +108,13 @@ def test_the_mask_parts_face_and_forehead_from_the_background():
     assert mask[0, 0, 22, 32] > 0.5 > mask[0, 0, 14, 32], "half a brow-to-nose distance above the brows"
 
 
+def test_broad_shades_count_and_fine_lines_do_not():
+    broad = torch.full((1, 3, 64, 64), 0.1)
+    lines = broad * torch.tensor([1.0, -1.0]).repeat(32)
+    assert ragan_task.shade(broad).item() == pytest.approx(0.01, rel=1e-4)
+    assert ragan_task.shade(lines).item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return face_folder(tmp_path_factory.mktemp("faces"))
@@ -129,7 +137,8 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
     def run(out: str, steps: int) -> Run:
         torch.manual_seed(0)
         plan = Plan(steps=steps, warmup=0, schedule="constant", log_every=1)
-        return Run(task(folder, helpers), plan, tmp_path / out)
+        watch = fill(Watch, read_recipe(RECIPES / "ragan.toml", [])["watch"], "[watch] table")
+        return Run(task(folder, helpers), plan, tmp_path / out, watch=watch)
 
     unbroken = run("a", 4)
     start = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in unbroken.task.networks.items()}
@@ -158,13 +167,30 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
     assert json.loads((tmp_path / "a" / "light" / "ragan.json").read_text()) == SMALL
 
 
-def test_a_wrong_group_is_any_that_is_far_enough():
+def test_far_groups_share_the_weight_and_near_ones_have_none():
+    far = ragan_task.far_groups(torch.tensor([0.0, 4.4, 9.0]))
+    assert torch.allclose(far.sum(1), torch.ones(3))
+    assert [row.nonzero().flatten().tolist() for row in far] == [
+        [2, 3, 4, 5, 6, 7, 8, 9],
+        [0, 1, 2, 6, 7, 8, 9],
+        [0, 1, 2, 3, 4, 5, 6, 7],
+    ]
+
+
+def test_the_discriminator_learns_alone_before_the_generator_starts(folder, helpers, tmp_path):
     torch.manual_seed(0)
-    group = torch.tensor([0.0, 4.4, 9.0]).repeat(300)
-    wrong = ragan_task.wrong_group(group)
-    assert (wrong - group).abs().min() >= 2 and wrong.dtype == group.dtype
-    assert set(wrong[0::3].tolist()) == set(range(2, 10)) and set(wrong[2::3].tolist()) == set(range(8))
-    assert set(wrong[1::3].tolist()) == {0, 1, 2, 7, 8, 9}
+    run = Run(task(folder, helpers, lead_steps=2), Plan(steps=3, warmup=0, log_every=1), tmp_path)
+    start = {n: [p.clone() for p in m.parameters()] for n, m in run.task.networks.items()}
+
+    def moved(name: str) -> bool:
+        pairs = zip(run.task.networks[name].parameters(), start[name], strict=True)
+        return any(not torch.equal(now, before) for now, before in pairs)
+
+    run.plan.steps = 2
+    run.train()
+    assert moved("discriminator") and not moved("ragan")
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert {"d_real", "d_wrong"} <= set(first) and not {"d_edit", "age"} & set(first)
 
 
 def test_labels_that_the_readers_contradict_are_left_out_unless_certain(folder, helpers):

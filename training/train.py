@@ -39,6 +39,7 @@ TASKS = (
     "readers",
     "local_reader",
     "age_judge",
+    "aifd",
     "prototypes",
     "finder",
     "head",

@@ -25,7 +25,8 @@ from huggingface_hub.errors import FileMetadataError, HFValidationError, Offline
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, not exported
 
 from .errors import BadInput, MissingModel
-from .refusals import FAILURES, no_folder, not_loaded, not_pushed, passing, short
+from .refusals import FAILURES, no_folder, no_such_file, not_loaded, not_pushed, passing, short
+from .shards import files_of, index_of
 from .storage import CONFIG, PICKLES, weights_name
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def weights_folder(
         raise MissingModel(_about_file(folder))
     if isinstance(source, Path) or not _REPO.fullmatch(source) or source.startswith("."):
         raise MissingModel(no_folder(source))
-    return _downloaded(source, [CONFIG, weights_name(variant)], inside, revision, **hub)
+    return _downloaded(source, weights_name(variant), inside, revision, **hub)
 
 
 def split_revision(text: str) -> tuple[str, str | None]:
@@ -155,17 +156,38 @@ def commit(
     return made.pr_url or made.commit_url
 
 
-def _downloaded(repo: str, names: list[str], inside: PurePosixPath, revision: str | None, **hub: Any) -> Path:
-    """The first file fixes the commit from which the others come."""
+class _NoSuchFile(MissingModel):
+    """The repository is there and lacks the file."""
+
+
+def _downloaded(repo: str, weights: str, inside: PurePosixPath, revision: str | None, **hub: Any) -> Path:
+    """The configuration fixes the commit from which the weights come."""
     if hub.get("force_download") and hub.get("local_files_only"):
         raise BadInput("force_download and local_files_only contradict each other; leave one out")
     try:
-        for name in names:
-            file = Path(_file(repo, (inside / name).as_posix(), revision, **hub))
-            revision = file.parents[len(inside.parts)].name
+        config = Path(_file(repo, (inside / CONFIG).as_posix(), revision, **hub))
+        _fetch_weights(repo, inside / weights, config.parents[len(inside.parts)].name, **hub)
     except HFValidationError:
         raise MissingModel(no_folder(repo)) from None
-    return file.parent
+    return config.parent
+
+
+def _fetch_weights(repo: str, file: PurePosixPath, commit: str, **hub: Any) -> None:
+    """The weights' file into the cache, or where the repository has none the files that its index names."""
+    index = index_of(file)
+    known = try_to_load_from_cache(repo, index.as_posix(), cache_dir=hub.get("cache_dir"), revision=commit)
+    if not isinstance(known, str):
+        try:
+            _file(repo, file.as_posix(), commit, **hub)
+            return
+        except _NoSuchFile as error:
+            missing = str(error)
+        try:
+            known = _file(repo, index.as_posix(), commit, **hub)
+        except _NoSuchFile:
+            raise MissingModel(missing) from None
+    for part in files_of(Path(known).with_name(file.name)):
+        _file(repo, file.with_name(part.name).as_posix(), commit, **hub)
 
 
 def _file(
@@ -195,7 +217,8 @@ def _file(
             offline = isinstance(error, OfflineModeIsEnabled)
             last = offline or wait is None or time.monotonic() - started > PATIENCE
             if not passing(error) or (last and not cached):
-                raise MissingModel(not_loaded(error, repo, name, revision)) from None
+                kind = _NoSuchFile if no_such_file(error) else MissingModel
+                raise kind(not_loaded(error, repo, name, revision)) from None
             if cached:
                 if not offline:
                     log.warning(

@@ -39,9 +39,14 @@ def passing(error: Exception) -> bool:
     return getattr(error, "errno", None) is None
 
 
+def no_such_file(error: Exception) -> bool:
+    """Whether a repository answered that it lacks the file."""
+    return isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+
+
 def not_loaded(error: Exception, repo: str, name: str, revision: str | None) -> str:
     """Why the file `name` of a repository cannot be had."""
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+    if no_such_file(error):
         if PurePosixPath(name).name == CONFIG:
             return (
                 f"{repo} holds no {name}, so it holds no ganime_age weights; check the name and the subfolder"

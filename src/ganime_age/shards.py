@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from .errors import MissingModel
 
+P = TypeVar("P", bound=PurePath)
 
-def index_of(path: Path) -> Path:
+
+def index_of(path: P) -> P:
     """`model.safetensors` -> `model.safetensors.index.json` beside it."""
     return path.with_name(f"{path.name}.index.json")
 

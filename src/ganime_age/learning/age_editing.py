@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from ..model import GanimeAge
 from ..networks.age_groups import GROUPS, age_of, group_of
+from ..networks.aifd import AIFD
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers
 from . import losses
@@ -67,10 +69,10 @@ def ask(age: Tensor, noise: float) -> Asked:
 class Measures:
     """Everything frozen: robust readers that say an age, AIFD's identity branch.
 
-    aifd: the readers whose identity branch is E_A; None where the MI loss is off.
+    aifd: the network, or the readers, whose identity branch is E_A; None where the MI loss is off.
     """
 
-    def __init__(self, readers: Readers, calibration: Calibration, aifd: Readers | None):
+    def __init__(self, readers: Readers, calibration: Calibration, aifd: AIFD | Readers | None):
         self.readers, self.calibration, self.aifd = readers, calibration, aifd
 
     def modules(self) -> tuple[nn.Module, ...]:
@@ -88,19 +90,29 @@ class Measures:
             "identity": losses.identity_loss(before, read.identity, weight),
         }
 
-    def mutual(self, face: Tensor, edit: Tensor) -> Tensor:
+    def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor) -> Tensor:
         """L_MI = 1 - cos(E_A(I_s), E_A(I_t)), E_A the identity branch of AIFD, which sees the edit shaken, so that no
         pattern drawn for it alone serves."""
-        assert self.aifd is not None, "E_A is loaded where the MI loss counts"
         with torch.no_grad():
-            before = self.aifd(face).identity
-        return 1 - (before * self.aifd(shaken(edit)).identity).sum(1).mean()
+            before = self.person(face, landmarks)
+        return 1 - (before * self.person(*shaken_with(edit, landmarks))).sum(1).mean()
+
+    def person(self, face: Tensor, landmarks: Tensor) -> Tensor:
+        """E_A: unit length, (B,128). Landmarks (B,68,2) in 0..1 align the face where E_A wants it aligned."""
+        assert self.aifd is not None, "E_A is loaded where the MI loss counts"
+        found = self.aifd(face, landmarks) if isinstance(self.aifd, AIFD) else self.aifd(face)
+        return found.identity
 
 
 def shaken(face: Tensor) -> Tensor:
     """A copy that is shifted, scaled, turned and often grey."""
-    moved, _ = random_affine(face, None, turn=4, zoom=0.06, shift=0.02)
-    return random_colour(moved, 0.3, grey=0.5)
+    return shaken_with(face, None)[0]
+
+
+def shaken_with(face: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same, and the landmarks (B,68,2) where they then lie."""
+    moved, points = random_affine(face, landmarks, turn=4, zoom=0.06, shift=0.02)
+    return random_colour(moved, 0.3, grey=0.5), cast(Tensor, points)
 
 
 def drawn_of(generator: Any, batch: dict[str, Tensor], asked: Asked, kept_share: float) -> Drawn:
@@ -164,13 +176,19 @@ def moved_alike(*faces: Tensor) -> list[Tensor]:
 
 
 def frozen(recipe: Any, faces: Faces, with_aifd: bool) -> Measures:
-    """The readers that a recipe names, and for the MI loss its aifd ("": the embedded weights)."""
+    """The readers that a recipe names, and for the MI loss its aifd."""
     readers = load_readers(recipe.readers)
-    aifd = None
-    if with_aifd:
-        aifd = GanimeAge.from_pretrained(recipe.aifd or None, parts=("readers",)).readers
-        aifd.local = None  # only the identity branch is asked
+    aifd = identity_branch(recipe.aifd) if with_aifd else None
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
+
+
+def identity_branch(named: str) -> AIFD | Readers:
+    """E_A: the AIFD of a light folder, or the readers of weights, "" for the embedded ones."""
+    if (Path(named) / "aifd.json").is_file():
+        return load_light(AIFD, named, "aifd").requires_grad_(False)
+    readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers
+    readers.local = None  # only the identity branch is asked
+    return readers
 
 
 def measured_prototypes(folder: str) -> Prototypes:
@@ -179,12 +197,19 @@ def measured_prototypes(folder: str) -> Prototypes:
 
 
 def age_task(
-    method: str, recipe: Any, faces: Faces, seed: int, objective: Any, extra: dict[str, Tensor]
+    method: str,
+    recipe: Any,
+    faces: Faces,
+    seed: int,
+    objective: Any,
+    extra: dict[str, Tensor],
+    alone: int = 0,
 ) -> Task:
     """The task of a method, whose generator has its name in checkpoints.
 
     objective: has `generator`, `discriminator`, `generate`, `discriminate`, `weight` and `measures`. extra: further
-    labels (N, ...) that every batch gets. BadInput when no face has an age.
+    labels (N, ...) that every batch gets. alone: steps in which the discriminator learns before the generator does.
+    BadInput when no face has an age.
     """
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
@@ -206,6 +231,7 @@ def age_task(
                 recipe.lr_generator,
                 (recipe.momentum, 0.99),
                 weight=objective.weight,
+                start=alone,
             ),
             Player(
                 "discriminator",

@@ -43,9 +43,10 @@ from .task import Task
 @dataclass
 class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
-    aifd: weights whose readers hold E_A, "" for the embedded ones. weights: every term's weight at the start,
-    weights_end: of those that are another later; lead_steps stay at the start, ramp_steps lead over. momentum: the
-    generator's first beta. kept_share, cycle_share: of a batch, that is drawn for its own group and drawn back."""
+    aifd: where E_A is, the light folder of an aifd run or weights with readers, "" for the embedded ones. weights: the
+    weight of every term at the start, weights_end: of those that are another later; lead_steps stay at the start,
+    ramp_steps lead over. momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is drawn for
+    its own group and drawn back."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
@@ -113,7 +114,7 @@ class Objective:
         if self.weight("cycle", step):
             terms["cycle"] = cycle(self.generator, drawn, batch, asked, self.recipe.cycle_share)
         if self.weight("mi", step):
-            terms["mi"] = self.measures.mutual(face, drawn.edit)
+            terms["mi"] = self.measures.mutual(face, drawn.edit, batch["landmarks"])
         return weighed(terms, partial(self.weight, step=step))
 
     def playing(self, step: int) -> bool:

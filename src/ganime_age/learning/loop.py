@@ -100,7 +100,7 @@ class Run:
         rate = self.plan.rate(self.step, progress)
         terms: dict[str, float] = {}
         for number, (player, optimizer) in enumerate(zip(self.task.players, self.optimizers, strict=True)):
-            if (self.step + 1) % player.every == 0:
+            if self.step >= player.start and (self.step + 1) % player.every == 0:
                 for group in optimizer.param_groups:
                     group["lr"] = player.lr * rate
                 optimizer.zero_grad()

@@ -23,6 +23,7 @@ from ..networks.age_groups import GROUPS, group_code
 from ..networks.ragan import Discriminator, Generator
 from . import losses
 from .age_editing import (
+    Asked,
     Measures,
     age_task,
     ask,
@@ -48,8 +49,9 @@ BROWS, NOSE = slice(17, 27), 30
 class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
     doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
-    certain: sources of the manifest whose ages nobody guessed; their faces always stay. weights: every term's weight
-    at the start, weights_end: of those that are another later; lead_steps stay at the start, ramp_steps lead over.
+    certain: sources of the manifest whose ages nobody guessed; their faces always stay. lead_steps: the discriminator
+    learns the groups alone. weights: every term's weight when the generator starts, weights_end: of those that are
+    another later; ramp_steps lead over.
     momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is drawn for its own group and drawn
     back."""
 
@@ -84,6 +86,7 @@ class Weights:
     reconstruction: float = 0.0
     cycle: float = 0.0
     background: float = 0.0
+    shade: float = 0.0
     identity: float = 0.0
     age: float = 0.0
     change: float = 0.0
@@ -105,23 +108,28 @@ class Objective:
 
     def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
         """Draw every face that is believed in its own group and in another; what the paper says."""
-        rows = self.believed(batch)
-        some = {name: values[rows] for name, values in batch.items()}
-        face, valid, asked = some["face"], some["valid"], ask(some["age"], self.recipe.age_noise)
+        some, asked = self.chosen(batch)
+        face, valid = some["face"], some["valid"]
         drawn = drawn_of(self.generator, some, asked, self.recipe.kept_share)
-        batch["drawn"] = (face, valid, drawn.edit.detach(), asked)
+        batch["drawn"] = (some, asked, drawn.edit.detach())
         terms = pictures(drawn, some)
         if self.weight("age", step) or self.weight("identity", step):
             terms |= self.measures.reached(face, drawn.edit, asked)
         outside = valid * (1 - face_masks(some["landmarks"], face.shape[-1]))
+        terms["shade"] = shade((drawn.edit - drawn.shown) * valid)
         terms["background"] = losses.masked_l1(drawn.edit, drawn.shown, outside)
         if self.weight("adversarial", step):
             (fake,) = moved_alike(drawn.edit * valid)
             terms["adversarial"] = F.softplus(-self.discriminator.score(fake, asked.target)).mean()
         if self.weight("cycle", step):
             terms["cycle"] = cycle(self.generator, drawn, some, asked, self.recipe.cycle_share)
-        total, told = weighed(terms, partial(self.weight, step=step))
-        return total, told | {"believed": len(rows) / len(batch["age"])}
+        return weighed(terms, partial(self.weight, step=step))
+
+    def chosen(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Asked]:
+        """The faces of a batch that are believed, and what is asked of them."""
+        rows = self.believed(batch)
+        some = {name: values[rows] for name, values in batch.items()}
+        return some, ask(some["age"], self.recipe.age_noise)
 
     @torch.no_grad()
     def believed(self, batch: dict[str, Tensor]) -> Tensor:
@@ -134,29 +142,39 @@ class Objective:
         return (off <= torch.clamp(off.min(), min=self.recipe.doubt)).nonzero()[:, 0]
 
     def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Real faces in their groups beside the edits that `generate` made last, and beside themselves in a wrong group
-        (Reed et al., ICML 2016), from which the logits learn what a group is; lazy R1."""
-        d, (face, valid, edit, asked) = self.discriminator, batch["drawn"]
-        real, fake = moved_alike(face * valid, edit * valid)
+        """Real faces in their groups beside themselves in all that are far from these (after Reed et al., ICML 2016),
+        from which the logits learn what a group is, and beside the edits that `generate` made last; lazy R1."""
+        d = self.discriminator
+        some, asked, *edits = batch["drawn"] if "drawn" in batch else self.chosen(batch)
+        real, *fakes = moved_alike(*(picture * some["valid"] for picture in (some["face"], *edits)))
         real.requires_grad_(step % self.recipe.r1_every == 0)
         logits = d(real)
-        true, other = (logits * group_code(asked.source)).sum(1), wrong_group(asked.source)
+        true = (logits * group_code(asked.source)).sum(1)
         terms = {
             "d_real": F.softplus(-true).mean(),
-            "d_edit": F.softplus(d.score(fake, asked.target)).mean() / 2,
-            "d_wrong": F.softplus((logits * group_code(other)).sum(1)).mean() / 2,
+            "d_wrong": (F.softplus(logits) * far_groups(asked.source)).sum(1).mean(),
         }
+        for fake in fakes:
+            terms["d_edit"] = F.softplus(d.score(fake, asked.target)).mean()
         if real.requires_grad:
             penalty = losses.gradient_penalty(true[:, None, None, None], real)
             terms["d_r1"] = self.recipe.r1 / 2 * self.recipe.r1_every * penalty
-        return weighed(terms, lambda name: 1.0)
+        told = {"believed": len(true) / len(batch["age"])}
+        total, parts = weighed(terms, lambda name: 1.0)
+        return total, parts | told
 
 
-def wrong_group(group: Tensor) -> Tensor:
-    """Groups (B,) in 0..9 -> others, at random, (B,) whole numbers that are at least 2 away."""
+def far_groups(group: Tensor) -> Tensor:
+    """Groups (B,) in 0..9 -> (B,10): an equal share for each group that is at least 1.5 away, 0 for the others."""
     numbers = torch.arange(GROUPS, device=group.device)
-    far = ((numbers - group[:, None]).abs() >= 2).float()
-    return far.multinomial(1)[:, 0].to(group)
+    far = ((numbers - group[:, None]).abs() >= 1.5).float()
+    return far / far.sum(1, keepdim=True)
+
+
+def shade(change: Tensor, side: int = 8) -> Tensor:
+    """Mean square of a change (B,3,S,S) shrunk to side x side: broad lights and shadows, by which readers tell an age
+    more easily than by what age draws. Squared, so that small ones cost next to nothing and training can start."""
+    return F.adaptive_avg_pool2d(change, side).square().mean()
 
 
 def face_masks(landmarks: Tensor, side: int) -> Tensor:
@@ -178,7 +196,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
     generator.prototypes = measured_prototypes(recipe.prototypes)
     objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, False))
-    return age_task("ragan", recipe, faces, seed, objective, {"certain": certain(recipe, faces)})
+    extra = {"certain": certain(recipe, faces)}
+    return age_task("ragan", recipe, faces, seed, objective, extra, recipe.lead_steps)
 
 
 def certain(recipe: Recipe, faces: Faces) -> Tensor:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import GROUP_STARTS
+from ..networks.aifd import Identified
 from ..networks.readers import YEARS, Readers, Readings
 from .age_estimators import stored_readers
 from .augment import random_affine, random_colour, random_erase, random_quality
@@ -125,6 +126,14 @@ class ReadersObjective(nn.Module):
 
     def terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Every loss by name, each over the rows that carry its label."""
+        return self.weighed(self.person_terms(read, batch) | self.shape_terms(read, batch))
+
+    def weighed(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each term times its weight."""
+        return {name: getattr(self.weights, name) * value for name, value in terms.items()}
+
+    def person_terms(self, read: Readings | Identified, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Who somebody is, and how old."""
         has = known(batch["age"])
         out = self.age_terms(read, batch["age"], has) if has.any() else {}
         has = known(batch["teacher"])
@@ -134,10 +143,9 @@ class ReadersObjective(nn.Module):
         has = batch["person"] >= 0
         if has.any():
             out["person"] = cosface(read.identity[has], self.centres, batch["person"][has])
-        out |= self.shape_terms(read, batch)
-        return {name: getattr(self.weights, name) * value for name, value in out.items()}
+        return out
 
-    def age_terms(self, read: Readings, ages: Tensor, has: Tensor) -> dict[str, Tensor]:
+    def age_terms(self, read: Readings | Identified, ages: Tensor, has: Tensor) -> dict[str, Tensor]:
         """What is learnt from ages (B,), on rows that have one. unlearnt_age: gradient-reversed age groups of the
         identity (MTLFace)."""
         age = ages[has]

@@ -20,9 +20,9 @@ class Player:
     """One optimiser with what it moves: `loss(batch, step)` -> (total, every term by its name).
 
     The loss is a mean over the batch's rows. What it adds to `batch` the later players of the step find there.
-    every: it plays in each so-manieth step. precise: its loss runs in float32 under mixed precision (a gradient
-    penalty does not bear bfloat16); what other players leave it must be float32 too. weight(name, step): how much a
-    term counts, when `loss` tells it unweighted; 0 for what is only shown.
+    every, start: it plays in each so-manieth step, from step `start` on. precise: its loss runs in float32 under mixed
+    precision (a gradient penalty does not bear bfloat16); what other players leave it must be float32 too.
+    weight(name, step): how much a term counts, when `loss` tells it unweighted; 0 for what is only shown.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     every: int = 1
+    start: int = 0
     precise: bool = False
     weight: Callable[[str, int], float] = lambda name, step: 1.0
 

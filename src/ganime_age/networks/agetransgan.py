@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .age_groups import GROUPS, group_code
+from .layers import SLOPE, activate, balanced, conv
 from .prototypes import Prototypes
 
 CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
@@ -24,8 +25,6 @@ SIZES = (64, 128, 256, 512, 1024)
 FEATURE = 32
 """Side of the identity feature map."""
 CODE = 512
-SLOPE = 0.2
-"""Of the leaky ReLUs."""
 SLOW = 0.1
 """The mapping's learning rate in that of the rest: many layers in a row are thrown off course by large steps."""
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
@@ -41,22 +40,6 @@ def check_size(size: int) -> None:
     """BadInput when there is no network of this size."""
     if size not in SIZES:
         raise BadInput(f"size {size} of agetransgan must be one of {', '.join(map(str, SIZES))}")
-
-
-def activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, SLOPE)
-
-
-def balanced(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """A layer whose start keeps the variance of what went into the activation before it (He et al., ICCV 2015)."""
-    nn.init.kaiming_normal_(layer.weight, SLOPE)
-    nn.init.zeros_(layer.get_parameter("bias"))
-    return layer
-
-
-def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Module:
-    """A balanced convolution that keeps the side, or halves it with stride 2."""
-    return balanced(nn.Conv2d(inputs, outputs, side, stride, 1))
 
 
 def scales(style: int, count: int) -> nn.Linear:

@@ -79,3 +79,23 @@ def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor
     centres = torch.linspace(low, high, count, device=value.device, dtype=value.dtype)
     width = (high - low) / (count - 1)
     return torch.exp(-0.5 * ((value[:, None] - centres) / width) ** 2)
+
+
+SLOPE = 0.2
+"""Of the leaky ReLUs of discriminators and of AgeTransGAN."""
+
+
+def activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE)
+
+
+def balanced(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """A layer whose start keeps the variance of what went into the activation before it (He et al., ICCV 2015)."""
+    nn.init.kaiming_normal_(layer.weight, SLOPE)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer
+
+
+def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Module:
+    """A balanced convolution that keeps the side, or halves it with stride 2."""
+    return balanced(nn.Conv2d(inputs, outputs, side, stride, 1))

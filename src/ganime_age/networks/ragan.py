@@ -7,13 +7,14 @@ background, hair style and expression stay, and one discriminator with a logit f
 
 from __future__ import annotations
 
-import torch
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BadInput
 from .age_groups import GROUPS, group_code
-from .layers import ModulatedBlock
+from .layers import ModulatedBlock, activate, balanced, conv
 from .prototypes import Prototypes
 
 
@@ -76,7 +77,9 @@ class Generator(nn.Module):
         rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in rising)
         self.refine = nn.ModuleList(ModulatedBlock(b, last) for _, b in rising)
-        self.head = nn.Conv2d(widths[0] + 12, 12, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
+        nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(9 * widths[0]))
+        nn.init.zeros_(self.head.get_parameter("bias"))
 
     def forward(self, face: Tensor, group: Tensor) -> Tensor:
         """Faces (B,3,S,S) in [-1,1], fractional groups (B,) in 0..9 -> the persons in these groups, (B,3,S,S).
@@ -94,7 +97,7 @@ class Generator(nn.Module):
         guide = x.mean((2, 3))  # (B,C), the personal age feature as the decoder's guide
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), guide)
-        return F.pixel_shuffle(self.head(torch.cat([F.silu(x), pixels], 1)), 2)
+        return face + F.pixel_shuffle(self.head(F.silu(x)), 2)
 
 
 class Discriminator(nn.Module):
@@ -103,16 +106,16 @@ class Discriminator(nn.Module):
     def __init__(self, widths: tuple[int, ...] | list[int] = (32, 64, 96, 128, 128)):
         super().__init__()
         counts = [3, *widths]
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(counts, counts[1:], strict=False))
-        self.final = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.logits = nn.Linear(widths[-1] * 4, GROUPS)
+        self.down = nn.ModuleList(conv(a, b, 4, 2) for a, b in zip(counts, counts[1:], strict=False))
+        self.final = conv(widths[-1], widths[-1])
+        self.logits = balanced(nn.Linear(widths[-1] * 4, GROUPS))
 
     def forward(self, face: Tensor) -> Tensor:
         """Faces (B,3,S,S) in [-1,1] -> (B,10)."""
         x = face
         for down in self.down:
-            x = F.leaky_relu(down(x), 0.2)
-        x = F.leaky_relu(self.final(x), 0.2)
+            x = activate(down(x))
+        x = activate(self.final(x))
         return self.logits(F.adaptive_avg_pool2d(x, 2).flatten(1))
 
     def score(self, face: Tensor, group: Tensor) -> Tensor:

@@ -1,0 +1,122 @@
+"""AIFD as a network of its own: who somebody is, apart from how old, on faces aligned by five points.
+
+MTLFace's attention-based feature decomposition (Huang et al., CVPR 2021) over MobileFaceNet (Chen et al., CCBR 2018),
+the backbone of 1 M parameters that the identity teachers of many packs have. Its identity branch is the E_A of the
+multi-task identity loss. The readers hold a smaller AIFD; this one is trained to be asked in losses.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .readers import YEARS, AIFDAttention, mean_and_spread
+
+SIDE = 112
+"""Pixels of the aligned face."""
+FIVE_POINTS = ((0.3419, 0.4616), (0.6565, 0.4598), (0.5002, 0.6405), (0.3710, 0.8247), (0.6315, 0.8233))
+"""Where ArcFace's alignment puts eyes, nose tip and mouth corners, in 0..1 of the side."""
+STAGES = (
+    (128, 64, 1, 2),
+    (128, 64, 4, 1),
+    (256, 128, 1, 2),
+    (256, 128, 6, 1),
+    (512, 128, 1, 2),
+    (256, 128, 2, 1),
+)
+"""MobileFaceNet's bottlenecks: inner channels, output channels, how many, stride."""
+LAST, CODE = 512, 128
+SHUT = -3.0
+"""Bias of the attention at the start: nearly all features are the identity's until the age branch claims its own."""
+
+
+class Identified(NamedTuple):
+    """identity (B,128) of unit length; age (B,) and age_spread (B,) in years; age_logits (B,101); attention (B,7,7) in
+    0..1, where the age branch looks on the aligned face."""
+
+    identity: Tensor
+    age: Tensor
+    age_spread: Tensor
+    age_logits: Tensor
+    attention: Tensor
+
+
+def unit(inputs: int, outputs: int, side: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution and its PReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups), nn.PReLU(outputs)
+    )
+
+
+class Bottleneck(nn.Module):
+    """Widen, look around channel by channel, narrow; plus the input where the shape is kept (MobileNetV2)."""
+
+    def __init__(self, inputs: int, inner: int, outputs: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            unit(inputs, inner, 1), unit(inner, inner, 3, stride, inner), nn.Conv2d(inner, outputs, 1)
+        )
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.shortcut else self.body(x)
+
+
+def mobilefacenet() -> nn.Sequential:
+    """Aligned faces (B,3,112,112) in [-1,1], BGR -> features (B,512,7,7), normalisations folded into the weights."""
+    layers: list[nn.Module] = [unit(3, 64, 3, 2), unit(64, 64, 3, 1, 64)]
+    width = 64
+    for inner, outputs, count, stride in STAGES:
+        for _ in range(count):
+            layers.append(Bottleneck(width, inner, outputs, stride))
+            width = outputs
+    return nn.Sequential(*layers, unit(width, LAST, 1))
+
+
+class AIFD(nn.Module):
+    """X = X*s + X*(1-s) over the backbone's features X: the first part tells the age, the second the person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = mobilefacenet()
+        self.attention = AIFDAttention(LAST, squeeze=16)
+        for layer in (self.attention.channel[2], self.attention.spatial):
+            nn.init.constant_(layer.get_parameter("bias"), SHUT)
+        self.age_branch = nn.Sequential(
+            nn.Linear(LAST, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, YEARS)
+        )
+        self.whole = nn.Conv2d(LAST, LAST, 7, groups=LAST)
+        self.identity_head = nn.Linear(LAST, CODE)
+
+    def forward(self, face: Tensor, landmarks: Tensor) -> Identified:
+        """Faces (B,3,S,S) in [-1,1], RGB, any side; landmarks (B,68,2) in 0..1 -> Identified."""
+        x = self.backbone(aligned(face, landmarks).flip(1))
+        s = self.attention(x)
+        age_logits = self.age_branch((x * s).mean((2, 3)))
+        identity = F.normalize(self.identity_head(self.whole(x * (1 - s)).flatten(1)), dim=1)
+        return Identified(identity, *mean_and_spread(age_logits), age_logits, s.mean(1))
+
+
+def five_points(landmarks: Tensor) -> Tensor:
+    """Landmarks (B,68,2) -> eyes, nose tip and mouth corners (B,5,2)."""
+    eyes = [landmarks[:, a:b].mean(1) for a, b in ((36, 42), (42, 48))]
+    return torch.stack([*eyes, *landmarks[:, [30, 48, 54]].unbind(1)], 1)
+
+
+def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
+    """Faces (B,3,S,S), landmarks (B,68,2) in 0..1 -> (B,3,112,112), turned, scaled and shifted so that the five points
+    come closest to ArcFace's (least squares), bilinear."""
+    points, goal = five_points(landmarks), landmarks.new_tensor(FIVE_POINTS)
+    centre, middle = points.mean(1, keepdim=True), goal.mean(0)
+    p, q = goal - middle, points - centre
+    norm = p.square().sum()
+    a = (q * p).sum((1, 2)) / norm
+    b = (q[..., 1] * p[:, 0] - q[..., 0] * p[:, 1]).sum(1) / norm
+    turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)  # goal's frame -> the face's
+    line = (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2) - middle.to(face)
+    at = (grid @ turn.to(face).mT + centre.to(face)).unflatten(1, (SIDE, SIDE))
+    return F.grid_sample(face, 2 * at - 1, mode="bilinear", padding_mode="border", align_corners=False)
