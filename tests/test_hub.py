@@ -197,6 +197,14 @@ def test_a_part_that_is_missing_and_an_index_that_leads_out_are_named(in_parts, 
     assert "model.safetensors.index.json is damaged" in refusal()
 
 
+def test_an_index_damaged_in_the_cache_is_named_and_force_download_mends_it(in_parts, online, tiny):
+    GanimeAge.from_pretrained(FACES)
+    (index,) = cached_files("model.safetensors.index.json", constants.HF_HUB_CACHE)
+    index.write_text("{")
+    assert "is damaged" in refusal()
+    assert same(GanimeAge.from_pretrained(FACES, force_download=True), tiny[0])
+
+
 def test_the_six_refusals_differ_and_each_says_what_to_do(pushed, tiny, tmp_path):
     pushed.add("me/private", tiny[1], private=True)
     pushed.add("her/gated", tiny[1], gated=True)

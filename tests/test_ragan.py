@@ -179,18 +179,23 @@ def test_far_groups_share_the_weight_and_near_ones_have_none():
 
 def test_the_discriminator_learns_alone_before_the_generator_starts(folder, helpers, tmp_path):
     torch.manual_seed(0)
-    run = Run(task(folder, helpers, lead_steps=2), Plan(steps=3, warmup=0, log_every=1), tmp_path)
+    run = Run(task(folder, helpers, lead_steps=2), Plan(steps=2, warmup=0, log_every=1), tmp_path)
     start = {n: [p.clone() for p in m.parameters()] for n, m in run.task.networks.items()}
 
     def moved(name: str) -> bool:
         pairs = zip(run.task.networks[name].parameters(), start[name], strict=True)
         return any(not torch.equal(now, before) for now, before in pairs)
 
-    run.plan.steps = 2
     run.train()
     assert moved("discriminator") and not moved("ragan")
     first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert {"d_real", "d_wrong"} <= set(first) and not {"d_edit", "age"} & set(first)
+    run.plan.steps, run.plan.schedule = 3, "constant"
+    run.train()
+    assert moved("ragan")
+    generator, average = run.task.networks["ragan"], run.averages["ragan"].module
+    for now, kept in zip(generator.parameters(), average.parameters(), strict=True):
+        assert torch.equal(now, kept), "the average starts when the generator does"
 
 
 def test_labels_that_the_readers_contradict_are_left_out_unless_certain(folder, helpers):

@@ -123,6 +123,16 @@ def test_moved_faces_carry_their_landmarks_along():
     )
 
 
+def test_landmarks_move_in_full_precision_under_mixed_precision():
+    face, marks = torch.rand(2, 3, 64, 64), torch.rand(2, 68, 2)
+    torch.manual_seed(0)
+    _, full = random_affine(face, marks, turn=20, zoom=0.2, shift=0.1)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, mixed = random_affine(face, marks, turn=20, zoom=0.2, shift=0.1)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, full)
+
+
 def test_balancing_evens_the_age_groups_out():
     ages = np.array([25.0] * 90 + [80.0] * 10)
     even, plain = balanced_weights(ages, 1.0), balanced_weights(ages, 0.0)

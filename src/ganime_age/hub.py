@@ -176,7 +176,7 @@ def _fetch_weights(repo: str, file: PurePosixPath, commit: str, **hub: Any) -> N
     """The weights' file into the cache, or where the repository has none the files that its index names."""
     index = index_of(file)
     known = try_to_load_from_cache(repo, index.as_posix(), cache_dir=hub.get("cache_dir"), revision=commit)
-    if not isinstance(known, str):
+    if hub.get("force_download") or not isinstance(known, str):
         try:
             _file(repo, file.as_posix(), commit, **hub)
             return

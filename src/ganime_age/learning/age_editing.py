@@ -184,7 +184,7 @@ def frozen(recipe: Any, faces: Faces, with_aifd: bool) -> Measures:
 
 def identity_branch(named: str) -> AIFD | Readers:
     """E_A: the AIFD of a light folder, or the readers of weights, "" for the embedded ones."""
-    if (Path(named) / "aifd.json").is_file():
+    if named and (Path(named) / "aifd.json").is_file():
         return load_light(AIFD, named, "aifd").requires_grad_(False)
     readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers
     readers.local = None  # only the identity branch is asked
@@ -240,6 +240,7 @@ def age_task(
                 recipe.lr_discriminator,
                 (0.0, 0.99),
                 precise=True,
+                weight=lambda name, step: float(name.startswith("d_")),
             ),
         ],
         batch=batch,

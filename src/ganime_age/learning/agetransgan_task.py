@@ -3,7 +3,8 @@
 The paper's terms: non-saturating adversarial loss on the edit and on the reconstruction, cross-entropy of the
 discriminator's classifier of ten groups on both, L1 reconstruction and cycle, cross-age identity, lazy R1, a moving
 average. Ours: prototypes under it (learning/age_editing.py), an age read by frozen robust readers. MI: one less
-the cosine of E_A, the identity branch of the frozen AIFD readers, before and after; off where its weight is 0.
+the cosine of E_A, the identity branch of a frozen AIFD (aifd_task.py, or the readers), before and after; off where its
+weight is 0.
 """
 
 from __future__ import annotations

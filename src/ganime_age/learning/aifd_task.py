@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BadInput, MissingModel
@@ -53,9 +54,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         fill_from_onnx(network, Path(recipe.init))
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
     objective = ReadersObjective(int(labels["person"].max()) + 1, torch.ones(17), weights)
-    with torch.no_grad():
-        objective.centres.add_(person_means(labels["person"], labels["teacher"], len(objective.centres)))
+    start_centres(objective.centres, labels["person"], labels["teacher"])
     chance = np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0)
+    chance /= chance.sum()
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         batch = augmented(batch, recipe.augment)
@@ -68,26 +69,29 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     return Task(
         networks={"aifd": network, "objective": objective},
         players=[Player("aifd", players, loss, recipe.lr, weight_decay=recipe.weight_decay)],
-        batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance / chance.sum())),
+        batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("aifd",),
         configs={"aifd": {}},
     )
 
 
-def person_means(person: np.ndarray, teacher: np.ndarray, persons: int) -> Tensor:
-    """Each person's sum of teacher embeddings, from where CosFace's centres start: (P,128), of length 0 for none known,
-    and much longer than their random start otherwise."""
-    out = np.zeros((persons, teacher.shape[1]), np.float32)
+@torch.no_grad()
+def start_centres(centres: Tensor, person: np.ndarray, teacher: np.ndarray) -> None:
+    """Turn CosFace's centres (P,128) to the mean embedding (N,128) that the teacher has of each person (N,), -1 for
+    nobody; those of whom it has none stay. Lengths, which decide how fast they learn, stay too."""
+    sums = np.zeros(centres.shape, np.float32)
     known = (person >= 0) & ~np.isnan(teacher).any(1)
-    np.add.at(out, person[known], teacher[known])
-    return 100 * torch.from_numpy(out)
+    np.add.at(sums, person[known], teacher[known])
+    means = torch.from_numpy(sums)
+    has = means.norm(dim=1) > 0
+    centres[has] = F.normalize(means[has], dim=1) * centres[has].norm(dim=1, keepdim=True)
 
 
 def fill_from_onnx(network: AIFD, file: Path) -> None:
     """Fill backbone and identity head from the MobileFaceNet of an ONNX file, layer by layer in its order.
 
-    Convolutions carry their bias in an addition that follows. MissingModel when the file or the package onnx is
-    missing, BadInput when another network lies in the file.
+    Convolutions carry their bias or it is added after them; the last layer is a MatMul. MissingModel when the file or
+    the package onnx is missing, BadInput when another network lies in the file.
     """
     convolutions = [
         m for m in network.modules() if isinstance(m, nn.Conv2d) and m is not network.attention.spatial
@@ -123,7 +127,7 @@ def stored_numbers(file: Path) -> list[Tensor]:
 
     def with_bias(node: Any) -> list[Tensor]:
         after = adds.get(node.output[0])
-        return [stored[n] for n in (*node.input[1:2], *(after.input if after else ())) if n in stored]
+        return [stored[n] for n in (*node.input[1:3], *(after.input if after else ())) if n in stored]
 
     out = [tensor for node in graph.node if node.op_type == "Conv" for tensor in with_bias(node)]
     out += [stored[n.input[1]] for n in graph.node if n.op_type == "PRelu" and n.input[1] in stored]

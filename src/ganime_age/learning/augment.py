@@ -23,8 +23,11 @@ def random_affine(
     grid = F.affine_grid(torch.cat([matrix, move[:, :, None]], 2), list(face.shape), align_corners=False)
     face = F.grid_sample(face, grid.to(face.device), padding_mode="border", align_corners=False)
     if landmarks is not None:
-        centred = landmarks * 2 - 1 - move[:, None]
-        landmarks = (centred @ torch.linalg.inv(matrix).transpose(1, 2) + 1) / 2
+        back = torch.linalg.inv(matrix).to(landmarks)
+        centred = landmarks * 2 - 1 - move.to(landmarks)[:, None]
+        landmarks = (
+            (back[:, None] * centred[:, :, None]).sum(-1) + 1
+        ) / 2  # no matmul: autocast would round it
     return face, landmarks
 
 

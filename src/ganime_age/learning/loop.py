@@ -97,18 +97,19 @@ class Run:
     def one_step(self, progress: float) -> tuple[dict[str, float], int]:
         """One optimiser step of every player whose turn it is -> all terms, and the images that all processes saw."""
         batches = [self.fetch(index) for index in self.indices()]
-        rate = self.plan.rate(self.step, progress)
         terms: dict[str, float] = {}
         for number, (player, optimizer) in enumerate(zip(self.task.players, self.optimizers, strict=True)):
             if self.step >= player.start and (self.step + 1) % player.every == 0:
+                rate = self.plan.rate(self.step - player.start, progress)
                 for group in optimizer.param_groups:
                     group["lr"] = player.lr * rate
                 optimizer.zero_grad()
                 terms |= self.gradient(number, batches)
                 optimizer.step()
         average_buffers(self.accelerator, list(self.task.networks.values()))
-        for name, average in self.averages.items():
-            average.update_parameters(self.task.networks[name])
+        if self.step >= max(player.start for player in self.task.players):
+            for name, average in self.averages.items():
+                average.update_parameters(self.task.networks[name])
         images = sum(len(next(iter(batch.values()))) for batch in batches)
         return terms, images * self.accelerator.num_processes
 

@@ -2,8 +2,10 @@
 
 The paper's terms: an adversarial logit for each age group with lazy R1, L1 reconstruction, L1 cycle, a mask that parts
 the face from the background, labels of low confidence left out. Ours: prototypes under it (learning/age_editing.py),
-an age and an identity read by frozen robust readers. The mask is the hull of the landmarks with the forehead above it;
-outside, nothing is to be drawn over the prototypes' picture, as far as the weight says.
+an age and an identity read by frozen robust readers, a price on broad shades, a discriminator that learns the groups of
+real faces alone before the generator starts, beside groups that are far from theirs. The mask is the hull of the
+landmarks with the forehead above it; outside, nothing is to be drawn over the prototypes' picture, as far as the weight
+says.
 """
 
 from __future__ import annotations
@@ -50,10 +52,9 @@ class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
     doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
     certain: sources of the manifest whose ages nobody guessed; their faces always stay. lead_steps: the discriminator
-    learns the groups alone. weights: every term's weight when the generator starts, weights_end: of those that are
-    another later; ramp_steps lead over.
-    momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is drawn for its own group and drawn
-    back."""
+    learns the groups alone. weights: of every term when the generator starts, weights_end: of those that are another
+    later; ramp_steps lead over. momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is
+    drawn for its own group and drawn back."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"

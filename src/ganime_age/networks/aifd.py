@@ -84,6 +84,7 @@ class AIFD(nn.Module):
         self.backbone = mobilefacenet()
         self.attention = AIFDAttention(LAST, squeeze=16)
         for layer in (self.attention.channel[2], self.attention.spatial):
+            nn.init.zeros_(layer.get_parameter("weight"))
             nn.init.constant_(layer.get_parameter("bias"), SHUT)
         self.age_branch = nn.Sequential(
             nn.Linear(LAST, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, YEARS)
@@ -118,5 +119,8 @@ def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
     turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)  # goal's frame -> the face's
     line = (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2) - middle.to(face)
-    at = (grid @ turn.to(face).mT + centre.to(face)).unflatten(1, (SIDE, SIDE))
+    turned = (turn.to(face)[:, None] * grid[:, None]).sum(
+        -1
+    )  # (B,112*112,2); no matmul: autocast would round it
+    at = (turned + centre.to(face)).unflatten(1, (SIDE, SIDE))
     return F.grid_sample(face, 2 * at - 1, mode="bilinear", padding_mode="border", align_corners=False)

@@ -60,7 +60,8 @@ class ResidualBlock(nn.Module):
 
 class Generator(nn.Module):
     """Any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side, multiples of 8. blocks:
-    residual blocks at 1/8. order: of the products of identity and age. prototypes change a face before it is drawn."""
+    residual blocks at 1/8. order: of the products of identity and age. What is drawn is added to the face. prototypes
+    change a face before it is drawn."""
 
     def __init__(self, widths: tuple[int, ...] | list[int] = (32, 64, 128), blocks: int = 2, order: int = 3):
         super().__init__()
