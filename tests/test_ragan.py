@@ -13,7 +13,7 @@ from ganime_age.learning import ragan_task
 from ganime_age.learning.data import Faces
 from ganime_age.learning.loop import Run
 from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan
+from ganime_age.learning.task import Plan, Task
 from ganime_age.learning.watch import Watch
 from ganime_age.model import GanimeAge
 from ganime_age.networks import ragan
@@ -31,6 +31,13 @@ def test_faces_of_any_side_come_back_and_every_parameter_learns():
     assert drawn.shape == (2, 3, 64, 64) and discriminator(drawn).shape == (2, 10)
     discriminator(drawn).square().sum().backward()
     assert not without_gradient(generator) and not without_gradient(discriminator)
+
+
+def test_stripes_from_pixel_to_pixel_cannot_be_drawn():
+    stripes = torch.tensor([1.0, -1.0]).repeat(16).expand(1, 3, 32, 32)
+    for drawn in (stripes, stripes.mT):
+        assert ragan.smooth(drawn)[..., 1:-1, 1:-1].abs().max() < 1e-6
+    assert torch.allclose(ragan.smooth(torch.full((1, 3, 8, 8), 0.3)), torch.full((1, 3, 8, 8), 0.3))
 
 
 def test_a_fractional_group_is_scored_between_its_neighbours():
@@ -133,12 +140,15 @@ def task(folder: Path, helpers: dict[str, str], **numbers):
     return ragan_task.build(recipe, Faces(folder, 64), 0)
 
 
+def run_of(task: Task, steps: int, out: Path) -> Run:
+    watch = fill(Watch, read_recipe(RECIPES / "ragan.toml", [])["watch"], "[watch] table")
+    return Run(task, Plan(steps=steps, warmup=0, schedule="constant", log_every=1), out, watch=watch)
+
+
 def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
     def run(out: str, steps: int) -> Run:
         torch.manual_seed(0)
-        plan = Plan(steps=steps, warmup=0, schedule="constant", log_every=1)
-        watch = fill(Watch, read_recipe(RECIPES / "ragan.toml", [])["watch"], "[watch] table")
-        return Run(task(folder, helpers), plan, tmp_path / out, watch=watch)
+        return run_of(task(folder, helpers), steps, tmp_path / out)
 
     unbroken = run("a", 4)
     start = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in unbroken.task.networks.items()}
@@ -179,7 +189,7 @@ def test_far_groups_share_the_weight_and_near_ones_have_none():
 
 def test_the_discriminator_learns_alone_before_the_generator_starts(folder, helpers, tmp_path):
     torch.manual_seed(0)
-    run = Run(task(folder, helpers, lead_steps=2), Plan(steps=2, warmup=0, log_every=1), tmp_path)
+    run = run_of(task(folder, helpers, lead_steps=2), 2, tmp_path)
     start = {n: [p.clone() for p in m.parameters()] for n, m in run.task.networks.items()}
 
     def moved(name: str) -> bool:
@@ -190,7 +200,7 @@ def test_the_discriminator_learns_alone_before_the_generator_starts(folder, help
     assert moved("discriminator") and not moved("ragan")
     first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert {"d_real", "d_wrong"} <= set(first) and not {"d_edit", "age"} & set(first)
-    run.plan.steps, run.plan.schedule = 3, "constant"
+    run.plan.steps = 3
     run.train()
     assert moved("ragan")
     generator, average = run.task.networks["ragan"], run.averages["ragan"].module
