@@ -27,7 +27,7 @@ RELIES_ON = {
     "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
     "speed": (),
     "training": (),
-    "table1": ("readers", "ganimation_age", "agetransgan"),
+    "table1": ("readers", "ganimation_age", "agetransgan", "ragan"),
     "age_estimator": (),
     "multipose": (),
     "fuzz": (),

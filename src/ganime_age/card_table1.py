@@ -57,7 +57,7 @@ def table1(results: Results) -> str:
         _ages(methods, groups),
         "The paper's:",
         _rows(PAPER_GROUPS, _with_error(PAPER_AGES), "error"),
-        "A row that is the one of the prototypes alone belongs to a network that has learnt nothing over them.",
+        "What a row shows beside that of the prototypes alone is what its network has learnt over them.",
         _mi(results),
         " ".join(DIFFERS.split()),
     ]

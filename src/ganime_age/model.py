@@ -49,7 +49,7 @@ PARTS = (
     "ragan",
     "dual_generator",
 )
-SHIPPED = ("finder", "readers", "head", "ganimation_age", "agetransgan", "dual_generator")
+SHIPPED = ("finder", "readers", "head", "ganimation_age", "agetransgan", "ragan", "dual_generator")
 METHODS = ("ganimation_age", "ganimation", "agetransgan", "ragan")
 CHANGES = {"ganimation_age": ("age", "action_units"), "ganimation": ("action_units",)}
 """What each edit method can change; one that is not named changes ages alone."""

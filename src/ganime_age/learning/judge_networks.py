@@ -19,6 +19,7 @@ from ..alignment import resample
 from ..edits import AU_CODES, AU_UNSEEN
 from ..errors import BadInput, MissingModel
 from ..model import GanimeAge
+from ..networks.aifd import FIVE_POINTS as ARCFACE_POINTS
 from ..networks.judge import AgeJudge
 from .blendshapes import BlendshapeReader, action_units_from_blendshapes
 from .checkpoints import load_light
@@ -26,7 +27,7 @@ from .checkpoints import load_light
 ADVICE = "pip install 'ganime_age[evaluate]'"
 FIVE_POINTS = {
     128: ((0.3156, 0.4616), (0.6827, 0.4616), (0.5003, 0.6405), (0.3495, 0.8247), (0.6534, 0.8247)),
-    112: ((0.3419, 0.4616), (0.6565, 0.4598), (0.5002, 0.6405), (0.3710, 0.8247), (0.6315, 0.8233)),
+    112: ARCFACE_POINTS,
 }
 """Where eyes, nose tip and mouth corners go, in 0..1 of the side: the retail re-identification nets' positions at
 128 px, ArcFace's at 112 px and every other size."""
