@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
 		echo "No chromium here, so the page is not tested in a browser; on Debian or Ubuntu, as root: apt-get install chromium"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

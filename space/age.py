@@ -20,7 +20,7 @@ PLAIN_NAMES = {
     "ganimation_age": "GANimation-age",
     "ganimation": "GANimation (expression)",
     "agetransgan": "AgeTransGAN",
-    "ragan": "RAGAN",
+    "ragan": "Re-Aging GAN",
     "dual_generator": "Dual generator (reenactment)",
     ALL: "Compare all",
 }

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ganime_age.learning.checkpoints import write_light
+from ganime_age.model import GanimeAge
 from ganime_age.networks.judge import AgeJudge
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
@@ -25,6 +26,13 @@ def without_gradient(network: torch.nn.Module) -> list[str]:
 def tiny_readers() -> dict[str, object]:
     """Keywords of GanimeAge for READERS."""
     return {f"reader_{key}": value for key, value in READERS.items()}
+
+
+def readers_folder(path: Path) -> str:
+    """Weights with untrained readers, whose identity branch the MI loss may ask."""
+    torch.manual_seed(1)
+    GanimeAge(("readers",), 64, **tiny_readers()).save_pretrained(path)
+    return str(path)
 
 
 def face_folder(path: Path, ages: bool = True, identities: bool = False) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ages import face_folder, light_copies, tiny_readers, without_gradient
+from ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
@@ -188,13 +188,7 @@ def helpers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def aifd(tmp_path_factory):
-    """Weights with small readers, whose identity branch the MI loss asks."""
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("aifd")
-    GanimeAge(
-        ("readers",), 64, reader_size=32, reader_widths=[8, 8, 8, 16], reader_blocks=[1, 1, 1]
-    ).save_pretrained(folder)
-    return str(folder)
+    return readers_folder(tmp_path_factory.mktemp("aifd"))
 
 
 def recipe(helpers: dict[str, str], file: str, aifd: str = "", **numbers) -> agetransgan_task.Recipe:

@@ -112,6 +112,22 @@ def test_a_photo_made_older_reads_as_the_report_says_and_can_be_taken_back(
     assert np.array_equal(before, after)
 
 
+def test_all_methods_are_shown_side_by_side_with_their_names(visitor, editor, portrait, portrait_file):
+    one = visitor().arrive(portrait_file)
+    one.edited(one.tab.get_by_text("Compare all", exact=True).click)
+    one.older()
+    shown = one.tab.locator("#comparison .caption-label")
+    shown.nth(2).wait_for()
+    compared = editor.compare(portrait, age=75)
+    assert shown.all_inner_texts() == [
+        f"{name}: age {edit.reading.age:.0f}, identity {edit.identity:.2f}"
+        for name, edit in zip(("GANimation-age", "AgeTransGAN", "Re-Aging GAN"), compared, strict=True)
+    ]
+    label = one.tab.locator('#comparison [data-testid="block-label"]').bounding_box()
+    picture = one.tab.locator("#comparison img").first.bounding_box()
+    assert label["y"] + label["height"] <= picture["y"], "the label lies on the pictures"
+
+
 def test_a_preset_on_a_phone_where_nothing_is_out_of_reach(visitor, portrait_file):
     one = visitor(**PHONE).arrive(portrait_file)
     smile = one.slider("AU12")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ages import face_folder, light_copies, tiny_readers, without_gradient
+from ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 from ganime_age.errors import BadInput
 from ganime_age.learning import ragan_task
@@ -132,6 +132,11 @@ def helpers(tmp_path_factory):
     return light_copies(tmp_path_factory.mktemp("helpers"))
 
 
+@pytest.fixture(scope="module")
+def aifd(tmp_path_factory):
+    return readers_folder(tmp_path_factory.mktemp("aifd"))
+
+
 def task(folder: Path, helpers: dict[str, str], **numbers):
     table = read_recipe(RECIPES / "ragan.toml", [])["recipe"]
     small = {"batch": 4, "generator": SMALL, "discriminator": {"widths": [8, 8, 8]}}
@@ -145,10 +150,13 @@ def run_of(task: Task, steps: int, out: Path) -> Run:
     return Run(task, Plan(steps=steps, warmup=0, schedule="constant", log_every=1), out, watch=watch)
 
 
-def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
+@pytest.mark.parametrize("mi", [0.0, 0.5])
+def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, aifd, tmp_path, mi):
+    weights = read_recipe(RECIPES / "ragan.toml", [])["recipe"]["weights"] | {"mi": mi}
+
     def run(out: str, steps: int) -> Run:
         torch.manual_seed(0)
-        return run_of(task(folder, helpers), steps, tmp_path / out)
+        return run_of(task(folder, helpers, aifd=aifd, weights=weights), steps, tmp_path / out)
 
     unbroken = run("a", 4)
     start = {n: {k: v.clone() for k, v in m.named_parameters()} for n, m in unbroken.task.networks.items()}
@@ -164,7 +172,7 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, tmp_path):
             assert moved == value.requires_grad, f"{name}.{key} {'moved' if moved else 'never moved'}"
             assert torch.equal(value, again[key]), f"{name}.{key} differs after the resume"
     log = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[-1])
-    assert set(read_recipe(RECIPES / "ragan.toml", [])["recipe"]["weights"]) <= set(log)
+    assert {name for name in weights if name != "mi"} <= set(log) and ("mi" in log) == (mi > 0)
     assert {
         "believed",
         "d_real",

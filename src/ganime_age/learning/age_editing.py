@@ -175,10 +175,14 @@ def moved_alike(*faces: Tensor) -> list[Tensor]:
     return list(moved.split([face.shape[1] for face in faces], 1))
 
 
-def frozen(recipe: Any, faces: Faces, with_aifd: bool) -> Measures:
-    """The readers that a recipe names, and for the MI loss its aifd."""
+def frozen(recipe: Any, faces: Faces, weights: type) -> Measures:
+    """The readers that a recipe names, and its aifd where one of its weights of the MI loss counts.
+
+    weights: the method's dataclass of weights, which has `mi`.
+    """
     readers = load_readers(recipe.readers)
-    aifd = identity_branch(recipe.aifd) if with_aifd else None
+    both = both_weights(weights, recipe.weights, recipe.weights_end)
+    aifd = identity_branch(recipe.aifd) if any(one.mi for one in both) else None
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 
 

@@ -170,7 +170,6 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             f"faces of {faces.size} px, a generator of {generator.size} and a discriminator of {discriminator.size} "
             "do not fit; set size, recipe.generator.size and recipe.discriminator.size to one number"
         )
-    with_aifd = any(weights.mi for weights in both_weights(Weights, recipe.weights, recipe.weights_end))
     generator.prototypes = measured_prototypes(recipe.prototypes)
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, with_aifd))
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, Weights))
     return age_task("agetransgan", recipe, faces, seed, objective, {})

@@ -2,10 +2,10 @@
 
 The paper's terms: an adversarial logit for each age group with lazy R1, L1 reconstruction, L1 cycle, a mask that parts
 the face from the background, labels of low confidence left out. Ours: prototypes under it (learning/age_editing.py),
-an age and an identity read by frozen robust readers, a price on broad shades, a discriminator that learns the groups of
-real faces alone before the generator starts, beside groups that are far from theirs. The mask is the hull of the
-landmarks with the forehead above it; outside, nothing is to be drawn over the prototypes' picture, as far as the weight
-says.
+an age and an identity read by frozen robust readers, AgeTransGAN's MI loss where a recipe asks it, a price on broad
+shades, a discriminator that learns the groups of real faces alone before the generator starts, beside groups that are
+far from theirs. The mask is the hull of the landmarks with the forehead above it; outside, nothing is to be drawn over
+the prototypes' picture, as far as the weight says.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BROWS, NOSE = slice(17, 27), 30
 @dataclass
 class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
-    doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
+    aifd: E_A, as in AgeTransGAN's. doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
     certain: sources of the manifest whose ages nobody guessed; their faces always stay. lead_steps: the discriminator
     learns the groups alone. weights: of every term when the generator starts, weights_end: of those that are another
     later; ramp_steps lead over. momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is
@@ -59,6 +59,7 @@ class Recipe:
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
     judge: str = "training/checkpoints/age_judge"
+    aifd: str = ""
     batch: int = 8
     lr_generator: float = 1e-4
     lr_discriminator: float = 1e-4
@@ -89,6 +90,7 @@ class Weights:
     background: float = 0.0
     shade: float = 0.0
     identity: float = 0.0
+    mi: float = 0.0
     age: float = 0.0
     change: float = 0.0
 
@@ -124,6 +126,8 @@ class Objective:
             terms["adversarial"] = F.softplus(-self.discriminator.score(fake, asked.target)).mean()
         if self.weight("cycle", step):
             terms["cycle"] = cycle(self.generator, drawn, some, asked, self.recipe.cycle_share)
+        if self.weight("mi", step):
+            terms["mi"] = self.measures.mutual(face, drawn.edit, some["landmarks"])
         return weighed(terms, partial(self.weight, step=step))
 
     def chosen(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Asked]:
@@ -196,7 +200,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         raise BadInput(f"ragan is trained on faces whose side is a multiple of 64, not {faces.size} px")
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
     generator.prototypes = measured_prototypes(recipe.prototypes)
-    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, False))
+    objective = Objective(recipe, generator, discriminator, frozen(recipe, faces, Weights))
     extra = {"certain": certain(recipe, faces)}
     return age_task("ragan", recipe, faces, seed, objective, extra, recipe.lead_steps)
 
