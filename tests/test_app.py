@@ -134,7 +134,8 @@ def test_progression_and_compare(client, photo):
     pictures, said = client.predict(photo, [10, 70], consent=True, api_name="/progression")
     assert len(pictures) == 2 and said[0]["reading"]["age"] + 20 < said[1]["reading"]["age"]
     pictures, said = client.predict(photo, age=60, consent=True, api_name="/compare")
-    assert [one["method"] for one in said] == ["ganimation_age", "agetransgan", "ragan"] and len(pictures) == 3
+    assert [one["method"] for one in said] == ["ganimation_age", "agetransgan", "ragan"]
+    assert len(pictures) == 3
 
 
 def test_reenact_by_a_photo_and_by_a_clip(client, photo, drive, portrait):

@@ -181,7 +181,7 @@ def frozen(recipe: Any, faces: Faces, weights: type) -> Measures:
     weights: the method's dataclass of weights, which has `mi`.
     """
     readers = load_readers(recipe.readers)
-    both = both_weights(weights, recipe.weights, recipe.weights_end)
+    both: tuple[Any, ...] = both_weights(weights, recipe.weights, recipe.weights_end)
     aifd = identity_branch(recipe.aifd) if any(one.mi for one in both) else None
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 

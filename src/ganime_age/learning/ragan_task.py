@@ -50,11 +50,11 @@ BROWS, NOSE = slice(17, 27), 30
 @dataclass
 class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders of light copies; the judge only watches, and may be "".
-    aifd: E_A, as in AgeTransGAN's. doubt: a face is left out when its label and the robust readers disagree by more years than that; 0: never.
-    certain: sources of the manifest whose ages nobody guessed; their faces always stay. lead_steps: the discriminator
-    learns the groups alone. weights: of every term when the generator starts, weights_end: of those that are another
-    later; ramp_steps lead over. momentum: the generator's first beta. kept_share, cycle_share: of a batch, that is
-    drawn for its own group and drawn back."""
+    aifd: E_A, as in AgeTransGAN's. doubt: a face is left out when its label and the robust readers disagree by more
+    years than that; 0: never. certain: sources of the manifest whose ages nobody guessed; their faces always stay.
+    lead_steps: the discriminator learns the groups alone. weights: of every term when the generator starts,
+    weights_end: of those that are another later; ramp_steps lead over. momentum: the generator's first beta.
+    kept_share, cycle_share: of a batch, that is drawn for its own group and drawn back."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
