@@ -62,7 +62,7 @@ def test_the_table_measures_known_edits_as_what_they_are(measured):
     )
     aims = [group["asked"] for group in measured["groups"]]
     assert summary["nothing_age_error_mean"] == pytest.approx(np.mean(np.abs(np.array(aims) - 25)), abs=0.5)
-    assert measured["left_out"] == ["ragan", "ganimation_age"]
+    assert measured["left_out"] == ["ragan", "ragan_mi", "ganimation_age"]
     assert [group["group"] for group in measured["groups"]] == [g for g in AGE_GROUPS if g != "20-29"]
     for group, row in zip(measured["groups"], measured["methods"]["agetransgan_mi"], strict=True):
         assert (
@@ -180,7 +180,7 @@ def test_the_card_lays_it_out_as_the_paper_does(results):
     assert ours[0].split(" | ")[1:] == ["100"] * 9 + ["100 |"] and len(ours) == 2
     assert papers[0].endswith("| 97 |") and papers[1].endswith("| 1.54 |")
     assert "in 3 of 9 groups (paper: 7 of 9)" in text and "What differs" in text
-    assert "for want of weights: Re-Aging GAN, GANimation-age." in text
+    assert "for want of weights: Re-Aging GAN, Re-Aging GAN with MI, GANimation-age." in text
     assert "| doing nothing | 100 |" in text
 
 

@@ -16,10 +16,10 @@ others, comma-separated, as JUDGE (for all that it can judge) or KIND=JUDGE: `de
 training/train.py made); KIND is identity, age, expression or hair. What the list does not name is not measured, so
 `--judges default,identity=insightface:buffalo_l` changes one and `--judges insightface:buffalo_l` leaves the rest out.
 
-table1 (--faces, --models) holds agetransgan, agetransgan_mi, ragan and ganimation_age side by side in AgeTransGAN's
-Table I, beside the prototypes that they draw on and beside doing nothing. --runs ROW=FOLDER ... names weights or a
-run's light folder for a row, or `own` for the measured weights themselves; these also fill the rows of their methods
-for which --runs names nothing.
+table1 (--faces, --models) holds agetransgan and ragan, without and with MI (agetransgan_mi, ragan_mi), and
+ganimation_age side by side in AgeTransGAN's Table I, beside the prototypes that they draw on and beside doing nothing.
+--runs ROW=FOLDER ... names weights or a run's light folder for a row, or `own` for the measured weights themselves;
+these also fill the rows of their methods for which --runs names nothing.
 
 reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
 other, by the same judges; of expression and pose only MediaPipe's can.

@@ -14,12 +14,13 @@ from .sheet import GREY, INK, PAPER
 COLOURS = {
     "agetransgan": "#2a6fb0",
     "agetransgan_mi": "#0b3d6b",
-    "ragan": "#c2572b",
+    "ragan": "#e08a5c",
+    "ragan_mi": "#a83f17",
     "ganimation_age": "#4a8f4d",
     "prototypes": "#8b6fb5",
     "nothing": "#9a9aa0",
 }
-SIZE, PLOT, GAP, FINE = (1340, 620), (560, 400), 90, 2
+SIZE, PLOT, GAP, FINE = (1340, 640), (560, 400), 90, 2
 """Of the chart and of each of its two plots in pixels; it is drawn FINE times as large and scaled down."""
 Curve = tuple[str, Sequence[float], str]
 """What it is called, its values a group, its colour."""
@@ -76,14 +77,16 @@ def _plot(
 
 
 def _legend(chart: Image.Image, corner: tuple[int, int], curves: list[Curve]) -> None:
-    draw, x, y = ImageDraw.Draw(chart), float(corner[0]), corner[1]
+    """The names of the curves, in as many lines as they need."""
+    draw, (x, y), size = ImageDraw.Draw(chart), corner, 18
     for name, _, colour in curves:
+        width = 24 + draw.textlength(name, ImageFont.load_default(FINE * size)) / FINE
+        if x + width > SIZE[0] - corner[0] / 2:
+            x, y = corner[0], y + 30
         draw.ellipse([FINE * v for v in (x, y + 5, x + 14, y + 19)], colour)
-        x += 50 + _write(draw, (x + 24, y), name, INK, 18)
+        _write(draw, (x + 24, y), name, INK, size)
+        x += round(width) + 26
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> float:
-    """Returns the width of what is written, in pixels of the chart."""
-    font = ImageFont.load_default(FINE * size)
-    draw.text((FINE * place[0], FINE * place[1]), text, colour, font)
-    return float(draw.textlength(text, font)) / FINE
+def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> None:
+    draw.text((FINE * place[0], FINE * place[1]), text, colour, ImageFont.load_default(FINE * size))

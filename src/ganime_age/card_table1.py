@@ -12,6 +12,7 @@ NAMES = {
     "agetransgan": "AgeTransGAN",
     "agetransgan_mi": "AgeTransGAN with MI",
     "ragan": "Re-Aging GAN",
+    "ragan_mi": "Re-Aging GAN with MI",
     "ganimation_age": "GANimation-age",
     "prototypes": "prototypes alone",
     "nothing": "doing nothing",

@@ -34,6 +34,7 @@ METHODS = {
     "agetransgan": "agetransgan",
     "agetransgan_mi": "agetransgan",
     "ragan": "ragan",
+    "ragan_mi": "ragan",
     "ganimation_age": "ganimation_age",
     "prototypes": "prototypes",
 }
