@@ -133,6 +133,15 @@ class Visitor:
                 return
         raise AssertionError(f"{where} is not reached with the Tab key")
 
+    def is_given(self, address):
+        """Does the server give this file? An answer breaks off when the file is deleted just then."""
+        from playwright.sync_api import Error
+
+        try:
+            return self.context.request.get(address).ok
+        except Error:
+            return False
+
     def leave(self):
         self.context.close()
 

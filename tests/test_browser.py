@@ -250,8 +250,8 @@ def test_two_visitors_at_once_never_see_each_others_pictures(visitor, gate, port
     # Who has the long random address of a picture can see it, but only while its visitor is there.
     left = mine.addresses()[1]
     mine.leave()
-    until(lambda: not yours.context.request.get(left).ok)
-    assert yours.context.request.get(yours.addresses()[1]).ok
+    until(lambda: not yours.is_given(left))
+    assert yours.is_given(yours.addresses()[1])
 
 
 def test_the_one_who_comes_when_the_line_is_full_is_told_and_can_try_again(
