@@ -24,7 +24,11 @@ from .results import Makers, Results, moving
 
 
 class Seen(NamedTuple):
-    """What was found in a visitor's photo. ages and units (as the sliders show them) by face; face: the one picked."""
+    """What was found in a visitor's photo. ages and units (as the sliders show them) by face; face: the one picked.
+
+    The page holds it as JSON beside the sliders, so that a request has the sliders and what they started from at the
+    same moment, whatever is found meanwhile.
+    """
 
     ages: tuple[float, ...] = ()
     units: tuple[dict[str, float], ...] = (expression.at_rest({}),)
@@ -36,12 +40,13 @@ class Seen(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Every component that a handler reads or changes."""
+    """Every component that a handler reads or changes. found: what was seen in a new photo, which the sliders get."""
 
     photo: PhotoInput
     faces: gr.Gallery
     consent: gr.Checkbox
-    seen: gr.State
+    found: gr.JSON
+    seen: gr.JSON
     age: Age
     expression: Expression
     reenact: Reenact
@@ -62,9 +67,9 @@ class Handlers:
         self.work, self.on = work, parts
 
     def look(self, given: dict, request: gr.Request) -> dict:
-        """A photo was given or taken away, or the box was ticked: find its faces. What was asked stays in force."""
-        on, asked = self.on, self._units(given)
-        changes = {**self._cleared(), on.seen: Seen(), on.faces: gr.update(value=[], visible=False)}
+        """A photo was given or taken away, or the box was ticked: find its faces; `settle` comes next."""
+        on = self.on
+        changes = {**self._cleared(), on.found: None, on.faces: gr.update(value=[], visible=False)}
         try:
             if given[on.photo] is None or not given[on.consent]:
                 told = "Tick the box, then the face is looked for." if given[on.photo] is not None else ""
@@ -78,11 +83,18 @@ class Handlers:
         seen = Seen(tuple(reading.age for reading in readings), units)
         thumbnails = [thumbnail(photo, r.box, folder / f"face-{i}.jpg") for i, r in enumerate(readings)]
         changes[on.faces] = gr.update(value=thumbnails, visible=len(readings) > 1, selected_index=0)
-        return {**changes, **self._shown(given, seen, asked), on.status: said(found(seen))}
+        return {**changes, on.found: seen._asdict()}
+
+    def settle(self, given: dict) -> dict:
+        """The sliders show the face that was found. What was asked stays in force, also while it was looked for."""
+        if not given[self.on.found]:  # the sliders stay, and with them what they started from
+            return {self.on.seen: Seen(units=(self._seen(given).rest,))._asdict()}
+        seen = Seen(**given[self.on.found])
+        return {**self._shown(given, seen, self._units(given)), self.on.status: said(found(seen))}
 
     def pick(self, given: dict, picked: gr.SelectData) -> dict:
         """Another face of the photo was picked."""
-        asked, seen = self._units(given), given[self.on.seen]
+        asked, seen = self._units(given), self._seen(given)
         if picked.index not in range(len(seen.ages)):
             raise BadInput("pick one of the faces that are shown")
         seen = seen._replace(face=picked.index)
@@ -90,7 +102,7 @@ class Handlers:
 
     def preset(self, name: str, given: dict) -> dict:
         """An expression was chosen: its action units are asked, at least as strong as they are; all others are left."""
-        seen = given[self.on.seen]
+        seen = self._seen(given)
         return self._sliders(seen, expression.strengthened(seen.rest, expression.PRESETS[name]))
 
     def copy(self, given: dict) -> dict:
@@ -99,11 +111,11 @@ class Handlers:
             return {}
         allowed(given[self.on.consent])
         reading = self.work.read(usable(given[self.on.expression.copy_from]))[0]
-        return self._sliders(given[self.on.seen], expression.at_rest(reading.action_units))
+        return self._sliders(self._seen(given), expression.at_rest(reading.action_units))
 
     def reset(self, given: dict) -> dict:
         """Nothing is asked any more; the photo stays."""
-        on, seen = self.on, given[self.on.seen]
+        on, seen = self.on, self._seen(given)
         changes = {on.age.change: False, on.reenact.photo: None, on.reenact.clip: None}
         changes |= {on.expression.copy_from: None, on.reenact.relative: True}
         if self.work.methods:
@@ -194,12 +206,15 @@ class Handlers:
         age = given[on.age.years] if given[on.age.change] else None
         driving = given[on.reenact.photo]
         driving = None if driving is None else usable(driving)
-        return Asked(photo, age, self._units(given), driving, given[on.age.method], given[on.seen].face)
+        return Asked(photo, age, self._units(given), driving, given[on.age.method], self._seen(given).face)
 
     def _units(self, given: dict) -> dict[str, float]:
         """The action units whose sliders were moved away from what the face shows."""
         values = tuple(given[slider] for slider in self.on.expression.units)
-        return expression.asked(given[self.on.seen].rest, values)
+        return expression.asked(self._seen(given).rest, values)
+
+    def _seen(self, given: dict) -> Seen:
+        return Seen(**given[self.on.seen])
 
     def _sliders(self, seen: Seen, targets: dict[str, float]) -> dict:
         return dict(zip(self.on.expression.units, expression.at(seen.rest, targets), strict=True))
@@ -207,7 +222,7 @@ class Handlers:
     def _shown(self, given: dict, seen: Seen, asked: dict[str, float]) -> dict:
         """The sliders of another face: what was asked stays, the rest shows what the face has."""
         years = {} if given[self.on.age.change] else {self.on.age.years: round(seen.ages[seen.face])}
-        return {self.on.seen: seen, **self._sliders(seen, asked), **years}
+        return {self.on.seen: seen._asdict(), **self._sliders(seen, asked), **years}
 
     def _cleared(self) -> dict:
         out = self.on.results

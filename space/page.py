@@ -101,7 +101,7 @@ def build(editor: Any) -> gr.Blocks:
 
 def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
     """Every component, from the top of the page to its end."""
-    seen = gr.State(Seen())
+    found, seen = gr.JSON(visible="hidden"), gr.JSON(Seen()._asdict(), visible="hidden")
     gr.HTML(HEAD)
     with gr.Row(elem_id="workspace"):
         with gr.Column(elem_classes="sheet"):
@@ -123,7 +123,9 @@ def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
         ]
         status = gr.HTML(elem_id="status")
     shown, makers = results.show()
-    parts = Parts(photo, faces, consent, seen, of_age, of_expression, of_reenact, shown, makers, status)
+    parts = Parts(
+        photo, faces, consent, found, seen, of_age, of_expression, of_reenact, shown, makers, status
+    )
     examples(parts, work.reenacts)
     gr.HTML(NOTICE, elem_id="notice")
     return parts, Buttons(*buttons)
@@ -183,13 +185,17 @@ def photo_events(does: Handlers) -> list:
     sliders = [on.age.years, *on.expression.units]
     looked = gr.on(
         [on.photo.change, on.consent.input], answering(does.look, on.status), on.request() - {on.reenact.photo},
-        [on.seen, on.faces, *sliders, *on.results, on.status], show_progress_on=[on.status], **JOB,
+        [on.found, on.faces, *on.results, on.status], show_progress_on=[on.status], **JOB,
+    )  # fmt: skip
+    settled = looked.then(
+        answering(does.settle, on.status), {on.found, on.seen, on.age.change, *on.expression.units},
+        [on.seen, *sliders, on.status], **QUIET,
     )  # fmt: skip
     picked = on.faces.select(
         answering(does.pick, on.status), {on.seen, on.age.change, *on.expression.units},
         [on.seen, *sliders, on.status], **QUIET,
     )  # fmt: skip
-    return [looked, picked]
+    return [settled, picked]
 
 
 def expression_events(does: Handlers) -> list:

@@ -283,7 +283,13 @@ def visit(editor):
 def begun(does):
     on = does.on
     given = {part: part.value for part in (*on.request(), on.makers.picture_format, on.makers.clip_format)}
-    given |= {on.seen: Seen(), on.reenact.clip: None, on.reenact.use: "move", on.reenact.relative: True}
+    given |= {
+        on.seen: Seen()._asdict(),
+        on.found: None,
+        on.reenact.clip: None,
+        on.reenact.use: "move",
+        on.reenact.relative: True,
+    }
     return does, on, given
 
 
@@ -293,6 +299,8 @@ def arrive(visit, portrait, who="somebody"):
     given |= {on.photo: portrait, on.consent: True}
     request = SimpleNamespace(session_hash=who)
     changes = does.look(given, request)
+    given |= {part: value for part, value in changes.items() if part in given}
+    changes |= does.settle(given)
     given |= {part: value for part, value in changes.items() if part in given}
     return changes, request
 
@@ -313,6 +321,17 @@ def test_the_sliders_show_the_face_and_only_what_is_moved_is_asked(visit, portra
     given[on.age.change] = True
     asked = does._asked(given)
     assert asked.action_units == {"AU12": 1.0} and asked.age == given[on.age.years]
+
+
+def test_what_one_face_showed_is_not_asked_of_the_next_photo(visit, portrait):
+    does, on, given = visit
+    arrive(visit, portrait)
+    shown = [given[slider] for slider in on.expression.units]
+    arrive(visit, None)  # taken away: the sliders still show it
+    assert [given[slider] for slider in on.expression.units] == shown and does._units(given) == {}
+    given[on.expression.units[AU_CODES.index("AU04")]] = 4.0
+    changes, _ = arrive(visit, portrait[:, ::-1].copy())
+    assert "One face was found" in words(changes, on) and does._units(given) == {"AU04": 4.0}
 
 
 def test_what_is_set_stays_when_another_face_is_picked(visit, two_faces, portrait):

@@ -324,6 +324,23 @@ def test_a_number_that_is_only_walked_through_asks_nothing_and_a_key_on_a_slider
     assert one.edited(lambda: keys.press("Tab"))["Age"][0] == "100"
 
 
+def test_what_is_asked_while_the_face_is_looked_for_stays_asked(visitor, gate, portrait_file):
+    """And nothing else is: the sliders had not shown yet what the face has."""
+    gate.shut()
+    one = visitor().open()
+    one.give(portrait_file)
+    one.tab.locator("#consent input").check()
+    assert gate.held.wait(PATIENCE / 1000)
+    one.button("70+", "#age_groups").click()
+    until(lambda: one.tab.locator("#change_age input").is_checked())
+    years = one.tab.locator("#age input[type=range]")
+    assert years.input_value() == "75"
+    report = one.edited(gate.way.set)
+    assert list(report) == ["Age"] and report["Age"][0] == "75"
+    assert years.input_value() == "75" and one.slider("AU12") > 0
+    assert one.edited(one.button("Edit").click)["Age"][0] == "75"
+
+
 def test_the_whole_way_with_the_keyboard_alone(visitor, portrait_file):
     one = visitor().open()
     keys = one.tab.keyboard
