@@ -184,7 +184,7 @@ def photo_events(does: Handlers) -> list:
     on = does.on
     sliders = [on.age.years, *on.expression.units]
     looked = gr.on(
-        [on.photo.change, on.consent.input], answering(does.look, on.status), on.request() - {on.reenact.photo},
+        [on.photo.change, on.consent.input], answering(does.look, on.status), {on.photo, on.consent},
         [on.found, on.faces, *on.results, on.status], show_progress_on=[on.status], **JOB,
     )  # fmt: skip
     settled = looked.then(
