@@ -251,7 +251,7 @@ def test_two_visitors_at_once_never_see_each_others_pictures(visitor, gate, port
     left = mine.addresses()[1]
     mine.leave()
     until(lambda: not yours.is_given(left))
-    assert yours.is_given(yours.addresses()[1])
+    until(lambda: yours.is_given(yours.addresses()[1]))  # the connection may have broken off with the other
 
 
 def test_the_one_who_comes_when_the_line_is_full_is_told_and_can_try_again(
