@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import gradio as gr
 
 from ganime_age.errors import BadInput
-from ganime_age.video import is_clip
+from ganime_age.images.video_reader import is_clip
 
 from . import files, jobs
 from .jobs import ALL, STRIP_AGES, Asked

@@ -12,7 +12,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from ganime_age.provenance import write_edited
+from ganime_age.provenance.metadata import write_edited
 
 from . import jobs
 

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from ganime_age.animation import ClipResult, write_animation
 from ganime_age.errors import BadInput, GanimeAgeError
+from ganime_age.pipelines.animation import write_animation
+from ganime_age.results import ClipResult
 
 from .loader import CLIP_SECONDS
 

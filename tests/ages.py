@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from ganime_age.learning.checkpoints import write_light
-from ganime_age.model import GanimeAge
-from ganime_age.networks.judge import AgeJudge
+from ganime_age.learning.engine.checkpoints import write_light
+from ganime_age.model.model import GanimeAge
+from ganime_age.networks.age_judge import AgeJudge
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
 

@@ -18,7 +18,7 @@ from skimage import data
 @pytest.fixture(scope="session")
 def model():
     """The model with the weights that ship in the package."""
-    from ganime_age.model import GanimeAge
+    from ganime_age.model.model import GanimeAge
 
     return GanimeAge.from_pretrained()
 
@@ -36,7 +36,7 @@ def small_weights(tmp_path_factory):
     """A folder with the config and the weights of a tiny model: readers and a generator. Copy it before harming it."""
     import torch
 
-    from ganime_age.model import GanimeAge
+    from ganime_age.model.model import GanimeAge
 
     torch.manual_seed(0)
     model = GanimeAge(

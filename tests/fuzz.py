@@ -26,8 +26,8 @@ from PIL import Image, ImageCms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from ganime_age import BadInput, GanimeAge, GanimeAgeError  # noqa: E402
-from ganime_age.photo import MAX_PIXELS, load_photo  # noqa: E402
-from ganime_age.provenance import read_metadata, xmp  # noqa: E402
+from ganime_age.images.photo import MAX_PIXELS, load_photo  # noqa: E402
+from ganime_age.provenance.xmp import read_metadata, xmp  # noqa: E402
 
 HANGS = 300
 """Seconds by the clock after which a case counts as hanging, whatever it waits for, on a machine however busy."""

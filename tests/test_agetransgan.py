@@ -12,12 +12,13 @@ from ages import face_folder, light_copies, readers_folder, tiny_readers, withou
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import age_editing, agetransgan_task
-from ganime_age.learning.data import Faces
-from ganime_age.learning.loop import Run
-from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan
-from ganime_age.model import GanimeAge
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.tasks import age_editing
+from ganime_age.learning.tasks import agetransgan as agetransgan_task
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks import age_groups
 from ganime_age.networks import agetransgan as networks
 

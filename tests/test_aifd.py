@@ -12,13 +12,14 @@ from test_judges import MODELS, needs_models, people, same_and_different  # noqa
 from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import age_editing, aifd_task
-from ganime_age.learning.checkpoints import load_light
-from ganime_age.learning.data import Faces
-from ganime_age.learning.judge_networks import OnnxIdentity, as_tensor
-from ganime_age.learning.loop import Run
-from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.checkpoints import load_light
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.external.onnx_models import OnnxIdentity, as_tensor
+from ganime_age.learning.tasks import age_editing
+from ganime_age.learning.tasks import aifd as aifd_task
 from ganime_age.networks import aifd
 
 ROOT = Path(__file__).resolve().parents[1]

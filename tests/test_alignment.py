@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ganime_age import alignment
-from ganime_age.boxes import box_overlap
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.images import alignment
+from ganime_age.images.boxes import box_overlap
 
 PACKS = Path(__file__).resolve().parents[2] / "shared" / "models" / "insightface"
 

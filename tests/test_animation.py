@@ -14,13 +14,15 @@ import pytest
 from clips import make_clip, pictures_of, rate_of, sound_of
 from PIL import Image
 
-from ganime_age import BadInput, Edit, FaceEditor, GanimeAge, Keyframe, cli
-from ganime_age.alignment import FoundFace, frame_matrix
-from ganime_age.animation import edit_frames, write_animation
-from ganime_age.boxes import face_box
-from ganime_age.tracking import HOLD, FaceTrack, OneEuro, SlowMean
-from ganime_age.video import Frame
-from ganime_age.watermark import SIDE, THRESHOLD, score
+from ganime_age import BadInput, Edit, FaceEditor, GanimeAge, Keyframe
+from ganime_age.cli import main as cli
+from ganime_age.images.alignment import frame_matrix
+from ganime_age.images.boxes import face_box
+from ganime_age.images.detectors import FoundFace
+from ganime_age.images.video_reader import Frame
+from ganime_age.pipelines.animation import edit_frames, write_animation
+from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
+from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
 
 METHOD = "ganimation_age"
 

@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from ganime_age import BadInput, FaceEditor, GanimeAge, MissingModel, cli, verify
+from ganime_age import BadInput, FaceEditor, GanimeAge, MissingModel, verify
+from ganime_age.cli import main as cli
 
 TESTS = Path(__file__).parent
 ELSEWHERE = {
@@ -451,8 +452,8 @@ def _embedded_or_real(real, embedded):
 
 @pytest.mark.parametrize("module", ["skimage", "insightface"])
 def test_an_optional_package_that_is_missing_is_named(editor, tmp_path, monkeypatch, module):
-    from ganime_age.alignment import InsightFaceFinder
-    from ganime_age.sheet import demo_sheet
+    from ganime_age.card.contact_sheet import demo_sheet
+    from ganime_age.images.detectors import InsightFaceFinder
 
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)

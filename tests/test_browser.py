@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 from ganime_age import FaceEditor, verify  # noqa: E402
-from ganime_age.driving import driving_frames  # noqa: E402
+from ganime_age.pipelines.synthetic_driving import driving_frames  # noqa: E402
 from space import files, jobs, page  # noqa: E402
 
 FAR = 12

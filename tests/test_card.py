@@ -15,11 +15,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from test_hub import FACES, environment, online, server  # noqa: F401
 
-from ganime_age import cli
-from ganime_age.card import fingerprints, own_folder, render, write_card
+from ganime_age.card.card import fingerprints, own_folder, render, write_card
+from ganime_age.cli import main as cli
 from ganime_age.edits import AGE_GROUPS, AU_CODES
 from ganime_age.errors import BadInput
-from ganime_age.model import GanimeAge
+from ganime_age.model.model import GanimeAge
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = own_folder() / "facts.json"

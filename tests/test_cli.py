@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganime_age import cli
+from ganime_age.cli import main as cli
 
 
 @pytest.fixture(autouse=True)

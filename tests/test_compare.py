@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from ganime_age import BadInput, FaceEditor, GanimeAge
-from ganime_age.cli import main
+from ganime_age.card.contact_sheet import compare_sheet
+from ganime_age.cli.main import main
 from ganime_age.errors import MissingModel
-from ganime_age.provenance import read_metadata
-from ganime_age.sheet import compare_sheet
+from ganime_age.provenance.xmp import read_metadata
 
 TINY = {
     "ganimation": {"width": 8, "blocks": 1},

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ganime_age import GanimeAge
-from ganime_age.photo import load_photo
-from ganime_age.provenance import read_metadata
+from ganime_age.images.photo import load_photo
+from ganime_age.provenance.xmp import read_metadata
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 REQUESTS = (

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from ganime_age import cli
-from ganime_age.convert import convert
+from ganime_age.cli import main as cli
 from ganime_age.errors import BadInput
-from ganime_age.model import GanimeAge
+from ganime_age.model.convert import convert
+from ganime_age.model.model import GanimeAge
 
 WIDTH, UNITS = 8, 17
 

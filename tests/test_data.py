@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import files, picture_cache
-from ganime_age.learning.data import Faces
-from ganime_age.learning.picture_cache import fingerprint
+from ganime_age.learning.data import picture_cache
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.data.picture_cache import fingerprint
+from ganime_age.learning.engine import atomic_files as files
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 16

@@ -15,8 +15,9 @@ from fakehub import OWNER, TOKEN
 from huggingface_hub import SpaceCard, constants
 from test_hub import online, server  # noqa: F401
 
-from ganime_age import cli, deploying
-from ganime_age.deploying import space_files
+from ganime_age.cli import deploy_space as deploying
+from ganime_age.cli import main as cli
+from ganime_age.cli.deploy_space import space_files
 
 ROOT = Path(__file__).parent.parent
 SPACE = f"{OWNER}/faces"
@@ -33,7 +34,14 @@ def hub(online, monkeypatch):  # noqa: F811
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A small checkout that may be spoilt."""
-    names = ("README.md", "LICENSE", "requirements.txt", "app.py", "space/page.py", "src/ganime_age/cli.py")
+    names = (
+        "README.md",
+        "LICENSE",
+        "requirements.txt",
+        "app.py",
+        "space/page.py",
+        "src/ganime_age/cli/main.py",
+    )
     weights = [f"src/ganime_age/weights/{name}" for name in ("config.json", "model.safetensors")]
     for name in (*names, *weights):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

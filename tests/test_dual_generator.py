@@ -7,7 +7,7 @@ import torch
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.model import GanimeAge
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks import dual_generator
 from ganime_age.networks.dual_generator import (
     LINES,

@@ -10,12 +10,13 @@ from PIL import Image
 from test_training import folder, readers_run  # noqa: F401
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import dual_generator_task, dual_shape_task
-from ganime_age.learning.checkpoints import load_light, write_light
-from ganime_age.learning.data import Faces
-from ganime_age.learning.dual_pairs import KINDS, Couples, Pairs, Shares, load_head
-from ganime_age.learning.loop import Run
-from ganime_age.learning.task import Plan
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.checkpoints import load_light, write_light
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.tasks import dual_generator as dual_generator_task
+from ganime_age.learning.tasks import dual_shape as dual_shape_task
+from ganime_age.learning.tasks.dual_pairs import KINDS, Couples, Pairs, Shares, load_head
 from ganime_age.networks.ganimation import Generator
 from ganime_age.networks.head import Head, HeadModel
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from ganime_age import BadInput, FaceEditor, GanimeAge
+from ganime_age.card.contact_sheet import DEMO_AGES, Tile, contact_sheet, demo_sheet, tile
 from ganime_age.edits import AU_CODES
-from ganime_age.sheet import DEMO_AGES, Tile, contact_sheet, demo_sheet, tile
 
 
 def test_an_age_edit_changes_the_face_and_nothing_else(editor, portrait):

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from test_scripts import READERS, light
 
-from ganime_age.card_multipose import age_estimator
-from ganime_age.card_results import Results
+from ganime_age.card.multipose import age_estimator
+from ganime_age.card.results import Results
 from ganime_age.errors import BadInput
-from ganime_age.learning import readers_task
-from ganime_age.learning.data import Faces, balanced_weights
-from ganime_age.learning.joined_faces import JoinedFaces, in_shares
-from ganime_age.learning.measure_estimator import measure, turned_error, yaw_bins
-from ganime_age.learning.recipe import Tables, fill, read_recipe
+from ganime_age.learning.data.faces import Faces, balanced_weights
+from ganime_age.learning.data.joined_faces import JoinedFaces, in_shares
+from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
+from ganime_age.learning.evaluation.measure_estimator import measure, turned_error, yaw_bins
+from ganime_age.learning.tasks import readers as readers_task
 from ganime_age.networks.readers import Readers
 
 ROOT = Path(__file__).resolve().parents[1]

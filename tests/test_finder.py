@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ganime_age.alignment import EmbeddedFinder, FoundFace
-from ganime_age.boxes import box_overlap, keep_apart
 from ganime_age.errors import BadInput
-from ganime_age.learning import finder_task
-from ganime_age.learning.data import Faces
-from ganime_age.learning.measure_finder import match, measure
-from ganime_age.networks.finder import FaceFinder, expectation
+from ganime_age.images.boxes import box_overlap, keep_apart
+from ganime_age.images.detectors import EmbeddedFinder, FoundFace
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.evaluation.measure_finder import match, measure
+from ganime_age.learning.tasks import detector as finder_task
+from ganime_age.networks.detector import FaceFinder, expectation
 
 TINY = {"seek_width": 8, "mark_width": 8, "crop_side": 32}
 ASTRONAUT = np.array([176, 62, 270, 180], np.float32)
@@ -146,7 +146,7 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped() -> EmbeddedFinder:
-    from ganime_age.model import GanimeAge
+    from ganime_age.model.model import GanimeAge
 
     return EmbeddedFinder(GanimeAge.from_pretrained(parts=["finder"]).finder)
 

@@ -11,11 +11,13 @@ import torch
 from PIL import Image
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import ganimation_age_seed_task, ganimation_task, losses
-from ganime_age.learning.data import Faces
-from ganime_age.learning.loop import Run
-from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan
+from ganime_age.learning import losses
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.tasks import ganimation as ganimation_task
+from ganime_age.learning.tasks import ganimation_age_seed as ganimation_age_seed_task
 from ganime_age.networks import ganimation_2018 as original
 from ganime_age.networks import ganimation_age_seed as seed
 from ganime_age.networks.readers import Readers

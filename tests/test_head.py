@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ganime_age.errors import BadInput
-from ganime_age.learning.head_fit import DEPTH, build
-from ganime_age.learning.head_task import Recipe, chosen
-from ganime_age.learning.head_task import build as build_task
-from ganime_age.model import GanimeAge
+from ganime_age.learning.tasks.head import Recipe, chosen
+from ganime_age.learning.tasks.head import build as build_task
+from ganime_age.learning.tasks.head_fit import DEPTH, build
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks.head import Head, HeadModel, rotation
 from ganime_age.networks.mesh import areas, turned
 

@@ -17,10 +17,11 @@ from huggingface_hub import HfApi, constants
 from safetensors.torch import load_file
 from test_model import TINY, same
 
-from ganime_age import cli, hub
+from ganime_age.cli import main as cli
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
-from ganime_age.model import GanimeAge
-from ganime_age.storage import save
+from ganime_age.model import hub
+from ganime_age.model.model import GanimeAge
+from ganime_age.model.storage import save
 
 FACES = f"{OWNER}/faces"
 

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from ganime_age.alignment import crop, frame_matrix
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import MissingModel
-from ganime_age.learning.judge_networks import (
+from ganime_age.images.alignment import crop, frame_matrix
+from ganime_age.learning.evaluation.judges import Places, call
+from ganime_age.learning.external.onnx_models import (
     FIVE_POINTS,
     AgeNetwork,
     Blendshapes,
@@ -23,8 +24,7 @@ from ganime_age.learning.judge_networks import (
     five_points,
     similarity,
 )
-from ganime_age.learning.judges import Places, call
-from ganime_age.networks.judge import AgeJudge
+from ganime_age.networks.age_judge import AgeJudge
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODELS, RAW = SHARED / "models", SHARED / "data" / "raw"

@@ -10,12 +10,12 @@ from ages import READERS, face_folder, tiny_readers
 
 from ganime_age.edits import AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput
-from ganime_age.learning import local_reader_task as task
-from ganime_age.learning.data import MIRROR, Faces
-from ganime_age.learning.loop import Run
-from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan
-from ganime_age.model import GanimeAge
+from ganime_age.learning.data.faces import MIRROR, Faces
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.tasks import local_reader as task
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks import local_reader as networks
 from ganime_age.networks.readers import Readers
 

@@ -21,9 +21,10 @@ from test_training import TINY, folder, readers_run  # noqa: F401
 from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import checkpoints, journal
-from ganime_age.learning.loop import Run
-from ganime_age.learning.task import Plan, Player, Task
+from ganime_age.learning.engine import checkpoints
+from ganime_age.learning.engine import logging as journal
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.task import Plan, Player, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "training" / "train.py"

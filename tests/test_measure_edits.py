@@ -13,14 +13,14 @@ from PIL import Image
 
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning.data import Faces
-from ganime_age.learning.judges import Judges, Places, call
-from ganime_age.learning.measure_edits import TARGETS, Plan, measure
-from ganime_age.learning.measure_units import SEEN
-from ganime_age.learning.metrics import kernel_distance, pair_scores, response, threshold_at
-from ganime_age.learning.yardsticks import hair_colour, numbered
-from ganime_age.model import GanimeAge
-from ganime_age.networks.ganimation import Edited
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.evaluation.judges import Judges, Places, call
+from ganime_age.learning.evaluation.measure_edits import TARGETS, Plan, measure
+from ganime_age.learning.evaluation.measure_units import SEEN
+from ganime_age.learning.evaluation.metrics import kernel_distance, pair_scores, response, threshold_at
+from ganime_age.learning.evaluation.reference_statistics import hair_colour, numbered
+from ganime_age.model.model import GanimeAge
+from ganime_age.networks.layers import Edited
 
 ROOT = Path(__file__).resolve().parents[1]
 AU12 = AU_CODES.index("AU12")

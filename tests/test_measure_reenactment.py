@@ -12,20 +12,20 @@ import torch
 from PIL import Image
 
 from ganime_age import BadInput
-from ganime_age.alignment import EmbeddedFinder
-from ganime_age.card_reenactment import reenactment
-from ganime_age.card_results import Results, shown
+from ganime_age.card.reenactment import reenactment
+from ganime_age.card.results import Results, shown
 from ganime_age.edits import AU_CODES
-from ganime_age.learning import measure_reenactment
-from ganime_age.learning.blendshapes import BlendshapeReader, Seen
-from ganime_age.learning.data import Faces
-from ganime_age.learning.judge_motion import POINTS, angles, landmark_errors
-from ganime_age.learning.judges import Judges
-from ganime_age.learning.measure_reenacted_clip import expressions
-from ganime_age.learning.measure_reenactment import Plan, measure
-from ganime_age.learning.reenactment_baselines import pasted
-from ganime_age.learning.reenactment_pairs import strangers_of
-from ganime_age.networks.ganimation import Edited
+from ganime_age.images.detectors import EmbeddedFinder
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.evaluation import measure_reenactment
+from ganime_age.learning.evaluation.judge_motion import POINTS, angles, landmark_errors
+from ganime_age.learning.evaluation.judges import Judges
+from ganime_age.learning.evaluation.measure_reenacted_clip import expressions
+from ganime_age.learning.evaluation.measure_reenactment import Plan, measure
+from ganime_age.learning.evaluation.reenactment_baselines import pasted
+from ganime_age.learning.evaluation.reenactment_pairs import strangers_of
+from ganime_age.learning.external.mediapipe_face import BlendshapeReader, Seen
+from ganime_age.networks.layers import Edited
 
 SIDE = 32
 RNG = np.random.default_rng(0)
@@ -232,7 +232,7 @@ def test_the_paste_lays_the_driving_face_over_the_source_in_its_colours(portrait
     other = (portrait[:, ::-1] * 0.5).astype(np.uint8)
     mirrored = landmarks.copy()
     mirrored[:, 0] = 1 - mirrored[:, 0]
-    from ganime_age.learning.data import MIRROR
+    from ganime_age.learning.data.faces import MIRROR
 
     out = pasted(portrait, landmarks, other, mirrored[MIRROR])
     assert np.array_equal(out[:20], portrait[:20]) and not np.array_equal(out, portrait)

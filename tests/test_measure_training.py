@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ganime_age.learning import measure_training
-from ganime_age.learning.measure_training import GANIMATION, OURS, WHOLE, Contender, figures
+from ganime_age.learning.evaluation import measure_training
+from ganime_age.learning.evaluation.measure_training import GANIMATION, OURS, WHOLE, Contender, figures
 from ganime_age.networks.prototypes import Prototypes
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ganime_age.model import GanimeAge
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks.head import Head
 from ganime_age.networks.mesh import draw, most, spread_out, turned
-from ganime_age.networks.zbuffer import front
+from ganime_age.networks.rasterizer import front
 
 
 @pytest.fixture(scope="module")

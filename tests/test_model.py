@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.model import SHIPPED, GanimeAge
-from ganime_age.storage import EMBEDDED
+from ganime_age.model.model import SHIPPED, GanimeAge
+from ganime_age.model.storage import EMBEDDED
 
 TINY = {
     "face_size": 64,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganime_age.edits import AU_CODES
-from ganime_age.learning.prototypes import fit_mouth, patch_grid
+from ganime_age.learning.tasks.prototype_fit import fit_mouth, patch_grid
 from ganime_age.networks.mouth import LOWER, UPPER, MouthInterior, gap
 from ganime_age.networks.prototypes import Prototypes
 

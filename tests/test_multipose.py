@@ -16,26 +16,21 @@ import pytest
 import torch
 from test_data import write_shard
 
-from ganime_age import card_multipose
-from ganime_age.alignment import EmbeddedFinder, crop, frame_matrix
-from ganime_age.card_results import Results
+from ganime_age.card import multipose as card_multipose
+from ganime_age.card.results import Results
 from ganime_age.edits import AGE_GROUPS, age_group
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import multipose, multipose_gates, multipose_mesh
-from ganime_age.learning.data import Faces
-from ganime_age.learning.measure_multipose import measure
-from ganime_age.learning.multipose_gates import PoseCurve, PoseCurves, as_faces
-from ganime_age.learning.multipose_refill import refill
-from ganime_age.learning.multipose_requests import (
-    Request,
-    SourceRules,
-    Wanted,
-    held_out,
-    people,
-    plan,
-    usable,
-)
-from ganime_age.learning.picture_store import encoded
+from ganime_age.images.alignment import crop, frame_matrix
+from ganime_age.images.detectors import EmbeddedFinder
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.data.picture_store import encoded
+from ganime_age.learning.evaluation.measure_multipose import measure
+from ganime_age.learning.multipose import dataset as multipose
+from ganime_age.learning.multipose import gates as multipose_gates
+from ganime_age.learning.multipose import mesh_backend as multipose_mesh
+from ganime_age.learning.multipose.gates import PoseCurve, PoseCurves, as_faces
+from ganime_age.learning.multipose.plan import Request, SourceRules, Wanted, held_out, people, plan, usable
+from ganime_age.learning.multipose.refill import refill
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "training" / "augment_multipose.py"

@@ -16,19 +16,19 @@ import torch
 from PIL import Image
 from test_hub import online, server  # noqa: F401  # fixtures
 
-from ganime_age.alignment import apply, crop, frame_matrix
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import controlnet_models, pose_drawing
-from ganime_age.learning.multipose_controlnet import (
+from ganime_age.images.alignment import apply, crop, frame_matrix
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.multipose import controlnet_models, pose_drawing
+from ganime_age.learning.multipose.controlnet_backend import (
     Recipe,
     drawing_style,
     head_area,
     open_controlnet,
     person,
 )
-from ganime_age.learning.multipose_requests import Request
-from ganime_age.learning.recipe import fill, read_recipe
+from ganime_age.learning.multipose.plan import Request
 from ganime_age.networks.head import Head
 from ganime_age.networks.mesh import turned
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ganime_age.errors import BadInput
-from ganime_age.photo import load_photo
+from ganime_age.images.photo import load_photo
 
 
 def gradient(width=80, height=72):

@@ -19,13 +19,13 @@ from test_data import files_no_larger_than, write_shard
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import preparing
-from ganime_age.learning.aus_pickle import read_aus_pickle
-from ganime_age.learning.blendshapes import BlendshapeReader
-from ganime_age.learning.data import Faces
-from ganime_age.learning.face_readings import CutFace, FaceReader, Measured
-from ganime_age.learning.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
-from ganime_age.learning.preparing import Settings, prepare, split_of
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.external.mediapipe_face import BlendshapeReader
+from ganime_age.learning.prepare import prepare as preparing
+from ganime_age.learning.prepare.celeba_aus import read_aus_pickle
+from ganime_age.learning.prepare.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
+from ganime_age.learning.prepare.prepare import Settings, prepare, split_of
+from ganime_age.learning.prepare.pseudo_labels import CutFace, FaceReader, Measured
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "training" / "prepare_faces.py"

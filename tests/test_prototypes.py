@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning import prototypes_task
-from ganime_age.learning.hair import hair_masks
-from ganime_age.learning.prototypes import Curves, centre, explain, face_region, fit_shape, set_gains
+from ganime_age.learning.prepare.hair import hair_masks
+from ganime_age.learning.tasks import prototypes as prototypes_task
+from ganime_age.learning.tasks.prototype_fit import Curves, centre, explain, face_region, fit_shape, set_gains
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
 from ganime_age.networks.warp import canonical_grid
 

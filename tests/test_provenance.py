@@ -9,10 +9,14 @@ import pytest
 from PIL import Image, ImageCms
 
 import ganime_age
-from ganime_age import BadInput, cli, watermark
-from ganime_age.alignment import frame_matrix
-from ganime_age.learning import measure_provenance
-from ganime_age.provenance import SOURCE_TYPE, fingerprint, read_metadata, write_edited
+from ganime_age import BadInput
+from ganime_age.cli import main as cli
+from ganime_age.images.alignment import frame_matrix
+from ganime_age.learning.evaluation import measure_provenance
+from ganime_age.model.fingerprint import fingerprint
+from ganime_age.provenance import watermark
+from ganime_age.provenance.metadata import write_edited
+from ganime_age.provenance.xmp import SOURCE_TYPE, read_metadata
 
 SUFFIXES = ("png", "jpg", "webp")
 
@@ -339,7 +343,7 @@ def certified(folder):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_signed_edit_can_be_checked(tmp_path, edited, look, suffix):
     pytest.importorskip("c2pa", reason="signing needs c2pa-python: pip install 'ganime_age[c2pa]'")
-    from ganime_age.signing import Signer, read_credentials
+    from ganime_age.provenance.c2pa import Signer, read_credentials
 
     out = tmp_path / f"signed.{suffix}"
     edited.save(out, Signer(*certified(tmp_path)))
@@ -353,7 +357,7 @@ def test_a_signed_edit_can_be_checked(tmp_path, edited, look, suffix):
 
 def test_what_is_no_edit_or_left_unmarked_is_never_signed(tmp_path, editor, portrait, unmarked, look):
     pytest.importorskip("c2pa", reason="signing needs c2pa-python: pip install 'ganime_age[c2pa]'")
-    from ganime_age.signing import Signer
+    from ganime_age.provenance.c2pa import Signer
 
     signer = Signer(*certified(tmp_path))
     with pytest.raises(BadInput, match="an edit that is left unmarked cannot be signed; leave out"):

@@ -9,13 +9,13 @@ import torch
 from ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import ragan_task
-from ganime_age.learning.data import Faces
-from ganime_age.learning.loop import Run
-from ganime_age.learning.recipe import fill, read_recipe
-from ganime_age.learning.task import Plan, Task
-from ganime_age.learning.watch import Watch
-from ganime_age.model import GanimeAge
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.collapse import Watch
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan, Task
+from ganime_age.learning.tasks import ragan as ragan_task
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ragan
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"

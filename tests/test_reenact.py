@@ -20,15 +20,16 @@ import torch.nn.functional as F
 from clips import make_clip, pictures_of, rate_of, sound_of
 from PIL import Image
 
-from ganime_age import BadInput, FaceEditor, GanimeAge, cli
-from ganime_age.alignment import frame_matrix
-from ganime_age.driving import driving_frames
+from ganime_age import BadInput, FaceEditor, GanimeAge
+from ganime_age.cli import main as cli
 from ganime_age.errors import MissingModel
-from ganime_age.learning.judges import Judges
-from ganime_age.learning.measure_reenacted_clip import clip_figures
-from ganime_age.networks.ganimation import Edited
-from ganime_age.reenactment import MOST_SHIFT, MOST_TURN, placed
-from ganime_age.watermark import SIDE, THRESHOLD, score
+from ganime_age.images.alignment import frame_matrix
+from ganime_age.learning.evaluation.judges import Judges
+from ganime_age.learning.evaluation.measure_reenacted_clip import clip_figures
+from ganime_age.networks.layers import Edited
+from ganime_age.pipelines.reenactment import MOST_SHIFT, MOST_TURN, placed
+from ganime_age.pipelines.synthetic_driving import driving_frames
+from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
 
 
 class Shape:
@@ -409,7 +410,7 @@ def test_weights_that_cannot_reenact_say_so(small, small_weights):
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, mover, small, driving_file, monkeypatch):
-    import ganime_age.video_writer as writer
+    import ganime_age.images.video_writer as writer
 
     def full(*_):
         raise OSError(28, "No space left on device")

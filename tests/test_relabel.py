@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from test_scripts import READERS, light
 
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning.age_estimators import age_range, ages_of, estimator_of, stored_readers
-from ganime_age.learning.data import Faces
-from ganime_age.learning.manifest import Manifest
-from ganime_age.learning.relabelling import relabel
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.data.manifest import Manifest
+from ganime_age.learning.prepare.age_estimators import age_range, ages_of, estimator_of, stored_readers
+from ganime_age.learning.prepare.relabel import relabel
 from ganime_age.networks.readers import Readers
 
 ROOT = Path(__file__).resolve().parents[1]

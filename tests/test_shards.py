@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ganime_age.errors import MissingModel
-from ganime_age.model import GanimeAge
-from ganime_age.shards import files_of
-from ganime_age.storage import EMBEDDED, save, stored_dtype
+from ganime_age.model.model import GanimeAge
+from ganime_age.model.shards import files_of
+from ganime_age.model.storage import EMBEDDED, save, stored_dtype
 
 LARGEST = 16_000_000
 """Bytes that a file of the package may have."""

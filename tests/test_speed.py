@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganime_age.learning import measure_speed
+from ganime_age.learning.evaluation import measure_speed
 
 
 class Painter(nn.Module):

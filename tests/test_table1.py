@@ -11,16 +11,16 @@ import torch
 from test_measure_edits import Painter, blue, faces, named, red  # noqa: F401
 from test_scripts import GENERATOR, light
 
-from ganime_age.card import fingerprints, write_card
-from ganime_age.card_charts import table1_chart
-from ganime_age.card_results import Results
-from ganime_age.card_table1 import NAMES, table1
+from ganime_age.card.card import fingerprints, write_card
+from ganime_age.card.charts import table1_chart
+from ganime_age.card.results import Results
+from ganime_age.card.table1 import NAMES, table1
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
-from ganime_age.learning.judges import Judges
-from ganime_age.learning.measure_edits import Plan
-from ganime_age.learning.measure_table1 import measure, models_of
-from ganime_age.model import GanimeAge
+from ganime_age.learning.evaluation.judges import Judges
+from ganime_age.learning.evaluation.measure_edits import Plan
+from ganime_age.learning.evaluation.measure_table1 import measure, models_of
+from ganime_age.model.model import GanimeAge
 from ganime_age.networks import agetransgan
 from ganime_age.networks.ganimation import Generator
 

@@ -1,6 +1,5 @@
 """What somebody who trains may rely on: labels stay true, a stopped run goes on exactly, errors name the file."""
 
-import importlib
 import io
 import json
 import tarfile
@@ -15,24 +14,22 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ganime_age.errors import BadInput
-from ganime_age.learning import (
-    checkpoints,
-    edit_requests,
-    ganimation_age_task,
-    losses,
-    prototypes_task,
-    readers_task,
-)
-from ganime_age.learning.augment import random_affine
-from ganime_age.learning.blendshapes import BLENDSHAPES, action_units_from_blendshapes
-from ganime_age.learning.calibration import fit_lines, smooth_curve
-from ganime_age.learning.data import MIRROR, Faces, balanced_weights, draw
-from ganime_age.learning.hair import read_hair
-from ganime_age.learning.loop import Run
-from ganime_age.learning.measure_readers import measure
-from ganime_age.learning.metrics import auc
-from ganime_age.learning.recipe import Tables, fill, read_recipe
-from ganime_age.learning.task import Plan
+from ganime_age.learning import losses
+from ganime_age.learning.data.augment import random_affine
+from ganime_age.learning.data.faces import MIRROR, Faces, balanced_weights, draw
+from ganime_age.learning.engine import checkpoints
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.evaluation.measure_readers import measure
+from ganime_age.learning.evaluation.metrics import auc
+from ganime_age.learning.external.mediapipe_face import BLENDSHAPES, action_units_from_blendshapes
+from ganime_age.learning.prepare.hair import read_hair
+from ganime_age.learning.tasks import edit_requests, task_module
+from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
+from ganime_age.learning.tasks import prototypes as prototypes_task
+from ganime_age.learning.tasks import readers as readers_task
+from ganime_age.learning.tasks.calibration import fit_lines, smooth_curve
 from ganime_age.networks.readers import Readers
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "ganimation_age.toml"
@@ -411,7 +408,7 @@ def test_a_change_that_cannot_be_is_one_sentence(change, words):
 def test_every_recipe_fits_its_task(path):
     tables = fill(Tables, read_recipe(path, ["run.clip=inf"]), "top level")
     assert fill(Plan, tables.run, "[run] table").clip == float("inf")
-    task = importlib.import_module(f"ganime_age.learning.{tables.task}_task")
+    task = task_module(tables.task)
     numbers = fill(task.Recipe, tables.recipe, "[recipe] table")
     for table in {"weights", "weights_end"} & set(vars(numbers)):
         fill(task.Weights, getattr(numbers, table), f"[recipe.{table}] table")

@@ -12,9 +12,9 @@ from clips import make_clip, pictures_of, rate_of, sound_of, turned
 from PIL import Image
 
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.provenance import SOURCE_TYPE
-from ganime_age.video import Clip, Frame
-from ganime_age.video_writer import new_clip
+from ganime_age.images.video_reader import Clip, Frame
+from ganime_age.images.video_writer import new_clip
+from ganime_age.provenance.xmp import SOURCE_TYPE
 
 RECORD = {"age": 70.0, "method": "ganimation_age", "weights": "0123"}
 

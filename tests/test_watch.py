@@ -12,9 +12,10 @@ from test_loop import ENVIRONMENT, TRAIN, order, recipe
 from test_training import folder  # noqa: F401
 from torch import nn
 
-from ganime_age.learning.loop import Run
-from ganime_age.learning.task import Plan, Player, Task
-from ganime_age.learning.watch import AU12, Collapsed, Watch, Watcher, probe_edits
+from ganime_age.learning.engine.collapse import Collapsed, Watch, Watcher
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.task import Plan, Player, Task
+from ganime_age.learning.tasks.probes import AU12, probe_edits
 
 HEALTHY = {"mask": 0.2, "age_slope": 0.7, "age_slope_judge": 0.6, "gap": 0.1, "au12_slope": 0.5}
 

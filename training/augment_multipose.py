@@ -27,18 +27,20 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from ganime_age.learning.extras import need_train  # noqa: E402
+from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 
 need_train()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 
-from ganime_age.card import fingerprints  # noqa: E402
+from ganime_age.card.card import fingerprints  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
-from ganime_age.learning.data import Faces  # noqa: E402
-from ganime_age.learning.files import replacing  # noqa: E402
-from ganime_age.learning.multipose import (  # noqa: E402
+from ganime_age.learning.data.faces import Faces  # noqa: E402
+from ganime_age.learning.engine.atomic_files import replacing  # noqa: E402
+from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
+from ganime_age.learning.engine.recipe import fill, read_recipe  # noqa: E402
+from ganime_age.learning.multipose.dataset import (
     Backend,
     More,
     Set,
@@ -48,7 +50,7 @@ from ganime_age.learning.multipose import (  # noqa: E402
     gather,
     make_set,
 )
-from ganime_age.learning.multipose_gates import (  # noqa: E402
+from ganime_age.learning.multipose.gates import (
     Examiner,
     Gates,
     Looks,
@@ -57,13 +59,11 @@ from ganime_age.learning.multipose_gates import (  # noqa: E402
     pose_curves,
     source_looks,
 )
-from ganime_age.learning.multipose_parts import WORK  # noqa: E402
-from ganime_age.learning.multipose_refill import refill  # noqa: E402
-from ganime_age.learning.multipose_report import write_report  # noqa: E402
-from ganime_age.learning.multipose_requests import SourceRules, Wanted, plan, thinned, usable  # noqa: E402
-from ganime_age.learning.processes import make_accelerator  # noqa: E402
-from ganime_age.learning.recipe import fill, read_recipe  # noqa: E402
-from ganime_age.model import GanimeAge  # noqa: E402
+from ganime_age.learning.multipose.plan import SourceRules, Wanted, plan, thinned, usable  # noqa: E402
+from ganime_age.learning.multipose.refill import refill  # noqa: E402
+from ganime_age.learning.multipose.report import write_report  # noqa: E402
+from ganime_age.learning.multipose.shards import WORK  # noqa: E402
+from ganime_age.model.model import GanimeAge  # noqa: E402
 
 WHERE_TO = {"yaw": 60.0, "pitch": 35.0}
 """The largest angles that can be asked for: the readers cannot measure beyond."""
@@ -126,10 +126,10 @@ def check(given: argparse.Namespace) -> None:
 
 def backend_of(given: argparse.Namespace, recipe: Recipe, model: GanimeAge, device: torch.device) -> Backend:
     if given.backend == "mesh":
-        from ganime_age.learning import multipose_mesh as mesh
+        from ganime_age.learning.multipose import mesh_backend as mesh
 
         return mesh.MeshBackend(model, fill(mesh.Recipe, recipe.mesh, "[mesh] table"))
-    from ganime_age.learning import multipose_controlnet as controlnet
+    from ganime_age.learning.multipose import controlnet_backend as controlnet
 
     model.require("head")
     numbers = fill(controlnet.Recipe, recipe.controlnet, "[controlnet] table")

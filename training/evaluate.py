@@ -47,15 +47,15 @@ sys.path.insert(0, str(ROOT / "src"))
 import numpy  # noqa: E402
 import torch  # noqa: E402
 
-from ganime_age.card import fingerprints  # noqa: E402
+from ganime_age.card.card import fingerprints  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
-from ganime_age.learning.extras import need_train  # noqa: E402
-from ganime_age.model import GanimeAge  # noqa: E402
+from ganime_age.learning.engine.requirements import need_train  # noqa: E402
+from ganime_age.model.model import GanimeAge  # noqa: E402
 
 
 def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_readers import measure
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_readers import measure
 
     return measure(
         model.readers, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",))
@@ -63,8 +63,8 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def edits(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_edits import measure
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_edits import measure
 
     if given.method not in model.methods:
         raise BadInput(
@@ -77,8 +77,8 @@ def edits(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def judged(given: argparse.Namespace, model: GanimeAge, judges: str) -> tuple:
     """The named judges, and how many faces they see."""
-    from ganime_age.learning.judges import Places, call
-    from ganime_age.learning.measure_edits import Plan
+    from ganime_age.learning.evaluation.judges import Places, call
+    from ganime_age.learning.evaluation.measure_edits import Plan
 
     if given.count < 1:
         raise BadInput(f"--count {given.count} must be 1 or more")
@@ -87,8 +87,8 @@ def judged(given: argparse.Namespace, model: GanimeAge, judges: str) -> tuple:
 
 
 def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_table1 import measure, models_of
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_table1 import measure, models_of
 
     folder, models = needed(given, "faces"), models_of(model, given.runs)
     named = "identity=default,age=default" if given.judges == "default" else given.judges
@@ -96,9 +96,9 @@ def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.age_estimators import stored_readers
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_estimator import measure
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_estimator import measure
+    from ganime_age.learning.prepare.age_estimators import stored_readers
 
     folder, after = needed(given, "faces"), needed(given, "after")
     limit = 200 if given.quick else None
@@ -108,9 +108,9 @@ def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.age_estimators import stored_readers
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_multipose import measure
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_multipose import measure
+    from ganime_age.learning.prepare.age_estimators import stored_readers
 
     folder = needed(given, "faces")
     if not given.real:
@@ -121,8 +121,8 @@ def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.data import Faces
-    from ganime_age.learning.measure_reenactment import Plan, measure
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.measure_reenactment import Plan, measure
 
     model.require("dual_generator")
     folder = needed(given, "faces")
@@ -133,26 +133,26 @@ def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.alignment import EmbeddedFinder
-    from ganime_age.learning.measure_finder import measure
+    from ganime_age.images.detectors import EmbeddedFinder
+    from ganime_age.learning.evaluation.measure_finder import measure
 
     return measure(EmbeddedFinder(model.finder), needed(given, "raw"))
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.measure_speed import measure
+    from ganime_age.learning.evaluation.measure_speed import measure
 
     return measure(model)
 
 
 def training(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.measure_training import measure
+    from ganime_age.learning.evaluation.measure_training import measure
 
     return measure(ROOT, repeats=1 if given.quick else 3)
 
 
 def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.measure_provenance import measure
+    from ganime_age.learning.evaluation.measure_provenance import measure
 
     return measure(model, needed(given, "raw"))
 

@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT / "src"))
 from safetensors.torch import load_file  # noqa: E402
 
 from ganime_age.errors import GanimeAgeError, MissingModel  # noqa: E402
-from ganime_age.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
-from ganime_age.storage import save  # noqa: E402
+from ganime_age.model.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
+from ganime_age.model.storage import save  # noqa: E402
 
 LARGEST = 15_000_000
 """Bytes that one file of the shipped weights may have."""

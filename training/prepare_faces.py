@@ -27,16 +27,16 @@ from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from ganime_age.learning.extras import need_train  # noqa: E402
+from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 
 need_train()
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
-from ganime_age.learning.blendshapes import BlendshapeReader  # noqa: E402
-from ganime_age.learning.face_readings import FaceReader  # noqa: E402
-from ganime_age.learning.face_sources import KINDS, kind_of, open_source  # noqa: E402
-from ganime_age.learning.labelled_shards import link_shards  # noqa: E402
-from ganime_age.learning.preparing import Settings, check_out, prepare  # noqa: E402
-from ganime_age.model import GanimeAge  # noqa: E402
+from ganime_age.learning.data.labelled_shards import link_shards  # noqa: E402
+from ganime_age.learning.external.mediapipe_face import BlendshapeReader  # noqa: E402
+from ganime_age.learning.prepare.face_sources import KINDS, kind_of, open_source  # noqa: E402
+from ganime_age.learning.prepare.prepare import Settings, check_out, prepare  # noqa: E402
+from ganime_age.learning.prepare.pseudo_labels import FaceReader  # noqa: E402
+from ganime_age.model.model import GanimeAge  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:

@@ -16,13 +16,13 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from ganime_age.learning.extras import need_train  # noqa: E402
+from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 
 need_train()
 from ganime_age.errors import GanimeAgeError  # noqa: E402
-from ganime_age.learning.age_estimators import SHIPPED, estimator_of  # noqa: E402
-from ganime_age.learning.manifest import Manifest  # noqa: E402
-from ganime_age.learning.relabelling import check_free, relabel  # noqa: E402
+from ganime_age.learning.data.manifest import Manifest  # noqa: E402
+from ganime_age.learning.prepare.age_estimators import SHIPPED, estimator_of  # noqa: E402
+from ganime_age.learning.prepare.relabel import check_free, relabel  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:

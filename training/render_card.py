@@ -12,9 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from ganime_age.card import render, write_card  # noqa: E402
+from ganime_age.card.card import render, write_card  # noqa: E402
 from ganime_age.errors import GanimeAgeError  # noqa: E402
-from ganime_age.model import GanimeAge  # noqa: E402
+from ganime_age.model.model import GanimeAge  # noqa: E402
 
 
 def main() -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import math
 import os
 import sys
@@ -19,38 +18,22 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from ganime_age.learning.extras import need_train  # noqa: E402
+from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 
 need_train()
 import torch  # noqa: E402
 
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
-from ganime_age.learning.checkpoints import finished, start_from  # noqa: E402
-from ganime_age.learning.data import Faces  # noqa: E402
-from ganime_age.learning.joined_faces import JoinedFaces  # noqa: E402
-from ganime_age.learning.journal import choose_tracker, start_tracker  # noqa: E402
-from ganime_age.learning.loop import Run  # noqa: E402
-from ganime_age.learning.processes import make_accelerator  # noqa: E402
-from ganime_age.learning.recipe import Tables, fill, read_recipe  # noqa: E402
-from ganime_age.learning.task import Plan  # noqa: E402
-from ganime_age.learning.watch import Collapsed, Watch  # noqa: E402
-
-TASKS = (
-    "readers",
-    "local_reader",
-    "age_judge",
-    "aifd",
-    "prototypes",
-    "finder",
-    "head",
-    "ganimation_age",
-    "ganimation_age_seed",
-    "ganimation",
-    "agetransgan",
-    "ragan",
-    "dual_shape",
-    "dual_generator",
-)
+from ganime_age.learning.data.faces import Faces  # noqa: E402
+from ganime_age.learning.data.joined_faces import JoinedFaces  # noqa: E402
+from ganime_age.learning.engine.checkpoints import finished, start_from  # noqa: E402
+from ganime_age.learning.engine.collapse import Collapsed, Watch  # noqa: E402
+from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
+from ganime_age.learning.engine.logging import choose_tracker, start_tracker  # noqa: E402
+from ganime_age.learning.engine.loop import Run  # noqa: E402
+from ganime_age.learning.engine.recipe import Tables, fill, read_recipe  # noqa: E402
+from ganime_age.learning.engine.task import Plan  # noqa: E402
+from ganime_age.learning.tasks import TASKS, task_module  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
@@ -89,10 +72,13 @@ def arguments() -> argparse.Namespace:
 def prepare(given: argparse.Namespace, out: Path) -> Run:
     """The run that the command line asks for, ready to train."""
     tables = fill(Tables, read_recipe(given.recipe, given.set), "top level")
-    if tables.task not in TASKS:
-        raise BadInput(f"{given.recipe}: task {tables.task!r} is unknown; choose from {', '.join(TASKS)}")
+    try:
+        module = task_module(tables.task)
+    except KeyError:
+        raise BadInput(
+            f"{given.recipe}: task {tables.task!r} is unknown; choose from {', '.join(TASKS)}"
+        ) from None
     plan, watch = planned(given, tables), fill(Watch, tables.watch, "[watch] table")
-    module = importlib.import_module(f"ganime_age.learning.{tables.task}_task")
     numbers = fill(module.Recipe, tables.recipe, "[recipe] table")
     if given.resume is None:
         check_unused(out)

@@ -1,14 +1,13 @@
 """ganime_age: one face photo in; the same person at another age and with another expression out."""
 
-from .animation import ClipResult, Keyframe
 from .editor import FaceEditor
 from .edits import AU_CODES, AU_NAMES, Edit
 from .errors import BadInput, GanimeAgeError, MissingModel
-from .model import GanimeAge
-from .results import EditResult, Reading
-from .verdict import Verdict, verify
+from .model.model import GanimeAge
+from .pipelines.animation import Keyframe
+from .provenance.verify import Verdict, verify
+from .results import ClipResult, EditResult, Reading
 
-__version__ = "0.2.0"
 __all__ = [
     "AU_CODES",
     "AU_NAMES",

@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .aligned import Aligned, compared, counted, pasted, pictured, reading_of, warnings_of
-from .alignment import EmbeddedFinder, FoundFace, crop, frame_matrix
-from .animation import ClipResult, Keyframe, Tell, animate, edit_clip
 from .edits import AU_CODES, Edit
 from .errors import BadInput
-from .memory import enough_memory
-from .model import METHODS
-from .photo import load_photo, photo_name
-from .provenance import fingerprint
-from .reenacted_clip import moves, reenact_clip, reenact_frames
-from .reenactment import reenact_photo
-from .results import EditResult, Reading
-from .storage import checked_device
+from .images.alignment import crop, frame_matrix
+from .images.detectors import EmbeddedFinder, FoundFace
+from .images.photo import load_photo, photo_name
+from .model.fingerprint import fingerprint
+from .model.model import METHODS
+from .pipelines.animation import Keyframe, Tell, animate, edit_clip
+from .pipelines.face import Aligned, compared, counted, pasted, pictured, reading_of, warnings_of
+from .pipelines.reenactment import reenact_photo
+from .pipelines.reenactment_clip import moves, reenact_clip, reenact_frames
+from .results import ClipResult, EditResult, Reading
+from .runtime import checked_device, enough_memory
 
 if TYPE_CHECKING:
-    from .model import GanimeAge
+    from .model.model import GanimeAge
 
 Finder = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""

@@ -11,8 +11,8 @@ from PIL import Image
 
 from .edits import AU_CODES, AU_MAX, Edit
 from .errors import BadInput
-from .provenance import write_edited
-from .signing import Signer
+from .provenance.c2pa import Signer
+from .provenance.metadata import write_edited
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,3 +141,19 @@ class EditResult:
             ]
         _, targets = self.edit.targets_for(self.source_reading.age, before)
         return {code: round(targets[AU_CODES.index(code)], 2) for code in self.edit.action_units}
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What became of a clip.
+
+    frames, edited: how many it has, and how many of them were edited. rate: frames a second. size: width and height in
+    pixels. warnings: sentences about this clip. seconds: how long the work took.
+    """
+
+    frames: int
+    edited: int
+    rate: float
+    size: tuple[int, int]
+    warnings: tuple[str, ...]
+    seconds: float

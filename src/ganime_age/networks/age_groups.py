@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..edits import AGE_GROUPS, AGE_MAX
 from ..errors import BadInput
-from .ganimation import Edited
+from .layers import Edited
 
 GROUPS = len(AGE_GROUPS)
 GROUP_AGES = (1.0, 4.5, 8.0, 12.0, 17.0, 24.5, 34.5, 44.5, 58.0, 76.0)

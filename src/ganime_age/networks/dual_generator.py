@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ganimation import Edited
 from .head import Head, HeadModel
-from .layers import ModulatedBlock, resize
+from .layers import Edited, ModulatedBlock, resize
 from .mesh import Drawn, draw
 from .prototypes import Prototypes
 from .warp import canonical_grid

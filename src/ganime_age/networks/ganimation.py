@@ -10,26 +10,15 @@ mean. What is left to paint is what no mean shows: teeth, creases, what makes th
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
-from .layers import ModulatedBlock, gaussian_basis
+from .layers import Edited, ModulatedBlock, gaussian_basis
 from .prototypes import Prototypes
 
 AGE_BUMPS = 16
-
-
-class Edited(NamedTuple):
-    """Result of one edit of B faces."""
-
-    face: Tensor
-    """(B,3,S,S) in [-1,1]."""
-    attention: Tensor
-    """(B,1,S,S) in 0..1, the share of each pixel that was painted (1 - A of the paper)."""
 
 
 class AgeStyle(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
-from .ganimation import Edited
+from .layers import Edited
 
 STAGES = 6
 """Stride-2 convolutions of the discriminator: one patch logit stands for 2^6 pixels of the side."""

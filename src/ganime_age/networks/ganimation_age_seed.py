@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..edits import AGE_MAX, AU_CODES, AU_MAX
 from . import ganimation_2018
-from .ganimation import AGE_BUMPS, Edited
-from .layers import gaussian_basis
+from .ganimation import AGE_BUMPS
+from .layers import Edited, gaussian_basis
 
 
 class Judged(NamedTuple):

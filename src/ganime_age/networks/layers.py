@@ -99,3 +99,12 @@ def balanced(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Module:
     """A balanced convolution that keeps the side, or halves it with stride 2."""
     return balanced(nn.Conv2d(inputs, outputs, side, stride, 1))
+
+
+class Edited(NamedTuple):
+    """Result of one edit of B faces."""
+
+    face: Tensor
+    """(B,3,S,S) in [-1,1]."""
+    attention: Tensor
+    """(B,1,S,S) in 0..1, the share of each pixel that was painted (1 - A of the paper)."""

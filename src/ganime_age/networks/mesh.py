@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .head import Head, HeadModel
-from .zbuffer import Pieces, areas, front, pieces
+from .rasterizer import Pieces, areas, front, pieces
 
 FINE = 2
 """Outlines are found on a grid this much finer than the picture, so that they are smooth."""

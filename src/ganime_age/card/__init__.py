@@ -1,0 +1,1 @@
+"""The model card and contact sheets: pictures, tables and charts rendered from results files."""

@@ -1,0 +1,223 @@
+"""The model card: rendered from results files and the model itself, so that no figure in it is typed or stale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from ..errors import BadInput
+from ..model.fingerprint import fingerprint
+from ..model.model import GanimeAge
+from .charts import table1_chart
+from .pictures import FAILURES, PICTURES, draw
+from .results import Results, table
+from .table1 import FIGURE
+from .tables import measured
+
+NAME = "ganime_age"
+TASK = "image-to-image"
+RELIES_ON = {
+    "readers": ("readers",),
+    "finder": ("finder",),
+    "provenance": ("finder",),
+    "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
+    "speed": (),
+    "training": (),
+    "table1": ("readers", "ganimation_age", "agetransgan", "ragan"),
+    "age_estimator": (),
+    "multipose": (),
+    "fuzz": (),
+}
+"""Results file -> the parts whose weights decide its figures. For edits-METHOD: the readers and the method."""
+
+KINDS = {
+    "finder": "a face finder",
+    "readers": "readers that measure a face",
+    "head": "a 3-D head",
+    "ganimation_age": "the generator GANimation-age",
+    "ganimation": "the generator GANimation",
+    "agetransgan": "the generator AgeTransGAN",
+    "ragan": "the generator Re-Aging GAN",
+    "dual_generator": "a dual generator that moves a face like another",
+}
+"""Part -> what it is, in the card."""
+
+SCORES = (
+    ("readers", "age_mae_utkface", "UTKFace", "mae", "age, mean absolute error in years"),
+    ("readers", "au_correlation_mean", "held-out faces", "pearsonr", "action units, mean correlation"),
+    ("readers", "identity_auc", "CelebA", "roc_auc", "identity, area under the ROC curve"),
+    ("finder", "recall", "ordinary photos", "recall", "faces found at IoU 0.5"),
+    (
+        "edits-*",
+        "verification_mean",
+        "faces of age 20-29",
+        "accuracy",
+        "age edits verified as the same person",
+    ),
+    ("edits-*", "age_error_mean", "faces of age 20-29", "mae", "age edits, error of the mean age in years"),
+    ("edits-*", "au_correlation_mean", "faces of age 20-29", "pearsonr", "action units, asked and read"),
+)
+"""Results file, key of its summary, data, metric and its name: what the Hub shows beside the card."""
+
+
+def own_folder() -> Path:
+    """Where LICENSE.md, and facts.json and results/ of the shipped weights, are: in the package or the checkout."""
+    inside = Path(__file__).parents[1] / "model_card"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "model_card"
+
+
+def fingerprints(model: GanimeAge) -> dict[str, str]:
+    """Part -> fingerprint of its weights; a results file holds them to say what it measured."""
+    return {part: fingerprint(getattr(model, part)) for part in model.parts}
+
+
+def read_results(folder: Path) -> dict[str, Results]:
+    """Every results file of a folder by its name; quick tries (NAME-quick.json) are no results."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder of results files; measure with training/evaluate.py")
+    paths = sorted(path for path in folder.glob("*.json") if not path.stem.endswith("-quick"))
+    return {path.stem: Results.read(path) for path in paths}
+
+
+def check_current(found: Mapping[str, Results], model: GanimeAge) -> None:
+    """BadInput names a results file that was measured on other weights than the model's."""
+    own = fingerprints(model)
+    for name, results in found.items():
+        relies_on = (
+            ("readers", name.removeprefix("edits-")) if name.startswith("edits-") else RELIES_ON.get(name)
+        )
+        for part in own if relies_on is None else relies_on:
+            if results.get("made_by", "weights").get(part) != own.get(part):
+                raise BadInput(
+                    f"{results.path} was measured on other weights of {part} than these; measure again with "
+                    f"`{results.get('made_by', 'command')}`"
+                )
+
+
+def render(
+    model: GanimeAge,
+    results: str | Path | None = None,
+    *,
+    repo: str | None = None,
+    facts: str | Path | None = None,
+    pictures: bool = True,
+) -> str:
+    """The card as Markdown with the Hub's metadata.
+
+    results: folder of results files that were measured on this model; None renders a card without figures. repo: where
+    the card will stand, for its examples; None is the embedded weights. facts: file with the training sets and runs;
+    None for weights whose training is not known here. pictures: whether the card shows those of `draw`.
+    BadInput names a results file that is damaged or was measured on other weights, and a key that is missing.
+    """
+    found = read_results(Path(results)) if results else {}
+    check_current(found, model)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    text = _template("template.md").substitute(
+        name=NAME,
+        pictures=_shown(PICTURES) if pictures else "",
+        failures=_shown(FAILURES) if pictures else "",
+        kind=", ".join(KINDS[part] for part in model.parts),
+        parameters=f"{millions:.1f}",
+        fingerprint=fingerprint(model),
+        source=f'"{repo}"' if repo else "",
+        option=f" --weights {repo}" if repo else "",
+        data=_data(Path(facts)) if facts else UNKNOWN_DATA,
+        measured=measured(found) or "These weights have not been measured.",
+    )
+    return f"---\n{metadata(found).to_yaml()}\n---\n{text}"
+
+
+def metadata(found: Mapping[str, Results]) -> ModelCardData:
+    """The YAML block: what the Hub lists and filters by, with the scores that were measured as a model-index."""
+    return ModelCardData(
+        model_name=NAME,
+        library_name=NAME,
+        license="other",
+        license_name="research-non-commercial",
+        license_link="LICENSE.md",
+        pipeline_tag=TASK,
+        tags=["face-editing", "face-aging", "action-units", "safetensors"],
+        eval_results=[score for name, results in found.items() for score in _scores(name, results)] or None,
+    )
+
+
+def write_card(
+    folder: str | Path,
+    model: GanimeAge,
+    results: str | Path | None = None,
+    *,
+    repo: str | None = None,
+    facts: str | Path | None = None,
+) -> dict[str, Path]:
+    """Render the card into a folder: README.md, LICENSE.md and, drawn by this model, figures/.
+
+    Returns the files by their path in a repository, as `GanimeAge.push_to_hub` takes them. Other keywords: as `render`.
+    MissingModel when scikit-image, which brings the photo, is not installed.
+    """
+    folder = Path(folder)
+    found = read_results(Path(results)) if results else {}
+    check_current(found, model)  # before time is spent on pictures
+    pictures = draw(model, folder / "figures")
+    text = render(model, results, repo=repo, facts=facts, pictures=bool(pictures))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    (folder / "LICENSE.md").write_bytes((own_folder() / "LICENSE.md").read_bytes())
+    names = ["README.md", "LICENSE.md", *(f"figures/{name}" for name in pictures)]
+    if "table1" in found:
+        (folder / "figures").mkdir(exist_ok=True)
+        table1_chart(found["table1"]).save(folder / "figures" / FIGURE)
+        names.append(f"figures/{FIGURE}")
+    return {name: folder / name for name in names}
+
+
+UNKNOWN_DATA = """## Training data
+
+These are not the weights that ship with ganime_age. Whoever made them: say here what they were trained on, under which
+terms, and at what cost."""
+
+
+def _template(name: str) -> Template:
+    return Template((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _shown(pictures: Mapping[str, str]) -> str:
+    """Pictures of the figures folder with their captions."""
+    return "\n\n".join(f"![{caption}](figures/{name})\n\n*{caption}*" for name, caption in pictures.items())
+
+
+def _data(path: Path) -> str:
+    """Training sets and cost, from the facts file."""
+    facts = Results(path, json.loads(path.read_text(encoding="utf-8")))
+    sets = [[row["name"], row["faces"], row["labels"], row["terms"]] for row in facts.get("sets")]
+    runs = [[run["network"], run["minutes"]] for run in facts.get("runs")]
+    hours, cores = sum(minutes for _, minutes in runs) / 60, facts.get("cores")
+    cost = table(["trained", "minutes"], runs)
+    total = f"{hours:.1f} hours on a machine of {cores} cores, so {hours * cores:.1f} core hours at most"
+    return (
+        _template("data.md")
+        .substitute(
+            sets=f"{table(['set', 'faces', 'labels', 'terms'], sets)}\n\nCounted: {facts.get('sets_source')}.",
+            cost=f"{cost}\n\n{total}; {facts.get('runs_source')}.",
+        )
+        .rstrip()
+    )
+
+
+def _scores(name: str, results: Results) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=data.lower().replace(" ", "-"),
+            dataset_name=f"{data}, test split",
+            metric_type=metric,
+            metric_name=label,
+            metric_value=round(results.get("summary", key), 4),
+        )
+        for file, key, data, metric, label in SCORES
+        if name == file or (file.endswith("*") and name.startswith(file[:-1]))
+        if results.has("summary", key)
+    ]

@@ -1,0 +1,61 @@
+"""The reenactment's results file as Markdown."""
+
+from __future__ import annotations
+
+from .results import Results, columns, summary
+
+PAIRS = {
+    "two_persons": "two persons",
+    "one_person": "two photos of one person",
+    "photos": "whole photos of one person, neutral to smile",
+}
+WAYS = {"moved": "reenactment", "nothing": "doing nothing", "paste": "pasting the driving face"}
+
+
+COLUMNS = {
+    "pose_error_degrees": "pose, degrees",
+    "au_error": "action units",
+    "landmark_error_percent": "landmarks, % of the eye distance",
+    "identity_verification": "verified",
+}
+AGED = {
+    "age": "judged age",
+    "age_difference": "off real faces near 70, years",
+    "moved_years": "of these, by the movement alone",
+    "verification": "verified",
+}
+
+
+def reenactment(results: Results) -> str:
+    """How near a moved face is to the driving one, and to itself; age by yaw; the clip."""
+    rows = {
+        f"{label}: {way}": results.get(kind, name)
+        for kind, label in PAIRS.items()
+        if results.has(kind)
+        for name, way in WAYS.items()
+    }
+    by_yaw = {f"{row['yaw']} degrees": row for row in results.get("age_by_yaw")}
+    parts = [
+        f"{results.number('pairs', 'two_persons')} pairs: {results.get('notes', 'who')}. "
+        f"{results.get('notes', 'judges')}.",
+        summary(results, [figure for figure in _figures(results) if results.has("summary", figure[0])]),
+        columns(rows, COLUMNS, "pairs"),
+    ]
+    if by_yaw:
+        parts.append("Edited to 70 and moved, by how far the driving head is turned:")
+        parts.append(columns(by_yaw, AGED, "driving yaw"))
+    return "\n\n".join(parts)
+
+
+def _figures(results: Results) -> list[tuple[str, str, str]]:
+    """Each of the summary, what it means and its unit."""
+    speed = f"frames of 256 px a second on {results.number('clip', 'threads')} CPU threads"
+    return [
+        ("pose_error_degrees", "yaw and pitch, error against the driving face", "degrees"),
+        ("au_error", "action units, error against the driving face (0 to 5)", ""),
+        ("identity_verification", "verified as the source person", ""),
+        ("same_image_l1", "a face that drives itself, change of a pixel (0 to 1)", ""),
+        ("frames_per_second_256", speed, ""),
+        ("age_flicker_years", "a clip, change of the judged age from frame to frame", "years"),
+        ("identity_flicker", "a clip, 1 - cosine of the identity from frame to frame", ""),
+    ]

@@ -1,0 +1,82 @@
+"""One results file, and how its figures become a Markdown table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+
+
+@dataclass(frozen=True)
+class Results:
+    """One file that training/evaluate.py wrote. A key that is missing is a BadInput that names file and key."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} cannot be read as results: {error}") from None
+        if not isinstance(values, dict):
+            raise BadInput(f"{path} holds no results; measure again with training/evaluate.py")
+        return cls(path, values)
+
+    def get(self, *keys: str) -> Any:
+        found: Any = self.values
+        for key in keys:
+            if not isinstance(found, Mapping) or key not in found:
+                raise BadInput(f"{self.path} lacks {'.'.join(keys)}; measure again with training/evaluate.py")
+            found = found[key]
+        return found
+
+    def has(self, *keys: str) -> bool:
+        try:
+            return self.get(*keys) is not None
+        except BadInput:
+            return False
+
+    def number(self, *keys: str) -> str:
+        return shown(self.get(*keys))
+
+
+def shown(value: Any) -> str:
+    """A number with three significant digits, yes or no, a dash for what could not be measured."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *([shown(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def columns(given: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], first: str) -> str:
+    """A table of rows that are dictionaries. wanted: key -> heading; a key that no row has is left out."""
+    held = [key for key in wanted if any(key in row for row in given.values())]
+    rows = [[name, *(row.get(key) for key in held)] for name, row in given.items()]
+    return table([first, *(wanted[key] for key in held)], rows)
+
+
+def summary(results: Results, wanted: Sequence[tuple[str, str, str]]) -> str:
+    """Key, label, unit -> a table of the summary; beside it what doing nothing scores, where that was measured."""
+    rows = []
+    for key, label, unit in wanted:
+        idle = f"nothing_{key}"
+        nothing = f"{results.number('summary', idle)} {unit}" if results.has("summary", idle) else ""
+        rows.append([label, f"{results.number('summary', key)} {unit}".strip(), nothing.strip()])
+    if not any(nothing for *_, nothing in rows):
+        return table(["measured", "value"], [row[:2] for row in rows])
+    return table(["measured", "value", "doing nothing"], rows)

@@ -1,0 +1,150 @@
+"""Results files as Markdown: the measured tables of the model card. No figure stands here, each is looked up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..edits import AU_NAMES
+from .edits import edits
+from .multipose import age_estimator, multipose
+from .reenactment import reenactment
+from .results import Results, columns, summary, table
+from .table1 import table1
+
+
+def readers(results: Results) -> str:
+    """The readers on held-out faces: by set, age group, gender and head pose."""
+    figures = [
+        *_held(results, ("age_mae_utkface", "age on UTKFace, mean absolute error", "years")),
+        ("age_mae_all", "age over all sets, mean absolute error", "years"),
+        ("au_correlation_mean", "action units, mean correlation with the labels", ""),
+        ("identity_auc", "identity, same or different person (AUC)", ""),
+        ("landmark_error_percent", "68 landmarks, error in % of the eye distance", "%"),
+        ("yaw_error_degrees", "yaw, error", "degrees"),
+        ("pitch_error_degrees", "pitch, error", "degrees"),
+    ]
+    group = {"faces": "faces", "mae": "error, years", "mean_read": "read, mean", "mean_true": "true, mean"}
+    by = {"by_group": "age group", "by_gender": "gender, as labelled", "by_yaw": "head turned by"}
+    parts = [
+        f"{results.number('faces')} test faces. Identity: {results.get('identity', 'who')}; the teacher itself "
+        f"reaches {results.number('identity', 'teacher_auc')}. Doing nothing answers "
+        f"{results.number('age', 'constant_years')} years for everybody.",
+        summary(results, figures),
+        table(["set", "age error, years"], results.get("age", "mae_by_set").items()),
+    ]
+    parts += [
+        columns(results.get("age", key), group, first) for key, first in by.items() if results.has("age", key)
+    ]
+    units = {f"{code} {AU_NAMES[code]}": value for code, value in results.get("au_correlation").items()}
+    parts.append(table(["action unit", "correlation with the label"], units.items()))
+    return "\n\n".join(parts)
+
+
+def _held(results: Results, *figures: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    """The figures that this test split could give."""
+    return [figure for figure in figures if results.has("summary", figure[0])]
+
+
+def finder(results: Results) -> str:
+    """The face finder on ordinary photos."""
+    figures = [
+        ("recall", "reference faces found", ""),
+        ("false_per_photo", "false faces a photo", ""),
+        ("landmark_error_percent", "68 landmarks, error in % of the eye distance", "%"),
+        ("seconds_1024", "a photo of 1024 px", "s"),
+    ]
+    wanted, sides = {"faces": "faces", "recall": "found"}, results.get("recall_by_box_side")
+    return "\n\n".join(
+        [
+            f"{results.number('counts', 'photos')} photos with {results.number('counts', 'reference_faces')} "
+            f"reference faces; matched {results.get('settings', 'matching')}.",
+            summary(results, figures),
+            columns(results.get("recall_by_source"), wanted, "set"),
+            columns(dict(sorted(sides.items(), key=_first_number)), wanted, "side of the face"),
+        ]
+    )
+
+
+def speed(results: Results) -> str:
+    """Seconds an edit, and the generator's size."""
+    figures = [
+        ("edit_256_seconds", "an edit of a 256 px face photo", "s"),
+        ("edit_12mp_seconds", "an edit of a 12-megapixel photo", "s"),
+        ("generator_gmacs_256", "the generator at 256 px", "G multiply-adds"),
+    ]
+    text = f"Median of {results.number('repeats')} on {results.number('threads')} threads of a CPU."
+    return f"{text}\n\n{summary(results, figures)}"
+
+
+def provenance(results: Results) -> str:
+    """Is the watermark found again, does it show, is it seen where it is not."""
+    found = {
+        key.removeprefix("detected_").replace("_", " "): value
+        for key, value in results.get("summary").items()
+        if key.startswith("detected_")
+    }
+    figures = [
+        ("psnr_db_median", "the mark's PSNR where it is, median", "dB"),
+        (
+            "false_positives",
+            "found where it is not",
+            f"of {results.number('summary', 'unmarked_trials')} trials",
+        ),
+        ("false_positive_bound_per_face", "bound of its chance, a face", ""),
+    ]
+    text = f"{results.number('counts', 'photos')} edited photos; found again after each of these changes:"
+    marks = table(["changed to", "share of faces with the mark found"], found.items())
+    rows = results.get("by_frame_side")
+    sides = {f"{row['from']} to {row['to']} px": row for row in rows[:-1]}
+    sides |= {f"{row['from']} px and more": row for row in rows[-1:]}
+    wanted = {"photos": "photos", "png": "as written", "jpeg_85": "JPEG 85", "jpeg_75": "JPEG 75"}
+    by_side = columns(sides, wanted, "side of the face's frame")
+    return f"{text}\n\n{marks}\n\n{by_side}\n\n{summary(results, figures)}"
+
+
+def training(results: Results) -> str:
+    """Images a second of the default recipe beside GANimation's."""
+    figures = [
+        ("images_per_second_ours", "GANimation-age, images a second", ""),
+        ("images_per_second_ganimation", "GANimation as published, images a second", ""),
+        ("images_per_second_ratio", "times as fast", ""),
+    ]
+    text = f"Full training steps at {results.number('side')} px on {results.number('threads')} CPU threads."
+    return f"{text}\n\n{summary(results, figures)}"
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
+    ("edits-*", "Edits: {method}", edits),
+    ("table1", "Age methods side by side, as in AgeTransGAN's Table I", table1),
+    ("multipose", "The multi-pose set", multipose),
+    ("age_estimator", "Age estimator on turned heads", age_estimator),
+    ("reenactment", "Reenactment", reenactment),
+    ("readers", "Readers: age, action units, identity, landmarks, pose", readers),
+    ("finder", "Face finder", finder),
+    ("provenance", "Watermark", provenance),
+    ("speed", "Speed of an edit", speed),
+    ("training", "Speed of training", training),
+)
+"""Name of the results file, heading, and what renders it. A file that is not there is left out."""
+
+
+def measured(found: Mapping[str, Results]) -> str:
+    """All sections for which there is a results file (by name, without its ending)."""
+    parts = []
+    for pattern, heading, render in SECTIONS:
+        names = [n for n in found if n == pattern or (pattern.endswith("*") and n.startswith(pattern[:-1]))]
+        for name in sorted(names):
+            title = heading.format(method=found[name].values.get("method", name))
+            parts.append(f"### {title}\n\n{render(found[name])}\n\n{_made_by(found[name])}")
+    return "\n\n".join(parts)
+
+
+def _made_by(results: Results) -> str:
+    made = results.get("made_by")
+    return f"Written by `{made['command']}` on {made['date']} (seed {made['seed']}, torch {made['torch']})."
+
+
+def _first_number(item: tuple[str, Any]) -> int:
+    return int(re.findall(r"\d+", item[0])[0])

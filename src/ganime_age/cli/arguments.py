@@ -1,0 +1,212 @@
+"""What the command line takes: every command with its options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..edits import Edit
+from ..errors import BadInput
+from ..images.video_writer import ENDINGS as CLIP_ENDINGS
+from ..provenance.metadata import ENDINGS
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction["Parser"]
+
+HOW = "how (default: ganimation_age)"
+Run = Callable[[argparse.Namespace], int]
+"""A command: parsed arguments -> exit code."""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A wrong command line is one line as well, exit 2."""
+        self.exit(2, f"ganime-age: {message}; see {self.prog} --help\n")
+
+
+def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
+    """The parser of all commands; `run` maps each to what runs it."""
+    root = Parser(prog="ganime-age", description="Edit the age and the expression of a face in a photo.")
+    names = "edit | reenact | animate | read | verify | demo | convert | push | deploy-space"
+    commands = root.add_subparsers(required=True, metavar=names, parser_class=Parser)
+    common = Parser(add_help=False)
+    common.add_argument(
+        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to use instead of the embedded ones"
+    )
+    common.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    common.add_argument("--finder", default="embedded", help="embedded, or insightface:FOLDER with a pack")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    editing, others = (
+        (_add_edit, _add_reenact, _add_animate),
+        (_add_verify, _add_demo, _add_convert, _add_push, _add_deploy_space),
+    )
+    for add in (*editing, _add_read, *others):
+        add(commands, common)
+    for name, function in run.items():
+        commands.choices[name].set_defaults(run=function)
+    return root
+
+
+def _add_edit(commands: Commands, common: Parser) -> None:
+    edit = commands.add_parser("edit", parents=[common], help="edit a photo, a folder of photos, or a video")
+    edit.add_argument("photo", metavar="PHOTO_FOLDER_OR_VIDEO")
+    edit.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=f"{ENDINGS} file, a folder, or {CLIP_ENDINGS} of a video",
+    )
+    _add_wish(edit)
+    edit.add_argument(
+        "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
+    )
+    _add_choices(edit, f"{HOW}, or all: one labelled sheet of every method that can")
+    edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
+    edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
+
+
+def _add_reenact(commands: Commands, common: Parser) -> None:
+    reenact = commands.add_parser(
+        "reenact", parents=[common], help="let a face do what the face of another photo, or of a video, does"
+    )
+    reenact.add_argument("source", metavar="SOURCE", help="the photo of who is to be shown")
+    reenact.add_argument("driving", metavar="DRIVING", help="a photo, video or GIF of who is to be followed")
+    reenact.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=f"a {ENDINGS} file or a folder; {CLIP_ENDINGS} of a video",
+    )
+    _add_wish(reenact)
+    way = reenact.add_mutually_exclusive_group()
+    way.add_argument("--relative", action="store_true", default=None, help="of a video, what lies between its "
+                     "first frame and each frame, so that SOURCE starts as it is (default for a video)")  # fmt: skip
+    way.add_argument("--absolute", action="store_false", dest="relative", default=None,
+                     help="expression and pose as they are (a photo is always taken so)")  # fmt: skip
+    reenact.add_argument(
+        "--driving-face", default=0, type=int, metavar="N", help="which face of DRIVING (default: 0)"
+    )
+    _add_choices(reenact, None)
+
+
+def _add_wish(command: argparse.ArgumentParser) -> None:
+    """What may be asked of a face."""
+    command.add_argument("--age", metavar="YEARS", help="target age, 0 to 100")
+    command.add_argument(
+        "--au", action="append", default=[], metavar="AU12=3", help="intensity 0 to 5, or a change: AU04=+2"
+    )
+    command.add_argument("--strength", default="1", help="how far to go, 0 to 1.5 (default: 1)")
+
+
+def _add_choices(command: argparse.ArgumentParser, method: str | None = HOW) -> None:
+    """The options that every command which edits has. method: the help of --method; None has none."""
+    if method:
+        command.add_argument("--method", default="ganimation_age", help=method)
+    command.add_argument(
+        "--face", default=0, type=int, metavar="N", help="which face, 0 is the largest (default: 0)"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace output files that exist")
+    command.add_argument(
+        "--no-mark",
+        action="store_true",
+        help="for research: neither the watermark nor the metadata that say the picture is edited; say it yourself",
+    )
+
+
+def _add_animate(commands: Commands, common: Parser) -> None:
+    animate = commands.add_parser("animate", parents=[common], help="make a video of one photo that changes")
+    animate.add_argument("photo", metavar="PHOTO")
+    animate.add_argument("-o", "--output", required=True, metavar="OUT", help=f"a {CLIP_ENDINGS} file")
+    animate.add_argument(
+        "--to", action="append", default=[], metavar="age=80", help="where it ends: age=80, AU12=4 or AU12=+2"
+    )
+    animate.add_argument(
+        "--from", action="append", default=[], dest="start", metavar="age=20", help="where it begins"
+    )
+    animate.add_argument(
+        "--ages", nargs="+", metavar="YEARS", help="lead through these ages instead: 5 15 30 50 70"
+    )
+    animate.add_argument("--seconds", default="4", help="how long (default: 4)")
+    animate.add_argument("--fps", default="12", help="frames a second (default: 12)")
+    animate.add_argument("--there-and-back", action="store_true", help="return to where it began")
+    _add_choices(animate)
+
+
+def _add_read(commands: Commands, common: Parser) -> None:
+    read = commands.add_parser("read", parents=[common], help="measure every face of a photo")
+    read.add_argument("photo", metavar="PHOTO")
+    read.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_verify(commands: Commands, common: Parser) -> None:
+    verify = commands.add_parser("verify", help="say whether pictures were edited, and by what that is known")
+    verify.add_argument("files", nargs="+", metavar="FILE")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_demo(commands: Commands, common: Parser) -> None:
+    demo = commands.add_parser("demo", parents=[common], help="edit a bundled photo into one contact sheet")
+    demo.add_argument(
+        "-o", "--output", default="ganime_age_demo.png", metavar="OUT", help=f"a {ENDINGS} file"
+    )
+
+
+def _add_convert(commands: Commands, common: Parser) -> None:
+    convert = commands.add_parser("convert", help="turn weights in an old .pth file into a folder of weights")
+    convert.add_argument("old", metavar="OLD.pth")
+    convert.add_argument("folder", metavar="NEW_FOLDER")
+    convert.add_argument("--method", help="which network the file holds (default: found out from its names)")
+    convert.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_push(commands: Commands, common: Parser) -> None:
+    push = commands.add_parser("push", help="upload weights and a fresh model card to the Hugging Face Hub")
+    push.add_argument("repo", metavar="REPO", help="such as org/name; made if it does not exist")
+    push.add_argument(
+        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="what to push (default: the embedded weights)"
+    )
+    push.add_argument("--results", metavar="FOLDER", help="results files of these weights, for the card")
+    push.add_argument("--branch", help="branch to push to, made if it does not exist (default: main)")
+    push.add_argument(
+        "--pr", action="store_true", help="open a pull request instead of pushing to the branch"
+    )
+    push.add_argument("--private", action="store_true", help="a repository that is made is private")
+    push.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_deploy_space(commands: Commands, common: Parser) -> None:
+    deploy = commands.add_parser("deploy-space", help="upload the page, from a checkout, as a Space")
+    deploy.add_argument("repo", metavar="REPO", help="such as org/name; made if it does not exist")
+    deploy.add_argument("--dry-run", action="store_true", help="only show the files and their sizes")
+    deploy.add_argument("--private", action="store_true", help="a Space that is made is private")
+    deploy.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def keyframes(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What --ages, or --from and --to, ask for."""
+    if args.ages and (args.to or args.start):
+        raise BadInput("--ages names the whole way; give either it, or --from and --to")
+    if args.ages and len(args.ages) < 2:
+        raise BadInput("one age makes no way; give at least two after --ages")
+    if not args.ages and not args.to:
+        raise BadInput("nothing is asked for; give --to age=80, --to AU12=4 or --ages 5 30 70")
+    if args.ages:
+        keys = [{"age": age, "at": i / (len(args.ages) - 1)} for i, age in enumerate(args.ages)]
+    else:
+        keys = [{**_moment(items), "at": at} for at, items in enumerate((args.start, args.to)) if items]
+    for key in keys:
+        Edit.of(key["age"], key.get("action_units"))
+    return keys
+
+
+def _moment(items: list[str]) -> dict[str, Any]:
+    """`age=80`, `AU12=4` -> the fields of a keyframe."""
+    ages = [item.partition("=")[2] for item in items if item.lower().startswith("age=")]
+    if len(ages) > 1:
+        raise BadInput("age is asked for twice; give it once")
+    units = [item for item in items if not item.lower().startswith("age=")]
+    return {"age": ages[0] if ages else None, "action_units": units}

@@ -1,0 +1,72 @@
+"""What the command line prints: one line a file, warnings and progress beside it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from ..pipelines.animation import Tell
+    from ..provenance.c2pa import Signer
+    from ..results import ClipResult, EditResult
+
+
+def say(text: str) -> None:
+    """One line to stderr, beside a progress bar that may be there."""
+    tqdm.write(f"ganime-age: {text}", file=sys.stderr)
+
+
+def teller(bar: tqdm[None]) -> Tell:
+    """What shows progress in frames on a bar."""
+
+    def tell(done: int, of: int | None) -> None:
+        bar.total = of
+        bar.update(done - bar.n)
+
+    return tell
+
+
+def say_unmarked(args: argparse.Namespace, target: Path) -> None:
+    """Name a file that --no-mark left without a mark."""
+    if args.no_mark:
+        say(f"{target.name} is not marked as edited; say so wherever you show it")
+
+
+def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target: Path) -> None:
+    """Print what became of a clip."""
+    for warning in result.warnings:
+        say(f"{source.name}: {warning}")
+    say_unmarked(args, target)
+    rate = f"{result.frames} frames at {result.rate:.4g} a second"
+    tqdm.write(f"{target}  {rate}, {result.edited} edited  {result.seconds:.1f} s")
+
+
+def save(
+    args: argparse.Namespace, result: EditResult, source: Path, target: Path, signer: Signer | None
+) -> None:
+    """Write an edited photo and print what was read on it."""
+    for warning in result.warnings:
+        say(f"{source.name}: {warning}")
+    result.save(target, signer)
+    say_unmarked(args, target)
+    if signer is not None and not result.edited:
+        say(f"{source.name}: nothing was changed, so {target.name} is not signed")
+    tqdm.write(f"{target}  {summary(result)}")
+
+
+def summary(result: EditResult) -> str:
+    """What was read before and after, beside what was asked, in one line."""
+    before, after = result.source_reading, result.reading
+    asked = "" if result.edit.age is None else f" (asked {result.edit.age:g})"
+    parts = [f"age {before.age:.0f} -> {after.age:.0f}{asked}"]
+    for code, value in result.asked_units().items():
+        was, now = (reading.action_units[code] for reading in (before, after))
+        parts.append(f"{code} {was:.1f} -> {now:.1f} (asked {value:g})")
+    if result.driving_reading is not None:
+        yaws = [f"{reading.yaw:.0f}" for reading in (before, after, result.driving_reading)]
+        parts.append("yaw {} -> {} (driving {})".format(*yaws))
+    return "  ".join([*parts, f"identity {result.identity:.2f}", f"{result.seconds:.1f} s"])

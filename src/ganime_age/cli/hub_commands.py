@@ -1,0 +1,52 @@
+"""The commands about weights and the Hub: convert, push and deploy-space."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..model.hub import check_name, split_revision
+
+
+def weights(text: str | None) -> dict[str, Any]:
+    """`--weights` as keywords of from_pretrained."""
+    source, revision = split_revision(text) if text else (None, None)
+    return {"source": source, "revision": revision}
+
+
+def convert(args: argparse.Namespace) -> int:
+    from ..model.convert import convert
+
+    model = convert(args.old, args.folder, args.method)
+    print(f"{args.folder}  {', '.join(model.parts)}")
+    return 0
+
+
+def push(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from ..card.card import own_folder, write_card
+    from ..model.model import GanimeAge
+
+    check_name(args.repo)
+    model = GanimeAge.from_pretrained(**weights(args.weights), dtype="auto")
+    ours = None if args.weights else own_folder()
+    results = args.results or (ours and ours / "results")
+    keep = {"branch": args.branch, "create_pr": args.pr, "private": args.private or None}
+    with TemporaryDirectory() as fresh:
+        card = write_card(fresh, model, results, repo=args.repo, facts=ours and ours / "facts.json")
+        print(model.push_to_hub(args.repo, **keep, files=card))
+    return 0
+
+
+def deploy_space(args: argparse.Namespace) -> int:
+    from .deploy_space import deploy, listing, space_files
+
+    check_name(args.repo)
+    files = space_files()
+    print(listing(files))
+    if args.dry_run:
+        print(f"Nothing was uploaded; without --dry-run these become the Space {args.repo}")
+    else:
+        print(deploy(args.repo, files, args.private or None))
+    return 0

@@ -1,0 +1,304 @@
+"""The command line, `ganime-age COMMAND`: parse, call one function, print; a failure is one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tqdm import tqdm
+
+from ..errors import BadInput, GanimeAgeError
+from ..images.photo import SUFFIXES
+from ..images.video_reader import SUFFIXES as CLIP_SUFFIXES
+from ..images.video_reader import is_clip
+from ..provenance.metadata import write_edited
+from . import hub_commands
+from .arguments import keyframes, parser
+from .console import save, say, say_clip, say_unmarked, summary, teller
+from .output_paths import free, other_than, same, target_clip, target_file, writable_name
+
+if TYPE_CHECKING:
+    from ..editor import FaceEditor, Finder
+    from ..model.model import GanimeAge
+    from ..provenance.c2pa import Signer
+    from ..results import EditResult
+
+
+ALL = "all"
+"""--method's word for every method that can do the request."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
+    args = parser(RUN).parse_args(argv)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+    except Exception as error:
+        code, message = _explain(error, args.debug)
+        say(message)
+        return code
+
+
+def _explain(error: Exception, debug: bool) -> tuple[int, str]:
+    """Exit code and sentence of an exception; with `debug` its traceback goes to stderr first."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, GanimeAgeError):
+        return error.exit_code, str(error)
+    return 1, f"a bug stopped this ({type(error).__name__}: {error}); add --debug for the traceback"
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def _edit(args: argparse.Namespace) -> int:
+    from ..edits import Edit
+
+    if args.age is None and not args.au and not args.au_from:
+        raise BadInput("nothing is asked for; give --age, --au or --au-from")
+    Edit.of(args.age, args.au, strength=args.strength)
+    signer = _signer(args)
+    source, output = Path(args.photo), Path(args.output)
+    if os.path.isdir(source):
+        return _edit_folder(args, source, output, signer)
+    if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
+        return _edit_clip(args, source, output, signer)
+    target = target_file(source, output, args.overwrite)
+    _edit_one(_expression(_editor(args), args), args, source, target, signer)
+    return 0
+
+
+def _expression(editor: FaceEditor, args: argparse.Namespace) -> FaceEditor:
+    """The editor; what the face in --au-from shows is asked for as with --au, which itself goes before."""
+    from ..edits import AU_UNSEEN, parse_action_units
+
+    if args.au_from:
+        shown, *others = editor.read(Path(args.au_from))
+        if others:
+            found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
+            say(f"{found}; the largest one's expression is taken")
+        kept = {*AU_UNSEEN, *parse_action_units(args.au)}
+        args.au += [f"{code}={value:.3f}" for code, value in shown.action_units.items() if code not in kept]
+    return editor
+
+
+def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
+    if args.method == ALL:
+        raise BadInput("--method all makes a sheet of one photo; name one method for a video")
+    if signer is not None:
+        raise BadInput("--sign signs pictures; a video is marked by its metadata and its watermark")
+    if source.suffix.lower() in SUFFIXES and source.suffix.lower() != ".gif":
+        raise BadInput(f"{source.name} is one picture; ganime-age animate makes a video of it")
+    target = target_clip(source, output, args.overwrite)
+    editor = _expression(_editor(args), args)
+    keep = {"face": args.face, "mark": not args.no_mark}
+    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
+        result = editor.edit_video(
+            source, target, args.age, args.au, args.method, args.strength, **keep, tell=teller(bar)
+        )
+    say_clip(args, result, source, target)
+    return 0
+
+
+def _reenact(args: argparse.Namespace) -> int:
+    from ..edits import Edit
+
+    Edit.of(args.age, args.au, strength=args.strength)
+    source, driving, output = Path(args.source), Path(args.driving), Path(args.output)
+    how = {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
+    if not is_clip(driving):
+        target = other_than(driving, target_file(source, output, args.overwrite), args.overwrite)
+        result = _editor(args).reenact(source, driving, args.age, args.au, args.relative, **how,
+                                       strength=args.strength)  # fmt: skip
+        save(args, cast("EditResult", result), source, target, None)
+        return 0
+    target = other_than(source, target_clip(driving, output, args.overwrite), args.overwrite)
+    how |= {"relative": args.relative is not False, "strength": args.strength}
+    editor = _editor(args)
+    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
+        made = editor.reenact_video(source, driving, target, args.age, args.au, **how, tell=teller(bar))
+    say_clip(args, made, driving, target)
+    return 0
+
+
+def _animate(args: argparse.Namespace) -> int:
+    from ..pipelines.animation import write_animation
+
+    keys = keyframes(args)
+    target = target_clip(Path(args.photo), Path(args.output), args.overwrite)
+    keep = {"there_and_back": args.there_and_back, "mark": not args.no_mark}
+    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
+        frames = write_animation(
+            _editor(args), Path(args.photo), target, keys, args.seconds, args.fps, args.method, args.face,
+            **keep, tell=teller(bar),
+        )  # fmt: skip
+    say_unmarked(args, target)
+    tqdm.write(f"{target}  {frames} frames")
+    return 0
+
+
+def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
+    """Edit a folder's photos; a failing one is named and the rest goes on. The first failure's exit code."""
+    photos = sorted(
+        p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    )
+    if not photos:
+        raise BadInput(f"{source} holds no photos; give a folder with {_listed(SUFFIXES)} files")
+    if output.suffix.lower() in SUFFIXES or output.is_file():
+        raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
+    if same(source, output):
+        raise BadInput("the output folder is the input folder; give another one")
+    editor = _expression(_editor(args), args)
+    if args.method != ALL:
+        editor.check_method(args.method)
+    failures = []
+    for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
+        try:
+            target = free(output / writable_name(photo.name), args.overwrite)
+            _edit_one(editor, args, photo, target, signer)
+        except Exception as error:
+            code, message = _explain(error, args.debug)
+            say(message if photo.name in message else f"{photo.name}: {message}")
+            failures.append(code)
+    if failures:
+        say(f"{len(failures)} of {len(photos)} photos failed")
+    return failures[0] if failures else 0
+
+
+def _signer(args: argparse.Namespace) -> Signer | None:
+    """What signs the files, or None; BadInput when the two options do not fit together."""
+    if not args.sign and not args.certificate:
+        return None
+    if not (args.sign and args.certificate):
+        raise BadInput("signing takes a key and its certificate; give both --sign and --certificate")
+    if args.no_mark:
+        raise BadInput("--sign marks the picture as edited and --no-mark does not; give one of the two")
+    from ..provenance.c2pa import Signer
+
+    return Signer(args.sign, args.certificate)
+
+
+def _edit_one(
+    editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
+) -> None:
+    if args.method == ALL:
+        return _compare_one(editor, args, source, target, signer)
+    result = editor.edit(
+        source, args.age, args.au, args.method, args.strength, face=args.face, mark=not args.no_mark
+    )
+    save(args, result, source, target, signer)
+
+
+def _compare_one(
+    editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
+) -> None:
+    """One sheet of what every method makes of the request."""
+    from ..card.contact_sheet import compare_sheet
+
+    results = editor.compare(source, args.age, args.au, args.strength, face=args.face, mark=not args.no_mark)
+    for warning in results[0].warnings:
+        say(f"{source.name}: {warning}")
+    record = results[0].record() | {"method": ", ".join(result.method for result in results)}
+    marked = results[0].edited and not args.no_mark
+    write_edited(compare_sheet(results), target, record if marked else None, signer)
+    say_unmarked(args, target)
+    for result in results:
+        tqdm.write(f"{target}  {result.method}: {summary(result)}")
+
+
+def _read(args: argparse.Namespace) -> int:
+    readings = _editor(args).read(Path(args.photo))
+    if args.json:
+        print(json.dumps([reading.to_dict() for reading in readings], indent=2))
+        return 0
+    for i, reading in enumerate(readings):
+        units = [f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5]
+        age = f"age {reading.age:.0f} ± {reading.age_spread:.0f}"
+        print(f"face {i}: {age}, yaw {reading.yaw:.0f}, {' '.join(units) or 'neutral'}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Each file's verdict; one that cannot be read is named and the rest goes on. The first failure's exit code."""
+    from ..provenance.verify import verify
+
+    verdicts, failures = [], []
+    for path in map(Path, args.files):
+        try:
+            verdict = verify(path)
+        except Exception as error:
+            code, message = _explain(error, args.debug)
+            say(message)
+            failures.append(code)
+            continue
+        verdicts.append({"file": str(path), **verdict.to_dict()})
+        if not args.json:
+            print(f"{path}  {verdict.sentence()}")
+    if args.json:
+        print(json.dumps(verdicts, indent=2))
+    return failures[0] if failures else 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from ..card.contact_sheet import demo_sheet
+
+    target = target_file(Path("astronaut.png"), Path(args.output), overwrite=True)
+    editor = _editor(args)
+    write_edited(demo_sheet(editor, print), target, {"method": "ganimation_age", "weights": editor.weights})
+    print(f"The contact sheet is at {target.resolve()}")
+    return 0
+
+
+def _editor(args: argparse.Namespace) -> FaceEditor:
+    from ..editor import FaceEditor
+    from ..model.model import GanimeAge
+
+    model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
+    return FaceEditor(model, args.device, _finder(args.finder, model))
+
+
+def _finder(text: str, model: GanimeAge) -> Finder | None:
+    """None for the embedded finder, else InsightFace's with the pack in FOLDER (.../models/NAME)."""
+    kind, _, folder = text.partition(":")
+    if text == "embedded":
+        return None
+    if kind != "insightface":
+        raise BadInput(f"unknown finder {text!r}; choose embedded or insightface:FOLDER")
+    pack = Path(folder or "~/.insightface/models/buffalo_l").expanduser().absolute()
+    if pack.parent.name != "models":
+        raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
+    from ..images.detectors import EmbeddedFinder, InsightFaceFinder
+
+    return InsightFaceFinder(pack.parent.parent, pack.name, EmbeddedFinder(model.finder).landmarks)
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
+
+
+RUN = {
+    "edit": _edit,
+    "reenact": _reenact,
+    "animate": _animate,
+    "read": _read,
+    "verify": _verify,
+    "demo": _demo,
+    "convert": hub_commands.convert,
+    "push": hub_commands.push,
+    "deploy-space": hub_commands.deploy_space,
+}
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: photos, clips, face detectors and the aligned frame."""

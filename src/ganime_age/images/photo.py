@@ -1,0 +1,227 @@
+"""Whatever a user calls a photo -> upright RGB pixels: size checked before decoding, metadata dropped."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from ..errors import BadInput
+
+MAX_PIXELS = 40_000_000
+MIN_SIDE = 64
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
+"""File endings that a folder of photos is searched for."""
+
+STILL_WITH_PARTS = ("MPO", "TIFF")
+UNREADABLE = "is not a readable image (JPEG, PNG, WebP, AVIF, BMP or TIFF)"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Python's list of warning filters belongs to the whole process: two threads that change it undo each other."""
+
+
+def load_photo(source: Any) -> np.ndarray:
+    """Read a photo from a path, bytes, PIL image or array.
+
+    source: str or Path; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4), uint8, uint16 or float 0..1.
+    Returns a new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB,
+    transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged,
+    moving, more than 40 megapixels (refused before decoding), a side under 64 pixels.
+    """
+    name = photo_name(source)
+    if isinstance(source, np.ndarray):
+        pixels = _from_array(source, name)
+    elif isinstance(source, Image.Image):
+        pixels = _from_image(source, name)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        pixels = _decode(io.BytesIO(source), name)
+    elif isinstance(source, (str, os.PathLike)):
+        with open_file(Path(source)) as file:
+            pixels = _decode(file, name)
+    else:
+        raise BadInput(
+            f"a {type(source).__name__} is not a photo; give a path, bytes, a PIL image or an array"
+        )
+    height, width = pixels.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise BadInput(f"{name} is {width}x{height}; both sides must be at least {MIN_SIDE} pixels")
+    return pixels
+
+
+def moving(path: str | os.PathLike[str]) -> bool:
+    """Does a file hold more than one picture? False where that cannot be read."""
+    try:
+        with _quiet(), Image.open(path, formats=FORMATS) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file breaks a decoder in any way
+        return False
+
+
+def header(source: Any) -> dict[str, Any]:
+    """What a file says beside its pixels, as Pillow's `info`: XMP, profile and such. Empty for an array, and where
+    nothing can be read."""
+    if isinstance(source, Image.Image):
+        return _named(source.info)
+    if isinstance(source, np.ndarray):
+        return {}
+    file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
+    try:
+        with _quiet(), Image.open(file, formats=FORMATS) as image:
+            return _named(image.info)
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file breaks a decoder in any way
+        return {}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Pillow warns of is either refused here in a sentence or of no weight."""
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _named(info: Mapping[Any, Any]) -> dict[str, Any]:
+    return {key: value for key, value in info.items() if isinstance(key, str)}
+
+
+def photo_name(source: Any, nameless: str = "the photo") -> str:
+    """What messages call this photo: its file name, or `nameless`."""
+    return Path(source).name or str(source) if isinstance(source, (str, os.PathLike)) else nameless
+
+
+def open_file(path: Path, kind: str = "photo") -> BinaryIO:
+    """The file at a path, open for reading; BadInput says why it cannot be. kind: photo or video."""
+    name = photo_name(path)
+    if "\0" in str(path):
+        raise BadInput(f"{name!r} cannot be read (the path holds a NUL character); check the path")
+    if os.path.isdir(path):
+        raise BadInput(f"{name} is a folder; give one {kind}")
+    try:
+        if path.stat().st_size == 0:
+            raise BadInput(f"{name} is an empty file; give a {kind}")
+        return path.open("rb")
+    except FileNotFoundError:
+        raise BadInput(f"{name} does not exist; check the path") from None
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read ({error.strerror or error}); check the file") from None
+
+
+def _decode(file: BinaryIO, name: str) -> np.ndarray:
+    """Open, check the header, then decode. A damaged file may break Pillow's decoders with any exception at all (AVIF's
+    raises RuntimeError); each becomes one sentence, but for memory that ran out: the file is not to blame."""
+    with _quiet():
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except MemoryError:
+            raise
+        except Image.DecompressionBombError:
+            raise BadInput(
+                f"{name} is far too large; the limit is {MAX_PIXELS // 1_000_000} megapixels"
+            ) from None
+        except Exception:
+            raise BadInput(f"{name} {UNREADABLE}") from None
+        with image:
+            return _from_image(image, name)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (BadInput, MemoryError):
+        raise
+    except Exception:
+        raise BadInput(f"{name} is damaged or cut off; give the whole file") from None
+
+
+def _check_header(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadInput(f"{name} is {width}x{height}; the limit is {MAX_PIXELS // 1_000_000} megapixels")
+    with _decoding(name):
+        if getattr(image, "n_frames", 1) > 1 and image.format not in STILL_WITH_PARTS:
+            raise BadInput(f"{name} is a moving picture; give one photo")
+
+
+def _from_image(image: Image.Image, name: str) -> np.ndarray:
+    _check_header(image, name)
+    with _decoding(name):
+        image.load()
+        image = _upright(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            return _from_array(np.asarray(image), name)
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        else:
+            image = _to_srgb(image)
+        return np.array(image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as EXIF says; damaged EXIF says nothing."""
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except MemoryError:
+        raise
+    except Exception:
+        return image
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Apply an embedded colour profile (Display P3, Adobe RGB, inks) as a viewer does; a broken one is ignored."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK", "L"):
+        return image
+    try:
+        converted = ImageCms.profileToProfile(
+            image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+        return converted or image
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.dtype.kind not in "uif":
+        raise BadInput(
+            f"{name} has shape {array.shape} and type {array.dtype}; give (H,W,3) of uint8 or of floats 0..1"
+        )
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise BadInput(
+            f"{name} is {array.shape[1]}x{array.shape[0]}; the limit is {MAX_PIXELS // 1_000_000} megapixels"
+        )
+    pixels = _to_bytes(array, name)
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:].astype(np.float32) / 255
+        pixels = (pixels[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels.copy()
+
+
+def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
+    """Scale to 0..255 by the array's kind: floats up to 1, 16-bit integers; what is within 0..255 stays."""
+    if array.dtype == np.uint8:
+        return array
+    if not np.isfinite(array).all():
+        raise BadInput(f"{name} holds NaN or infinite values; give numbers")
+    values: np.ndarray = array.astype(np.float32)
+    top = float(array.max(initial=0))
+    if array.dtype.kind == "f" and top <= 1:
+        values = values * 255
+    elif top > 255 or array.dtype == np.uint16:
+        values = values / 257
+    return values.round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Face folders: manifests, decoded pictures, augmentation."""

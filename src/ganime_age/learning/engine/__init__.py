@@ -1,0 +1,1 @@
+"""The training engine: it knows tasks, losses and checkpoints, and no faces."""

@@ -1,0 +1,269 @@
+"""The training loop. It knows no faces: fetch a batch, let each player take a step, average, log, save.
+
+A task brings the networks, what each player's loss is, and the batches. Step number n is a pure function of the
+recipe's seed, n and the state, so a run that goes on from a checkpoint repeats what an unbroken one would have done.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ...errors import BadInput
+from .checkpoints import check_light, finished, read_checkpoint, replace_folder, write_checkpoint, write_light
+from .collapse import Collapsed, Verdict, Watch, Watcher, largest
+from .distributed import agreed, average_buffers, average_gradients, copy_from_first
+from .logging import Journal, forget_after
+from .task import Plan, Task
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+class Run:
+    """A task under way: optimisers, averages, counters; `train` moves it, `save` and `resume` keep it."""
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        out: Path,
+        accelerator: Accelerator | None = None,
+        watch: Watch | None = None,
+    ):
+        self.task, self.plan, self.out = task, plan, Path(out)
+        self.accelerator = accelerator or Accelerator()
+        share = self.accelerator.num_processes * plan.accumulate
+        self.plan.steps = plan.steps or math.ceil((task.steps or 0) / share)
+        if self.plan.steps < 1:
+            raise BadInput(f"run.steps is {self.plan.steps}; a run needs at least one step")
+        check_light(task.networks, task.configs)
+        self.place()
+        self.optimizers = [
+            torch.optim.AdamW(p.module.parameters(), p.lr, p.betas, weight_decay=p.weight_decay)
+            for p in task.players
+        ]
+        self.averages = {
+            name: AveragedModel(task.networks[name], multi_avg_fn=warming_average(plan.ema), use_buffers=True)
+            for name in task.averaged
+        }
+        if plan.compile and self.accelerator.device.type == "cuda":
+            for name in task.compiled:
+                task.networks[name].compile()
+        self.watcher = Watcher(watch or Watch())
+        self.step, self.images, self.seconds = 0, 0, 0.0
+        self.weights: dict[str, float] = {}
+
+    def place(self) -> None:
+        """Move everything to the device; channels come last on a GPU, where that is faster."""
+        device = self.accelerator.device
+        self.format: dict[str, Any] = {"memory_format": torch.channels_last} if device.type == "cuda" else {}
+        for module in (
+            *self.task.networks.values(),
+            *(p.module for p in self.task.players),
+            *self.task.helpers,
+        ):
+            module.to(device, **self.format)
+
+    def train(self) -> dict[str, nn.Module]:
+        """Run to the plan's end; returns the networks, averaged ones where an average is kept.
+
+        Collapsed says what is off scale when the watch stops the run.
+        """
+        copy_from_first(self.accelerator, [*self.task.networks.values(), *self.averages.values()])
+        progress = self.plan.progress(self.step, self.seconds)
+        started = time.monotonic() - self.seconds
+        smooth: dict[str, float] = {}
+        with Journal(self.out, self.accelerator, progress) as journal:
+            while progress < 1:
+                terms, images = self.one_step(progress)
+                self.step += 1
+                self.images += images
+                self.seconds = agreed(self.accelerator, time.monotonic() - started)
+                progress = self.plan.progress(self.step, self.seconds)
+                smooth |= {k: 0.95 * smooth.get(k, v) + 0.05 * v for k, v in terms.items()}
+                journal.tick(images, progress, self.step, smooth)
+                self.report(journal, smooth, images, progress >= 1)
+        return self.best_networks()
+
+    def one_step(self, progress: float) -> tuple[dict[str, float], int]:
+        """One optimiser step of every player whose turn it is -> all terms, and the images that all processes saw."""
+        batches = [self.fetch(index) for index in self.indices()]
+        terms: dict[str, float] = {}
+        for number, (player, optimizer) in enumerate(zip(self.task.players, self.optimizers, strict=True)):
+            if self.step >= player.start and (self.step + 1) % player.every == 0:
+                rate = self.plan.rate(self.step - player.start, progress)
+                for group in optimizer.param_groups:
+                    group["lr"] = player.lr * rate
+                optimizer.zero_grad()
+                terms |= self.gradient(number, batches)
+                optimizer.step()
+        average_buffers(self.accelerator, list(self.task.networks.values()))
+        if self.step >= max(player.start for player in self.task.players):
+            for name, average in self.averages.items():
+                average.update_parameters(self.task.networks[name])
+        images = sum(len(next(iter(batch.values()))) for batch in batches)
+        return terms, images * self.accelerator.num_processes
+
+    def indices(self) -> range:
+        """Numbers of this process's batches in this step; those of all processes follow one another."""
+        first = self.step * self.accelerator.num_processes + self.accelerator.process_index
+        return range(first * self.plan.accumulate, (first + 1) * self.plan.accumulate)
+
+    def seed(self, index: int, part: int) -> None:
+        """Chance depends on the batch's number and the part of the step alone, never on what came before."""
+        torch.manual_seed((self.plan.seed * 1_000_003 + index) * (len(self.task.players) + 1) + part)
+
+    def fetch(self, index: int) -> dict[str, Any]:
+        """A batch on the device."""
+        self.seed(index, 0)
+        pictures: dict[int, dict[str, Any]] = {4: self.format}
+        return {
+            name: value.to(self.accelerator.device, **pictures.get(value.dim(), {}))
+            for name, value in self.task.batch(index).items()
+        }
+
+    def gradient(self, number: int, batches: list[dict[str, Any]]) -> dict[str, float]:
+        """A player's clipped gradient over all batches of all processes; returns the mean of every term."""
+        player, total = self.task.players[number], torch.zeros((), device=self.accelerator.device)
+        found: dict[str, list[float]] = {}
+        parameters = [p for p in player.module.parameters() if p.requires_grad]
+        for index, batch in zip(self.indices(), batches, strict=True):
+            self.seed(index, number + 1)
+            with nullcontext() if player.precise else self.accelerator.autocast():
+                loss, parts = player.loss(batch, self.step)
+            loss = loss / len(batches)
+            loss.backward(inputs=parameters)
+            total = total + loss.detach()
+            for name, value in parts.items():
+                found.setdefault(name, []).append(value)
+        terms = {name: sum(values) / len(values) for name, values in found.items()}
+        self.weights |= {name: player.weight(name, self.step) for name in terms}
+        total = average_gradients(self.accelerator, parameters, total)
+        norm = nn.utils.clip_grad_norm_(parameters, self.plan.clip)
+        if not torch.isfinite(total + norm):
+            what = "gradient" if torch.isfinite(total) else "loss"
+            raise self.collapse([f"the {what} of the {player.name} is not finite"], terms)
+        return terms
+
+    def report(self, journal: Journal, terms: dict[str, float], images: int, last: bool) -> None:
+        """Probe, log, draw and save when their turn has come; only what the watch finds healthy is saved."""
+        plan, step = self.plan, self.step
+        save = last or step % plan.save_every == 0
+        watch = self.task.probe and plan.watch_every and (save or step % plan.watch_every == 0)
+        verdict, probe = self.look(last) if watch else (Verdict([], False, None), {})
+        if last or watch or step % plan.log_every == 0:
+            told = {"images": self.images} | terms | self.rates()
+            told |= {f"probe_{name}": value for name, value in probe.items()}
+            journal.line(step, self.seconds, told | ({"alarm": verdict.alarm} if verdict.alarm else {}))
+        if verdict.alarm:
+            journal.say(f"alarm, step {step}: {verdict.alarm}")
+        due = self.images // plan.sheet_every > (self.images - images) // plan.sheet_every
+        if last or verdict.stop or due:
+            self.draw(journal)
+        if verdict.stop:
+            raise self.collapse(verdict.faults, terms)
+        if save and verdict.faults:
+            journal.say(f"step {step} is not saved: {'; '.join(verdict.faults)}")
+        elif save:
+            self.save()
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of every player's last step."""
+        players = zip(self.task.players, self.optimizers, strict=True)
+        return {f"lr_{player.name}": optimizer.param_groups[0]["lr"] for player, optimizer in players}
+
+    def look(self, last: bool) -> tuple[Verdict, dict[str, float]]:
+        """The main process measures and judges; all of them stop or none."""
+        verdict = Verdict([], False, None)
+        probe: dict[str, float] = {}
+        if self.task.probe and self.accelerator.is_main_process:
+            torch.manual_seed(self.plan.seed)
+            with measuring(self.best_networks()) as networks:
+                probe = self.task.probe(networks)
+            verdict = self.watcher.look(self.step, probe, last)
+        return verdict._replace(stop=bool(agreed(self.accelerator, verdict.stop))), probe
+
+    def draw(self, journal: Journal) -> None:
+        """Write a sample sheet."""
+        if self.task.sheet and self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            path = self.out / f"sheet-{self.step:06d}.jpg"
+            with measuring(self.best_networks()) as networks:
+                self.task.sheet(networks, path)
+            journal.picture("sheet", path, self.step)
+
+    def collapse(self, faults: list[str], terms: dict[str, float]) -> Collapsed:
+        """The sentence that ends a run."""
+        weighted = {
+            k: v * self.weights[k] for k, v in terms.items() if self.weights[k] or not math.isfinite(v)
+        }
+        kept = finished(self.out / "checkpoint")
+        where = f"the last good checkpoint is kept at {kept}" if kept else "no checkpoint had been saved yet"
+        why = "; ".join(faults) or "process 0 stopped the run"
+        return Collapsed(f"step {self.step}: {why}; largest weighted terms: {largest(weighted)}; {where}")
+
+    def best_networks(self) -> dict[str, nn.Module]:
+        """Every network by name, its moving average where one is kept."""
+        return self.task.networks | {name: average.module for name, average in self.averages.items()}
+
+    def counters(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the tensors."""
+        return {
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+            "watch": self.watcher.memory(),
+        }
+
+    def save(self) -> None:
+        """Write `checkpoint/` at once (a killed save leaves the one before), and `light/`, which can travel."""
+        if self.accelerator.is_main_process:
+            replace_folder(self.out / "checkpoint", lambda folder: write_checkpoint(self, folder))
+            light = (self.best_networks(), self.task.configs)
+            replace_folder(self.out / "light", lambda part: write_light(*light, part, self.task.notes))
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint that `save` wrote; BadInput names what is missing."""
+        state = read_checkpoint(self, Path(folder))
+        self.step, self.seconds, self.images = state["step"], state["seconds"], state["images"]
+        self.watcher.recall(state["watch"])
+        if self.accelerator.is_main_process:
+            forget_after(self.out / "log.jsonl", self.step)
+
+
+@contextmanager
+def measuring(networks: dict[str, nn.Module]) -> Iterator[dict[str, nn.Module]]:
+    """Networks in evaluation mode without gradients, and as they were afterwards."""
+    modules = [module for network in networks.values() for module in network.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for network in networks.values():
+            network.eval()
+        with torch.no_grad():
+            yield networks
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def warming_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the first steps are soon forgotten."""
+
+    @torch.no_grad()
+    def average(kept: Tensors, new: Tensors, count: Tensor | int) -> None:
+        share = min(decay, (1 + int(count)) / (10 + int(count)))
+        if kept[0].is_floating_point():
+            torch._foreach_lerp_(kept, new, 1 - share)
+        else:
+            torch._foreach_copy_(kept, new)
+
+    return average

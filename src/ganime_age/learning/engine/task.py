@@ -1,0 +1,114 @@
+"""What the loop is given: a task (networks, losses, batches) and a plan (how long and how)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...errors import BadInput
+
+Loss = Callable[[dict[str, Any], int], tuple[Tensor, dict[str, float]]]
+
+
+@dataclass
+class Player:
+    """One optimiser with what it moves: `loss(batch, step)` -> (total, every term by its name).
+
+    The loss is a mean over the batch's rows. What it adds to `batch` the later players of the step find there.
+    every, start: it plays in each so-manieth step, from step `start` on. precise: its loss runs in float32 under mixed
+    precision (a gradient penalty does not bear bfloat16); what other players leave it must be float32 too.
+    weight(name, step): how much a term counts, when `loss` tells it unweighted; 0 for what is only shown.
+    """
+
+    name: str
+    module: nn.Module
+    loss: Loss
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    every: int = 1
+    start: int = 0
+    precise: bool = False
+    weight: Callable[[str, int], float] = lambda name, step: 1.0
+
+
+@dataclass
+class Task:
+    """Everything the loop needs to know of what is trained.
+
+    networks: what checkpoints hold, by name. players: in the order of their steps. batch(number): a batch, a pure
+    function of its number; every first tensor of it has one row an image. averaged: names of the networks of which an
+    exponential moving average is kept. configs: what each network is built from, for the light copies. sheet(networks,
+    path): optional picture of the state. probe(networks): optional figures of the state for the collapse watch (see
+    watch.py). helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of
+    the networks that torch.compile may take; none that is differentiated twice. steps: used when the plan's are 0,
+    counted for one process that accumulates nothing. notes: what `light/notes.json` says of how they were trained.
+    """
+
+    networks: dict[str, nn.Module]
+    players: list[Player]
+    batch: Callable[[int], dict[str, Tensor]]
+    averaged: tuple[str, ...] = ()
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sheet: Callable[[dict[str, nn.Module], Path], None] | None = None
+    probe: Callable[[dict[str, nn.Module]], dict[str, float]] | None = None
+    helpers: tuple[nn.Module, ...] = ()
+    compiled: tuple[str, ...] = ()
+    steps: int | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """How long and how: numbers of a recipe's [run] table.
+
+    schedule: cosine (to zero), linear (constant, then evenly to zero over the last share `decay`) or constant.
+    accumulate: batches of one step, whose gradients are averaged. precision: auto (bfloat16 where a GPU has it, or
+    what the launcher says), bf16, no. compile: torch.compile on a GPU. log_every, save_every, watch_every: steps
+    (watch_every 0: never). sheet_every: images.
+    """
+
+    steps: int
+    seed: int = 0
+    minutes: float = math.inf
+    warmup: int = 100
+    schedule: str = "cosine"
+    decay: float = 1.0
+    ema: float = 0.999
+    clip: float = 10.0
+    accumulate: int = 1
+    precision: str = "auto"
+    compile: bool = False
+    log_every: int = 50
+    save_every: int = 500
+    sheet_every: int = 8000
+    watch_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "log_every", "save_every", "sheet_every"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"run.{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.minutes > 0:
+            raise BadInput(f"run.minutes is {self.minutes:g}; it must be above 0")
+        if self.schedule not in ("cosine", "linear", "constant") or not 0 < self.decay <= 1:
+            raise BadInput(
+                "run.schedule is cosine, linear or constant, and run.decay a share above 0 and up to 1"
+            )
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the run that is done, by steps or by the clock, whichever is further."""
+        return min(max(step / self.steps, seconds / 60 / self.minutes), 1.0)
+
+    def rate(self, step: int, progress: float) -> float:
+        """Factor on every learning rate: linear warm-up, then as the schedule says."""
+        shape = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+            "linear": min((1 - progress) / self.decay, 1.0),
+            "constant": 1.0,
+        }
+        return min((step + 1) / max(self.warmup, 1), 1.0) * shape[self.schedule]

@@ -1,0 +1,1 @@
+"""Judges, test faces, metrics and the measurements that write results files."""

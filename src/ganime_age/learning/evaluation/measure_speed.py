@@ -1,0 +1,119 @@
+"""How long one edit takes and how many multiply-adds the generator needs; process start not counted."""
+
+from __future__ import annotations
+
+import io
+import platform
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ...editor import FaceEditor
+from ...edits import AU_CODES
+from ...model.model import GanimeAge
+
+THREADS = 2
+LARGE = (4000, 3000)
+"""Width and height of the 12-megapixel photo."""
+
+
+def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
+    """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste, read again) on a 256 px face photo and on a
+    12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
+    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256}, ...details}."""
+    with threads(THREADS):
+        editor = FaceEditor(model)
+        small = edit_seconds(editor, jpeg(face_photo(256)), repeats, method)
+        large = edit_seconds(editor, jpeg(face_photo(min(LARGE), LARGE)), repeats, method)
+        gmacs = multiply_adds(model, method) / 1e9
+    summary = {
+        "edit_256_seconds": round(statistics.median(small), 3),
+        "edit_12mp_seconds": round(statistics.median(large), 3),
+        "generator_gmacs_256": round(gmacs, 2),
+    }
+    return {
+        "summary": summary,
+        "edit_256_all_seconds": [round(s, 3) for s in small],
+        "edit_12mp_all_seconds": [round(s, 3) for s in large],
+        "repeats": repeats,
+        "threads": THREADS,
+        "method": method,
+        "photo": "skimage.data.astronaut(), the face region enlarged",
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def face_photo(side: int, canvas: tuple[int, int] | None = None) -> np.ndarray:
+    """The astronaut's head, `side` pixels wide, uint8 (H,W,3); with `canvas` (width, height) centred on grey."""
+    from skimage import data
+
+    head = Image.fromarray(data.astronaut()[:256, 96:352]).resize((side, side), Image.Resampling.BICUBIC)
+    if canvas is None:
+        return np.array(head)
+    photo = Image.new("RGB", canvas, (128, 128, 128))
+    photo.paste(head, ((canvas[0] - side) // 2, (canvas[1] - side) // 2))
+    return np.array(photo)
+
+
+def jpeg(photo: np.ndarray) -> bytes:
+    """The photo as a camera gives it: reading it is part of an edit."""
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def edit_seconds(editor: FaceEditor, photo: bytes, repeats: int, method: str) -> list[float]:
+    """Seconds of `repeats` edits after one that warms up."""
+    edits = [
+        editor.edit(photo, age=70, action_units={"AU12": 3.0}, method=method) for _ in range(repeats + 1)
+    ]
+    return [edit.seconds for edit in edits[1:]]
+
+
+def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 256) -> int:
+    """Multiply-adds of the generator itself on one (1,3,size,size) face, counted on convolutions and linear layers."""
+    generator: nn.Module = getattr(model, method)
+    counted: list[int] = []
+    layers = [
+        m for m in generator.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    ]
+    hooks = [
+        layer.register_forward_hook(lambda m, x, y: counted.append(_layer_cost(m, x[0], y)))
+        for layer in layers
+    ]
+    units = torch.zeros(1, len(AU_CODES))
+    try:
+        with torch.inference_mode():
+            generator(
+                torch.zeros(1, 3, size, size), torch.tensor([30.0]), torch.tensor([70.0]), units, units + 1
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(counted)
+
+
+def _layer_cost(layer: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
+    """Every weight is used once an output position (transposed convolutions and linears: an input position)."""
+    if isinstance(layer, nn.Linear):
+        return x.numel() // layer.in_features * layer.weight.numel()
+    positions = (x if isinstance(layer, nn.ConvTranspose2d) else y)[:, 0].numel()
+    return positions * layer.get_parameter("weight").numel()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run torch on `count` CPU threads, then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Networks of other projects that label or judge: MediaPipe, ONNX models, InsightFace."""

@@ -1,0 +1,1 @@
+"""The multi-pose set: faces turned to other poses, gated and packed."""

@@ -1,0 +1,33 @@
+"""What each recipe trains, one task a file, and what they share."""
+
+import importlib
+from types import ModuleType
+
+TASKS = (
+    "readers",
+    "local_reader",
+    "age_judge",
+    "aifd",
+    "prototypes",
+    "detector",
+    "head",
+    "ganimation_age",
+    "ganimation_age_seed",
+    "ganimation",
+    "agetransgan",
+    "ragan",
+    "dual_shape",
+    "dual_generator",
+)
+"""What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
+
+FORMER = {"finder": "detector"}
+"""Names of tasks in older recipes."""
+
+
+def task_module(name: str) -> ModuleType:
+    """The module of a task of TASKS, or of its former name. KeyError for any other."""
+    name = FORMER.get(name, name)
+    if name not in TASKS:
+        raise KeyError(name)
+    return importlib.import_module(f"{__name__}.{name}")

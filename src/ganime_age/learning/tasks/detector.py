@@ -1,0 +1,211 @@
+"""Training of the embedded finder: what each cell and each crop should answer, and what a wrong answer costs."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...images.detectors import MARKER_SPAN
+from ...networks.detector import SEEKER_STRIDE, FaceFinder, Marked, Sought
+from ..data.backgrounds import Backgrounds, FaceBank
+from ..data.composites import Composer
+from ..data.faces import MIRROR, Faces
+from ..engine.recipe import fill
+from ..engine.task import Player, Task
+
+MOST_FACES = 6  # of one canvas
+SOUGHT = (30.0, 72.0)  # frame sides in pixels that the seeker must find
+TOLERATED = (22.0, 92.0)  # frame sides that it may find or not
+
+
+@dataclass
+class Weights:
+    """How much each loss counts; see seeker_terms and marker_terms."""
+
+    seek: float = 1.0
+    frame: float = 4.0
+    landmarks: float = 10.0
+    face: float = 1.0
+
+
+@dataclass
+class Recipe:
+    """Numbers of a finder recipe. canvas: side of the seeker's pictures in pixels."""
+
+    batch: int = 32
+    canvas: int = 96
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    network: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+
+
+def bank_of(faces: Faces) -> FaceBank:
+    """The faces that have landmarks; sources of many pictures are drawn less often each, by the root of their size."""
+    good = np.flatnonzero(np.isfinite(faces.labels["landmarks"]).all((1, 2)))
+    chance = np.ones(len(good))
+    if "source" in faces.table:
+        source = faces.table["source"].iloc[good]
+        chance = 1 / np.sqrt(source.map(source.value_counts()).to_numpy(float))
+    return FaceBank(faces.pictures, faces.labels["landmarks"][good], faces.rows[good], chance)
+
+
+def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str, Tensor]:
+    """size canvases and size closeups; a pure function of seed and step but for the backgrounds' pool.
+
+    canvases (B,3,S,S), closeups (B,3,C,C) in [-1,1]; frames (B,6,4) NaN where there is none; landmarks (B,68,2) in
+    0..1 of the closeup; is_face (B,) 0 or 1.
+    """
+    rng = np.random.default_rng([seed, step])
+    scenes = [composer.scene(rng) for _ in range(size)]
+    faces = size * 3 // 4
+    closeups = [
+        composer.closeup_of_face(rng) if i < faces else composer.closeup_of_none(rng) for i in range(size)
+    ]
+    frames = np.full((size, MOST_FACES, 4), np.nan, np.float32)
+    for row, scene in zip(frames, scenes, strict=True):
+        row[: len(scene.frames)] = scene.frames
+    return {
+        "canvases": to_tensor([s.picture for s in scenes]),
+        "frames": torch.from_numpy(frames),
+        "closeups": to_tensor([c.picture for c in closeups]),
+        "landmarks": torch.from_numpy(np.stack([c.landmarks for c in closeups]).astype(np.float32)),
+        "is_face": torch.tensor([float(c.is_face) for c in closeups]),
+    }
+
+
+def mirrored(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same batch in a mirror: half the price of drawing another."""
+    side = batch["canvases"].shape[-1]
+    frames, points = batch["frames"].clone(), batch["landmarks"][:, MIRROR].clone()
+    frames[..., 0], frames[..., 3] = side - frames[..., 0], -frames[..., 3]
+    points[..., 0] = 1 - points[..., 0]
+    pictures = {name: batch[name].flip(-1) for name in ("canvases", "closeups")}
+    return batch | pictures | {"frames": frames, "landmarks": points}
+
+
+def to_tensor(pictures: list[np.ndarray]) -> Tensor:
+    """Pictures (S,S,3) uint8 -> (B,3,S,S) float32 in [-1,1]."""
+    stacked = torch.from_numpy(np.stack(pictures))
+    return (stacked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def cell_targets(frames: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames (B,N,4) -> per cell: face (B,h,w) 1/0, counted (B,h,w) bool, its frame (B,4,h,w).
+
+    A cell is a face within 0.12 frames of a face centre (or nearest to it), and not counted within 0.25 frames of
+    one, nor near a face of a size that is merely tolerated.
+    """
+    y = (torch.arange(h, device=frames.device) + 0.5) * SEEKER_STRIDE
+    x = (torch.arange(w, device=frames.device) + 0.5) * SEEKER_STRIDE
+    dx = x[None, None, None] - frames[..., 0, None, None]  # (B,N,1,w)
+    dy = y[None, None, :, None] - frames[..., 1, None, None]  # (B,N,h,1)
+    side = frames[..., 2:].norm(dim=-1)[..., None, None]  # (B,N,1,1)
+    far = (dx**2 + dy**2).sqrt() / side
+    nearest = (dx.abs() <= SEEKER_STRIDE / 2) & (dy.abs() <= SEEKER_STRIDE / 2)
+    sought = (side >= SOUGHT[0]) & (side <= SOUGHT[1])
+    tolerated = (side >= TOLERATED[0]) & (side <= TOLERATED[1])
+    hit = sought & ((far < 0.12) | nearest)
+    face, vague = hit.any(1), ((far < 0.25) & tolerated).any(1)
+    owner = torch.where(hit, far, torch.inf).argmin(1)  # (B,h,w)
+    frame = torch.gather(frames.nan_to_num(), 1, owner.flatten(1)[..., None].expand(-1, -1, 4))
+    return face.float(), face | ~vague, frame.transpose(1, 2).unflatten(2, (h, w))
+
+
+def focal(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    """Focal loss (Lin et al., ICCV 2017, eq. 5; alpha 0.25, gamma 2), summed over counted cells, per face cell."""
+    chance = logits.sigmoid()
+    wrong = torch.where(target > 0, 1 - chance, chance)
+    weight = torch.where(target > 0, 0.25, 0.75) * wrong**2 * counted
+    loss = weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return loss.sum() / target.sum().clamp_min(1)
+
+
+def seeker_terms(sought: Sought, frames: Tensor) -> dict[str, Tensor]:
+    """seek: focal loss of the cells; frame: error of the frames in shares of their side, at face cells."""
+    face, counted, frame = cell_targets(frames, *sought.logits.shape[-2:])
+    side = frame[:, 2:].norm(dim=1, keepdim=True).clamp_min(1)
+    error = F.smooth_l1_loss(sought.frames / side, frame / side, reduction="none", beta=0.05).sum(1)
+    return {
+        "seek": focal(sought.logits[:, 0], face, counted),
+        "frame": (error * face).sum() / face.sum().clamp_min(1),
+    }
+
+
+def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
+    """landmarks: mean distance in shares of the outer eye distance, over points inside the crop; face: is it one?"""
+    inside = ((landmarks > 0) & (landmarks < 1)).all(-1) * is_face[:, None]
+    eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1).clamp_min(1e-3)
+    distance = ((marked.landmarks - landmarks).square().sum(-1) + 1e-8).sqrt() / eyes[:, None]
+    return {
+        "landmarks": (distance * inside).sum() / inside.sum().clamp_min(1),
+        "face": F.binary_cross_entropy_with_logits(marked.logits, is_face),
+    }
+
+
+def hard_crops(
+    sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.4
+) -> tuple[Tensor, Tensor]:
+    """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
+
+    The most face-like wrong cell of a share of the canvases, unless a face lies there, and half as many true frames.
+    """
+    canvases, logits = batch["canvases"], sought.logits.detach()[:, 0]
+    face, counted, _ = cell_targets(batch["frames"], *logits.shape[-2:])
+    score, cell = torch.where(counted & (face == 0), logits, -torch.inf).flatten(1).max(1)
+    chosen = score.topk(max(1, int(share * len(canvases)))).indices
+    rows = sought.frames.detach().flatten(2)[chosen, :, cell[chosen]]
+    others, sizes = batch["frames"][chosen], batch["frames"][..., 2:].norm(dim=-1)
+    empty = ~((others[..., :2] - rows[:, None, :2]).norm(dim=-1) < 0.35 * sizes[chosen]).any(1)
+    real = ((sizes[:, 0] > SOUGHT[0]) & (sizes[:, 0] < TOLERATED[1])).nonzero()[: len(chosen) // 2, 0]
+    rows = torch.cat([rows[empty], batch["frames"][real, 0]])
+    crops = cut(canvases[torch.cat([chosen[empty], real])], rows, side)
+    return crops, (torch.arange(len(rows), device=crops.device) >= int(empty.sum())).float()
+
+
+def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
+    """Marker crops (K,3,side,side) around frame rows (K,4) of canvases (K,3,S,S)."""
+    size = canvases.shape[-1]
+    ax, ay = (rows[:, 2:] * MARKER_SPAN / size).unbind(1)
+    centre = rows[:, :2] * 2 / size - 1
+    theta = torch.stack([ax, -ay, centre[:, 0], ay, ax, centre[:, 1]], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, [len(rows), 3, side, side], align_corners=False)
+    return F.grid_sample(canvases, grid, padding_mode="border", align_corners=False)
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The finder's task on composites of a folder's faces."""
+    weights = fill(Weights, recipe.weights, "[recipe.weights] table")
+    finder = FaceFinder(**recipe.network)
+    finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    bank = bank_of(faces)
+    composer = Composer(bank, Backgrounds(bank), recipe.canvas, finder.crop_side)
+
+    @lru_cache(maxsize=1)
+    def drawn(number: int) -> dict[str, Tensor]:
+        return draw_batch(composer, recipe.batch, seed, number)
+
+    def batch(step: int) -> dict[str, Tensor]:
+        return mirrored(drawn(step // 2)) if step % 2 else drawn(step // 2)
+
+    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        sought = finder.seek(batch["canvases"])
+        terms = seeker_terms(sought, batch["frames"])
+        crops, truth = hard_crops(sought, batch, finder.crop_side)
+        marked = finder.mark(torch.cat([batch["closeups"], crops]))
+        landmarks = torch.cat([batch["landmarks"], batch["landmarks"].new_full((len(crops), 68, 2), -1.0)])
+        terms |= marker_terms(marked, landmarks, torch.cat([batch["is_face"], truth]))
+        terms = {name: getattr(weights, name) * value for name, value in terms.items()}
+        return reduce(torch.add, terms.values()), {name: value.item() for name, value in terms.items()}
+
+    return Task(
+        networks={"finder": finder},
+        players=[Player("finder", finder, loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        batch=batch,
+        configs={"finder": finder.config},
+        averaged=("finder",),
+    )

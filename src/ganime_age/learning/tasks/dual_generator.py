@@ -1,0 +1,298 @@
+"""Training the face generator of the dual generator: what a mesh draws is to become the target's photo.
+
+The shape generator has a recipe of its own (dual_shape.toml); its weights, if there are any, are carried along. Readers
+are frozen, and robust where they are trained against. A term that compares pixels counts where the target is exactly
+what is asked; two photos of a person differ in light and hair, so there it looks at the face alone, in its colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...errors import BadInput
+from ...networks.dual_generator import Discriminator, DualGenerator, dots
+from ...networks.ganimation import Generator
+from ...networks.layers import Edited
+from ...networks.perceptual import perceptual_from
+from ...networks.readers import Readers, Readings
+from .. import losses
+from ..data.augment import random_affine
+from ..data.faces import MIRROR, Faces
+from ..data.joined_faces import sources_of
+from ..engine.checkpoints import fit, load_light, read_network
+from ..engine.recipe import fill
+from ..engine.task import Player, Task
+from .dual_pairs import KINDS, Pairs, Shares, load_head
+from .edit_requests import SEEN
+from .ganimation import as_picture
+from .ganimation_age import load_readers
+from .sheets import save_grid
+
+OUTSIDE, UNSEEN = 0.2, 3.0
+"""What a pixel outside the face counts beside one of the face, and how much more one that the source did not show."""
+
+
+@dataclass
+class Recipe:
+    """Numbers of a recipe. head: a weights folder with a head model, "" for the shipped one. shape, expressive,
+    readers: folders with what dual_shape.toml, ganimation_age.toml and readers_robust.toml made; shape may be "", then
+    the shape generator is the head model's answer. shares: how often each kind of pair comes. creases, noise: see
+    Pairs. network, discriminator: keywords of both."""
+
+    head: str = ""
+    shape: str = "training/checkpoints/dual_shape"
+    expressive: str = "training/checkpoints/ganimation_age"
+    readers: str = "training/checkpoints/readers_robust"
+    batch: int = 12
+    lr_generator: float = 6e-4
+    lr_discriminator: float = 1.5e-3
+    creases: bool = True
+    noise: float = 0.001
+    r1: float = 0.5
+    r1_every: int = 16
+    ramp_steps: int = 200
+    shares: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    discriminator: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Weights:
+    """How much each term of the generator's loss counts; see the methods of `Objective` that name them."""
+
+    adversarial: float = 0.3
+    reconstruction: float = 10.0
+    person: float = 0.5
+    perceptual: float = 2.0
+    identity: float = 1.0
+    landmarks: float = 30.0
+    action_units: float = 2.0
+    pose: float = 1.0
+
+
+class Objective:
+    """The losses of both players over one face generator, one discriminator and the frozen robust readers."""
+
+    def __init__(
+        self, recipe: Recipe, generator: DualGenerator, discriminator: Discriminator, readers: Readers
+    ):
+        self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
+        self.readers, self.perceptual = readers, perceptual_from("", "rgb", readers)
+        self.weights = fill(Weights, recipe.weights, "[recipe.weights] table")
+
+    def weight(self, name: str, step: int) -> float:
+        """A term's weight; the adversary's grows over the first ramp_steps. 0 for what is only shown."""
+        weight = getattr(self.weights, name, 0.0)
+        return weight * min(step / max(self.recipe.ramp_steps, 1), 1.0) if name == "adversarial" else weight
+
+    def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
+        """The generator's loss: the target's pixels, features and readings, and realism."""
+        edited = painted(self.generator, batch)
+        batch["made"] = edited.face.detach()
+        with torch.no_grad():
+            goal, before = self.readers(batch["target"]), self.readers(batch["source"])
+        real, fake, valid, lines = alike(batch, edited.face)
+        terms = pixels(batch, edited.face) | reached(
+            self.readers(edited.face), goal, known(batch, goal, before)
+        )
+        terms |= {
+            "perceptual": self.perceptual(edited.face, batch["target"]),
+            "adversarial": losses.relativistic(
+                self.discriminator(fake, valid, lines), self.discriminator(real, valid, lines)
+            ),
+        }
+        total = reduce(torch.add, (self.weight(name, step) * value for name, value in terms.items()))
+        drawn = pixels(batch, batch["rendered"])["reconstruction"]
+        shown = {"painted": edited.attention.mean(), "drawn": drawn}
+        return total, {name: float(value.detach()) for name, value in (terms | shown).items()}
+
+    def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
+        """Each target against what `generate` made of it last, lazy R1."""
+        real, fake, valid, lines = alike(batch, batch["made"])
+        real.requires_grad_(step % self.recipe.r1_every == 0)
+        true, false = (self.discriminator(face, valid, lines) for face in (real, fake))
+        terms = {"d_pairs": losses.relativistic(true, false)}
+        if real.requires_grad:
+            terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real)
+        parts = {name: float(value.detach()) for name, value in terms.items()}
+        return reduce(torch.add, terms.values()), parts
+
+
+def painted(generator: DualGenerator, batch: dict[str, Tensor]) -> Edited:
+    """The face generator on a batch of Pairs."""
+    return generator.face(*(batch[name] for name in ("rendered", "seen", "source", "target_landmarks")))
+
+
+def pixels(batch: dict[str, Any], made: Tensor) -> dict[str, Tensor]:
+    """L1 to exact targets, most of all in the face; to another photo of the person in the face alone, in its colours.
+    Means over the weighted pixels of the faces that a term is for."""
+    other = (batch["kind"] == KINDS.index("people")).float()[:, None, None, None]
+    face, valid = batch["face"], batch["valid"]
+    exact = valid * (OUTSIDE + (1 - OUTSIDE) * face + UNSEEN * (1 - batch["seen"])) * (1 - other)
+    tinted = recoloured(batch["target"], batch["rendered"], face)
+    return {
+        "reconstruction": weighted_l1(made, batch["target"], exact),
+        "person": weighted_l1(made, tinted, face * valid * other),
+    }
+
+
+def weighted_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference of (B,3,S,S) over the pixels that weigh something; weight (B,1,S,S)."""
+    return losses.masked_l1(a, b, weight) / weight.mean().clamp_min(1e-3)
+
+
+def recoloured(face: Tensor, like: Tensor, where: Tensor) -> Tensor:
+    """A face (B,3,S,S) with the mean and the spread of every colour that `like` has within `where` (B,1,S,S)."""
+    total = where.sum((2, 3), keepdim=True).clamp_min(1e-3)
+
+    def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = (x * where).sum((2, 3), keepdim=True) / total
+        return mean, ((x - mean).square() * where).sum((2, 3), keepdim=True).div(total).sqrt().clamp_min(0.05)
+
+    (mean, spread), (wanted, wide) = moments(face), moments(like)
+    return ((face - mean) * wide / spread + wanted).clamp(-1, 1)
+
+
+def known(batch: dict[str, Any], goal: Readings, before: Readings) -> Tensor:
+    """Whose identity (B,128) is to be read: the target's where it is exact, else the source's, for light changes it."""
+    return torch.where((batch["kind"] == KINDS.index("people"))[:, None], before.identity, goal.identity)
+
+
+def reached(read: Readings, goal: Readings, identity: Tensor) -> dict[str, Tensor]:
+    """What the readers say of the result beside what they say of the target, and the identity (B,128) to keep."""
+    units = (read.action_units - goal.action_units)[:, SEEN.to(read.age.device)]
+    return {
+        "identity": losses.identity_loss(identity, read.identity, torch.ones_like(read.age)),
+        "landmarks": (read.landmarks - goal.landmarks).abs().mean(),
+        "action_units": F.smooth_l1_loss(units, torch.zeros_like(units)),
+        "pose": (read.pose[:, :2] - goal.pose[:, :2]).abs().mean() / 10,
+    }
+
+
+def alike(batch: dict[str, Any], made: Tensor) -> list[Tensor]:
+    """Targets, what was made of them, what of both is valid and the landmarks' planes, all moved in the same way."""
+    lines = dots(batch["target_landmarks"], made.shape[-1])
+    whole = torch.cat([batch["target"], made, batch["valid"], lines], 1)
+    moved, _ = random_affine(whole, None, turn=5, zoom=0.08, shift=0.06)
+    return [part.contiguous() for part in moved.split([3, 3, 1, lines.shape[1]], 1)]
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The task of the face generator on the faces of a folder."""
+    head = load_head(recipe.head)
+    readers = load_readers(recipe.readers)
+    generator, discriminator = DualGenerator(head, **recipe.network), Discriminator(**recipe.discriminator)
+    generator.shape.requires_grad_(False)
+    if recipe.shape:
+        load_part(generator.shape, recipe.shape, "shape")
+    objective = Objective(recipe, generator, discriminator, readers)
+    expressive = load_light(Generator, recipe.expressive, "generator").requires_grad_(False)
+    numbers = (fill(Shares, recipe.shares, "[recipe.shares] table"), recipe.creases, recipe.noise)
+    pairs = Pairs(faces, head, expressive, *numbers)
+    shown = sheet_pairs(Pairs(held_out(faces), head, expressive, *numbers))
+    rates = recipe.lr_generator, recipe.lr_discriminator
+    return Task(
+        networks={"dual_generator": generator, "discriminator": discriminator},
+        players=[
+            Player(
+                "generator",
+                generator.face,
+                objective.generate,
+                rates[0],
+                (0.0, 0.99),
+                weight=objective.weight,
+            ),
+            Player(
+                "discriminator", discriminator, objective.discriminate, rates[1], (0.5, 0.99), precise=True
+            ),
+        ],
+        batch=Twice(lambda number: pairs.batch(np.random.default_rng([seed, number]), recipe.batch)),
+        averaged=("dual_generator",),
+        configs={"dual_generator": recipe.network, "discriminator": recipe.discriminator},
+        sheet=lambda networks, path: pair_sheet(cast(DualGenerator, networks["dual_generator"]), shown, path),
+        probe=lambda networks: probe_pairs(cast(DualGenerator, networks["dual_generator"]), readers, shown),
+        helpers=(readers,),
+    )
+
+
+class Twice:
+    """Batches of pairs, each shown in two steps, the second time mirrored: drawing them costs as much as learning from
+    them. make(number): a batch; the chance of torch is set by its number before."""
+
+    def __init__(self, make: Callable[[int], dict[str, Tensor]]):
+        self.make = make
+        self.last: tuple[int, dict[str, Tensor]] = (-1, {})
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        number = step // 2
+        if self.last[0] != number:
+            torch.manual_seed(number)
+            self.last = number, self.make(number)
+        made = self.last[1]
+        return mirrored(made) if step % 2 else dict(made)
+
+
+def mirrored(pairs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pairs seen in a mirror."""
+    out = {name: value.flip(-1) if value.dim() == 4 else value for name, value in pairs.items()}
+    for name in ("source_landmarks", "target_landmarks"):
+        flipped = pairs[name][:, MIRROR]
+        out[name] = torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
+    return out
+
+
+def held_out(faces: Faces) -> Faces:
+    """The faces for validation of the same sources."""
+    sources = tuple(sorted(set(sources_of(faces)))) if "source" in faces.table else ()
+    return Faces(faces.folder, faces.size, ("val",), sources=sources)
+
+
+def sheet_pairs(pairs: Pairs, count: int = 24) -> dict[str, Tensor]:
+    """A fixed handful of held-out pairs of all kinds."""
+    torch.manual_seed(0)
+    return pairs.batch(np.random.default_rng(0), count)
+
+
+def pair_sheet(generator: DualGenerator, pairs: dict[str, Tensor], path: Path) -> None:
+    """One row a pair: source, drawn by the mesh, painted, target, what the mesh saw, what was painted. A JPEG."""
+    edited = painted(generator, on(generator, pairs))
+    masks = (as_picture(mask.cpu()) for mask in (pairs["seen"], edited.attention))
+    save_grid([pairs["source"], pairs["rendered"], edited.face, pairs["target"], *masks], path)
+
+
+def probe_pairs(generator: DualGenerator, readers: Readers, pairs: dict[str, Tensor]) -> dict[str, float]:
+    """For the log: the mean share painted; L1 to the targets of what the mesh drew and of what was painted on it;
+    identity to the source by the readers trained against."""
+    given = on(generator, pairs)
+    edited = painted(generator, given)
+    terms = pixels(given, edited.face)
+    drawn = pixels(given, given["rendered"])
+    identity = (readers(given["source"]).identity * readers(edited.face).identity).sum(1).mean()
+    return {
+        "painted": float(edited.attention.mean()),
+        "identity": float(identity),
+    } | {f"{k}{end}": float(t[k]) for end, t in (("", terms), ("_drawn", drawn)) for k in t}
+
+
+def on(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A batch on a network's device."""
+    device = next(network.parameters()).device
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def load_part(network: nn.Module, folder: str, name: str) -> None:
+    """Fill a network from a light copy; BadInput names what is missing or does not fit."""
+    weights = read_network(Path(folder), name)
+    if weights is None:
+        raise BadInput(f"{folder} holds no {name}.safetensors; run the recipe that makes it first")
+    fit(network, weights, Path(folder))

@@ -1,0 +1,83 @@
+"""Making the prototypes: measured by least squares when the task is built; then the hair mask is learnt from a
+teacher's masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import BadInput
+from ...networks.prototypes import Prototypes
+from ..data.augment import random_affine, random_colour, random_quality
+from ..data.faces import Faces
+from ..engine.task import Player, Task
+from ..prepare.hair import hair_masks
+from .prototype_fit import centre, fit_hair, fit_mouth, fit_pixels, fit_shape, set_gains
+
+
+@dataclass
+class Recipe:
+    """Numbers of the recipe. hair_teacher: ONNX file; empty leaves hair as it is. hair_faces: how many faces it labels.
+    pixel_faces, mouth_faces: how many faces colours and textures, and the insides of mouths, are measured on. gains:
+    see `prototypes.set_gains`."""
+
+    hair_teacher: str = ""
+    hair_faces: int = 2600
+    pixel_faces: int = 10000
+    mouth_faces: int = 2500
+    batch: int = 32
+    lr: float = 2e-3
+    network: dict[str, Any] = field(default_factory=dict)
+    gains: dict[str, Any] = field(default_factory=dict)
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The task on the faces of a folder."""
+    if np.isnan(faces.labels["age"]).all():
+        raise BadInput(f"{faces.folder} has no face with an age; prototypes of ages need the column age")
+    prototypes = Prototypes(**recipe.network)
+    fit_shape(faces, prototypes)
+    fit_pixels(faces, prototypes, recipe.pixel_faces)
+    fit_mouth(faces, prototypes, recipe.mouth_faces)
+    rows, masks = np.arange(1), np.zeros((1, 64, 64), np.uint8)
+    if recipe.hair_teacher:
+        rows, masks = hair_masks(recipe.hair_teacher, faces, recipe.hair_faces, seed)
+        if not len(rows):
+            raise BadInput(
+                f"{faces.folder} has no face whose whole frame is real; hair cannot be learnt from it"
+            )
+        fit_hair(faces, prototypes, rows, masks)
+        torch.nn.init.constant_(prototypes.hair.head.get_parameter("bias"), -1.0)
+    centre(prototypes)
+    set_gains(prototypes, recipe.gains)
+
+    def batch(step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((seed, step))
+        picks, mirror = rng.integers(0, len(rows), recipe.batch), rng.random(recipe.batch) < 0.5
+        mask = masks[picks]
+        mask[mirror] = mask[mirror][..., ::-1]
+        shown = faces.batch(rows[picks], mirror)
+        return {"face": shown["face"], "hair": torch.from_numpy(mask.copy())[:, None].float() / 255}
+
+    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        hair = F.interpolate(
+            batch["hair"], size=batch["face"].shape[-2:], mode="bilinear", align_corners=False
+        )
+        seen, _ = random_affine(torch.cat([batch["face"], hair], 1), None, turn=15, zoom=0.15, shift=0.08)
+        face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
+        wanted = F.adaptive_avg_pool2d(seen[:, 3:], 64).clamp(0, 1)
+        total = F.binary_cross_entropy_with_logits(prototypes.hair.logits(face), wanted)
+        return total, {"hair": float(total.detach())}
+
+    return Task(
+        networks={"prototypes": prototypes},
+        players=[Player("hair", prototypes.hair, loss, recipe.lr if recipe.hair_teacher else 0.0)],
+        batch=batch,
+        averaged=("prototypes",),
+        configs={"prototypes": recipe.network},
+    )

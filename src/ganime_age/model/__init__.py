@@ -1,0 +1,1 @@
+"""The networks under one roof, their files, and the Hub."""

@@ -1,0 +1,288 @@
+"""A folder of weights: config.json and model.safetensors, written whole and read strictly.
+
+Whatever such a folder may hold, reading it gives a model that it fits exactly or one sentence that names the file and
+the tensor. Never a pickle, never a random number, and no more memory than the file's own size allows for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import os
+import re
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .._version import __version__
+from ..errors import BadInput, MissingModel
+from .shards import Joined, files_of, index_of, others_of
+
+EMBEDDED = Path(__file__).parents[1] / "weights"
+FORMAT_VERSION = 2
+CONFIG = "config.json"
+VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Reduced copies of the weights, `model.fp16.safetensors` beside `model.safetensors`."""
+PICKLES = (".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt")
+
+_WRITER = "ganime_age_version"
+_LARGEST_CONFIG = 100_000  # bytes
+_LARGEST_NUMBER = 4096
+_MOST_BLOCKS = 64
+_FLOATS = {"F16", "BF16", "F32", "F64"}
+_INTEGERS = {"I64", "I32", "I16", "I8", "U8", "BOOL"}
+
+
+def weights_name(variant: str | None = None) -> str:
+    """`model.safetensors`, or `model.fp16.safetensors` for a variant; BadInput names one that does not exist."""
+    if variant is None:
+        return "model.safetensors"
+    if variant not in VARIANTS:
+        raise BadInput(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}, or leave it out")
+    return f"model.{variant}.safetensors"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json as keywords of the model; MissingModel names the file and what is wrong with it."""
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise MissingModel(
+                f"{path} is larger than {_LARGEST_CONFIG // 1000} kB; it is no config of weights"
+            )
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise MissingModel(_lacking(path, "give a folder that GanimeAge.save_pretrained wrote")) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MissingModel(f"{path} cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise MissingModel(f"{path} holds a {type(config).__name__}, not the keywords of a model")
+    writer = config.pop(_WRITER, None)
+    version = config.get("format_version", FORMAT_VERSION)
+    if type(version) is not int or version < 1:
+        raise MissingModel(
+            f"{path} holds the format_version {version!r}, which is not a whole number from 1 on"
+        )
+    if version > FORMAT_VERSION:
+        install = f"ganime_age {writer} or newer" if _is_version(writer) else "a newer ganime_age"
+        raise MissingModel(
+            f"{path} has format version {version}, this ganime_age reads up to {FORMAT_VERSION}; install {install}"
+        )
+    if version < FORMAT_VERSION:
+        raise MissingModel(
+            f"{path} has the old format version {version}, this ganime_age reads {FORMAT_VERSION}; take newer weights, "
+            "or install the ganime_age that wrote them"
+        )
+    _check_numbers(config, path)
+    return config
+
+
+def sketched(kind: type[nn.Module], config: dict[str, Any], path: Path) -> Any:
+    """The model that a config describes, without memory for its tensors; MissingModel when there can be none."""
+    foreign = set(config) - set(inspect.signature(kind).parameters)
+    if foreign:
+        raise MissingModel(
+            f"{path} holds what this ganime_age does not know: {', '.join(map(_plain, sorted(foreign)[:3]))}; "
+            "install the version that wrote it"
+        )
+    try:
+        with torch.device("meta"):
+            return kind(**config)
+    except Exception as error:  # numbers from a file may break a constructor in any way
+        raise MissingModel(f"{path} describes no model that can be built: {_first_line(error)}") from None
+
+
+def check_file(path: Path, expected: dict[str, Tensor], others: tuple[str, ...] = ()) -> None:
+    """Compare a file's names, shapes and kinds of numbers with a state dict; MissingModel names what does not fit.
+
+    others: parts of the file that are left alone.
+    """
+    with _opened(path) as file:
+        given = {key for key in file.keys() if key.split(".")[0] not in others}
+        for problem, keys in (("lacks", set(expected) - given), ("holds the foreign", given - set(expected))):
+            if keys:
+                raise MissingModel(
+                    f"{path} {problem} tensor {_plain(min(keys))}; the file does not belong to this config"
+                )
+        for key, tensor in expected.items():
+            stored = file.get_slice(key)
+            if tuple(stored.get_shape()) != tuple(tensor.shape):
+                raise MissingModel(
+                    f"{path}: {key} has the shape {tuple(stored.get_shape())}, "
+                    f"the config asks for {tuple(tensor.shape)}"
+                )
+            if stored.get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
+                raise MissingModel(
+                    f"{path}: {key} holds {stored.get_dtype()} numbers, which do not fit there"
+                )
+
+
+def fill(model: nn.Module, path: Path) -> None:
+    """Copy a checked file's tensors into the model's own, and no others; MissingModel names one that is not finite."""
+    with _opened(path) as file:
+        for key, own in model.state_dict().items():
+            given = file.get_tensor(key).to(own.dtype)
+            if not torch.isfinite(given).all():
+                raise MissingModel(
+                    f"{path}: {key} holds NaN or infinite numbers; download or save the weights again"
+                )
+            own.copy_(given)
+
+
+def stored_dtype(path: Path) -> torch.dtype:
+    """The one precision of a file's floating tensors; float32 where they differ."""
+    names = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+    with _opened(path) as file:
+        found = {file.get_slice(key).get_dtype() for key in file.keys()} & _FLOATS
+    return names.get(found.pop(), torch.float32) if len(found) == 1 else torch.float32
+
+
+def save(
+    model: Any, folder: str | Path, variant: str | None = None, largest: int | None = None
+) -> list[Path]:
+    """Write config.json and the weights; BadInput, and nothing written, when they could not be read back. Returns the
+    weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py)."""
+    folder, name = Path(folder), weights_name(variant)
+    config = dict(model._hub_mixin_config, parts=list(model.parts))
+    state = model.state_dict()
+    sketch = sketched(type(model), config, folder / CONFIG).state_dict()
+    if {k: v.shape for k, v in sketch.items()} != {k: v.shape for k, v in state.items()}:
+        raise BadInput("the model was changed after it was built; its config no longer describes its tensors")
+    state = {key: _to_store(key, tensor, VARIANTS.get(variant or "")) for key, tensor in state.items()}
+    text = json.dumps(config | {_WRITER: __version__}, sort_keys=True, indent=2) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files = _write(state, folder / name, largest)
+        _replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise BadInput(f"{folder} cannot be written ({reason}); choose another place") from None
+    return files
+
+
+def _write(state: dict[str, Tensor], target: Path, largest: int | None) -> list[Path]:
+    """The tensors in one file, or in parts and their index, in place of what was there from before."""
+    if largest is None:
+        _replace(target, partial(save_file, state, metadata={"format": "pt"}))
+        return [target]
+    pattern = f"{target.stem}{{suffix}}.safetensors"
+    split = split_torch_state_dict_into_shards(state, filename_pattern=pattern, max_shard_size=largest)
+    for name, keys in split.filename_to_tensors.items():
+        part = {key: state[key] for key in keys}
+        _replace(target.with_name(name), partial(save_file, part, metadata={"format": "pt"}))
+    names = list(split.filename_to_tensors)
+    if split.is_sharded:
+        text = (
+            json.dumps({"metadata": split.metadata, "weight_map": split.tensor_to_filename}, indent=1) + "\n"
+        )
+        _replace(index_of(target), lambda path: path.write_text(text, encoding="utf-8"))
+    for file in others_of(target, [*names, index_of(target).name] if split.is_sharded else names):
+        file.unlink(missing_ok=True)
+    return [target.with_name(name) for name in names]
+
+
+def _to_store(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if dtype and tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+    if not torch.isfinite(tensor).all():
+        raise BadInput(f"{key} holds NaN or infinite numbers in {tensor.dtype}; such weights are not saved")
+    return tensor.contiguous()
+
+
+def _replace(target: Path, write: Callable[[Path], Any]) -> None:
+    """Write whole or not at all, as readable as any new file: safetensors' own are the owner's alone."""
+    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
+    try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
+        write(temporary)
+        temporary.chmod(mode)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _opened:
+    """safe_open of a weights file, or of the parts that take its place, whose failures are one sentence."""
+
+    def __init__(self, path: Path):
+        self.path, self.files = path, ExitStack()
+
+    def __enter__(self) -> Joined:
+        with ExitStack() as opening:
+            opened = [self._enter(opening, file) for file in files_of(self.path)]
+            self.files = opening.pop_all()
+        return Joined(opened)
+
+    def _enter(self, opening: ExitStack, file: Path) -> Any:
+        try:
+            opened: Any = safe_open(file, framework="pt")
+            return opening.enter_context(opened)
+        except (SafetensorError, OSError) as error:
+            raise MissingModel(_why_not_opened(file, error)) from None
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.files.close()
+        if isinstance(error, SafetensorError | OSError):
+            raise MissingModel(_why_not_opened(self.path, error)) from None
+
+
+def _why_not_opened(path: Path, error: Exception) -> str:
+    if not path.is_file():
+        held = sorted(p.name for p in path.parent.glob("model*.safetensors"))
+        return _lacking(
+            path, f"the folder holds {', '.join(held)}" if held else "save the weights there again"
+        )
+    with path.open("rb") as file:
+        if file.read(50).startswith(b"version https://git-lfs"):
+            return f"{path} is a git-lfs pointer, not the weights; run `git lfs pull` in its folder"
+    return (
+        f"{path} is damaged ({_first_line(error)}); save or download the weights again (force_download=True)"
+    )
+
+
+def _lacking(path: Path, hint: str) -> str:
+    """Sentence about a missing file; old weights that lie there instead are named."""
+    if path.parent.is_dir():
+        old = sorted(p.name for p in path.parent.iterdir() if p.suffix in PICKLES)
+        if old:
+            hint = f"{old[0]} is a pickle and never loaded: convert it with `ganime-age convert`"
+    return f"{path} is missing; {hint}"
+
+
+def _check_numbers(value: Any, path: Path, name: str = "") -> None:
+    """MissingModel for a number no network of this package could have, before anything is built with it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_numbers(inner, path, key)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_numbers(inner, path, name)
+    elif isinstance(value, int | float):
+        most = _MOST_BLOCKS if name.endswith("blocks") else _LARGEST_NUMBER
+        if not math.isfinite(value) or abs(value) > most:
+            raise MissingModel(f"{path}: {_plain(name)} holds {str(value)[:20]}, which is beyond {most}")
+
+
+def _plain(name: str) -> str:
+    """A name from a file, fit for one line."""
+    return (name if name.isprintable() else ascii(name))[:80]
+
+
+def _is_version(text: Any) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,30}", text) is not None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,55 @@
+"""A driving clip of our own, so that none from outside is needed: one photo sways its head and changes its face."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from ..edits import NO_SMILE, Edit
+from ..networks.mesh import turned
+from .reenactment import AGE_METHOD, CLIP_SIDE, Mover, action_of, edited
+
+if TYPE_CHECKING:
+    from ..editor import FaceEditor
+
+SWAY = (20.0, 8.0, 6.0)
+"""The most by which the head turns, nods and tilts: yaw, pitch and roll in degrees."""
+
+
+def driving_frames(
+    editor: FaceEditor,
+    photo: Any,
+    frames: int = 60,
+    action_units: Mapping[str, float] | None = None,
+    mark: bool = True,
+) -> Iterator[Image.Image]:
+    """One photo as a clip of `frames` whole photos, RGB. It starts and ends as it is; in between the head turns to
+    either side, nods and tilts (SWAY), and half-way it shows `action_units` (NO_SMILE when None).
+
+    BadInput for a photo that cannot be used, MissingModel when the weights cannot reenact.
+    """
+    mover = Mover(editor, photo, 0, Edit(), mark, CLIP_SIDE)
+    head, own = editor.model.head, mover.action
+    wish = Edit.of(None, NO_SMILE if action_units is None else action_units)
+    other = action_of(edited(editor, mover.given, wish, AGE_METHOD))
+    with torch.inference_mode():
+        start, end = (head.fit(mover.number(action.landmarks)) for action in (own, other))
+        first = head.landmarks(start)
+    for i in range(frames):
+        way = 2 * math.pi * i / max(frames - 1, 1)
+        much = (1 - math.cos(way)) / 2
+        angles = [
+            start.pose[:, k] + most * math.sin((k + 1) * way) for k, most in enumerate(SWAY)
+        ]  # yaw once, pitch twice, roll three times back and forth
+        with torch.inference_mode():
+            posed = turned(
+                start._replace(expression=torch.lerp(start.expression, end.expression, much)), *angles
+            )
+            change = (head.landmarks(posed) - first)[0].double().cpu().numpy()
+        yield Image.fromarray(
+            mover.paint(own.landmarks + change, own.units + much * (other.units - own.units))[0]
+        )

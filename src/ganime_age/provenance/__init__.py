@@ -1,0 +1,1 @@
+"""What says that a picture was edited: metadata, watermark, Content Credentials; and who looks for it."""

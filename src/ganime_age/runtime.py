@@ -1,0 +1,60 @@
+"""Memory that runs out, however a library says so, as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import torch
+
+from .errors import BadInput, GanimeAgeError, MissingModel
+
+_WORDS = ("out of memory", "not enough memory", "insufficient memory", "allocate memory")
+"""What PyTorch's allocators (CPU, CUDA, MPS) and OpenCV's say, whose errors have no class of their own."""
+
+
+@contextmanager
+def enough_memory(device: str | torch.device) -> Iterator[None]:
+    """MissingModel where memory runs out within; what was taken is free again afterwards."""
+    try:
+        yield
+    except GanimeAgeError:
+        raise
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        if not _ran_out(error):
+            raise
+        raise MissingModel(
+            f"not enough memory on {device}; close other programs, give a smaller photo or another device"
+        ) from None
+
+
+def _ran_out(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _WORDS)
+
+
+_DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def checked_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    """A dtype by itself or its name, float32 for None; BadInput names one that weights cannot have."""
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
+    if not isinstance(found, torch.dtype) or found not in [getattr(torch, name) for name in _DTYPES]:
+        raise BadInput(f"unknown dtype {dtype!r}; choose from auto, {', '.join(_DTYPES)}")
+    return found
+
+
+def checked_device(name: str | torch.device) -> torch.device:
+    """A device that is there; BadInput names an unknown one, MissingModel one that this machine lacks."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise BadInput(f"unknown device {name!r}; choose cpu, cuda or mps") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MissingModel("no CUDA device is available here; choose the device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise MissingModel("no MPS device is available here; choose the device cpu")
+    return device
