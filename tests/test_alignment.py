@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.images import alignment
+from ganime_age.images import alignment, detectors
 from ganime_age.images.boxes import box_overlap
 
 PACKS = Path(__file__).resolve().parents[2] / "shared" / "models" / "insightface"
@@ -129,7 +129,7 @@ def test_a_mask_limits_the_change(photo):
 
 def test_insightface_without_its_models_names_the_folder(tmp_path):
     with pytest.raises(MissingModel, match="buffalo_l"):
-        alignment.InsightFaceFinder(root=tmp_path)
+        detectors.InsightFaceFinder(root=tmp_path)
 
 
 def test_insightface_detector_pack_finds_the_astronaut():
@@ -138,9 +138,9 @@ def test_insightface_detector_pack_finds_the_astronaut():
     if not PACKS.is_dir():
         pytest.skip("the shared InsightFace pack is not beside this checkout")
     with pytest.raises(MissingModel, match="landmarker"):
-        alignment.InsightFaceFinder(PACKS, "ganime_scrfd")
+        detectors.InsightFaceFinder(PACKS, "ganime_scrfd")
     seen = []
-    finder = alignment.InsightFaceFinder(
+    finder = detectors.InsightFaceFinder(
         PACKS, "ganime_scrfd", lambda *given: seen.append(given) or face_points()
     )
     (face,) = finder(data.astronaut())

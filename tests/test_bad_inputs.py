@@ -470,7 +470,7 @@ def test_an_optional_package_that_is_missing_is_named(editor, tmp_path, monkeypa
 def test_a_bug_is_exit_code_1_and_only_debug_shows_the_traceback(portrait_file, tmp_path):
     """A real process: nothing but one line, or the traceback when asked."""
     code = (
-        "import sys; from ganime_age import cli\n"
+        "import sys; from ganime_age.cli import main as cli\n"
         "def broken(args): raise ZeroDivisionError('oops')\n"
         "cli._editor = broken\n"
         "sys.exit(cli.main(sys.argv[1:]))"

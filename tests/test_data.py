@@ -198,7 +198,7 @@ def python(code: str, *arguments) -> subprocess.Popen:
 
 STOPPING = """
 import time
-from ganime_age.learning import picture_cache
+from ganime_age.learning.data import picture_cache
 real, done = picture_cache.decode, []
 def decode(*args):
     done.append(args)
@@ -211,7 +211,7 @@ picture_cache.decode = decode
 
 
 def test_a_killed_decoding_starts_again_and_two_at_once_do_not_meet(tmp_path):
-    code = "import sys; from ganime_age.learning.data import Faces; "
+    code = "import sys; from ganime_age.learning.data.faces import Faces; "
     code += "f = Faces(sys.argv[1], 128); print(len(f), int(f.pictures[:, 0].astype(int).sum()))"
     count = 160
     noise = [np.random.default_rng(i).integers(0, 256, (256, 256, 3), np.uint8) for i in range(8)]
@@ -258,7 +258,7 @@ def synthetic(folder: Path, count: int) -> Path:
 def test_seventy_thousand_faces_need_no_more_memory_than_a_thousand(tmp_path):
     code = """
 import sys
-from ganime_age.learning.data import Faces, balanced_weights, draw
+from ganime_age.learning.data.faces import Faces, balanced_weights, draw
 faces = Faces(sys.argv[1], 8)
 weights = balanced_weights(faces.labels["age"])
 for step in range(40):

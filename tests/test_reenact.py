@@ -436,7 +436,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, small, small_file, small_weights):
     clip = make_clip(tmp_path / "long.mp4", [small] * 400)
     (tmp_path / "out").mkdir()
     code = f"""{RUN}
-    from ganime_age import cli
+    from ganime_age.cli import main as cli
     cli._editor = lambda args: editor
     sys.exit(cli.main(["reenact", *sys.argv[2:]]))
     """

@@ -228,8 +228,8 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, name):
         from fractions import Fraction
         import numpy as np
         from ganime_age.errors import BadInput
-        from ganime_age.video import Frame
-        from ganime_age.video_writer import new_clip
+        from ganime_age.images.video_reader import Frame
+        from ganime_age.images.video_writer import new_clip
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         noise = np.random.default_rng(0)
         try:

@@ -1,5 +1,6 @@
 """ganime_age: one face photo in; the same person at another age and with another expression out."""
 
+from ._version import __version__
 from .editor import FaceEditor
 from .edits import AU_CODES, AU_NAMES, Edit
 from .errors import BadInput, GanimeAgeError, MissingModel
