@@ -17,7 +17,7 @@ from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.tasks import dual_generator as dual_generator_task
 from ganime_age.learning.tasks import dual_shape as dual_shape_task
 from ganime_age.learning.tasks.dual_pairs import KINDS, Couples, Pairs, Shares, load_head
-from ganime_age.networks.ganimation import Generator
+from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.head import Head, HeadModel
 
 SMALL = {"widths": [8, 8, 16], "blocks": 1}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganime_age.edits import AU_CODES, AU_UNSEEN
-from ganime_age.networks.ganimation import Discriminator, Generator
+from ganime_age.networks.ganimation_age import Discriminator, Generator
 from ganime_age.networks.readers import Readers
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from ganime_age.learning.data.labelled_shards import hold_out
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.ganimation import Generator
+from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.local_reader import LocalReader
 from ganime_age.networks.readers import Readers
 

@@ -22,7 +22,7 @@ from ganime_age.learning.evaluation.measure_edits import Plan
 from ganime_age.learning.evaluation.measure_table1 import measure, models_of
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import agetransgan
-from ganime_age.networks.ganimation import Generator
+from ganime_age.networks.ganimation_age import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
 JUDGES = Judges(identity=named(blue), age=named(red))

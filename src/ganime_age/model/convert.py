@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from ..errors import BadInput
-from ..networks.ganimation_2018 import Generator
+from ..networks.ganimation import Generator
 from .model import GanimeAge
 
 METHODS = ("ganimation",)
@@ -83,7 +83,7 @@ def tensors(path: Path) -> dict[str, Tensor]:
 
 
 def ganimation(old: dict[str, Tensor], path: Path) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """Keywords and state dict of networks.ganimation_2018.Generator from an old state dict.
+    """Keywords and state dict of networks.ganimation.Generator from an old state dict.
 
     BadInput says what the file is, or names the first tensors that do not match.
     """

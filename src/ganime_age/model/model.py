@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from ..edits import AU_MAX
 from ..errors import BadInput, MissingModel
 from ..networks import agetransgan as agetransgan_networks
-from ..networks import ganimation_2018
+from ..networks import ganimation as ganimation_networks
 from ..networks import ragan as ragan_networks
 from ..networks.age_groups import edit_by_difference
 from ..networks.detector import FaceFinder
 from ..networks.dual_generator import DualGenerator, creased, render
-from ..networks.ganimation import Generator
+from ..networks.ganimation_age import Generator
 from ..networks.head import HeadModel
 from ..networks.layers import Edited, resize
 from ..networks.readers import Readers, Readings
@@ -112,7 +112,7 @@ class GanimeAge(
         if "ganimation_age" in self.parts:
             self.ganimation_age = Generator(tuple(generator_widths), generator_blocks)
         if "ganimation" in self.parts:
-            self.ganimation = ganimation_2018.Generator(**(ganimation or {}))
+            self.ganimation = ganimation_networks.Generator(**(ganimation or {}))
         if "agetransgan" in self.parts:
             self.agetransgan = agetransgan_networks.Generator(**(agetransgan or {}))
         if "ragan" in self.parts:

@@ -1,134 +1,102 @@
-"""GANimation-age: one generator for age and action units, with a colour and an attention mask.
+"""GANimation as it was published (Pumarola et al., ECCV 2018): action units alone, joined to the picture as planes.
 
-GANimation (Pumarola et al., ECCV 2018) edits a face by `(1-A)*C + A*I`. Here the age enters beside the action units:
-a modulation network turns (source age, target age) into a 128-d style. Both conditions are differences, enter after
-each normalisation, and start at zero, so that asking for no change gives back the input exactly.
-
-Before the generator paints, prototypes (see prototypes.py) move and tone the face as ages and action units do on the
-mean. What is left to paint is what no mean shows: teeth, creases, what makes the edit real on this face.
+The reference that newer generators are measured against. The paper's attention A says where the input is copied,
+`I' = (1-A)*C + A*I`: A = 1 changes nothing. `Edited.attention` is the opposite everywhere in this package, the share
+that was changed, so the generator returns 1 - A.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..edits import AU_CODES, AU_MAX
-from .layers import Edited, ModulatedBlock, gaussian_basis
-from .prototypes import Prototypes
+from ..edits import AU_CODES
+from .layers import Edited
 
-AGE_BUMPS = 16
+STAGES = 6
+"""Stride-2 convolutions of the discriminator: one patch logit stands for 2^6 pixels of the side."""
 
 
-class AgeStyle(nn.Module):
-    """Modulation network: ages in years, (B,) each -> style (B,128), zero when target = source."""
+class Bottleneck(nn.Module):
+    """shortcut + conv-norm-ReLU-conv-norm at one resolution, (B,C,H,W) -> the same."""
 
-    def __init__(self, style: int = 128):
+    def __init__(self, channels: int):
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style, bias=False)
+        self.residual = nn.Sequential(
+            *convolved(channels, channels, 3), *convolved(channels, channels, 3)[:-1]
         )
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        before, after = (gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in (source, target))
-        return self.mlp(torch.cat([before, after], 1)) - self.mlp(torch.cat([before, before], 1))
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.residual(x)
 
 
-class ActionStyle(nn.Module):
-    """Intensities 0..5, (B,17) each -> style (B,64), zero when target = source."""
+def convolved(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution, instance normalisation with a learnt scale and shift, ReLU; stride 2 halves the side."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False)
+    return [convolution, nn.InstanceNorm2d(outputs, affine=True), nn.ReLU()]
 
-    def __init__(self, style: int = 64):
-        super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style, bias=False)
-        )
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        source, change = source / AU_MAX, (target - source) / AU_MAX
-        return self.mlp(torch.cat([source, change], 1)) - self.mlp(
-            torch.cat([source, torch.zeros_like(change)], 1)
-        )
+def enlarged(inputs: int, outputs: int) -> list[nn.Module]:
+    """Transposed convolution that doubles the side, instance normalisation, ReLU."""
+    convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+    return [convolution, nn.InstanceNorm2d(outputs, affine=True), nn.ReLU()]
 
 
 class Generator(nn.Module):
-    """Fully convolutional, any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side."""
+    """Colour C and attention A from a face beside one constant plane a condition; any side that divides by 4.
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 192), blocks: int = 2):
+    conditions: length of the condition vector. width: channels at full resolution, doubled at 1/2 and at 1/4.
+    """
+
+    def __init__(self, conditions: int = len(AU_CODES), width: int = 64, blocks: int = 6):
         super().__init__()
-        self.age_style, self.action_style = AgeStyle(), ActionStyle()
-        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
-        condition = 128 + 64
-        self.stem = nn.Conv2d(3, widths[0], 6, 2, 2)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
-        self.middle = nn.ModuleList(ModulatedBlock(widths[-1], condition) for _ in range(blocks))
-        rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.up = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in rising)
-        self.refine = nn.ModuleList(ModulatedBlock(b, condition) for _, b in rising)
-        self.head = nn.Conv2d(widths[0], 4 * 4, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.get_parameter("bias"))
-
-    def forward(
-        self, face: Tensor, source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor
-    ) -> Edited:
-        """Faces (B,3,S,S) in [-1,1] after the prototypes; ages (B,) in years; action units (B,17) in 0..5 -> Edited."""
-        condition = torch.cat(
-            [self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1
+        self.trunk = nn.Sequential(
+            *convolved(3 + conditions, width, 7),
+            *convolved(width, 2 * width, 4, 2),
+            *convolved(2 * width, 4 * width, 4, 2),
+            *(Bottleneck(4 * width) for _ in range(blocks)),
+            *enlarged(4 * width, 2 * width),
+            *enlarged(2 * width, width),
         )
-        asked = self.asked(source_age, target_age, source_aus, target_aus)
-        skips = [self.stem(face)]
-        for down in self.down:
-            skips.append(down(F.silu(skips[-1])))
-        x = skips.pop()
-        for block in self.middle:
-            x = block(x, condition)
-        for up, refine in zip(self.up, self.refine, strict=True):
-            x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), condition)
-        raw = F.pixel_shuffle(self.head(F.silu(x)), 2)  # (B,4,S,S)
-        colour = (face + 2 * raw[:, :3].tanh()).clamp(-1, 1)  # C, (B,3,S,S)
-        attention = raw[:, 3:].sigmoid() * asked[:, None, None, None]  # 1 - A, (B,1,S,S)
-        return Edited(face + attention * (colour - face), attention)
+        self.colour = nn.Conv2d(width, 3, 7, padding=3, bias=False)
+        self.attention = nn.Conv2d(width, 1, 7, padding=3, bias=False)
 
-    @staticmethod
-    def asked(source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor) -> Tensor:
-        """(B,) in 0..1: how much of a change is asked; exactly 0 for none, near 1 from 10 years or 1.5 of an AU."""
-        years = (target_age - source_age).abs() / 4
-        action = (target_aus - source_aus).abs().sum(1) / 0.6
-        return 1 - torch.exp(-(years + action))
+    def forward(self, face: Tensor, condition: Tensor) -> Edited:
+        """Faces (B,3,S,S) in [-1,1]; conditions (B,conditions), action units as intensity / 5 -> Edited."""
+        planes = condition[:, :, None, None].expand(-1, -1, *face.shape[-2:])
+        x = self.trunk(torch.cat([face, planes], 1))
+        colour = self.colour(x).tanh()  # C, (B,3,S,S)
+        attention = self.attention(x).sigmoid()  # A, (B,1,S,S)
+        return Edited((1 - attention) * colour + attention * face, 1 - attention)
+
+
+def patch_trunk(width: int) -> nn.Sequential:
+    """4x4 convolutions of stride 2, leaky ReLU 0.01, no normalisation: (B,3,S,S) -> (B,32*width,S/64,S/64)."""
+    layers, channels = [], [3, *(width * 2**stage for stage in range(STAGES))]
+    for inputs, outputs in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
+    return nn.Sequential(*layers)
 
 
 class Discriminator(nn.Module):
-    """Patch discriminator: is each patch real, given age and action units? With heads that read both.
+    """Critic of patches with a head that reads the action units; it does not see what was asked.
 
-    The condition enters by projection (Miyato & Koyama, ICLR 2018). widths: channels of the stride-2 stages.
+    side: pixels of the faces, a multiple of 64, since the reading head spans the whole last map. width: channels of
+    the first stage.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 256)):
+    def __init__(self, side: int = 128, width: int = 64):
         super().__init__()
-        pairs = list(zip((4, *widths[:-1]), widths, strict=True))
-        self.stages = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
-        last = widths[-1]
-        self.final = nn.Conv2d(last, last, 3, padding=1)
-        self.real = nn.Conv2d(last, 1, 1)
-        self.project = nn.Sequential(
-            nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last)
-        )
-        self.read = nn.Sequential(nn.Linear(last, 128), nn.SiLU(), nn.Linear(128, 1 + len(AU_CODES)))
+        self.trunk, channels = patch_trunk(width), width * 2 ** (STAGES - 1)
+        self.real = nn.Conv2d(channels, 1, 3, padding=1, bias=False)
+        self.read = nn.Conv2d(channels, len(AU_CODES), side // 2**STAGES, bias=False)
 
-    def features(self, face: Tensor, valid: Tensor) -> Tensor:
-        """face (B,3,S,S) in [-1,1], valid (B,1,S,S) in 0..1; what is not valid is hidden -> (B,C,h,w)."""
-        x = torch.cat([face * valid, valid * 2 - 1], 1)
-        for stage in self.stages:
-            x = F.leaky_relu(stage(x), 0.2)
-        return F.leaky_relu(self.final(x), 0.2)
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor]:
+        """Faces (B,3,S,S) in [-1,1] -> the critic's patches (B,1,S/64,S/64), action units (B,17) as intensity / 5."""
+        x = self.trunk(face)
+        return self.real(x), self.read(x).flatten(1)
 
-    def score(self, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
-        """Patch logits (B,1,h,w): real, and of that age (B,) in years and those action units (B,17)?"""
-        condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
-        return self.real(features) + (features * condition[:, :, None, None]).mean(1, keepdim=True)
 
-    def readings(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What the regression heads read: age (B,) in years, action units (B,17)."""
-        read = self.read(features.mean((2, 3)))
-        return 50 + 25 * read[:, 0], AU_MAX * read[:, 1:]
+def critic(discriminator: nn.Module, face: Tensor) -> Tensor:
+    """(B,): the critic's value of each face (B,3,S,S), the mean over its patches."""
+    return discriminator(face)[0].mean((1, 2, 3))

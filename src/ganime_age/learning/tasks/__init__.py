@@ -12,7 +12,7 @@ TASKS = (
     "detector",
     "head",
     "ganimation_age",
-    "ganimation_age_seed",
+    "ganimation_age_published",
     "ganimation",
     "agetransgan",
     "ragan",
@@ -21,7 +21,7 @@ TASKS = (
 )
 """What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
 
-FORMER = {"finder": "detector"}
+FORMER = {"finder": "detector", "ganimation_age_seed": "ganimation_age_published"}
 """Names of tasks in older recipes."""
 
 

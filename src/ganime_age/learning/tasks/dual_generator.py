@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...errors import BadInput
 from ...networks.dual_generator import Discriminator, DualGenerator, dots
-from ...networks.ganimation import Generator
+from ...networks.ganimation_age import Generator
 from ...networks.layers import Edited
 from ...networks.perceptual import perceptual_from
 from ...networks.readers import Readers, Readings

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...errors import BadInput
 from ...model.model import GanimeAge
 from ...networks.dual_generator import creased, face_region, render
-from ...networks.ganimation import Generator
+from ...networks.ganimation_age import Generator
 from ...networks.head import HeadModel
 from ...networks.mesh import draw, turned
 from ..data.faces import Faces

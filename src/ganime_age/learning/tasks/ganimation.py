@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...edits import AU_MAX
 from ...errors import BadInput
-from ...networks.ganimation_2018 import Discriminator, Generator, critic
+from ...networks.ganimation import Discriminator, Generator, critic
 from ...networks.layers import Edited
 from .. import losses
 from ..data.faces import Faces, draw

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...edits import AU_CODES
 from ...errors import BadInput
 from ...networks.age_judge import AgeJudge
-from ...networks.ganimation import Discriminator, Generator
+from ...networks.ganimation_age import Discriminator, Generator
 from ...networks.layers import Edited
 from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers, Readings

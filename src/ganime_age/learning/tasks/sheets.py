@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...edits import AU_CODES
-from ...networks.ganimation import Generator
+from ...networks.ganimation_age import Generator
 from ...networks.layers import Edited
 
 AGES = (5.0, 15.0, 30.0, 50.0, 70.0, 85.0)

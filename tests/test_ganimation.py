@@ -17,9 +17,9 @@ from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.tasks import ganimation as ganimation_task
-from ganime_age.learning.tasks import ganimation_age_seed as ganimation_age_seed_task
-from ganime_age.networks import ganimation_2018 as original
-from ganime_age.networks import ganimation_age_seed as seed
+from ganime_age.learning.tasks import ganimation_age_published as published_task
+from ganime_age.networks import ganimation as original
+from ganime_age.networks import ganimation_age_published as seed
 from ganime_age.networks.readers import Readers
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
@@ -187,10 +187,10 @@ def original_task(folder: Path, readers: Path):
 
 def seed_task(folder: Path, readers: Path, **numbers):
     numbers = {"critic_steps": 2, "stages": [{"epochs": 1, "batch": 3, "size": 64}]} | numbers
-    recipe = ganimation_age_seed_task.Recipe(
+    recipe = published_task.Recipe(
         readers=str(readers), generator=SMALL | {"style": 8}, discriminator={"width": 4}, **numbers
     )
-    return ganimation_age_seed_task.build(recipe, Faces(folder, 64), 0)
+    return published_task.build(recipe, Faces(folder, 64), 0)
 
 
 TERMS = {"adversarial", "action_units", "cycle", "attention", "attention_smooth", "mask"} | {
@@ -201,7 +201,7 @@ TERMS = {"adversarial", "action_units", "cycle", "attention", "attention_smooth"
 @pytest.mark.parametrize(
     ("build", "terms"),
     [(original_task, TERMS), (seed_task, TERMS | {"age", "d_age", "perceptual"})],
-    ids=["ganimation", "ganimation_age_seed"],
+    ids=["ganimation", "ganimation_age_published"],
 )
 def test_four_steps_and_a_resumed_run_are_the_same(folder, readers, tmp_path, build, terms):
     def run(out: str, steps: int) -> Run:
@@ -254,7 +254,7 @@ def test_the_learning_rate_stays_for_20_epochs_and_falls_for_10():
 
 def test_the_recipes_hold_the_published_numbers():
     made = {}
-    for name, task in (("ganimation", ganimation_task), ("ganimation_age_seed", ganimation_age_seed_task)):
+    for name, task in (("ganimation", ganimation_task), ("ganimation_age_published", published_task)):
         recipe = read_recipe(RECIPES / f"{name}.toml", [])
         made[name] = fill(task.Recipe, recipe["recipe"], "[recipe] table")
         weights = fill(task.Weights, made[name].weights, "[recipe.weights] table")
@@ -262,7 +262,7 @@ def test_the_recipes_hold_the_published_numbers():
     first = made["ganimation"]
     assert (first.epochs, first.batch, first.lr, first.critic_steps) == (30, 25, 1e-4, 5)
     assert first.weights["action_units"] / first.au_divisor == 160
-    stages = [(s["epochs"], s["batch"], s["lr"]) for s in made["ganimation_age_seed"].stages]
+    stages = [(s["epochs"], s["batch"], s["lr"]) for s in made["ganimation_age_published"].stages]
     assert stages == [(10, 8, 1e-4), (15, 2, 1e-5)]
 
 

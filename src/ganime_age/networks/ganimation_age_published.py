@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..edits import AGE_MAX, AU_CODES, AU_MAX
-from . import ganimation_2018
-from .ganimation import AGE_BUMPS
+from . import ganimation
+from .ganimation_age import AGE_BUMPS
 from .layers import Edited, gaussian_basis
 
 
@@ -49,7 +49,7 @@ class Generator(nn.Module):
     def __init__(self, style: int = 128, width: int = 64, blocks: int = 6):
         super().__init__()
         self.modulation = AgeModulation(style)
-        self.painter = ganimation_2018.Generator(style + len(AU_CODES), width, blocks)
+        self.painter = ganimation.Generator(style + len(AU_CODES), width, blocks)
 
     def forward(self, face: Tensor, age: Tensor, aus: Tensor) -> Edited:
         """Faces (B,3,S,S) in [-1,1], target ages (B,) in years, target action units (B,17) in 0..5 -> Edited."""
@@ -65,7 +65,7 @@ class Discriminator(nn.Module):
     def __init__(self, patch: bool = True, width: int = 64):
         super().__init__()
         self.patch = patch
-        self.trunk, channels = ganimation_2018.patch_trunk(width), width * 2 ** (ganimation_2018.STAGES - 1)
+        self.trunk, channels = ganimation.patch_trunk(width), width * 2 ** (ganimation.STAGES - 1)
         self.real = nn.Conv2d(channels, 1, 3 if patch else 1, padding=int(patch), bias=False)
         self.read = nn.Linear(channels, len(AU_CODES) + 1)
 

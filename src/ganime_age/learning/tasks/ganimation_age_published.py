@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...edits import AGE_MAX, AU_MAX
 from ...errors import BadInput
-from ...networks.ganimation_age_seed import Discriminator, Generator
+from ...networks.ganimation_age_published import Discriminator, Generator
 from ...networks.layers import Edited
 from ...networks.perceptual import Perceptual, perceptual_from
 from ...networks.readers import Readers

@@ -1,0 +1,134 @@
+"""GANimation-age: one generator for age and action units, with a colour and an attention mask.
+
+GANimation (Pumarola et al., ECCV 2018) edits a face by `(1-A)*C + A*I`. Here the age enters beside the action units:
+a modulation network turns (source age, target age) into a 128-d style. Both conditions are differences, enter after
+each normalisation, and start at zero, so that asking for no change gives back the input exactly.
+
+Before the generator paints, prototypes (see prototypes.py) move and tone the face as ages and action units do on the
+mean. What is left to paint is what no mean shows: teeth, creases, what makes the edit real on this face.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..edits import AU_CODES, AU_MAX
+from .layers import Edited, ModulatedBlock, gaussian_basis
+from .prototypes import Prototypes
+
+AGE_BUMPS = 16
+
+
+class AgeStyle(nn.Module):
+    """Modulation network: ages in years, (B,) each -> style (B,128), zero when target = source."""
+
+    def __init__(self, style: int = 128):
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * AGE_BUMPS, style), nn.SiLU(), nn.Linear(style, style, bias=False)
+        )
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        before, after = (gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in (source, target))
+        return self.mlp(torch.cat([before, after], 1)) - self.mlp(torch.cat([before, before], 1))
+
+
+class ActionStyle(nn.Module):
+    """Intensities 0..5, (B,17) each -> style (B,64), zero when target = source."""
+
+    def __init__(self, style: int = 64):
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * len(AU_CODES), style), nn.SiLU(), nn.Linear(style, style, bias=False)
+        )
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        source, change = source / AU_MAX, (target - source) / AU_MAX
+        return self.mlp(torch.cat([source, change], 1)) - self.mlp(
+            torch.cat([source, torch.zeros_like(change)], 1)
+        )
+
+
+class Generator(nn.Module):
+    """Fully convolutional, any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side."""
+
+    def __init__(self, widths: tuple[int, ...] = (48, 96, 192), blocks: int = 2):
+        super().__init__()
+        self.age_style, self.action_style = AgeStyle(), ActionStyle()
+        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
+        condition = 128 + 64
+        self.stem = nn.Conv2d(3, widths[0], 6, 2, 2)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.middle = nn.ModuleList(ModulatedBlock(widths[-1], condition) for _ in range(blocks))
+        rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in rising)
+        self.refine = nn.ModuleList(ModulatedBlock(b, condition) for _, b in rising)
+        self.head = nn.Conv2d(widths[0], 4 * 4, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.get_parameter("bias"))
+
+    def forward(
+        self, face: Tensor, source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor
+    ) -> Edited:
+        """Faces (B,3,S,S) in [-1,1] after the prototypes; ages (B,) in years; action units (B,17) in 0..5 -> Edited."""
+        condition = torch.cat(
+            [self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1
+        )
+        asked = self.asked(source_age, target_age, source_aus, target_aus)
+        skips = [self.stem(face)]
+        for down in self.down:
+            skips.append(down(F.silu(skips[-1])))
+        x = skips.pop()
+        for block in self.middle:
+            x = block(x, condition)
+        for up, refine in zip(self.up, self.refine, strict=True):
+            x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), condition)
+        raw = F.pixel_shuffle(self.head(F.silu(x)), 2)  # (B,4,S,S)
+        colour = (face + 2 * raw[:, :3].tanh()).clamp(-1, 1)  # C, (B,3,S,S)
+        attention = raw[:, 3:].sigmoid() * asked[:, None, None, None]  # 1 - A, (B,1,S,S)
+        return Edited(face + attention * (colour - face), attention)
+
+    @staticmethod
+    def asked(source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor) -> Tensor:
+        """(B,) in 0..1: how much of a change is asked; exactly 0 for none, near 1 from 10 years or 1.5 of an AU."""
+        years = (target_age - source_age).abs() / 4
+        action = (target_aus - source_aus).abs().sum(1) / 0.6
+        return 1 - torch.exp(-(years + action))
+
+
+class Discriminator(nn.Module):
+    """Patch discriminator: is each patch real, given age and action units? With heads that read both.
+
+    The condition enters by projection (Miyato & Koyama, ICLR 2018). widths: channels of the stride-2 stages.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 256)):
+        super().__init__()
+        pairs = list(zip((4, *widths[:-1]), widths, strict=True))
+        self.stages = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
+        last = widths[-1]
+        self.final = nn.Conv2d(last, last, 3, padding=1)
+        self.real = nn.Conv2d(last, 1, 1)
+        self.project = nn.Sequential(
+            nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last)
+        )
+        self.read = nn.Sequential(nn.Linear(last, 128), nn.SiLU(), nn.Linear(128, 1 + len(AU_CODES)))
+
+    def features(self, face: Tensor, valid: Tensor) -> Tensor:
+        """face (B,3,S,S) in [-1,1], valid (B,1,S,S) in 0..1; what is not valid is hidden -> (B,C,h,w)."""
+        x = torch.cat([face * valid, valid * 2 - 1], 1)
+        for stage in self.stages:
+            x = F.leaky_relu(stage(x), 0.2)
+        return F.leaky_relu(self.final(x), 0.2)
+
+    def score(self, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
+        """Patch logits (B,1,h,w): real, and of that age (B,) in years and those action units (B,17)?"""
+        condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
+        return self.real(features) + (features * condition[:, :, None, None]).mean(1, keepdim=True)
+
+    def readings(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What the regression heads read: age (B,) in years, action units (B,17)."""
+        read = self.read(features.mean((2, 3)))
+        return 50 + 25 * read[:, 0], AU_MAX * read[:, 1:]
