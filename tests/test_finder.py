@@ -15,15 +15,15 @@ from ganime_age.images.detectors import EmbeddedFinder, FoundFace
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation.measure_finder import match, measure
 from ganime_age.learning.tasks import detector as finder_task
-from ganime_age.networks.detector import FaceFinder, expectation
+from ganime_age.networks.detector import FaceDetector, expectation
 
 TINY = {"seek_width": 8, "mark_width": 8, "crop_side": 32}
 ASTRONAUT = np.array([176, 62, 270, 180], np.float32)
 
 
-def tiny() -> FaceFinder:
+def tiny() -> FaceDetector:
     torch.manual_seed(0)
-    return FaceFinder(**TINY)
+    return FaceDetector(**TINY)
 
 
 @pytest.fixture
@@ -39,15 +39,15 @@ def faces(tmp_path) -> Faces:
 
 
 def test_config_rebuilds_the_network_and_bad_numbers_are_named():
-    assert FaceFinder(**json.loads(json.dumps(tiny().config))).config == TINY
+    assert FaceDetector(**json.loads(json.dumps(tiny().config))).config == TINY
     with pytest.raises(ValueError, match=r"crop_side.*50"):
-        FaceFinder(crop_side=50)
+        FaceDetector(crop_side=50)
     with pytest.raises(ValueError, match=r"widths.*6"):
-        FaceFinder(seek_width=6)
+        FaceDetector(seek_width=6)
 
 
 def test_the_default_network_stays_small():
-    assert sum(p.numel() for p in FaceFinder().parameters()) < 500_000
+    assert sum(p.numel() for p in FaceDetector().parameters()) < 500_000
 
 
 def test_expectation_is_where_the_peak_is():

@@ -21,7 +21,7 @@ from .alignment import apply, axes_matrix, crop, ffhq_axes, invert
 from .boxes import face_box, keep_apart
 
 if TYPE_CHECKING:
-    from ..networks.detector import FaceFinder
+    from ..networks.detector import FaceDetector
 
 
 FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the finder looks for a face
@@ -61,11 +61,11 @@ def _largest_first(faces: list[FoundFace]) -> list[FoundFace]:
 class EmbeddedFinder:
     """Finds faces with the network that ships with the package; no download, no further package.
 
-    network: a trained FaceFinder (a copy in evaluation form is kept, on the network's device). max_side: photos are
+    network: a trained FaceDetector (a copy in evaluation form is kept, on the network's device). max_side: photos are
     searched at this size, landmarks are read from the full photo. threshold: least score (0..1) of a face.
     """
 
-    def __init__(self, network: "FaceFinder", max_side: int = 1024, threshold: float = 0.5):
+    def __init__(self, network: "FaceDetector", max_side: int = 1024, threshold: float = 0.5):
         self.network = _folded(network)
         self.max_side, self.threshold = max_side, threshold
 
@@ -123,7 +123,7 @@ class EmbeddedFinder:
 
     @torch.inference_mode()
     def _seek_level(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        sought = self.network.seek(self._tensor([level]))
+        sought = self.network.propose(self._tensor([level]))
         scores = sought.logits[0, 0].sigmoid().flatten()
         best = scores.topk(min(MOST_CANDIDATES, len(scores)))
         likely = best.indices[
@@ -147,7 +147,7 @@ class EmbeddedFinder:
         """Landmarks (N,68,2) in photo pixels and the marker's face scores (N,) of frame rows (N,4), N > 0."""
         side = self.network.crop_side
         matrices = [axes_matrix(row[:2], row[2:], side, MARKER_SPAN) for row in rows]
-        marked = self.network.mark(self._tensor([crop(photo, m, side) for m in matrices]))
+        marked = self.network.locate(self._tensor([crop(photo, m, side) for m in matrices]))
         inside = marked.landmarks.double().cpu().numpy() * side
         landmarks = np.stack([apply(invert(m), p) for m, p in zip(matrices, inside, strict=True)])
         return landmarks, marked.logits.sigmoid().cpu().numpy()
@@ -167,7 +167,7 @@ MOST_CANDIDATES = 48
 LEAST_HOPE = 0.2  # score at the first look below which there is no second
 
 
-def _folded(network: "FaceFinder") -> "FaceFinder":
+def _folded(network: "FaceDetector") -> "FaceDetector":
     """A copy for evaluation whose normalisations are folded into the convolutions."""
     network = deepcopy(network).float().eval().requires_grad_(False)
     for module in list(network.modules()):

@@ -17,7 +17,7 @@ from ..networks import agetransgan as agetransgan_networks
 from ..networks import ganimation as ganimation_networks
 from ..networks import ragan as ragan_networks
 from ..networks.age_groups import edit_by_difference
-from ..networks.detector import FaceFinder
+from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.ganimation_age import Generator
 from ..networks.head import HeadModel
@@ -104,7 +104,7 @@ class GanimeAge(
             raise BadInput(f"crop_scale {crop_scale} must be within 0.5..2")
         self.face_size, self.crop_scale, self.edit_size = face_size, crop_scale, edit_size
         if "finder" in self.parts:
-            self.finder = FaceFinder(**(finder or {}))
+            self.finder = FaceDetector(**(finder or {}))
         if "readers" in self.parts:
             self.readers = Readers(reader_size, tuple(reader_widths), tuple(reader_blocks), reader_local)
         if "head" in self.parts:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...images.detectors import MARKER_SPAN
-from ...networks.detector import SEEKER_STRIDE, FaceFinder, Marked, Sought
+from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
 from ..data.faces import MIRROR, Faces
@@ -100,13 +100,13 @@ def cell_targets(frames: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor
     A cell is a face within 0.12 frames of a face centre (or nearest to it), and not counted within 0.25 frames of
     one, nor near a face of a size that is merely tolerated.
     """
-    y = (torch.arange(h, device=frames.device) + 0.5) * SEEKER_STRIDE
-    x = (torch.arange(w, device=frames.device) + 0.5) * SEEKER_STRIDE
+    y = (torch.arange(h, device=frames.device) + 0.5) * PROPOSAL_STRIDE
+    x = (torch.arange(w, device=frames.device) + 0.5) * PROPOSAL_STRIDE
     dx = x[None, None, None] - frames[..., 0, None, None]  # (B,N,1,w)
     dy = y[None, None, :, None] - frames[..., 1, None, None]  # (B,N,h,1)
     side = frames[..., 2:].norm(dim=-1)[..., None, None]  # (B,N,1,1)
     far = (dx**2 + dy**2).sqrt() / side
-    nearest = (dx.abs() <= SEEKER_STRIDE / 2) & (dy.abs() <= SEEKER_STRIDE / 2)
+    nearest = (dx.abs() <= PROPOSAL_STRIDE / 2) & (dy.abs() <= PROPOSAL_STRIDE / 2)
     sought = (side >= SOUGHT[0]) & (side <= SOUGHT[1])
     tolerated = (side >= TOLERATED[0]) & (side <= TOLERATED[1])
     hit = sought & ((far < 0.12) | nearest)
@@ -125,7 +125,7 @@ def focal(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
     return loss.sum() / target.sum().clamp_min(1)
 
 
-def seeker_terms(sought: Sought, frames: Tensor) -> dict[str, Tensor]:
+def seeker_terms(sought: Proposals, frames: Tensor) -> dict[str, Tensor]:
     """seek: focal loss of the cells; frame: error of the frames in shares of their side, at face cells."""
     face, counted, frame = cell_targets(frames, *sought.logits.shape[-2:])
     side = frame[:, 2:].norm(dim=1, keepdim=True).clamp_min(1)
@@ -136,7 +136,7 @@ def seeker_terms(sought: Sought, frames: Tensor) -> dict[str, Tensor]:
     }
 
 
-def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
+def marker_terms(marked: FaceLandmarks, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
     """landmarks: mean distance in shares of the outer eye distance, over points inside the crop; face: is it one?"""
     inside = ((landmarks > 0) & (landmarks < 1)).all(-1) * is_face[:, None]
     eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1).clamp_min(1e-3)
@@ -148,7 +148,7 @@ def marker_terms(marked: Marked, landmarks: Tensor, is_face: Tensor) -> dict[str
 
 
 def hard_crops(
-    sought: Sought, batch: dict[str, Tensor], side: int, share: float = 0.4
+    sought: Proposals, batch: dict[str, Tensor], side: int, share: float = 0.4
 ) -> tuple[Tensor, Tensor]:
     """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
 
@@ -180,7 +180,7 @@ def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The finder's task on composites of a folder's faces."""
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
-    finder = FaceFinder(**recipe.network)
+    finder = FaceDetector(**recipe.network)
     finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     bank = bank_of(faces)
     composer = Composer(bank, Backgrounds(bank), recipe.canvas, finder.crop_side)
@@ -193,10 +193,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         return mirrored(drawn(step // 2)) if step % 2 else drawn(step // 2)
 
     def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        sought = finder.seek(batch["canvases"])
+        sought = finder.propose(batch["canvases"])
         terms = seeker_terms(sought, batch["frames"])
         crops, truth = hard_crops(sought, batch, finder.crop_side)
-        marked = finder.mark(torch.cat([batch["closeups"], crops]))
+        marked = finder.locate(torch.cat([batch["closeups"], crops]))
         landmarks = torch.cat([batch["landmarks"], batch["landmarks"].new_full((len(crops), 68, 2), -1.0)])
         terms |= marker_terms(marked, landmarks, torch.cat([batch["is_face"], truth]))
         terms = {name: getattr(weights, name) * value for name, value in terms.items()}
