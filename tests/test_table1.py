@@ -197,11 +197,6 @@ def every_row(measured: dict) -> Results:
     return Results(Path(), measured | {"methods": dict.fromkeys(NAMES, measured["methods"]["nothing"])})
 
 
-def test_the_card_says_what_else_parts_the_two_rows_of_re_aging_gan(measured, results):
-    assert "also learnt for longer" in table1(every_row(measured))
-    assert "also learnt for longer" not in table1(Results.read(results / "table1.json"))
-
-
 def test_the_chart_has_room_for_every_row_of_the_table(measured):
     chart = np.asarray(table1_chart(every_row(measured)))
     assert (chart[:, -20:] == chart[0, 0]).all() and (chart[540:] != chart[0, 0]).any()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from textwrap import fill
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -13,6 +13,7 @@ from ..errors import BadInput
 from ..model.fingerprint import fingerprint
 from ..model.model import GanimeAge
 from .charts import table1_chart
+from .facts import Facts
 from .pictures import FAILURES, PICTURES, draw
 from .results import Results, table
 from .table1 import FIGURE
@@ -109,12 +110,16 @@ def render(
     """The card as Markdown with the Hub's metadata.
 
     results: folder of results files that were measured on this model; None renders a card without figures. repo: where
-    the card will stand, for its examples; None is the embedded weights. facts: file with the training sets and runs;
-    None for weights whose training is not known here. pictures: whether the card shows those of `draw`.
+    the card will stand, for its examples; None is the embedded weights. facts: file with the training sets, the runs,
+    the goals and remarks; None for weights whose training is not known here. pictures: whether the card shows those of
+    `draw`.
     BadInput names a results file that is damaged or was measured on other weights, and a key that is missing.
     """
     found = read_results(Path(results)) if results else {}
     check_current(found, model)
+    known = Facts.read(facts) if facts else None
+    if known:
+        found = {name: known.about(name, results) for name, results in found.items()}
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     text = _template("template.md").substitute(
         name=NAME,
@@ -125,7 +130,9 @@ def render(
         fingerprint=fingerprint(model),
         source=f'"{repo}"' if repo else "",
         option=f" --weights {repo}" if repo else "",
-        data=_data(Path(facts)) if facts else UNKNOWN_DATA,
+        known_failures=_listed(known.remarks("failures")) if known else UNKNOWN_FAILURES,
+        known_bias=_listed(known.remarks("bias")) if known else UNKNOWN_BIAS,
+        data=_data(known) if known else UNKNOWN_DATA,
         measured=measured(found) or "These weights have not been measured.",
     )
     return f"---\n{metadata(found).to_yaml()}\n---\n{text}"
@@ -178,6 +185,10 @@ UNKNOWN_DATA = """## Training data
 
 These are not the weights that ship with ganime_age. Whoever made them: say here what they were trained on, under which
 terms, and at what cost."""
+UNKNOWN_FAILURES = "- Whoever made these weights: say here what they get wrong."
+UNKNOWN_BIAS = (
+    "- Who is in the training data decides for whom these weights work; their maker alone knows who is."
+)
 
 
 def _template(name: str) -> Template:
@@ -189,9 +200,13 @@ def _shown(pictures: Mapping[str, str]) -> str:
     return "\n\n".join(f"![{caption}](figures/{name})\n\n*{caption}*" for name, caption in pictures.items())
 
 
-def _data(path: Path) -> str:
+def _listed(remarks: Sequence[str]) -> str:
+    return "\n".join(fill(remark, 120, initial_indent="- ", subsequent_indent="  ") for remark in remarks)
+
+
+def _data(known: Facts) -> str:
     """Training sets and cost, from the facts file."""
-    facts = Results(path, json.loads(path.read_text(encoding="utf-8")))
+    facts = known.given
     sets = [[row["name"], row["faces"], row["labels"], row["terms"]] for row in facts.get("sets")]
     runs = [[run["network"], run["minutes"]] for run in facts.get("runs")]
     hours, cores = sum(minutes for _, minutes in runs) / 60, facts.get("cores")
@@ -201,6 +216,7 @@ def _data(path: Path) -> str:
         _template("data.md")
         .substitute(
             sets=f"{table(['set', 'faces', 'labels', 'terms'], sets)}\n\nCounted: {facts.get('sets_source')}.",
+            remarks="\n\n".join(fill(remark, 120) for remark in known.remarks("data")),
             cost=f"{cost}\n\n{total}; {facts.get('runs_source')}.",
         )
         .rstrip()

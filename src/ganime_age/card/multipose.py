@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .results import Results, columns, summary, table
+from .results import Results, columns, goals_summary, summary, table
 
 BY_YAW = {
     "images": "images",
@@ -50,7 +50,7 @@ def age_estimator(results: Results) -> str:
     parts = [
         f"{results.number('faces', 'multipose')} pictures of the {results.get('notes', 'multipose')}.",
         table(["mean absolute age error, years", "before", "after training on turned heads"], rows),
-        "The paper reports 8.54 before and 7.22 after, on its own multi-pose faces and estimator.",
+        goals_summary(results),
         "By how far the head is turned:",
     ]
     for key in ("by_yaw", "real_by_yaw"):
@@ -59,4 +59,4 @@ def age_estimator(results: Results) -> str:
             both = {turn: row | {"after": after[turn]["mae"]} for turn, row in before.items()}
             first = "turned pictures" if key == "by_yaw" else "real faces"
             parts.append(columns(both, {"faces": "faces", "mae": "before", "after": "after"}, first))
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)

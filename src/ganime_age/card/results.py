@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from .facts import Goal
 
 
 @dataclass(frozen=True)
 class Results:
-    """One file that training/evaluate.py wrote. A key that is missing is a BadInput that names file and key."""
+    """One file that training/evaluate.py wrote. A key that is missing is a BadInput that names file and key.
+
+    goals (key of the summary -> Goal) and remarks are empty unless a facts file about the same weights is given."""
 
     path: Path
     values: Mapping[str, Any]
+    goals: Mapping[str, Goal] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     @classmethod
     def read(cls, path: Path) -> Results:
@@ -71,12 +78,20 @@ def columns(given: Mapping[str, Mapping[str, Any]], wanted: Mapping[str, str], f
 
 
 def summary(results: Results, wanted: Sequence[tuple[str, str, str]]) -> str:
-    """Key, label, unit -> a table of the summary; beside it what doing nothing scores, where that was measured."""
+    """Key, label, unit -> a table of the summary. Beside a figure stand the score of an unedited face, where that was
+    measured, and the figure's goal, where there is one."""
     rows = []
     for key, label, unit in wanted:
         idle = f"nothing_{key}"
         nothing = f"{results.number('summary', idle)} {unit}" if results.has("summary", idle) else ""
-        rows.append([label, f"{results.number('summary', key)} {unit}".strip(), nothing.strip()])
-    if not any(nothing for *_, nothing in rows):
-        return table(["measured", "value"], [row[:2] for row in rows])
-    return table(["measured", "value", "doing nothing"], rows)
+        goal = results.goals[key].beside(results.get("summary")) if key in results.goals else ""
+        rows.append([label, f"{results.number('summary', key)} {unit}".strip(), nothing.strip(), goal])
+    head = ["measured", "value", "doing nothing", "goal"]
+    kept = [i for i in range(len(head)) if i < 2 or any(row[i] for row in rows)]
+    return table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
+
+
+def goals_summary(results: Results) -> str:
+    """A table of the figures that have a goal; empty where none has one."""
+    goals = [(goal.key, goal.label, goal.unit) for goal in results.goals.values()]
+    return summary(results, [goal for goal in goals if results.has("summary", goal[0])]) if goals else ""

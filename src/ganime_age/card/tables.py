@@ -109,7 +109,8 @@ def training(results: Results) -> str:
     figures = [
         ("images_per_second_ours", "GANimation-age, images a second", ""),
         ("images_per_second_ganimation", "GANimation as published, images a second", ""),
-        ("images_per_second_ratio", "times as fast", ""),
+        ("images_per_second_ratio", "times as fast, in images on which the generator was updated", ""),
+        *_held(results, ("images_per_second_ratio_every_batch", "the same, in images of every batch", "")),
     ]
     text = f"Full training steps at {results.number('side')} px on {results.number('threads')} CPU threads."
     return f"{text}\n\n{summary(results, figures)}"
@@ -137,7 +138,7 @@ def measured(found: Mapping[str, Results]) -> str:
         names = [n for n in found if n == pattern or (pattern.endswith("*") and n.startswith(pattern[:-1]))]
         for name in sorted(names):
             title = heading.format(method=found[name].values.get("method", name))
-            parts.append(f"### {title}\n\n{render(found[name])}\n\n{_made_by(found[name])}")
+            parts += [f"### {title}", render(found[name]), *found[name].remarks, _made_by(found[name])]
     return "\n\n".join(parts)
 
 

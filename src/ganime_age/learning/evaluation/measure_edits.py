@@ -40,9 +40,7 @@ NOTES = {
     "from the age and action units that the model's own readers see, judged as 8-bit pictures",
     "identity": "both pictures are aligned by the five points of the source's labelled landmarks; verified when the "
     "cosine to the unedited face exceeds the threshold. Doing nothing compares a face with itself",
-    "age": "the default judge learnt from All-Age-Faces and FFHQ (recipe age_judge), the readers that the generator is "
-    "trained against from UTKFace (recipe readers_robust). "
-    "Group error: distance of the judge's mean on edited faces from its mean on real test faces of that group. "
+    "age": "Group error: distance of the judge's mean on edited faces from its mean on real test faces of that group. "
     "age_drift_years: mean absolute change while an action unit is asked",
     "kernel_distance": "squared MMD (x.y/D + 1)^3, unbiased, of the age judge's features, scaled to mean square 1 on "
     "real faces; edited faces of a group against real faces of it, mean and spread over 50 subsets of at most 100",
