@@ -12,12 +12,13 @@ from test_judges import MODELS, needs_models, people, same_and_different  # noqa
 from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.images.tensors import to_tensor
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.checkpoints import load_light
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
-from ganime_age.learning.external.onnx_models import OnnxIdentity, as_tensor
+from ganime_age.learning.external.onnx_models import OnnxIdentity
 from ganime_age.learning.tasks import age_editing
 from ganime_age.learning.tasks import aifd as aifd_task
 from ganime_age.networks import aifd
@@ -121,7 +122,7 @@ def test_it_starts_where_its_teacher_stands(people):  # noqa: F811
     network, (pictures, landmarks, persons, _) = aifd.AIFD().eval(), people
     aifd_task.fill_from_onnx(network, TEACHER)
     with torch.no_grad():
-        found = network(as_tensor(pictures), torch.from_numpy(landmarks).float()).identity.numpy()
+        found = network(to_tensor(pictures), torch.from_numpy(landmarks).float()).identity.numpy()
     taught = OnnxIdentity(TEACHER)(pictures, landmarks)
     assert (found * taught).sum(1).min() > 0.98
     same, different = same_and_different(found, persons)

@@ -22,13 +22,14 @@ from ganime_age.edits import AGE_GROUPS, age_group
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images.alignment import crop, frame_matrix
 from ganime_age.images.detectors import EmbeddedFinder
+from ganime_age.images.tensors import to_tensor
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.data.picture_store import encoded
 from ganime_age.learning.evaluation.measure_multipose import measure
 from ganime_age.learning.multipose import dataset as multipose
 from ganime_age.learning.multipose import gates as multipose_gates
 from ganime_age.learning.multipose import mesh_backend as multipose_mesh
-from ganime_age.learning.multipose.gates import PoseCurve, PoseCurves, as_faces
+from ganime_age.learning.multipose.gates import PoseCurve, PoseCurves
 from ganime_age.learning.multipose.plan import Request, SourceRules, Wanted, held_out, people, plan, usable
 from ganime_age.learning.multipose.refill import refill
 
@@ -66,7 +67,7 @@ def real(tmp_path_factory, model, portrait):
     matrix = frame_matrix(found.landmarks, 128)
     face = crop(portrait, matrix, 128)
     with torch.inference_mode():
-        read = model.read(as_faces(face[None]))
+        read = model.read(to_tensor(face[None]))
     points = ((found.landmarks @ matrix[:, :2].T + matrix[:, 2]) / 128).astype(np.float32)
     pictures = [face - np.minimum(face, i % 8) for i in range(40)]
     write_shard(folder / "a.tar", {f"{i}.webp": encoded(p, "webp") for i, p in enumerate(pictures)})

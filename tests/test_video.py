@@ -14,7 +14,7 @@ from PIL import Image
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images.video_reader import Clip, Frame
 from ganime_age.images.video_writer import new_clip
-from ganime_age.provenance.xmp import SOURCE_TYPE
+from ganime_age.provenance.xmp import SOURCE_TYPE, xmp
 
 RECORD = {"age": 70.0, "method": "ganimation_age", "weights": "0123"}
 
@@ -56,7 +56,7 @@ def test_an_mp4_keeps_frames_rate_size_colours_and_its_very_sound(tmp_path, pict
 
 def test_a_gif_keeps_frames_and_times(tmp_path, pictures):
     times = [Fraction(n, 100) for n in (0, 8, 16, 40, 48, 56, 64, 90)]
-    with new_clip(tmp_path / "a.gif", 12, RECORD) as write:
+    with new_clip(tmp_path / "a.gif", 12, xmp(RECORD).encode()) as write:
         for pixels, time in zip(pictures, times, strict=True):
             write(Frame(pixels, time, Fraction(8, 100)))
     clip = copied(tmp_path / "a.gif", tmp_path / "b.gif")
@@ -129,7 +129,7 @@ def test_what_is_transparent_is_white(tmp_path):
 
 def test_the_files_say_that_they_are_edited(tmp_path, pictures):
     for name in ("a.mp4", "a.gif"):
-        with new_clip(tmp_path / name, 12, RECORD) as write:
+        with new_clip(tmp_path / name, 12, xmp(RECORD).encode()) as write:
             write(Frame(pictures[0], Fraction(0), Fraction(1, 12)))
         assert SOURCE_TYPE.encode() in (tmp_path / name).read_bytes()
         assert len(pictures_of(tmp_path / name)) == 1

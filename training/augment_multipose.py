@@ -34,10 +34,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
 
+from ganime_age.atomic import replacing  # noqa: E402
 from ganime_age.card.card import fingerprints  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
-from ganime_age.learning.engine.atomic_files import replacing  # noqa: E402
 from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
 from ganime_age.learning.engine.recipe import fill, read_recipe  # noqa: E402
 from ganime_age.learning.multipose.dataset import (

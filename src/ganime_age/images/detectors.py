@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import BadInput, MissingModel
 from .alignment import apply, axes_matrix, crop, ffhq_axes, invert
 from .boxes import face_box, keep_apart
+from .tensors import to_tensor
 
 if TYPE_CHECKING:
     from ..networks.detector import FaceDetector
@@ -154,8 +155,7 @@ class EmbeddedFinder:
 
     def _tensor(self, pictures: list[np.ndarray]) -> torch.Tensor:
         device = next(self.network.parameters()).device
-        stacked = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return stacked.contiguous(memory_format=torch.channels_last)
+        return to_tensor(np.stack(pictures), device).contiguous(memory_format=torch.channels_last)
 
 
 LEVEL_MARGIN = 16  # grey pixels around each level, so that faces at the border have surroundings

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import os
 import struct
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..atomic import replacing
 from ..errors import BadInput
-from ..provenance.xmp import xmp
 from .photo import open_file
 from .video_reader import CLOCK, Clip, Frame, opened, pyav, reading
 
@@ -49,20 +48,20 @@ def check_target(target: str | os.PathLike[str]) -> str:
 def new_clip(
     target: str | os.PathLike[str],
     rate: Fraction | float,
-    record: dict[str, Any] | None = None,
+    xmp: bytes | None = None,
     source: Clip | None = None,
 ) -> Iterator[Callable[[Frame], None]]:
     """Write an MP4 or a GIF, by its ending: `with new_clip(path, 12) as write: write(frame)`.
 
-    rate: frames a second, their mean where it varies. record: the edit as plain numbers, written as metadata that says
-    what edited it (XMP); None writes none. source: its sound goes into an MP4, copied where MP4 can hold it, else as
-    AAC. The sides of an MP4 are even: an odd one loses its last row. Whatever ends the block early, Ctrl-C too, leaves
-    nothing. BadInput for an ending or a place that cannot be written.
+    rate: frames a second, their mean where it varies. xmp: a finished XMP packet that says what edited the clip, UTF-8;
+    None writes none. source: its sound goes into an MP4, copied where MP4 can hold it, else as AAC. The sides of an MP4
+    are even: an odd one loses its last row. Whatever ends the block early, Ctrl-C too, leaves nothing. BadInput for an
+    ending or a place that cannot be written.
     """
     av, path = pyav(), Path(target)
     kind = _Mp4 if check_target(target) == ".mp4" else _Gif
-    with _whole(path) as file:
-        writer = kind(av, file, path, Fraction(rate).limit_denominator(1_000_000), record, source)
+    with _new_file(path) as file:
+        writer = kind(av, file, path, Fraction(rate).limit_denominator(1_000_000), xmp, source)
         try:
             yield writer.write
             writer.finish()
@@ -79,10 +78,10 @@ class _Writer(ABC):
         file: BinaryIO,
         path: Path,
         rate: Fraction,
-        record: dict[str, Any] | None,
+        xmp: bytes | None,
         source: Clip | None,
     ):
-        self._av, self._file, self._path, self._rate, self._record = av, file, path, rate, record
+        self._av, self._file, self._path, self._rate, self._xmp = av, file, path, rate, xmp
         self._clip, self._base, self._last = source, source.time_base if source else CLOCK, None
         self._container: Any = None
         self._stream: Any = None
@@ -139,7 +138,7 @@ class _Mp4(_Writer):
         codec = stream.codec_context
         codec.time_base = self._base
         codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = BT709
-        if self._record is not None:
+        if self._xmp is not None:
             self._container.metadata["comment"] = "A face in this video was edited by AI (ganime_age)."
         self._sound = (
             _Sound(self._av, self._clip, self._container) if self._clip and self._clip.sound else None
@@ -158,10 +157,10 @@ class _Mp4(_Writer):
         if self._sound is not None:
             self._sound.until(None)
         self._container.close()
-        if self._record is not None:
-            packet = xmp(self._record).encode()
+        if self._xmp is not None:
+            box = struct.pack(">I4s16s", 24 + len(self._xmp), b"uuid", XMP_BOX)
             self._file.seek(0, os.SEEK_END)
-            self._file.write(struct.pack(">I4s16s", 24 + len(packet), b"uuid", XMP_BOX) + packet)
+            self._file.write(box + self._xmp)
 
 
 class _Sound:
@@ -246,10 +245,9 @@ class _Gif(_Writer):
         self._drain()
         self._encode(None)
         self._container.close()
-        if self._record is not None:
-            packet = xmp(self._record).encode()
+        if self._xmp is not None:
             self._file.seek(-len(GIF_END), os.SEEK_END)
-            self._file.write(b"\x21\xff\x0bXMP DataXMP" + packet + XMP_TRAILER + GIF_END)
+            self._file.write(b"\x21\xff\x0bXMP DataXMP" + self._xmp + XMP_TRAILER + GIF_END)
 
     def _drain(self) -> None:
         with suppress(self._av.error.BlockingIOError, self._av.error.EOFError):
@@ -260,24 +258,16 @@ class _Gif(_Writer):
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name only when the block ends well; otherwise it is gone, and so are new folders."""
-    new_folders = [folder for folder in path.parents if not os.path.exists(folder)]
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    try:
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """`replacing`, opened; BadInput where the file system refuses, while errors of the block stay what they are."""
+    with ExitStack() as renaming:
         with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = temporary.open("x+b")
+            part = renaming.enter_context(replacing(path, make_folders=True))
+            file = part.open("w+b")
         with file:
             yield file
         with _writing(path):
-            os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-            for folder in new_folders:
-                folder.rmdir()
-        raise
+            renaming.close()
 
 
 @contextmanager

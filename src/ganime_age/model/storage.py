@@ -9,9 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -26,6 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .._version import __version__
+from ..atomic import replacing
 from ..errors import BadInput, MissingModel
 from .shards import Joined, files_of, index_of, others_of
 
@@ -202,15 +201,8 @@ def _to_store(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _replace(target: Path, write: Callable[[Path], Any]) -> None:
     """Write whole or not at all, as readable as any new file: safetensors' own are the owner's alone."""
-    temporary = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
-    try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode
-        write(temporary)
-        temporary.chmod(mode)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as part:
+        write(part)
 
 
 class _opened:

@@ -19,6 +19,7 @@ from ..images.boxes import face_box
 from ..images.photo import load_photo
 from ..images.video_reader import Clip, Frame, fitted
 from ..images.video_writer import GIF_RATE, check_target, new_clip
+from ..provenance.xmp import xmp
 from ..results import ClipResult
 from .tracking import FaceTrack
 
@@ -185,9 +186,10 @@ def rewritten(
     """
     started, frames, frame = time.perf_counter(), 0, None
     silent = check_target(target) == ".gif"
+    packet = xmp(record).encode() if record else None
     with (
         Clip(source, GIF_RATE if silent else None) as clip,
-        new_clip(target, clip.rate, record, clip) as write,
+        new_clip(target, clip.rate, packet, clip) as write,
     ):
         for frame in change(clip):
             write(frame)
@@ -254,7 +256,7 @@ def write_animation(
     pictures = editor.animate(fitting(photo), keys, frames, method, face, mark, there_and_back)
     listed = [{"at": key.at, **asked(Edit.of(key.age, key.action_units))} for key in keys]
     record = {"keyframes": listed, "method": method, "weights": editor.weights, "seed": 0} if mark else None
-    with new_clip(target, rate, record) as write:
+    with new_clip(target, rate, xmp(record).encode() if record else None) as write:
         for i, picture in enumerate(pictures):
             write(Frame(np.asarray(picture), i / rate, 1 / rate))
             if tell is not None:

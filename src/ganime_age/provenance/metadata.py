@@ -8,8 +8,6 @@ Nothing of the source file's own metadata is ever copied.
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..atomic import replacing
 from ..errors import BadInput
 from .c2pa import Signer
 from .xmp import SOURCE_TYPE, xmp
@@ -66,14 +65,8 @@ def write_edited(
             f"{path.name} cannot be written as {path.suffix or 'a file without an ending'}; choose {ENDINGS}"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}")
-        try:
-            with temporary.open("xb") as file:
-                save_edited(image, file, path.suffix.lower(), record, signer)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path, make_folders=True) as part, part.open("wb") as file:
+            save_edited(image, file, path.suffix.lower(), record, signer)
     except OSError as error:
         raise BadInput(
             f"{path} cannot be written ({error.strerror or error}); choose another place"

@@ -26,8 +26,7 @@ _SOURCE = re.compile(r"""\bDigitalSourceType(?:=|>|\s+rdf:resource=)\s*["']?\s*(
 
 
 def xmp(record: dict[str, Any]) -> str:
-    """The XMP packet of an edit: IPTC's fields, and the record as JSON."""
-
+    """The XMP packet of an edit, to be written as UTF-8: IPTC's fields, and the record as JSON."""
     system = f"ganime_age {record.get('method', '')}".strip()
     version = f"{__version__}, weights {record['weights']}" if record.get("weights") else __version__
     said = json.dumps(record, sort_keys=True, ensure_ascii=True)

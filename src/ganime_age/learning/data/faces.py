@@ -16,6 +16,7 @@ import torch
 
 from ...edits import GROUP_STARTS
 from ...errors import BadInput
+from ...images.tensors import to_unit
 from ..engine.atomic_files import read_at_random, release
 from .manifest import LISTS, Manifest
 from .picture_cache import cache_place, open_cache
@@ -95,7 +96,7 @@ class Faces:
         release(self.pictures, *self.labels.values())
         mirror_labels(out, torch.from_numpy(mirror))
         pixels = torch.from_numpy(raw)
-        out["face"] = pixels[:, :3].float() / 127.5 - 1
+        out["face"] = to_unit(pixels[:, :3])
         out["valid"] = pixels[:, 3:].float() / 255
         return out
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ...atomic import replacing
 from ...edits import AGE_GROUPS, age_group
 from ...errors import BadInput
-from ..engine.atomic_files import replacing
 from ..external.mediapipe_face import action_units_from_blendshapes
 
 

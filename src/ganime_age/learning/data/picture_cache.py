@@ -20,8 +20,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ...atomic import replacing
 from ...errors import BadInput
-from ..engine.atomic_files import is_writable, locked, replacing
+from ..engine.atomic_files import is_writable, locked
 
 NAMED = 20  # unreadable pictures that a note names
 SAMPLED = 12  # pictures that are decoded again to trust a cache that says nothing of its origin

@@ -1,10 +1,9 @@
-"""Files that several processes may want at once, or that a stopped process must not leave half written."""
+"""Files that several processes may want at once: locks, and the memory of mapped arrays."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,17 +31,6 @@ def locked(path: Path) -> Iterator[bool]:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 held = True
         yield held
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the place of `path` when all went well, and is gone when it did not."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def is_writable(folder: Path) -> bool:

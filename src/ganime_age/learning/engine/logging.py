@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from PIL import Image
 from tqdm import tqdm
 
+from ...atomic import replacing
 from ...errors import BadInput, MissingModel
 
 BAR = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
@@ -94,8 +94,8 @@ def forget_after(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue
-    log.with_suffix(".part").write_text("".join(kept))
-    os.replace(log.with_suffix(".part"), log)
+    with replacing(log) as part:
+        part.write_text("".join(kept))
 
 
 def choose_tracker(name: str | None) -> tuple[str | None, str | None]:

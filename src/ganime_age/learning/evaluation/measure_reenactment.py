@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...editor import FaceEditor
+from ...images.tensors import to_pictures
 from ...model.model import GanimeAge
 from ...pipelines.reenactment import SETTLED
 from ..data.faces import Faces
@@ -28,7 +29,7 @@ from .measure_reenacted_clip import clip_figures, photo_pairs
 from .reenactment_baselines import pasted
 from .reenactment_pairs import BINS, Pairs, drivers, one_person, strangers_of, two_persons
 from .reference_statistics import verification
-from .test_faces import aged, as_pictures, frontal, look, spread
+from .test_faces import aged, frontal, look, spread
 
 AGE = 70.0
 NEAR_AGE = 4.0
@@ -169,10 +170,10 @@ def compared(
     """Figures of the moved faces, of doing nothing and of the paste, for the same pairs."""
     kept: dict[str, list[np.ndarray]] = {name: [] for name in ("moved", "nothing", "paste", "driving", "at")}
     for one, other in tqdm(pairs.batches(faces), desc="pairs", unit="batch"):
-        pictures, drivings = as_pictures(one["face"]), as_pictures(other["face"])
+        pictures, drivings = to_pictures(one["face"]), to_pictures(other["face"])
         places = one["landmarks"].numpy(), other["landmarks"].numpy()
         rows = zip(pictures, places[0], drivings, places[1], strict=True)
-        kept["moved"].append(as_pictures(moved(model, one["face"], other["face"])))
+        kept["moved"].append(to_pictures(moved(model, one["face"], other["face"])))
         kept["nothing"].append(pictures)
         kept["paste"].append(np.stack([pasted(*row) for row in rows]))
         kept["driving"].append(drivings)
@@ -204,8 +205,8 @@ def aged_figures(
 ) -> dict[str, Any]:
     """Judged age and identity of faces aged to AGE and moved. old: mean judged age of real faces of that age."""
     parts = [
-        [as_pictures(moved(model, one["face"], other["face"], age)) for age in (AGE, None)]
-        + [as_pictures(one["face"]), one["landmarks"].numpy()]
+        [to_pictures(moved(model, one["face"], other["face"], age)) for age in (AGE, None)]
+        + [to_pictures(one["face"]), one["landmarks"].numpy()]
         for one, other in pairs.batches(faces)
     ]
     *shown, at = (np.concatenate(part) for part in zip(*parts, strict=True))

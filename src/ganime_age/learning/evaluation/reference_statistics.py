@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 
 from ...edits import AU_CODES, GROUP_STARTS
+from ...images.tensors import to_pictures
 from ..data.faces import Faces
 from ..data.joined_faces import sources_of
 from .judges import Judge, Judges
 from .metrics import auc, pair_scores, threshold_at
-from .test_faces import aged, as_pictures, batches, frontal, gather, look, spread
+from .test_faces import aged, batches, frontal, gather, look, spread
 
 FALSE_ACCEPTS = 1e-3
 
@@ -140,7 +141,7 @@ def hair_of(faces: Faces, picks: np.ndarray, judge: Judge) -> tuple[np.ndarray, 
     """Hair masks (N,S,S) bool within the real part of the frame, and the hair's colours (N,2), of faces as they are."""
 
     def part(batch: dict[str, Any]) -> dict[str, np.ndarray]:
-        pictures = as_pictures(batch["face"])
+        pictures = to_pictures(batch["face"])
         masks = judge(pictures, batch["landmarks"].numpy()) & (batch["valid"][:, 0].numpy() > 0.99)
         return {"masks": masks, "colours": np.stack([*map(hair_colour, pictures, masks)])}
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...edits import AU_CODES, AU_MAX
 from ...errors import BadInput
+from ...images.tensors import to_pictures
 from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
@@ -64,11 +65,6 @@ def aged(faces: Faces, low: float, high: float, count: int) -> np.ndarray:
     return spread(fits, count)
 
 
-def as_pictures(faces: Tensor) -> np.ndarray:
-    """(B,3,S,S) in [-1,1] -> (B,S,S,3) uint8, as they would be saved."""
-    return ((faces + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
-
-
 def batches(faces: Faces, picks: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """Positions within picks, and what `Faces.batch` says of these faces, 25 at a time."""
     for part in np.array_split(np.arange(len(picks)), -(-len(picks) // BATCH)):
@@ -78,7 +74,7 @@ def batches(faces: Faces, picks: np.ndarray) -> Iterator[tuple[np.ndarray, dict[
 def look(faces: Faces, picks: np.ndarray, looks: Mapping[str, Look]) -> dict[str, np.ndarray]:
     """What every look finds on faces as they are, (N,...) each."""
     return gather(
-        {name: find(as_pictures(b["face"]), b["landmarks"].numpy()) for name, find in looks.items()}
+        {name: find(to_pictures(b["face"]), b["landmarks"].numpy()) for name, find in looks.items()}
         for _, b in batches(faces, picks)
     )
 
@@ -144,7 +140,7 @@ class Sitters:
     ) -> dict[str, np.ndarray]:
         face = batch["face"]
         edited = self.model.edit(face, self.age[part], age, self.units[part], units, self.method)
-        pictures, landmarks = as_pictures(edited.face), batch["landmarks"].numpy()
+        pictures, landmarks = to_pictures(edited.face), batch["landmarks"].numpy()
         return {name: find(pictures, landmarks) for name, find in looks.items()} | {
             "mask": edited.attention.flatten(1).mean(1).numpy(),
             "change": (edited.face - face).abs().flatten(1).mean(1).numpy() / 2,

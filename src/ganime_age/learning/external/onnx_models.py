@@ -18,6 +18,7 @@ import torch
 from ...edits import AU_CODES, AU_UNSEEN
 from ...errors import BadInput, MissingModel
 from ...images.alignment import resample
+from ...images.tensors import HALF_RANGE, to_tensor
 from ...model.model import GanimeAge
 from ...networks.age_judge import AgeJudge
 from ...networks.aifd import FIVE_POINTS as ARCFACE_POINTS
@@ -44,11 +45,6 @@ def similarity(points: np.ndarray, goal: np.ndarray) -> np.ndarray:
     rows = np.concatenate([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)])
     a, b, right, down = np.linalg.lstsq(rows, goal.T.reshape(-1), rcond=None)[0]
     return np.array([[a, -b, right], [b, a, down]])
-
-
-def as_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """(B,S,S,3) uint8 -> (B,3,S,S) float32 in [-1,1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def onnx_session(file: Path, option: str) -> Any:
@@ -102,11 +98,11 @@ class AgeNetwork:
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> (B,) years."""
-        return self.network(as_tensor(pictures)).numpy()
+        return self.network(to_tensor(pictures)).numpy()
 
     def features(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> (B,128), for the kernel distance."""
-        return self.network.features(as_tensor(pictures)).numpy()
+        return self.network.features(to_tensor(pictures)).numpy()
 
 
 class Blendshapes:
@@ -154,7 +150,7 @@ class HairNetwork:
     def chances(self, pictures: np.ndarray, side: int) -> np.ndarray:
         """-> (B,side,side) in 0..1, how likely there is hair."""
         large = np.stack([cv2.resize(p, (256, 256), interpolation=cv2.INTER_CUBIC) for p in pictures])
-        blob = large.astype(np.float32) / 127.5 - 1
+        blob = large.astype(np.float32) / HALF_RANGE - 1  # channels last, as this network takes them
         found = self.session.run(None, {self.session.get_inputs()[0].name: blob})[0][..., 0]
         return np.stack([cv2.resize(c, (side, side), interpolation=cv2.INTER_AREA) for c in found])
 
@@ -168,7 +164,7 @@ class OwnReaders:
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> what `Readings` holds under the name `reading`; an action unit that is never seen is NaN."""
-        out = getattr(self.model.read(as_tensor(pictures)), self.reading).numpy().copy()
+        out = getattr(self.model.read(to_tensor(pictures)), self.reading).numpy().copy()
         if self.reading == "action_units":
             out[:, [AU_CODES.index(code) for code in AU_UNSEEN]] = np.nan
         return out

@@ -24,10 +24,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ...atomic import replacing
 from ...errors import BadInput
 from ..data.picture_cache import fingerprint
 from ..data.picture_store import picture_store
-from ..engine.atomic_files import locked, replacing
+from ..engine.atomic_files import locked
 from .plan import Backend, Request, Slot
 from .shards import SCHEMA, WORK, Part, Set, make_again
 

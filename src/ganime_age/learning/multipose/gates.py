@@ -9,9 +9,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...images.detectors import EmbeddedFinder
+from ...images.tensors import to_pictures, to_tensor
 from ...model.model import GanimeAge
 from ..data.faces import Faces
 
@@ -95,7 +95,7 @@ def pose_curves(examiner: Examiner, faces: Faces, seed: int = 0) -> PoseCurves:
 def pictures_of(faces: Faces, rows: np.ndarray) -> Iterator[np.ndarray]:
     """The pictures (n,S,S,3) uint8 of rows of a folder's cache, some at a time."""
     for some in np.array_split(rows, len(rows) // 64 + 1):
-        yield as_pictures(faces.batch(some)["face"])
+        yield to_pictures(faces.batch(some)["face"])
 
 
 def source_looks(examiner: Examiner, faces: Faces, rows: np.ndarray) -> Looks:
@@ -147,7 +147,7 @@ class Examiner:
     @torch.inference_mode()
     def look(self, pictures: np.ndarray, find: bool = True) -> Looks:
         """Pictures (N,S,S,3) uint8. find: ask the finder too; it is the slower one."""
-        read = self.model.read(as_faces(pictures).to(self.device))
+        read = self.model.read(to_tensor(pictures, self.device))
         landmarks, score = np.full((len(pictures), 68, 2), np.nan, np.float32), np.zeros(len(pictures))
         side, fit = pictures.shape[1], np.full((len(pictures), 2), np.nan, np.float32)
         border = round(BORDER * side)
@@ -195,14 +195,3 @@ class Examiner:
             "age": abs(read_age - age) <= gates.age,
         }
         return next((reason for reason, good in passed.items() if not good), None)
-
-
-def as_faces(pictures: np.ndarray) -> Tensor:
-    """(N,S,S,3) uint8 -> (N,3,S,S) float32 in [-1,1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def as_pictures(faces: Tensor) -> np.ndarray:
-    """(N,3,S,S) in [-1,1] -> (N,S,S,3) uint8."""
-    levels = ((faces.float() + 1) * 127.5).round().clamp(0, 255).byte()
-    return levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -13,10 +13,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
+from ...atomic import replacing
 from ...edits import AGE_GROUPS
 from ..data.manifest import Manifest
 from ..data.picture_cache import read_pictures
-from ..engine.atomic_files import replacing
 from .gates import PoseCurve
 
 TILE = 128

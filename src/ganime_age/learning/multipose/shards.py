@@ -15,9 +15,10 @@ import torch
 
 from ...edits import AU_CODES, AU_UNSEEN
 from ...errors import BadInput
+from ...images.tensors import to_pictures, to_tensor
 from ..data.faces import Faces
 from ..data.picture_store import PictureStore, encoded
-from .gates import Examiner, Looks, as_faces, as_pictures
+from .gates import Examiner, Looks
 from .plan import Backend, Request, Slot, SourceRules, people, source_labels
 from .sources import SIDES, SourcePictures
 
@@ -218,7 +219,7 @@ def made(job: Set, sources: np.ndarray, requests: list[Request]) -> np.ndarray:
     landmarks = torch.from_numpy(job.faces.labels["landmarks"][rows].copy()).to(device)
     labels = [source_labels(job.faces, row) for row in rows]
     with torch.inference_mode():
-        return as_pictures(job.backend.make(as_faces(sources).to(device), landmarks, labels, requests))
+        return to_pictures(job.backend.make(to_tensor(sources, device), landmarks, labels, requests))
 
 
 def make_again(job: Set, row: Mapping[str, Any]) -> bytes:

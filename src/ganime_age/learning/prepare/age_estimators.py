@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from ...errors import MissingModel
+from ...images.tensors import to_tensor
 from ...model.model import GanimeAge
 from ...networks.readers import Readers
 from ...runtime import checked_device
 from ..engine.checkpoints import load_light
 from ..external.insightface_models import pack_judges
-from ..external.onnx_models import as_tensor
 from .face_sources import OLDEST_GROUP_AGE
 
 OLDEST = 120
@@ -72,7 +72,7 @@ class ReaderAges:
         self.name = "ganime_age readers" if named == SHIPPED else f"readers of {Path(named).name}"
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        read = self.readers(as_tensor(pictures).to(self.device))
+        read = self.readers(to_tensor(pictures, self.device))
         return read.age.cpu().numpy(), read.age_spread.cpu().numpy()
 
 

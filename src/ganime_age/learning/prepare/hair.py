@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from ...atomic import replacing
+from ...images.tensors import to_pictures
 from ..data.faces import Faces
 from ..external.onnx_models import HairNetwork
 
@@ -27,8 +28,8 @@ def hair_masks(file: str | Path, faces: Faces, count: int, seed: int = 0) -> tup
             if (index < len(names)).all() and np.array_equal(names[index], kept["id"]):
                 return index, kept["mask"]
     index, mask = read_hair(HairNetwork(Path(file), NEEDED), faces, count, seed)
-    np.savez(f"{cache}.part.npz", index=index, mask=mask, id=names[index])
-    os.replace(f"{cache}.part.npz", cache)
+    with replacing(cache) as part, part.open("wb") as written:
+        np.savez(written, index=index, mask=mask, id=names[index])
     return index, mask
 
 
@@ -41,7 +42,7 @@ def read_hair(teacher: HairNetwork, faces: Faces, count: int, seed: int) -> tupl
             batch = faces.batch(part)
             whole = batch["valid"].mean((1, 2, 3)) > 0.97
             if whole.any():
-                pictures = ((batch["face"][whole] + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+                pictures = to_pictures(batch["face"][whole])
                 masks.append((255 * teacher.chances(pictures, 64).clip(0, 1)).astype(np.uint8))
                 kept.append(part[whole.numpy()])
                 bar.update(int(whole.sum()))

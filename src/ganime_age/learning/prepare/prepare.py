@@ -23,11 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from ...atomic import replacing
 from ...edits import AGE_GROUPS, age_group
 from ...errors import BadInput
 from ...images.photo import load_photo
 from ..data.picture_store import PictureStore, encoded, picture_store
-from ..engine.atomic_files import locked, replacing
+from ..engine.atomic_files import locked
 from .face_sources import FaceSource, Known, LeftOut
 from .pseudo_labels import CutFace, FaceReader, Measured
 

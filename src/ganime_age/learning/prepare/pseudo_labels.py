@@ -10,6 +10,7 @@ import torch
 from ...edits import AU_CODES, AU_UNSEEN
 from ...images.alignment import apply, crop, frame_matrix, valid_mask
 from ...images.detectors import EmbeddedFinder, FoundFace
+from ...images.tensors import to_tensor
 from ...model.model import GanimeAge
 from ..external.mediapipe_face import BlendshapeReader, action_units_from_blendshapes
 from .face_sources import LeftOut
@@ -92,9 +93,9 @@ class FaceReader:
 
     def measure(self, faces: list[CutFace]) -> list[Measured]:
         """What the package's readers say of faces; action units they never learnt are NaN."""
-        pictures = torch.from_numpy(np.stack([face.picture[..., :3] for face in faces]))
+        pictures = np.stack([face.picture[..., :3] for face in faces])
         with torch.inference_mode():
-            read = self.model.read(pictures.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1)
+            read = self.model.read(to_tensor(pictures, self.device))
         units = read.action_units.float().cpu().numpy()
         units[:, [AU_CODES.index(code) for code in AU_UNSEEN]] = np.nan
         ages, poses = read.age.tolist(), read.pose.tolist()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,13 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
+from ...atomic import new_folder, replacing
 from ...edits import AGE_GROUPS, age_group
 from ...errors import BadInput
+from ...images.tensors import to_pictures
 from ..data.faces import Faces
 from ..data.manifest import BATCH, Manifest
-from ..engine.atomic_files import is_writable, replacing
-from ..evaluation.test_faces import as_pictures
+from ..engine.atomic_files import is_writable
 from .age_estimators import Estimator
 
 KEPT = {"age": "age_label", "age_group": "age_group_label", "age_source": "age_label_source"}
@@ -62,7 +61,7 @@ def estimate(faces: Faces, estimator: Estimator) -> tuple[np.ndarray, np.ndarray
     with torch.inference_mode(), tqdm(total=len(faces), desc="estimating ages", unit="face") as bar:
         for part in np.array_split(np.arange(len(faces)), -(-len(faces) // SHOWN)):
             shown = faces.batch(part)
-            age[part], spread[part] = estimator(as_pictures(shown["face"]), shown["landmarks"].numpy())
+            age[part], spread[part] = estimator(to_pictures(shown["face"]), shown["landmarks"].numpy())
             bar.update(len(part))
     return age, spread
 
@@ -105,17 +104,12 @@ def check_free(out: Path) -> None:
 def write_folder(manifest: Manifest, files: pd.Series, columns: pd.DataFrame, out: Path) -> None:
     """A new folder: links to the pictures, and to what was decoded of them, and the manifest with new columns."""
     folder = manifest.path.parent.resolve()
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
+    with new_folder(out) as part:
         for name in sorted({file.split("/")[0] for file in files}):
             (part / name).symlink_to(folder / name)
         for path in folder.glob("cache-*"):
             (part / path.name).symlink_to(path.resolve())
         write_manifest(manifest, columns, part / manifest.path.name)
-        os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_manifest(manifest: Manifest, columns: pd.DataFrame, path: Path) -> None:

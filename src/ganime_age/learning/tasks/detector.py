@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...images.detectors import MARKER_SPAN
+from ...images.tensors import to_tensor
 from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
@@ -70,9 +71,9 @@ def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str,
     for row, scene in zip(frames, scenes, strict=True):
         row[: len(scene.frames)] = scene.frames
     return {
-        "canvases": to_tensor([s.picture for s in scenes]),
+        "canvases": as_batch([s.picture for s in scenes]),
         "frames": torch.from_numpy(frames),
-        "closeups": to_tensor([c.picture for c in closeups]),
+        "closeups": as_batch([c.picture for c in closeups]),
         "landmarks": torch.from_numpy(np.stack([c.landmarks for c in closeups]).astype(np.float32)),
         "is_face": torch.tensor([float(c.is_face) for c in closeups]),
     }
@@ -88,10 +89,9 @@ def mirrored(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return batch | pictures | {"frames": frames, "landmarks": points}
 
 
-def to_tensor(pictures: list[np.ndarray]) -> Tensor:
-    """Pictures (S,S,3) uint8 -> (B,3,S,S) float32 in [-1,1]."""
-    stacked = torch.from_numpy(np.stack(pictures))
-    return (stacked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+def as_batch(pictures: list[np.ndarray]) -> Tensor:
+    """Pictures (S,S,3) uint8 -> (B,3,S,S) float32 in [-1,1], channels last."""
+    return to_tensor(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
 
 
 def cell_targets(frames: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ...edits import AU_CODES
+from ...images.tensors import to_pictures
 from ...networks.ganimation_age import Generator
 from ...networks.layers import Edited
 
@@ -45,10 +45,8 @@ def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> No
 
 def save_grid(columns: list[Tensor], path: Path) -> None:
     """Columns (B,3,S,S) in [-1,1] beside each other, a row a face, as a JPEG."""
-    grid = torch.cat([column.cpu() for column in columns], 3).permute(0, 2, 3, 1).flatten(0, 1)
-    Image.fromarray(((grid + 1) * 127.5).round().clamp(0, 255).numpy().astype(np.uint8)).save(
-        path, quality=92
-    )
+    rows = to_pictures(torch.cat([column.cpu() for column in columns], 3))
+    Image.fromarray(rows.reshape(-1, *rows.shape[2:])).save(path, quality=92)
 
 
 def wanted(aus: Tensor, targets: dict[str, float]) -> Tensor:
