@@ -7,6 +7,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from ganime_age.edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
+from ganime_age.model.methods import label
 
 from .jobs import ALL
 
@@ -16,14 +17,10 @@ MIDDLES = tuple(
 )
 """The age that each group's button asks for."""
 
-PLAIN_NAMES = {
-    "ganimation_age": "GANimation-age",
-    "ganimation": "GANimation (expression)",
-    "agetransgan": "AgeTransGAN",
-    "ragan": "Re-Aging GAN",
-    "dual_generator": "Dual generator (reenactment)",
-    ALL: "Compare all",
-}
+
+def plain_name(method: str) -> str:
+    """What the page calls a method."""
+    return "Compare all" if method == ALL else label(method)
 
 
 class Age(NamedTuple):
@@ -46,7 +43,7 @@ def show(methods: tuple[str, ...], compares: bool) -> Age:
         groups = tuple(gr.Button(name, size="sm", min_width=44) for name in AGE_GROUPS)
     choices = [*methods, *([ALL] if compares else [])]
     method = gr.Radio(
-        [(PLAIN_NAMES.get(name, name), name) for name in choices],
+        [(plain_name(name), name) for name in choices],
         value=methods[0] if methods else None,
         label="Method",
         info="What paints the edit. A driving photo has its own.",

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ganime_age.edits import AU_NAMES, AU_UNSEEN
 
-from .age import PLAIN_NAMES
+from .age import plain_name
 from .jobs import sentence
 
 
@@ -46,7 +46,7 @@ def report(result: Any) -> str:
 
 def caption(result: Any) -> str:
     """One line about one of several results."""
-    name = PLAIN_NAMES.get(result.method, result.method)
+    name = plain_name(result.method)
     return f"{name}: age {result.reading.age:.0f}, identity {result.identity:.2f}"
 
 
@@ -98,7 +98,7 @@ def _identity(cosine: float) -> str:
 
 
 def _facts(result: Any) -> str:
-    name = PLAIN_NAMES.get(result.method, result.method)
+    name = plain_name(result.method)
     box = " ".join(f"{value:.0f}" for value in result.source_reading.box)
     return (
         f"<p class='note'>Method {html.escape(name)}, weights {html.escape(result.weights)}; "

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.model.model import SHIPPED, GanimeAge
+from ganime_age.model.methods import shipped
+from ganime_age.model.model import GanimeAge
 from ganime_age.model.storage import EMBEDDED
 
 TINY = {
@@ -75,7 +76,7 @@ def test_a_folder_holds_config_and_weights_and_nothing_else(saved, tmp_path):
     assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
     state = load_file(saved / "model.safetensors")
     assert all(v.dtype == torch.float32 for v in state.values() if v.is_floating_point())
-    assert {key.split(".")[0] for key in state} == set(SHIPPED)
+    assert {key.split(".")[0] for key in state} == set(shipped())
     (tmp_path / "README.md").write_text("mine")
     (tmp_path / "config.json").write_text("of another model")
     GanimeAge.from_pretrained(saved).save_pretrained(tmp_path)
@@ -154,7 +155,7 @@ def test_a_part_needs_no_memory_for_the_others(saved, tmp_path):
 
 
 def test_the_embedded_weights_load_without_a_network_and_are_small(model):
-    assert model.parts == SHIPPED
+    assert model.parts == shipped()
     assert sum(p.numel() for p in model.finder.parameters()) < 500_000
     assert sum(p.stat().st_size for p in EMBEDDED.iterdir()) < 25e6
 
@@ -307,7 +308,7 @@ def test_a_part_that_is_not_asked_for_may_be_of_another_version(copied):
 
 def test_a_byte_order_mark_is_no_harm(copied):
     (copied / "config.json").write_bytes(b"\xef\xbb\xbf" + (copied / "config.json").read_bytes())
-    assert GanimeAge.from_pretrained(copied).parts == SHIPPED
+    assert GanimeAge.from_pretrained(copied).parts == shipped()
 
 
 def spoilt(model, value: float):

@@ -14,12 +14,13 @@ from test_scripts import GENERATOR, light
 from ganime_age.card.card import fingerprints, write_card
 from ganime_age.card.charts import table1_chart
 from ganime_age.card.results import Results
-from ganime_age.card.table1 import NAMES, table1
+from ganime_age.card.table1 import BASELINES, table1
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
 from ganime_age.learning.evaluation.judges import Judges
 from ganime_age.learning.evaluation.measure_edits import Plan
 from ganime_age.learning.evaluation.measure_table1 import measure, models_of
+from ganime_age.model.methods import table1_rows
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import agetransgan
 from ganime_age.networks.ganimation_age import Generator
@@ -194,7 +195,10 @@ def test_the_chart_is_written_with_the_card_and_shows_every_curve(results, small
 
 
 def every_row(measured: dict) -> Results:
-    return Results(Path(), measured | {"methods": dict.fromkeys(NAMES, measured["methods"]["nothing"])})
+    return Results(
+        Path(),
+        measured | {"methods": dict.fromkeys((*table1_rows(), *BASELINES), measured["methods"]["nothing"])},
+    )
 
 
 def test_the_chart_has_room_for_every_row_of_the_table(measured):

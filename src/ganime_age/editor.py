@@ -18,7 +18,7 @@ from .images.alignment import crop, frame_matrix
 from .images.detectors import EmbeddedFinder, FoundFace
 from .images.photo import load_photo, photo_name
 from .model.fingerprint import fingerprint
-from .model.model import METHODS
+from .model.methods import METHODS
 from .pipelines.animation import Keyframe, Tell, animate, edit_clip
 from .pipelines.face import Aligned, compared, counted, pasted, pictured, reading_of, warnings_of
 from .pipelines.reenactment import reenact_photo

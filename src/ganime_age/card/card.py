@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from textwrap import fill
@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from ..errors import BadInput
 from ..model.fingerprint import fingerprint
+from ..model.methods import METHODS, parts, table1_rows
 from ..model.model import GanimeAge
 from .charts import table1_chart
 from .facts import Facts
@@ -28,24 +29,11 @@ RELIES_ON = {
     "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
     "speed": (),
     "training": (),
-    "table1": ("readers", "ganimation_age", "agetransgan", "ragan"),
     "age_estimator": (),
     "multipose": (),
     "fuzz": (),
 }
-"""Results file -> the parts whose weights decide its figures. For edits-METHOD: the readers and the method."""
-
-KINDS = {
-    "finder": "a face finder",
-    "readers": "readers that measure a face",
-    "head": "a 3-D head",
-    "ganimation_age": "the generator GANimation-age",
-    "ganimation": "the generator GANimation",
-    "agetransgan": "the generator AgeTransGAN",
-    "ragan": "the generator Re-Aging GAN",
-    "dual_generator": "a dual generator that moves a face like another",
-}
-"""Part -> what it is, in the card."""
+"""Results file -> the parts whose weights decide its figures; see also `relies_on`."""
 
 SCORES = (
     ("readers", "age_mae_utkface", "UTKFace", "mae", "age, mean absolute error in years"),
@@ -84,14 +72,21 @@ def read_results(folder: Path) -> dict[str, Results]:
     return {path.stem: Results.read(path) for path in paths}
 
 
+def relies_on(name: str, parts: Iterable[str]) -> tuple[str, ...]:
+    """The parts whose weights decide the figures of a results file; all `parts` for a file of an unknown kind."""
+    if name.startswith("edits-"):
+        method = name.removeprefix("edits-")
+        return "readers", METHODS[method].part if method in METHODS else method
+    if name == "table1":
+        return "readers", *dict.fromkeys(METHODS[method].part for method in table1_rows().values())
+    return RELIES_ON.get(name, tuple(parts))
+
+
 def check_current(found: Mapping[str, Results], model: GanimeAge) -> None:
     """BadInput names a results file that was measured on other weights than the model's."""
     own = fingerprints(model)
     for name, results in found.items():
-        relies_on = (
-            ("readers", name.removeprefix("edits-")) if name.startswith("edits-") else RELIES_ON.get(name)
-        )
-        for part in own if relies_on is None else relies_on:
+        for part in relies_on(name, own):
             if results.get("made_by", "weights").get(part) != own.get(part):
                 raise BadInput(
                     f"{results.path} was measured on other weights of {part} than these; measure again with "
@@ -125,7 +120,7 @@ def render(
         name=NAME,
         pictures=_shown(PICTURES) if pictures else "",
         failures=_shown(FAILURES) if pictures else "",
-        kind=", ".join(KINDS[part] for part in model.parts),
+        kind=", ".join(parts()[part].description for part in model.parts),
         parameters=f"{millions:.1f}",
         fingerprint=fingerprint(model),
         source=f'"{repo}"' if repo else "",

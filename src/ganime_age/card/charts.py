@@ -9,17 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .contact_sheet import GREY, INK, PAPER
 from .results import Results
-from .table1 import NAMES
+from .table1 import colour as row_colour
+from .table1 import title
 
-COLOURS = {
-    "agetransgan": "#2a6fb0",
-    "agetransgan_mi": "#0b3d6b",
-    "ragan": "#e08a5c",
-    "ragan_mi": "#a83f17",
-    "ganimation_age": "#4a8f4d",
-    "prototypes": "#8b6fb5",
-    "nothing": "#9a9aa0",
-}
 SIZE, PLOT, GAP, FINE = (1340, 640), (560, 400), 90, 2
 """Of the chart and of each of its two plots in pixels; it is drawn FINE times as large and scaled down."""
 Curve = tuple[str, Sequence[float], str]
@@ -42,8 +34,7 @@ def table1_chart(results: Results) -> Image.Image:
 
 def _curves(methods: Mapping[str, Any], key: str, scale: float) -> list[Curve]:
     return [
-        (NAMES.get(name, name), [scale * row[key] for row in own], COLOURS.get(name, INK))
-        for name, own in methods.items()
+        (title(name), [scale * row[key] for row in own], row_colour(name)) for name, own in methods.items()
     ]
 
 

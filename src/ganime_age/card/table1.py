@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..model.methods import row_titles
 from .edits import matcher
 from .results import Results, goals_summary, shown, table
 
-NAMES = {
-    "agetransgan": "AgeTransGAN",
-    "agetransgan_mi": "AgeTransGAN with MI",
-    "ragan": "Re-Aging GAN",
-    "ragan_mi": "Re-Aging GAN with MI",
-    "ganimation_age": "GANimation-age",
-    "prototypes": "prototypes alone",
-    "nothing": "doing nothing",
-}
+BASELINES = {"prototypes": ("prototypes alone", "#8b6fb5"), "nothing": ("doing nothing", "#9a9aa0")}
+"""Rows that no method edits: title and colour."""
+INK = "#1d1d1f"
 FIGURE = "table1.png"
 
 PAPER_GROUPS = ("0-2", "3-6", "7-9", "10-14", "15-19", "30-39", "40-49", "50-69", "70+")
@@ -37,10 +32,20 @@ belongs to its matcher, so verification can be compared within a table, not acro
 read verification and age error together."""
 
 
+def title(name: str) -> str:
+    """What a row is called."""
+    return (row_titles() | BASELINES).get(name, (name, INK))[0]
+
+
+def colour(name: str) -> str:
+    """The colour of a row's curve."""
+    return (row_titles() | BASELINES).get(name, (name, INK))[1]
+
+
 def table1(results: Results) -> str:
     """Verification and mean age of every method by group, beside the paper's."""
     methods, groups = results.get("methods"), results.get("groups")
-    left = [NAMES.get(name, name) for name in results.get("left_out")]
+    left = [title(name) for name in results.get("left_out")]
     parts = [
         f"{results.number('faces', 'edited')} {results.get('notes', 'who')}.",
         f"Age judge: {results.get('judged_by', 'age')}; on real faces it is off by "
@@ -67,12 +72,12 @@ def _verified(methods: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -
     rows = {}
     for name, own in methods.items():
         shares = [100 * row["verification"] for row in own]
-        rows[NAMES.get(name, name)] = (*shares, _mean(shares))
+        rows[title(name)] = (*shares, _mean(shares))
     return _rows([group["group"] for group in groups], rows, "mean")
 
 
 def _ages(methods: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:
-    ages = {NAMES.get(name, name): tuple(row["age"] for row in own) for name, own in methods.items()}
+    ages = {title(name): tuple(row["age"] for row in own) for name, own in methods.items()}
     ages = {"real faces": tuple(group["real_age"] for group in groups)} | ages
     asked = {"asked": (*(group["asked"] for group in groups), None)}
     return _rows([group["group"] for group in groups], asked | _with_error(ages), "error")

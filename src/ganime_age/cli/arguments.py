@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ..edits import Edit
 from ..errors import BadInput
 from ..images.video_writer import ENDINGS as CLIP_ENDINGS
+from ..model.methods import DEFAULT, METHODS
 from ..provenance.metadata import ENDINGS
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
 
-HOW = "how (default: ganimation_age)"
 Run = Callable[[argparse.Namespace], int]
 """A command: parsed arguments -> exit code."""
 
@@ -62,7 +62,7 @@ def _add_edit(commands: Commands, common: Parser) -> None:
     edit.add_argument(
         "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
     )
-    _add_choices(edit, f"{HOW}, or all: one labelled sheet of every method that can")
+    _add_choices(edit, more=", or all: one labelled sheet of every method that can")
     edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
     edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
 
@@ -89,7 +89,7 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
     reenact.add_argument(
         "--driving-face", default=0, type=int, metavar="N", help="which face of DRIVING (default: 0)"
     )
-    _add_choices(reenact, None)
+    _add_choices(reenact, method=False)
 
 
 def _add_wish(command: argparse.ArgumentParser) -> None:
@@ -101,10 +101,11 @@ def _add_wish(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strength", default="1", help="how far to go, 0 to 1.5 (default: 1)")
 
 
-def _add_choices(command: argparse.ArgumentParser, method: str | None = HOW) -> None:
-    """The options that every command which edits has. method: the help of --method; None has none."""
+def _add_choices(command: argparse.ArgumentParser, method: bool = True, more: str = "") -> None:
+    """The options that every command which edits has. method: whether --method is one; more: the end of its help."""
     if method:
-        command.add_argument("--method", default="ganimation_age", help=method)
+        how = f"how: {', '.join(METHODS)} (default: {DEFAULT}){more}"
+        command.add_argument("--method", default=DEFAULT, help=how)
     command.add_argument(
         "--face", default=0, type=int, metavar="N", help="which face, 0 is the largest (default: 0)"
     )

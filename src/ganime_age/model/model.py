@@ -11,20 +11,17 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from ..edits import AU_MAX
 from ..errors import BadInput, MissingModel
-from ..networks import agetransgan as agetransgan_networks
-from ..networks import ganimation as ganimation_networks
-from ..networks import ragan as ragan_networks
-from ..networks.age_groups import edit_by_difference
+from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
-from ..networks.ganimation_age import Generator
 from ..networks.head import HeadModel
-from ..networks.layers import Edited, resize
+from ..networks.layers import Edited, resize, unchanged_share
 from ..networks.readers import Readers, Readings
 from ..runtime import checked_device, checked_dtype
 from . import hub
+from .methods import DEFAULT, METHODS, Method, methods_that_edit, shipped
+from .methods import parts as known_parts
 from .storage import (
     CONFIG,
     EMBEDDED,
@@ -38,21 +35,6 @@ from .storage import (
     weights_name,
 )
 
-PARTS = (
-    "finder",
-    "readers",
-    "head",
-    "ganimation_age",
-    "ganimation",
-    "agetransgan",
-    "ragan",
-    "dual_generator",
-)
-SHIPPED = ("finder", "readers", "head", "ganimation_age", "agetransgan", "ragan", "dual_generator")
-METHODS = ("ganimation_age", "ganimation", "agetransgan", "ragan")
-CHANGES = {"ganimation_age": ("age", "action_units"), "ganimation": ("action_units",)}
-"""What each edit method can change; one that is not named changes ages alone."""
-
 
 class GanimeAge(
     nn.Module,
@@ -64,33 +46,38 @@ class GanimeAge(
 ):
     """The parts that were asked for, as submodules of their own names. The keywords are config.json, flat.
 
-    parts: any of PARTS. face_size: side in pixels that the editor crops faces to.
+    parts: any of methods.parts(). face_size: side in pixels that the editor crops faces to.
     crop_scale: size of the frame relative to FFHQ's. edit_size: side at which the generator works; what it changes is
     enlarged to the face's own side. The rest sizes the networks. BadInput names a number that cannot be.
     """
 
+    finder: FaceDetector
+    readers: Readers
+    head: HeadModel
+    ganimation_age: ganimation_age.Generator
+    ganimation: ganimation.Generator
+    dual_generator: DualGenerator
+
     def __init__(
         self,
-        parts: tuple[str, ...] | list[str] = SHIPPED,
+        parts: tuple[str, ...] | list[str] | None = None,
         face_size: int = 256,
         crop_scale: float = 1.0,
         edit_size: int = 128,
-        finder: dict[str, Any] | None = None,
         reader_size: int = 96,
         reader_widths: tuple[int, ...] | list[int] = (24, 48, 96, 192),
         reader_blocks: tuple[int, ...] | list[int] = (2, 2, 2),
         reader_local: dict[str, Any] | None = None,
         generator_widths: tuple[int, ...] | list[int] = (40, 80, 160),
         generator_blocks: int = 2,
-        ganimation: dict[str, Any] | None = None,
-        head: dict[str, Any] | None = None,
-        dual_generator: dict[str, Any] | None = None,
-        agetransgan: dict[str, Any] | None = None,
-        ragan: dict[str, Any] | None = None,
         format_version: int = FORMAT_VERSION,
+        **networks: dict[str, Any] | None,
     ):
         super().__init__()
-        self.parts = checked_parts(parts)
+        self.parts = checked_parts(shipped() if parts is None else parts)
+        foreign = sorted(set(networks) - set(known_parts()))
+        if foreign:
+            raise TypeError(f"GanimeAge.__init__() got an unexpected keyword argument {foreign[0]!r}")
         if format_version > FORMAT_VERSION:
             raise MissingModel(
                 f"these weights have format version {format_version}, this ganime_age reads up to {FORMAT_VERSION}; "
@@ -103,34 +90,28 @@ class GanimeAge(
         if not 0.5 <= crop_scale <= 2:
             raise BadInput(f"crop_scale {crop_scale} must be within 0.5..2")
         self.face_size, self.crop_scale, self.edit_size = face_size, crop_scale, edit_size
-        if "finder" in self.parts:
-            self.finder = FaceDetector(**(finder or {}))
-        if "readers" in self.parts:
-            self.readers = Readers(reader_size, tuple(reader_widths), tuple(reader_blocks), reader_local)
-        if "head" in self.parts:
-            self.head = HeadModel(**(head or {}))
-        if "ganimation_age" in self.parts:
-            self.ganimation_age = Generator(tuple(generator_widths), generator_blocks)
-        if "ganimation" in self.parts:
-            self.ganimation = ganimation_networks.Generator(**(ganimation or {}))
-        if "agetransgan" in self.parts:
-            self.agetransgan = agetransgan_networks.Generator(**(agetransgan or {}))
-        if "ragan" in self.parts:
-            self.ragan = ragan_networks.Generator(**(ragan or {}))
+        networks["readers"] = {
+            "size": reader_size, "widths": tuple(reader_widths), "blocks": tuple(reader_blocks), "local": reader_local,
+        }  # fmt: skip
+        networks["ganimation_age"] = {"widths": tuple(generator_widths), "blocks": generator_blocks}
+        for name in self.parts:
+            self.add_module(name, self._network(name, networks.get(name) or {}))
 
-        if "dual_generator" in self.parts:
-            if "head" not in self.parts:
-                raise BadInput("the part dual_generator works on the part head; name both")
-            self.dual_generator = DualGenerator(self.head, **(dual_generator or {}))
+    def _network(self, name: str, keywords: dict[str, Any]) -> nn.Module:
+        part = known_parts()[name]
+        lacking = [other for other in part.borrows if other not in self.parts]
+        if lacking:
+            raise BadInput(f"the part {name} works on the part {lacking[0]}; name both")
+        return part.network(*(getattr(self, other) for other in part.borrows), **keywords)
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The edit methods whose weights are loaded."""
-        return tuple(method for method in METHODS if method in self.parts)
+        return tuple(name for name, row in METHODS.items() if row.part in self.parts)
 
     def methods_for(self, *asked: str) -> tuple[str, ...]:
         """The loaded edit methods that can change all of what is asked: any of "age", "action_units"."""
-        return tuple(m for m in self.methods if set(asked) <= set(CHANGES.get(m, ("age",))))
+        return tuple(name for name in methods_that_edit(*asked) if name in self.methods)
 
     def read(self, faces: Tensor) -> Readings:
         """Faces (B,3,S,S) in [-1,1], any square side -> Readings of B faces."""
@@ -144,7 +125,7 @@ class GanimeAge(
         target_age: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
-        method: str = "ganimation_age",
+        method: str = DEFAULT,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
@@ -154,23 +135,18 @@ class GanimeAge(
         pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. BadInput when the method is
         unknown or cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
-        if method not in METHODS:
-            raise BadInput(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-        self.require(method)
+        row = method_row(method)
+        self.require(row.part)
         changes = not torch.equal(source_age, target_age), not torch.equal(source_aus, target_aus)
         if not any(changes):
             return Edited(faces, torch.zeros_like(faces[:, :1]))
-        check_can(method, *changes)
-        generator, asked = getattr(self, method), (source_age, target_age, source_aus, target_aus)
-        side = getattr(generator, "size", self.edit_size)
-        if method == "ganimation":
-            drawn, small = faces, resize(faces, side)
-            return enlarged(faces, drawn, small, generator(small, target_aus / AU_MAX))
-        drawn = generator.prototypes(faces, self.read(faces).landmarks, *asked)
-        small = resize(drawn, side)
-        if method == "ganimation_age":
-            return enlarged(faces, drawn, small, generator(small, *asked))
-        return enlarged(faces, drawn, small, edit_by_difference(generator, small, source_age, target_age))
+        check_method_edits(row, *changes)
+        request = (source_age, target_age, source_aus, target_aus)
+        network, shown = getattr(self, row.part), faces
+        if row.reads:
+            shown = network.prototypes(faces, self.read(faces).landmarks, *request)
+        small = resize(shown, getattr(network, "size", self.edit_size))
+        return add_change(faces, shown, small, row.edit(network, small, *request))
 
     def reenact(
         self,
@@ -198,7 +174,7 @@ class GanimeAge(
             shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes)
         drawn, seen = render(shown, source_landmarks, target_landmarks, target_aus, self.head, prototypes)
         given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
-        edited = enlarged(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
+        edited = add_change(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
         moved = asked[:, None, None, None]
         return Edited(torch.where(moved, edited.face, faces), edited.attention * moved)
 
@@ -312,36 +288,49 @@ class GanimeAge(
         return model.eval().requires_grad_(False)
 
 
-def enlarged(faces: Tensor, drawn: Tensor, small: Tensor, edited: Edited) -> Edited:
-    """What a generator changed of `small` (B,3,s,s), added at its own size to what it is the small copy of, `drawn`
-    (B,3,S,S); attention is the share that was changed of the faces (B,3,S,S), by whatever drew and by the generator."""
+def add_change(faces: Tensor, shown: Tensor, small: Tensor, edited: Edited) -> Edited:
+    """Add what a generator changed of a small copy to the full-size face, so that the face keeps its own detail.
+
+    faces: the originals (B,3,S,S). shown: what prototypes or a mesh made of them, (B,3,S,S). small: the copy of
+    `shown` that the generator saw, (B,3,s,s). edited: its result, at the side s. The attention that is returned is the
+    share by which each pixel of `faces` was changed, before the generator or by it.
+    """
 
     def enlarge(x: Tensor) -> Tensor:
         return F.interpolate(x, size=faces.shape[-2:], mode="bicubic", align_corners=False)
 
     face, painted = edited
-    if drawn.shape[-1] != small.shape[-1]:
-        face = (drawn + enlarge(edited.face - small)).clamp(-1, 1)
+    if shown.shape[-1] != small.shape[-1]:
+        face = (shown + enlarge(edited.face - small)).clamp(-1, 1)
         painted = enlarge(edited.attention).clamp(0, 1)
-    kept = (1 - painted) * torch.exp(-8 * (drawn - faces).abs().mean(1, keepdim=True))
-    return Edited(face, 1 - kept)
+    return Edited(face, 1 - (1 - painted) * unchanged_share(shown - faces))
 
 
-def check_can(method: str, age: bool, expression: bool) -> None:
-    """BadInput when an edit method is asked to change an age, or an expression, that it cannot."""
-    can = CHANGES.get(method, ("age",))
-    if age and "age" not in can:
-        raise BadInput(f"{method} edits expressions only; choose the method ganimation_age to change an age")
-    if expression and "action_units" not in can:
-        raise BadInput(f"{method} edits ages only; choose the method ganimation_age to change an expression")
+def method_row(name: str) -> Method:
+    """The row of a method; BadInput names one that does not exist."""
+    if name not in METHODS:
+        raise BadInput(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def check_method_edits(row: Method, age: bool, expression: bool) -> None:
+    """BadInput when a method is asked to change an age, or an expression, that it cannot."""
+    for wanted, kind, noun, others in (
+        (age, "age", "an age", "expressions"),
+        (expression, "action_units", "an expression", "ages"),
+    ):
+        if wanted and kind not in row.edits:
+            able = methods_that_edit(kind)[0]
+            raise BadInput(f"{row.name} edits {others} only; choose the method {able} to change {noun}")
 
 
 def checked_parts(parts: Any) -> tuple[str, ...]:
-    """The parts in the house's order; BadInput names one that does not exist."""
+    """The parts in the order of methods.parts(); BadInput names one that does not exist."""
+    known = tuple(known_parts())
     given = () if isinstance(parts, str) or not isinstance(parts, Iterable) else tuple(parts)
     if not given:
-        raise BadInput(f"parts {parts!r} must be a list of some of {', '.join(PARTS)}")
+        raise BadInput(f"parts {parts!r} must be a list of some of {', '.join(known)}")
     for part in given:
-        if part not in PARTS:
-            raise BadInput(f"unknown part {part!r}; choose from {', '.join(PARTS)}")
-    return tuple(part for part in PARTS if part in given)
+        if part not in known:
+            raise BadInput(f"unknown part {part!r}; choose from {', '.join(known)}")
+    return tuple(part for part in known if part in given)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .._version import __version__
 from ..atomic import replacing
 from ..errors import BadInput, MissingModel
+from .methods import parts
 from .shards import Joined, files_of, index_of, others_of
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
@@ -88,7 +89,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def sketched(kind: type[nn.Module], config: dict[str, Any], path: Path) -> Any:
     """The model that a config describes, without memory for its tensors; MissingModel when there can be none."""
-    foreign = set(config) - set(inspect.signature(kind).parameters)
+    foreign = set(config) - set(inspect.signature(kind).parameters) - set(parts())
     if foreign:
         raise MissingModel(
             f"{path} holds what this ganime_age does not know: {', '.join(map(_plain, sorted(foreign)[:3]))}; "

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from ..edits import AGE_GROUPS, AGE_MAX
 from ..errors import BadInput
-from .layers import Edited
+from .layers import Edited, unchanged_share
 
 GROUPS = len(AGE_GROUPS)
 GROUP_AGES = (1.0, 4.5, 8.0, 12.0, 17.0, 24.5, 34.5, 44.5, 58.0, 76.0)
 """An age in years that stands for each group; ages between two of them lie between the groups, ages beyond the first
 and the last belong to these."""
-STEEPNESS = 8.0
-"""A pixel whose mean change is 1/8 of the way from black to white counts as changed by 1 - 1/e^2, about 86 %."""
 
 Draw = Callable[[Tensor, Tensor], Tensor]
 """Faces (B,3,S,S) in [-1,1] and fractional groups (B,) in 0..9 -> the same persons in these groups, (B,3,S,S)."""
@@ -65,5 +63,4 @@ def edit_by_difference(draw: Draw, faces: Tensor, source_age: Tensor, target_age
     source, target = group_of(source_age), group_of(target_age)
     made, kept = draw(torch.cat([faces, faces]), torch.cat([target, source])).chunk(2)
     change = (made - kept) * (source != target)[:, None, None, None]
-    attention = 1 - torch.exp(-STEEPNESS * change.abs().mean(1, keepdim=True))
-    return Edited((faces + change).clamp(-1, 1), attention)
+    return Edited((faces + change).clamp(-1, 1), 1 - unchanged_share(change))

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from .age_groups import GROUPS, group_code
-from .layers import SLOPE, activate, balanced, conv
+from .age_groups import GROUPS, edit_by_difference, group_code
+from .layers import SLOPE, Edited, activate, balanced, conv
 from .prototypes import Prototypes
 
 CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
@@ -190,6 +190,18 @@ class Generator(nn.Module):
         for level in self.levels:
             x, picture = level(x, picture, style)
         return picture  # (B,3,S,S), about [-1,1]
+
+
+def edit(
+    generator: Generator,
+    faces: Tensor,
+    source_age: Tensor,
+    target_age: Tensor,
+    source_aus: Tensor,
+    target_aus: Tensor,
+) -> Edited:
+    """The edit of a method's row (model/methods.py): the difference of two age groups; action units are not read."""
+    return edit_by_difference(generator, faces, source_age, target_age)
 
 
 class Discriminator(nn.Module):

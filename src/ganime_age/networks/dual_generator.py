@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .head import Head, HeadModel
-from .layers import Edited, ModulatedBlock, resize
+from .layers import Edited, ModulatedBlock, resize, unchanged_share
 from .mesh import Drawn, draw
 from .prototypes import Prototypes
 from .warp import canonical_grid
@@ -139,7 +139,7 @@ class FaceGenerator(nn.Module):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), style)
         change = 2 * F.pixel_shuffle(self.head(F.silu(x)), 2).tanh()  # (B,3,S,S)
         change = (rendered + reach(rendered, seen, source) * change).clamp(-1, 1) - rendered
-        return Edited(rendered + change, 1 - torch.exp(-8 * change.abs().mean(1, keepdim=True)))
+        return Edited(rendered + change, 1 - unchanged_share(change))
 
 
 def dots(landmarks: Tensor, side: int) -> Tensor:

@@ -98,6 +98,18 @@ class Generator(nn.Module):
         return 1 - torch.exp(-(years + action))
 
 
+def edit(
+    generator: Generator,
+    faces: Tensor,
+    source_age: Tensor,
+    target_age: Tensor,
+    source_aus: Tensor,
+    target_aus: Tensor,
+) -> Edited:
+    """The edit of this method's row (model/methods.py): ages and action units at once."""
+    return generator(faces, source_age, target_age, source_aus, target_aus)
+
+
 class Discriminator(nn.Module):
     """Patch discriminator: is each patch real, given age and action units? With heads that read both.
 

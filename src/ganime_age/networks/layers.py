@@ -108,3 +108,12 @@ class Edited(NamedTuple):
     """(B,3,S,S) in [-1,1]."""
     attention: Tensor
     """(B,1,S,S) in 0..1, the share of each pixel that was painted (1 - A of the paper)."""
+
+
+STEEPNESS = 8.0
+"""A pixel whose mean change is 1/8 of the way from black to white counts as changed by 1 - 1/e^2, about 86 %."""
+
+
+def unchanged_share(change: Tensor) -> Tensor:
+    """Changes of pixels (B,3,S,S) in [-2,2] -> (B,1,S,S) in 0..1: exp(-STEEPNESS |change|), 1 where nothing changed."""
+    return torch.exp(-STEEPNESS * change.abs().mean(1, keepdim=True))

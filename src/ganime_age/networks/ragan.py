@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from .age_groups import GROUPS, group_code
-from .layers import ModulatedBlock, activate, balanced, conv
+from .age_groups import GROUPS, edit_by_difference, group_code
+from .layers import Edited, ModulatedBlock, activate, balanced, conv
 from .prototypes import Prototypes
 
 
@@ -106,6 +106,18 @@ class Generator(nn.Module):
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), guide)
         return face + smooth(F.pixel_shuffle(self.head(F.silu(x)), 2))
+
+
+def edit(
+    generator: Generator,
+    faces: Tensor,
+    source_age: Tensor,
+    target_age: Tensor,
+    source_aus: Tensor,
+    target_aus: Tensor,
+) -> Edited:
+    """The edit of a method's row (model/methods.py): the difference of two age groups; action units are not read."""
+    return edit_by_difference(generator, faces, source_age, target_age)
 
 
 class Discriminator(nn.Module):

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from ...edits import AGE_GROUPS, GROUP_STARTS, age_group
 from ...errors import BadInput
 from ...model.fingerprint import fingerprint
-from ...model.model import GanimeAge, enlarged
+from ...model.methods import METHODS, table1_rows
+from ...model.model import GanimeAge, add_change
 from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
@@ -30,21 +31,8 @@ from .measure_edits import TARGETS, Plan, group_row, mean_of, rounded, verify
 from .reference_statistics import RealAges, real_ages, verification
 from .test_faces import Sitters, aged, frontal
 
-METHODS = {
-    "agetransgan": "agetransgan",
-    "agetransgan_mi": "agetransgan",
-    "ragan": "ragan",
-    "ragan_mi": "ragan",
-    "ganimation_age": "ganimation_age",
-    "prototypes": "prototypes",
-}
-"""Row of the table -> the part of the weights that edits, or what of one does."""
 PROTOTYPES = "prototypes"
-"""What the other methods' networks draw on, alone."""
-GIVEN = tuple(row for row in METHODS if row != PROTOTYPES)
-"""The rows whose weights are named."""
-LIGHT = {"ganimation_age": "generator"}
-"""Part -> its network's name in a run's light folder, where that is another one."""
+"""The row of what the other methods' networks draw on, alone."""
 NOTHING = "nothing"
 OWN = "own"
 """In --runs, the measured weights themselves."""
@@ -59,10 +47,15 @@ NOTES = {
 }
 
 
+def part_of(row: str) -> str:
+    """The part of the weights that edits in a row."""
+    return row if row == PROTOTYPES else METHODS[table1_rows()[row]].part
+
+
 def measure(
     models: Mapping[str, GanimeAge | PrototypesAlone], faces: Faces, judges: Judges, plan: Plan | None = None
 ) -> dict[str, Any]:
-    """The table as one results file. models: row of METHODS -> what edits it; the rows that lack one are `left_out`.
+    """The table as one results file. models: row of the table -> what edits it; the rows that lack one are `left_out`.
 
     faces: a test split. BadInput when a judge of identity or age is missing, or the faces that it needs.
     """
@@ -70,7 +63,7 @@ def measure(
         raise BadInput("table1 needs a judge of identity and one of age; name both in --judges")
     if not models:
         raise BadInput(
-            f"there is no method to measure; name weights with --runs, for one of {', '.join(GIVEN)}"
+            f"there is no method to measure; name weights with --runs, for one of {', '.join(table1_rows())}"
         )
     plan, looks = plan or Plan(), {"identity": judges.identity, "age": judges.age}
     with torch.inference_mode():
@@ -81,7 +74,7 @@ def measure(
         found: dict[str, Any] = {}
         before: dict[str, Any] = {}
         for name, model in models.items():
-            sitters = Sitters(model, METHODS[name], faces, picks)
+            sitters = Sitters(model, table1_rows().get(name, name), faces, picks)
             before = before or sitters.unedited(looks)
             found[name] = {
                 group: sitters.edited(looks, age=years)
@@ -110,8 +103,8 @@ def measure(
                 for g in TARGETS
             ],
             "methods": rows,
-            "left_out": [name for name in GIVEN if name not in models],
-            "weights": {name: fingerprint(getattr(model, METHODS[name])) for name, model in models.items()},
+            "left_out": [name for name in table1_rows() if name not in models],
+            "weights": {name: fingerprint(getattr(model, part_of(name))) for name, model in models.items()},
             "identity": yard,
             "age_judge": {"mean_absolute_error_years": real.error},
             "notes": NOTES,
@@ -132,7 +125,7 @@ class PrototypesAlone:
         """See GanimeAge.edit; the method, named last, is always this one."""
         shown = self.prototypes(faces, self.read(faces).landmarks, *asked[:4])
         unchanged = torch.zeros_like(shown[:, :1])
-        return enlarged(faces, shown, shown, Edited(shown, unchanged))
+        return add_change(faces, shown, shown, Edited(shown, unchanged))
 
 
 def _alone(judge: Any) -> Any:
@@ -190,24 +183,24 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | Protot
     named = {}
     for run in runs:
         row, _, folder = run.partition("=")
-        if row not in GIVEN or not folder:
-            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {', '.join(GIVEN)}")
+        if row not in table1_rows() or not folder:
+            raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {', '.join(table1_rows())}")
         named[row] = folder
-    own = {
-        row: OWN for row in METHODS if row in model.methods and METHODS[row] not in map(METHODS.get, named)
-    }
+    taken = {part_of(row) for row in named}
+    own = {row: OWN for row in table1_rows() if row in model.methods and part_of(row) not in taken}
     model.require("readers")
     wanted = own | named
-    found = {row: _editing(model, METHODS[row], wanted[row]) for row in METHODS if row in wanted}
+    found = {row: _editing(model, part_of(row), wanted[row]) for row in table1_rows() if row in wanted}
     first = next(iter(found), None)
-    return found | ({PROTOTYPES: PrototypesAlone(found[first], METHODS[first])} if first else {})
+    return found | ({PROTOTYPES: PrototypesAlone(found[first], part_of(first))} if first else {})
 
 
 def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:
     if folder == OWN:
         model.require(part)
         return model
-    light = Path(folder) / f"{LIGHT.get(part, part)}.json"
+    (trained,) = {row.trained_name for row in METHODS.values() if row.part == part}
+    light = Path(folder) / f"{trained}.json"
     one = light_model(part, light) if light.is_file() else GanimeAge.from_pretrained(folder, parts=(part,))
     one.readers, one.parts = model.readers, ("readers", part)
     return one.eval()

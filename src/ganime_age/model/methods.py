@@ -1,0 +1,187 @@
+"""The table of methods: each published system that edits faces is one row, from which everything else derives.
+
+The parts of the weights, the choices of the command line, the rows and colours of the model card, the labels of the
+Space, the rows of Table I and the packing of trained networks all read this table. A new method is its network, its
+training task, its recipe, and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..networks import agetransgan, ganimation, ganimation_age, ragan
+from ..networks.detector import FaceDetector
+from ..networks.dual_generator import DualGenerator
+from ..networks.head import HeadModel
+from ..networks.layers import Edited
+from ..networks.readers import Readers
+
+DEFAULT = "ganimation_age"
+"""The method that edits when none is named."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of the weights.
+
+    description: what it is, in the model card. network: builds it from its keywords in config.json, after the modules
+    of the parts that it `borrows`. shipped: whether a model has it unless parts are named.
+    """
+
+    description: str
+    network: Callable[..., nn.Module]
+    borrows: tuple[str, ...] = ()
+    shipped: bool = True
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The same network trained otherwise, which Table I measures in a row of its own."""
+
+    suffix: str
+    title: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One published system that edits faces.
+
+    name: as users write it. title: as the system is called. edits: what it can change, of "age" and "action_units".
+    part: the part of the weights that holds its network, which `network` builds from its keywords in config.json.
+    colour: in charts. edit: (network, faces (B,3,s,s) in [-1,1], source ages (B,), target ages (B,) in years, source
+    and target action units (B,17) in 0..5) -> Edited, at the side of the faces given. reads: whether the prototypes
+    change the face first, for which the readers find its landmarks. shipped: whether a model has it unless parts are
+    named. trained_as: the network's name in training, if it differs from the part's.
+    """
+
+    name: str
+    title: str
+    edits: tuple[str, ...]
+    part: str
+    colour: str
+    edit: Callable[..., Edited]
+    network: Callable[..., nn.Module]
+    reads: bool = True
+    shipped: bool = True
+    trained_as: str = ""
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The title, with what it is limited to where that is not the age."""
+        return self.title if "age" in self.edits else f"{self.title} (expression)"
+
+    @property
+    def trained_name(self) -> str:
+        """The network's name in a run's light folder."""
+        return self.trained_as or self.part
+
+    @property
+    def rows(self) -> dict[str, tuple[str, str]]:
+        """Its rows in Table I and in results: name -> title and colour."""
+        own = {self.name: (self.title, self.colour)}
+        return own | {
+            f"{self.name}_{variant.suffix}": (f"{self.title} {variant.title}", variant.colour)
+            for variant in self.variants
+        }
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "ganimation_age",
+            "GANimation-age",
+            ("age", "action_units"),
+            part="ganimation_age",
+            colour="#4a8f4d",
+            edit=ganimation_age.edit,
+            network=ganimation_age.Generator,
+            trained_as="generator",
+        ),
+        Method(
+            "ganimation",
+            "GANimation",
+            ("action_units",),
+            part="ganimation",
+            colour="#9c6b30",
+            edit=ganimation.edit,
+            network=ganimation.Generator,
+            reads=False,
+            shipped=False,
+        ),
+        Method(
+            "agetransgan",
+            "AgeTransGAN",
+            ("age",),
+            part="agetransgan",
+            colour="#2a6fb0",
+            edit=agetransgan.edit,
+            network=agetransgan.Generator,
+            variants=(Variant("mi", "with MI", "#0b3d6b"),),
+        ),
+        Method(
+            "ragan",
+            "Re-Aging GAN",
+            ("age",),
+            part="ragan",
+            colour="#e08a5c",
+            edit=ragan.edit,
+            network=ragan.Generator,
+            variants=(Variant("mi", "with MI", "#a83f17"),),
+        ),
+    )
+}
+"""Name -> row, the default method first."""
+
+REENACTMENT = "dual_generator"
+"""The part that moves a face like another; it takes a driving face instead of an age or action units."""
+REENACTMENT_LABEL = "Dual generator (reenactment)"
+
+_BEFORE = {
+    "finder": Part("a face finder", FaceDetector),
+    "readers": Part("readers that measure a face", Readers),
+    "head": Part("a 3-D head", HeadModel),
+}
+_AFTER = {
+    REENACTMENT: Part("a dual generator that moves a face like another", DualGenerator, borrows=("head",)),
+}
+
+
+def parts() -> dict[str, Part]:
+    """Every part that weights may hold, by its name, in the order in which a model builds them."""
+    networks = {
+        row.part: Part(f"the generator {row.title}", row.network, shipped=row.shipped)
+        for row in METHODS.values()
+    }
+    return _BEFORE | networks | _AFTER
+
+
+def shipped() -> tuple[str, ...]:
+    """The parts of a model for which none are named."""
+    return tuple(name for name, part in parts().items() if part.shipped)
+
+
+def methods_that_edit(*asked: str) -> tuple[str, ...]:
+    """The methods that can change all of what is asked: any of "age", "action_units"."""
+    return tuple(name for name, row in METHODS.items() if set(asked) <= set(row.edits))
+
+
+def label(name: str) -> str:
+    """What a user reads for a method, or for the reenactment; a name that is unknown stays as it is."""
+    return REENACTMENT_LABEL if name == REENACTMENT else METHODS[name].label if name in METHODS else name
+
+
+def table1_rows() -> dict[str, str]:
+    """Rows of Table I -> the method that edits; systems that edit ages alone come first."""
+    able = sorted((row for row in METHODS.values() if "age" in row.edits), key=lambda row: len(row.edits))
+    return {name: row.name for row in able for name in row.rows}
+
+
+def row_titles() -> dict[str, tuple[str, str]]:
+    """Rows of results -> title and colour, those of Table I in its order."""
+    return {name: METHODS[method].rows[name] for name, method in table1_rows().items()}
