@@ -12,7 +12,6 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +50,9 @@ def small_weights(tmp_path_factory):
 @pytest.fixture(scope="session")
 def portrait():
     """A photo with one face, uint8 (320,320,3)."""
+    data = pytest.importorskip(
+        "skimage.data", reason="the photo needs scikit-image: pip install 'ganime_age[demo]'"
+    )
     return data.astronaut()[0:320, 60:380].copy()
 
 
@@ -78,3 +80,58 @@ def faceless():
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(90, 160, (8, 8, 3), dtype=np.uint8))
     return np.array(coarse.resize((200, 200), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def face_shards(tmp_path_factory):
+    """A face folder with one shard of 24 pictures."""
+    from helpers.training import write_faces
+
+    return write_faces(tmp_path_factory.mktemp("faces"))
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A stand-in for the Hub on loopback."""
+    from helpers.fakehub import FakeHub
+
+    with FakeHub() as server:
+        yield server
+
+
+@pytest.fixture
+def online(server, monkeypatch, tmp_path):
+    """The Hub of this test: empty, reached as the real one is, with an empty cache and no token stored."""
+    from huggingface_hub import constants
+
+    from ganime_age.model import hub
+
+    server.repos.clear()
+    server.seen.clear()
+    server.fault = None
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(hub, "RETRY_WAITS", (0.0, 0.0))
+    return server
+
+
+@pytest.fixture(scope="session")
+def people():
+    """Four people, neutral and smiling: pictures (8,128,128,3), landmarks (8,68,2), persons and smiles (8,)."""
+    from helpers.judges import four_people
+
+    return four_people()
+
+
+@pytest.fixture(scope="session")
+def painted_faces(tmp_path_factory):
+    """Eight faces a group; their colours say their age, their smile and who they are."""
+    from helpers.painted import paint_faces
+
+    return paint_faces(tmp_path_factory.mktemp("faces"))

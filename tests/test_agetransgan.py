@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
@@ -21,6 +20,7 @@ from ganime_age.learning.tasks import agetransgan as agetransgan_task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import age_groups
 from ganime_age.networks import agetransgan as networks
+from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 SMALL = {"size": 64, "width": 0.25, "style": 16, "layers": 2}

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ages import face_folder
-from test_judges import MODELS, needs_models, people, same_and_different  # noqa: F401
 from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
@@ -22,6 +20,8 @@ from ganime_age.learning.external.onnx_models import OnnxIdentity
 from ganime_age.learning.tasks import age_editing
 from ganime_age.learning.tasks import aifd as aifd_task
 from ganime_age.networks import aifd
+from helpers.ages import face_folder
+from helpers.judges import MODELS, needs_models, same_and_different
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = MODELS / "mobilefacenet_y1.onnx"
@@ -115,7 +115,7 @@ def test_a_file_that_holds_no_such_network_is_named(tmp_path):
 
 
 @needs_models
-def test_it_starts_where_its_teacher_stands(people):  # noqa: F811
+def test_it_starts_where_its_teacher_stands(people):
     """What the ONNX file says of real faces, AIFD says too before it has learnt anything."""
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)

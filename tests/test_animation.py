@@ -11,7 +11,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from clips import make_clip, pictures_of, rate_of, sound_of
 from PIL import Image
 
 from ganime_age import BadInput, Edit, FaceEditor, GanimeAge, Keyframe
@@ -23,6 +22,8 @@ from ganime_age.images.video_reader import Frame
 from ganime_age.pipelines.animation import edit_frames, write_animation
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
+from helpers.clips import make_clip, pictures_of, rate_of, sound_of
+from helpers.puppets import found_face
 
 METHOD = "ganimation_age"
 
@@ -267,13 +268,6 @@ def test_steadied_edits_flicker_less(editor, small):
     assert flicker(steady=True) < 0.85 * flicker(steady=False)
 
 
-def _face(x, y=50.0, size=40.0):
-    """A found face around (x, y)."""
-    grid = np.stack(np.meshgrid(np.linspace(-0.5, 0.5, 4), np.linspace(-0.4, 0.5, 17)), -1).reshape(68, 2)
-    points = (grid * size + (x, y)).astype(np.float32)
-    return FoundFace(face_box(points), 0.9, points)
-
-
 GREY = np.full((100, 300, 3), 90, np.uint8)
 
 
@@ -285,7 +279,7 @@ def _follow(track, found, start=0, pixels=GREY, fps=10):
 
 def test_a_face_lost_for_a_moment_keeps_its_place_and_the_gap_is_told():
     track = FaceTrack()
-    places = _follow(track, [[_face(50)], [_face(52)], [], [], [_face(54)], [_face(55)]])
+    places = _follow(track, [[found_face(50)], [found_face(52)], [], [], [found_face(54)], [found_face(55)]])
     assert places == pytest.approx([50, 52, 52, 52, 54, 55], abs=0.1)
     assert [gap.sentence() for gap in track.gaps] == [
         "the face was lost from 0.20 to 0.40 s; its last place was used"
@@ -295,7 +289,7 @@ def test_a_face_lost_for_a_moment_keeps_its_place_and_the_gap_is_told():
 def test_a_face_lost_for_long_is_not_edited_where_it_was():
     track = FaceTrack()
     held = round(HOLD * 10)
-    places = _follow(track, [[_face(50)]] + [[]] * 9 + [[_face(200)]])
+    places = _follow(track, [[found_face(50)]] + [[]] * 9 + [[found_face(200)]])
     assert places[: held + 2] == pytest.approx([50] * (held + 2), abs=0.1)
     assert places[held + 2 : 10] == [None] * (8 - held) and places[10] == pytest.approx(200, abs=0.1)
     assert track.gaps[0].sentence() == "the face was lost from 0.10 to 1.00 s; frames there are not edited"
@@ -303,21 +297,23 @@ def test_a_face_lost_for_long_is_not_edited_where_it_was():
 
 def test_another_person_never_takes_over():
     track = FaceTrack()
-    places = _follow(track, [[_face(50), _face(200, size=30)]] * 2 + [[_face(200, size=30)]] * 12)
+    places = _follow(
+        track, [[found_face(50), found_face(200, size=30)]] * 2 + [[found_face(200, size=30)]] * 12
+    )
     assert places[-1] is None
-    assert _follow(track, [[_face(60), _face(200)]], start=14) == pytest.approx([60], abs=0.1)
+    assert _follow(track, [[found_face(60), found_face(200)]], start=14) == pytest.approx([60], abs=0.1)
 
 
 def test_after_a_cut_the_largest_face_is_taken_at_once():
     track = FaceTrack()
-    _follow(track, [[_face(50)]] * 3)
-    places = _follow(track, [[_face(200)], [_face(201)]], start=3, pixels=np.full_like(GREY, 200))
+    _follow(track, [[found_face(50)]] * 3)
+    places = _follow(track, [[found_face(200)], [found_face(201)]], start=3, pixels=np.full_like(GREY, 200))
     assert places == pytest.approx([200, 201], abs=0.1) and track.gaps == []
 
 
 def test_frames_before_the_face_comes_are_told():
     track = FaceTrack()
-    assert _follow(track, [[], [_face(50)], []])[0] is None
+    assert _follow(track, [[], [found_face(50)], []])[0] is None
     track.end(0.3)
     assert [(gap.start, gap.end, gap.held) for gap in track.gaps] == [(0, 0.1, False), (0.2, 0.3, True)]
 
@@ -395,9 +391,9 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
         import resource, sys
         from ganime_age import FaceEditor, GanimeAge
         sys.path.insert(0, {os.path.dirname(__file__)!r})
-        from test_animation import _face
+        from helpers.puppets import found_face
         model = GanimeAge.from_pretrained({str(small_weights)!r})
-        editor = FaceEditor(model, finder=lambda photo: [_face(200, 150, 90)])
+        editor = FaceEditor(model, finder=lambda photo: [found_face(200, 150, 90)])
         used = []
         def look(*done):
             used.append(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20)

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clips import make_clip, pictures_of
 from PIL import Image
+
+from helpers.clips import make_clip, pictures_of
 
 gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
 

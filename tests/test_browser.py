@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, FLAGS, NO_CHROMIUM, PATIENCE, Gate, Visitor, folder_of, pixels, until
-from clips import make_clip, pictures_of
 from PIL import Image
+
+from helpers.browser import CHROMIUM, FLAGS, NO_CHROMIUM, PATIENCE, Gate, Visitor, folder_of, pixels, until
+from helpers.clips import make_clip, pictures_of
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
 pytestmark = [

@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakehub import TOKEN
 from huggingface_hub import ModelCard
 from PIL import Image
-from test_hub import FACES, environment, online, server  # noqa: F401
 
 from ganime_age.card.card import fingerprints, own_folder, render, write_card
 from ganime_age.cli import main as cli
 from ganime_age.edits import AGE_GROUPS, AU_CODES
 from ganime_age.errors import BadInput
 from ganime_age.model.model import GanimeAge
+from helpers.fakehub import TOKEN
+from helpers.hub import FACES, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = own_folder() / "facts.json"
@@ -322,7 +322,7 @@ def test_the_snippets_run(model, portrait, tmp_path, monkeypatch, capsys):
 
 
 def test_a_push_renders_the_card_at_that_moment_and_refuses_a_stale_one(
-    online, model, tmp_path, monkeypatch, capsys, portrait  # noqa: F811
+    online, model, tmp_path, monkeypatch, capsys, portrait
 ):  # fmt: skip
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     files = lambda: online.repos[FACES].commits[online.repos[FACES].refs["main"]]  # noqa: E731
@@ -356,7 +356,7 @@ def test_a_push_renders_the_card_at_that_moment_and_refuses_a_stale_one(
 
 
 def test_weights_of_ones_own_are_pushed_without_figures_of_others(
-    online, small_weights, monkeypatch, capsys  # noqa: F811
+    online, small_weights, monkeypatch, capsys
 ):  # fmt: skip
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert cli.main(["push", FACES, "--weights", str(small_weights)]) == 0, capsys.readouterr().err

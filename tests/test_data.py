@@ -1,14 +1,10 @@
 """A face folder may be large, half broken, read-only or asked for by several processes: what then is relied on."""
 
-import contextlib
 import io
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +19,7 @@ from ganime_age.learning.data import picture_cache
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.data.picture_cache import fingerprint
 from ganime_age.learning.engine import atomic_files as files
+from helpers.files import files_no_larger_than, write_shard
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 16
@@ -32,14 +29,6 @@ def grey(value: int, side: int = 16) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (side, side), (value,) * 3).save(out, "png")
     return out.getvalue()
-
-
-def write_shard(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as shard:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            shard.addfile(member, io.BytesIO(content))
 
 
 def write_manifest(folder: Path, names: list[str], **columns) -> None:
@@ -118,18 +107,6 @@ def test_a_folder_of_nothing_readable_is_one_sentence(folder):
     with pytest.raises(BadInput, match=r"none of the 2 pictures of .* can be read; .*x\.png cannot be read"):
         Faces(folder, SIZE)
     assert not left_over(folder) and not (folder / f"cache-{SIZE}.npy").exists()
-
-
-@contextlib.contextmanager
-def files_no_larger_than(size: int):
-    """What a full disk does: no file of this process grows beyond `size` bytes."""
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(folder, monkeypatch):

@@ -11,13 +11,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from fakehub import OWNER, TOKEN
 from huggingface_hub import SpaceCard, constants
-from test_hub import online, server  # noqa: F401
 
 from ganime_age.cli import deploy_space as deploying
 from ganime_age.cli import main as cli
 from ganime_age.cli.deploy_space import space_files
+from helpers.fakehub import OWNER, TOKEN
 
 ROOT = Path(__file__).parent.parent
 SPACE = f"{OWNER}/faces"
@@ -25,7 +24,7 @@ COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
 @pytest.fixture
-def hub(online, monkeypatch):  # noqa: F811
+def hub(online, monkeypatch):
     """The stand-in, where this machine's token is its owner's."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     return online

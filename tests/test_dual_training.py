@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import folder, readers_run  # noqa: F401
 
 from ganime_age.errors import BadInput
 from ganime_age.learning.data.faces import Faces
@@ -19,12 +18,13 @@ from ganime_age.learning.tasks import dual_shape as dual_shape_task
 from ganime_age.learning.tasks.dual_pairs import KINDS, Couples, Pairs, Shares, load_head
 from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.head import Head, HeadModel
+from helpers.training import readers_run
 
 SMALL = {"widths": [8, 8, 16], "blocks": 1}
 
 
 @pytest.fixture(scope="module")
-def made(folder, tmp_path_factory):  # noqa: F811
+def made(face_shards, tmp_path_factory):
     """A folder with the light copies that the tasks need: tiny readers and a tiny generator."""
     place = tmp_path_factory.mktemp("made")
     torch.manual_seed(0)
@@ -33,7 +33,7 @@ def made(folder, tmp_path_factory):  # noqa: F811
     generator.prototypes.unit_shape.normal_(0, 0.002)
     generator.prototypes.mean_shape.copy_(standing(load_head(""), 1)[0])
     write_light({"generator": generator}, {"generator": SMALL}, place)
-    readers_run(folder, place / "readers", 1).train()
+    readers_run(face_shards, place / "readers", 1).train()
     return place
 
 
@@ -46,9 +46,9 @@ def standing(head: HeadModel, count: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def faces(folder):  # noqa: F811
+def faces(face_shards):
     """Noise for pictures, but with the landmarks of heads, of three people."""
-    given = Faces(folder, 32)
+    given = Faces(face_shards, 32)
     given.labels["landmarks"] = standing(load_head(""), len(given)).numpy()
     given.labels["person"] = np.arange(len(given)) % 3
     return given
@@ -195,8 +195,8 @@ def test_shares_that_cannot_be_are_refused(made, faces, shares, words):
         pairs(faces, made, **shares)
 
 
-def test_faces_without_landmarks_are_no_pairs(folder):  # noqa: F811
-    given = Faces(folder, 32)
+def test_faces_without_landmarks_are_no_pairs(face_shards):
+    given = Faces(face_shards, 32)
     given.labels["landmarks"] = np.full_like(given.labels["landmarks"], np.nan)
     with pytest.raises(BadInput, match="no face with landmarks"):
         Couples(given)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_scripts import READERS, light
 
 from ganime_age.card.multipose import age_estimator
 from ganime_age.card.results import Results
@@ -20,6 +19,7 @@ from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
 from ganime_age.learning.evaluation.measure_estimator import measure, turned_error, yaw_bins
 from ganime_age.learning.tasks import readers as readers_task
 from ganime_age.networks.readers import Readers
+from helpers.tiny import READERS, light
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32

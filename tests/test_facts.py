@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from test_card import made_up, section, small, written  # noqa: F401
 
 from ganime_age.card.card import fingerprints, own_folder, render
 from ganime_age.card.facts import Facts, Goal
 from ganime_age.errors import BadInput
+from test_card import made_up, section, small, written  # noqa: F401
 
 FACTS = own_folder() / "facts.json"
 

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz import CASES, damaged
+
+from helpers.fuzz import CASES, damaged
 
 RUNS = int(os.environ.get("GANIME_FUZZ", "150"))
 SECONDS = 5
 MEGABYTES = 2000
-FUZZ = Path(__file__).with_name("fuzz.py")
+FUZZ = Path(__file__).with_name("helpers") / "fuzz.py"
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -21,10 +21,10 @@ from ganime_age.learning.tasks import ganimation_age_published as published_task
 from ganime_age.networks import ganimation as original
 from ganime_age.networks import ganimation_age_published as seed
 from ganime_age.networks.readers import Readers
+from helpers.tiny import READERS
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 SMALL = {"width": 4, "blocks": 1}
-READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 
 
 def without_gradient(network: torch.nn.Module) -> list[str]:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.helpers.golden import FILE, golden
+from helpers.golden import FILE, golden
 
 STORED = json.loads(FILE.read_text())
 

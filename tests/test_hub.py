@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,42 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakehub import OWNER, TOKEN, FakeHub
 from huggingface_hub import HfApi, constants
 from safetensors.torch import load_file
-from test_model import TINY, same
 
 from ganime_age.cli import main as cli
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
 from ganime_age.model import hub
 from ganime_age.model.model import GanimeAge
 from ganime_age.model.storage import save
-
-FACES = f"{OWNER}/faces"
-
-
-@pytest.fixture(scope="session")
-def server():
-    with FakeHub() as server:
-        yield server
-
-
-@pytest.fixture
-def online(server, monkeypatch, tmp_path):
-    """The Hub of this test: empty, reached as the real one is, with an empty cache and no token stored."""
-    server.repos.clear()
-    server.seen.clear()
-    server.fault = None
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(hub, "RETRY_WAITS", (0.0, 0.0))
-    return server
+from helpers.fakehub import TOKEN
+from helpers.hub import FACES, environment
+from helpers.tiny import TINY, same
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +48,6 @@ def refusal(source=FACES, kind=MissingModel, **keywords) -> str:
     said = str(caught.value)
     assert "\n" not in said and len(said) < 300
     return said
-
-
-def environment(server, cache, **more) -> dict[str, str]:
-    """Of a process that reaches the stand-in as it would reach the Hub."""
-    given = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "0"}
-    path = str(Path(__file__).parents[1] / "src")
-    return os.environ | given | {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": path, "HF_TOKEN": ""} | more
 
 
 LOADED = """

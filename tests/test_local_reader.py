@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ages import READERS, face_folder, tiny_readers
 
 from ganime_age.edits import AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput
@@ -18,6 +17,8 @@ from ganime_age.learning.tasks import local_reader as task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import local_reader as networks
 from ganime_age.networks.readers import Readers
+from helpers.ages import face_folder, tiny_readers
+from helpers.tiny import READERS
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "local_reader.toml"
 SMALL = {"widths": [8, 8, 16]}

@@ -17,7 +17,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
-from test_training import TINY, folder, readers_run  # noqa: F401
 from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
@@ -25,11 +24,9 @@ from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine import logging as journal
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Plan, Player, Task
+from helpers.training import ENVIRONMENT, TRAIN, order, readers_run, recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAIN = ROOT / "training" / "train.py"
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
 WORKER = """
 import hashlib, json, os, sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -54,20 +51,6 @@ run.accelerator.end_training()
 """
 
 
-def recipe(place: Path, steps: int, **changes) -> Path:
-    """A recipe of tiny readers whose learning rate does not depend on the number of steps."""
-    run = {"steps": steps, "warmup": 1, "schedule": "constant", "log_every": 1} | changes
-    lines = ['task = "readers"', "size = 32", "[run]", *(f"{k} = {json.dumps(v)}" for k, v in run.items())]
-    lines += ["[recipe]", "batch = 4", "[recipe.network]", *(f"{k} = {v}" for k, v in TINY.items())]
-    path = place / "recipe.toml"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def order(faces: Path, out: Path, recipe: Path, *more: str) -> list[str]:
-    return ["--recipe", str(recipe), "--faces", str(faces), "--out", str(out), "--tracker", "none", *more]
-
-
 def readers(faces: Path, out: Path, steps: int, accumulate: int = 1) -> dict[str, torch.Tensor]:
     """The parameters after a run of the same recipe in this process."""
     run = readers_run(faces, out, steps)
@@ -76,12 +59,12 @@ def readers(faces: Path, out: Path, steps: int, accumulate: int = 1) -> dict[str
     return {k: v.detach() for n in run.task.networks.values() for k, v in n.named_parameters()}
 
 
-def test_two_processes_share_each_step(folder, tmp_path):  # noqa: F811
+def test_two_processes_share_each_step(face_shards, tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
     toml = recipe(tmp_path, 3, save_every=2)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    order_ = order(folder, tmp_path / "out", toml, "--set", "recipe.batch=8")
+    order_ = order(face_shards, tmp_path / "out", toml, "--set", "recipe.batch=8")
     done = subprocess.run(
         [*launch, str(worker), str(TRAIN.parent), *order_], env=ENVIRONMENT, capture_output=True, text=True
     )
@@ -94,17 +77,17 @@ def test_two_processes_share_each_step(folder, tmp_path):  # noqa: F811
 
     kept = load_file(tmp_path / "out" / "checkpoint" / "readers.safetensors")
     kept |= load_file(tmp_path / "out" / "checkpoint" / "objective.safetensors")
-    alone = readers(folder, tmp_path / "alone", 3)
-    both = readers(folder, tmp_path / "both", 3, accumulate=2)
+    alone = readers(face_shards, tmp_path / "alone", 3)
+    both = readers(face_shards, tmp_path / "both", 3, accumulate=2)
     names = [name for name in alone if not torch.equal(alone[name], both[name])]
     distance = lambda other: sum((kept[n] - other[n]).square().sum() for n in names).sqrt()  # noqa: E731
     assert distance(both) < 0.02 * distance(alone)
 
 
-def test_a_process_that_fails_does_not_leave_the_other_waiting(folder, tmp_path):  # noqa: F811
+def test_a_process_that_fails_does_not_leave_the_other_waiting(face_shards, tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
-    order_ = order(folder, tmp_path / "out", recipe(tmp_path, 100_000))
+    order_ = order(face_shards, tmp_path / "out", recipe(tmp_path, 100_000))
     port = str(20_000 + os.getpid() % 20_000)
     started = []
     for rank in ("0", "1"):
@@ -128,11 +111,11 @@ def train(monkeypatch):
     return importlib.import_module("train")
 
 
-def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(folder, tmp_path, train, monkeypatch):  # noqa: F811
+def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(face_shards, tmp_path, train, monkeypatch):
     out, toml = tmp_path / "out", recipe(tmp_path, 2)
 
     def prepared(place, *more):
-        monkeypatch.setattr(sys, "argv", ["train.py", *order(folder, out, toml, *more)])
+        monkeypatch.setattr(sys, "argv", ["train.py", *order(face_shards, out, toml, *more)])
         return train.prepare(train.arguments(), place)
 
     prepared(out).train()
@@ -153,9 +136,9 @@ def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(folder, tmp_path, tra
         prepared(tmp_path / "new", "--minutes", "0")
 
 
-def test_a_run_killed_between_checkpoints_goes_on_bit_exactly(folder, tmp_path, train, monkeypatch):  # noqa: F811
+def test_a_run_killed_between_checkpoints_goes_on_bit_exactly(face_shards, tmp_path, train, monkeypatch):
     out, toml = tmp_path / "out", recipe(tmp_path, 100_000, save_every=7)
-    command = [sys.executable, str(TRAIN), *order(folder, out, toml)]
+    command = [sys.executable, str(TRAIN), *order(face_shards, out, toml)]
     process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
@@ -170,14 +153,14 @@ def test_a_run_killed_between_checkpoints_goes_on_bit_exactly(folder, tmp_path, 
     steps = saved + 5
     toml = recipe(tmp_path, steps, save_every=7)
     again = subprocess.run(
-        [sys.executable, str(TRAIN), *order(folder, out, toml, "--resume")],
+        [sys.executable, str(TRAIN), *order(face_shards, out, toml, "--resume")],
         env=ENVIRONMENT, capture_output=True, text=True,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr[-2000:]
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [
         *range(1, steps + 1)
     ]
-    monkeypatch.setattr(sys, "argv", ["train.py", *order(folder, tmp_path / "unbroken", toml)])
+    monkeypatch.setattr(sys, "argv", ["train.py", *order(face_shards, tmp_path / "unbroken", toml)])
     train.main()
     files = sorted((out / "checkpoint").glob("*.safetensors"))
     assert len(files) == 4

@@ -9,18 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation.judges import Judges, Places, call
-from ganime_age.learning.evaluation.measure_edits import TARGETS, Plan, measure
+from ganime_age.learning.evaluation.measure_edits import Plan, measure
 from ganime_age.learning.evaluation.measure_units import SEEN
 from ganime_age.learning.evaluation.metrics import kernel_distance, pair_scores, response, threshold_at
 from ganime_age.learning.evaluation.reference_statistics import hair_colour, numbered
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.layers import Edited
+from helpers.painted import Painter, blue, named, red
 
 ROOT = Path(__file__).resolve().parents[1]
 AU12 = AU_CODES.index("AU12")
@@ -95,62 +93,6 @@ def test_a_pair_whose_labels_and_clusters_disagree_counts_as_neither():
     assert same.tolist() == [1] and different.tolist() == [0, 0, 0]
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    """Eight faces a group. A face's red is its age x 2, its green its smile x 40, its blue says who it is."""
-    folder, rows = tmp_path_factory.mktemp("faces"), []
-    middles = {**TARGETS, 5: 25.0}
-    for i in range(80):
-        age, smile = middles[i % 10] + i % 3 - 1, (i % 4) / 2
-        pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
-        pixels[..., 0], pixels[..., 1] = 2 * age, 40 * smile
-        pixels[..., 2] = np.random.default_rng(i // 2).integers(0, 255, (SIDE, SIDE))
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        rows.append({"id": str(i), "file": f"{i}.png", "split": "test", "age": age, "identity": f"p{i // 2}"})
-    points = np.random.default_rng(0).uniform(0.3, 0.7, 136).astype(np.float32)
-    table = pd.DataFrame(rows).assign(
-        source="drawn", yaw=0.0, pitch=0.0, roll=0.0, landmarks=[points] * len(rows)
-    )
-    table.to_parquet(folder / "manifest.parquet")
-    return Faces(folder, SIDE, ("test",))
-
-
-class Painter:
-    """A model that reads and edits what the faces above show, and moves the age by 1.5 years a unit of smile."""
-
-    methods = ("painter",)
-
-    def read(self, face):
-        units = torch.zeros(len(face), 17)
-        units[:, AU12] = (face[:, 1].mean((1, 2)) + 1) * 127.5 / 40
-        return SimpleNamespace(age=(face[:, 0].mean((1, 2)) + 1) * 127.5 / 2, action_units=units)
-
-    def edit(self, face, source_age, target_age, source_units, target_units, method):
-        smile = target_units[:, AU12] - source_units[:, AU12]
-        older = target_age - source_age + 1.5 * smile
-        out = face.clone()
-        out[:, 0] += (older * 2 / 127.5)[:, None, None]
-        out[:, 1] += (0.5 * smile * 40 / 127.5)[:, None, None]
-        return Edited(out, torch.full((len(face), 1, SIDE, SIDE), 0.25))
-
-
-def named(function, **more):
-    function.name = function.__name__
-    for name, value in more.items():
-        setattr(function, name, value)
-    return function
-
-
-def blue(pictures, landmarks):
-    flat = pictures[..., 2].reshape(len(pictures), -1).astype(float)
-    flat -= flat.mean(1, keepdims=True)
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
-
-
-def red(pictures, landmarks):
-    return pictures[..., 0].mean((1, 2)) / 2
-
-
 def features(pictures, landmarks):
     return pictures.reshape(len(pictures), -1, 3).mean(1) / 100
 
@@ -169,8 +111,8 @@ def everywhere(pictures, landmarks):
 ALL = Judges(named(blue), named(red, features=features), named(green), named(everywhere))
 
 
-def test_edits_of_known_effect_measure_as_what_they_are(faces):
-    result = measure(Painter(), faces, ALL, Plan.of(200), "painter")
+def test_edits_of_known_effect_measure_as_what_they_are(painted_faces):
+    result = measure(Painter(), painted_faces, ALL, Plan.of(200), "painter")
     summary = result["summary"]
     assert set(summary) == SUMMARY | {f"nothing_{name}" for name in SUMMARY}
     assert summary["age_error_mean"] < 1 < 20 < summary["nothing_age_error_mean"]
@@ -193,39 +135,39 @@ def test_edits_of_known_effect_measure_as_what_they_are(faces):
         assert kind["age_error_mean"] == pytest.approx(summary["age_error_mean"])
 
 
-def test_what_no_judge_is_named_for_is_left_out(faces):
-    result = measure(Painter(), faces, Judges(identity=named(blue)), Plan.of(20), "painter")
+def test_what_no_judge_is_named_for_is_left_out(painted_faces):
+    result = measure(Painter(), painted_faces, Judges(identity=named(blue)), Plan.of(20), "painter")
     measured = {"verification_mean", "mask_mean", "no_change_l1"}
     assert set(result["summary"]) == measured | {f"nothing_{name}" for name in measured}
     assert "action_units" not in result and "hair" not in result
 
 
-def test_a_generator_that_does_nothing_measures_as_nothing(faces):
+def test_a_generator_that_does_nothing_measures_as_nothing(painted_faces):
     torch.manual_seed(0)
     model = GanimeAge(
         ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
         reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
     ).eval()  # fmt: skip
-    summary = measure(model, faces, ALL, Plan.of(8))["summary"]
+    summary = measure(model, painted_faces, ALL, Plan.of(8))["summary"]
     for name in SUMMARY - {"mask_mean"}:
         assert summary[name] == pytest.approx(summary[f"nothing_{name}"], abs=0.02), name
 
 
-def test_a_judge_that_finds_no_face_is_counted_and_the_rest_still_measures(faces):
+def test_a_judge_that_finds_no_face_is_counted_and_the_rest_still_measures(painted_faces):
     def shy(pictures, landmarks):
         units = green(pictures, landmarks)
         units[::2] = np.nan
         return units
 
-    result = measure(Painter(), faces, Judges(expression=named(shy)), Plan.of(200), "painter")
+    result = measure(Painter(), painted_faces, Judges(expression=named(shy)), Plan.of(200), "painter")
     assert result["no_face_found"]["real"] > 0
     assert result["summary"]["au12_slope"] == pytest.approx(0.5, abs=0.02)
 
 
-def test_faces_that_are_not_there_are_named(faces):
-    young = SimpleNamespace(**vars(faces))
-    young.labels = faces.labels | {"age": np.full(len(faces), 5.0, np.float32)}
-    young.batch = faces.batch
+def test_faces_that_are_not_there_are_named(painted_faces):
+    young = SimpleNamespace(**vars(painted_faces))
+    young.labels = painted_faces.labels | {"age": np.full(len(painted_faces), 5.0, np.float32)}
+    young.batch = painted_faces.batch
     with pytest.raises(BadInput, match="no test face aged 20 to 29"):
         measure(Painter(), young, ALL, Plan.of(20), "painter")
 

@@ -16,17 +16,7 @@ from ganime_age.errors import BadInput, MissingModel
 from ganime_age.model.methods import shipped
 from ganime_age.model.model import GanimeAge
 from ganime_age.model.storage import EMBEDDED
-
-TINY = {
-    "face_size": 64,
-    "edit_size": 64,
-    "finder": {"seek_width": 8, "mark_width": 8, "crop_side": 32},
-    "reader_size": 32,
-    "reader_widths": [8, 8, 8, 16],
-    "reader_blocks": [1, 1, 1],
-    "generator_widths": [8, 8, 16],
-    "generator_blocks": 1,
-}
+from helpers.tiny import TINY, same
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +35,6 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def copied(saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "weights")
-
-
-def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Bit-equal tensors under equal names."""
-    first, second = one.state_dict(), other.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def request(batch: int = 1):

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_data import write_shard
 
 from ganime_age.card import multipose as card_multipose
 from ganime_age.card.results import Results
@@ -32,6 +31,7 @@ from ganime_age.learning.multipose import mesh_backend as multipose_mesh
 from ganime_age.learning.multipose.gates import PoseCurve, PoseCurves
 from ganime_age.learning.multipose.plan import Request, SourceRules, Wanted, held_out, people, plan, usable
 from ganime_age.learning.multipose.refill import refill
+from helpers.files import write_shard
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "training" / "augment_multipose.py"

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from test_hub import online, server  # noqa: F401  # fixtures
 
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, MissingModel
@@ -289,7 +288,7 @@ def test_wrong_models_get_one_sentence(models, model, tmp_path):
     assert "DDIMScheduler" in refusal(BadInput, opened, models, model, scheduler="Adam")
 
 
-def test_names_on_the_hub_are_checked_over_http(models, model, online):  # noqa: F811
+def test_names_on_the_hub_are_checked_over_http(models, model, online):
     """Over HTTP: a name that is not there, a subfolder that is, and no weights before the families agree."""
     control = (models / "xl" / "openpose" / "config.json").read_bytes()
     online.add("org/control", {"half/config.json": control, "half/diffusion_pytorch_model.safetensors": b"x"})

@@ -1,5 +1,6 @@
 """The frame: the wheel holds the weights, the two requirement lists agree, the README shows the results files."""
 
+import ast
 import os
 import re
 import shutil
@@ -119,3 +120,15 @@ def test_importing_the_package_is_light():
 
 def test_every_public_name_has_a_docstring():
     assert all(getattr(ganime_age, name).__doc__ for name in ganime_age.__all__ if name != "__version__")
+
+
+def test_no_test_imports_a_test():
+    """What several tests need is in tests/helpers/ and conftest.py, so a test module can be read and run alone."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            # child processes get their code as text
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            names += re.findall(r"^\s*(?:from|import) (test_\w+)", text, re.MULTILINE)
+            assert not [name for name in names if name.startswith("test_")], f"{path.name}:{node.lineno}"

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_data import files_no_larger_than, write_shard
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
@@ -26,6 +25,7 @@ from ganime_age.learning.prepare.celeba_aus import read_aus_pickle
 from ganime_age.learning.prepare.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
 from ganime_age.learning.prepare.prepare import Settings, prepare, split_of
 from ganime_age.learning.prepare.pseudo_labels import CutFace, FaceReader, Measured
+from helpers.files import files_no_larger_than, write_shard
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "training" / "prepare_faces.py"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 from ganime_age.errors import BadInput
 from ganime_age.learning.data.faces import Faces
@@ -17,6 +16,7 @@ from ganime_age.learning.engine.task import Plan, Task
 from ganime_age.learning.tasks import ragan as ragan_task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ragan
+from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 SMALL = {"widths": [8, 8, 16], "blocks": 1, "order": 2}

@@ -11,13 +11,9 @@ import sys
 import textwrap
 import time
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from clips import make_clip, pictures_of, rate_of, sound_of
 from PIL import Image
 
 from ganime_age import BadInput, FaceEditor, GanimeAge
@@ -26,37 +22,11 @@ from ganime_age.errors import MissingModel
 from ganime_age.images.alignment import frame_matrix
 from ganime_age.learning.evaluation.judges import Judges
 from ganime_age.learning.evaluation.measure_reenacted_clip import clip_figures
-from ganime_age.networks.layers import Edited
 from ganime_age.pipelines.reenactment import MOST_SHIFT, MOST_TURN, placed
 from ganime_age.pipelines.synthetic_driving import driving_frames
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
-
-
-class Shape:
-    """In place of a shape generator."""
-
-    def __call__(self, source, driving):
-        return driving
-
-    def relative(self, source, driving, first):
-        return source + driving - first
-
-
-def shifted(faces, source, target, source_units, target_units):
-    """In place of `GanimeAge.reenact`: the face moved as far as the mean landmark, where it came from painted."""
-    shift = (target - source).mean(1)  # (B,2) in sides of the frame
-    matrix = torch.eye(2, 3).repeat(len(faces), 1, 1)
-    matrix[:, :, 2] = -2 * shift
-    grid = F.affine_grid(matrix, list(faces.shape), align_corners=False)
-    face = F.grid_sample(faces, grid, padding_mode="border", align_corners=False) if shift.any() else faces
-    return Edited(face, (face - faces).abs().mean(1, keepdim=True).clamp(0, 1))
-
-
-def puppet(model):
-    """The model with the stand-in."""
-    model.parts = (*model.parts, "dual_generator")
-    model.dual_generator, model.reenact = SimpleNamespace(shape=Shape()), shifted
-    return model
+from helpers.clips import make_clip, pictures_of, rate_of, sound_of
+from helpers.puppets import puppet
 
 
 @pytest.fixture(scope="module")
@@ -424,11 +394,10 @@ def test_a_full_disk_leaves_nothing(tmp_path, mover, small, driving_file, monkey
 RUN = f"""
     import sys
     sys.path.insert(0, {os.path.dirname(__file__)!r})
-    from test_reenact import puppet
-    from test_animation import _face
+    from helpers.puppets import found_face, puppet
     from ganime_age import FaceEditor, GanimeAge
     model = puppet(GanimeAge.from_pretrained(sys.argv[1]))
-    editor = FaceEditor(model, finder=lambda photo: [_face(80, 80, 60)])
+    editor = FaceEditor(model, finder=lambda photo: [found_face(80, 80, 60)])
 """
 
 

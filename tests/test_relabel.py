@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_scripts import READERS, light
 
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.data.faces import Faces
@@ -19,6 +18,7 @@ from ganime_age.learning.data.manifest import Manifest
 from ganime_age.learning.prepare.age_estimators import age_range, ages_of, estimator_of, stored_readers
 from ganime_age.learning.prepare.relabel import relabel
 from ganime_age.networks.readers import Readers
+from helpers.tiny import READERS, light
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32

@@ -1,6 +1,5 @@
 """The scripts a user launches: they pack, measure and prepare, or say in one sentence why they cannot."""
 
-import json
 import runpy
 import subprocess
 import sys
@@ -9,17 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ganime_age.learning.data.labelled_shards import hold_out
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.local_reader import LocalReader
 from ganime_age.networks.readers import Readers
+from helpers.tiny import GENERATOR, READERS, light
 
 ROOT = Path(__file__).resolve().parents[1]
-READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
-GENERATOR = {"widths": [8, 8, 16], "blocks": 1}
 
 
 @pytest.fixture
@@ -38,15 +35,6 @@ def script(monkeypatch, capfd):
 
     yield run
     torch.set_num_threads(threads)
-
-
-def light(folder: Path, name: str, network: torch.nn.Module, config: dict) -> Path:
-    """A folder as training leaves it."""
-    folder.mkdir(exist_ok=True)
-    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    save_file(state, folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps(config))
-    return folder
 
 
 def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):

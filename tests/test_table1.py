@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_measure_edits import Painter, blue, faces, named, red  # noqa: F401
-from test_scripts import GENERATOR, light
 
 from ganime_age.card.card import fingerprints, write_card
 from ganime_age.card.charts import table1_chart
@@ -24,6 +22,8 @@ from ganime_age.model.methods import table1_rows
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import agetransgan
 from ganime_age.networks.ganimation_age import Generator
+from helpers.painted import Painter, blue, named, red
+from helpers.tiny import GENERATOR, light
 
 ROOT = Path(__file__).resolve().parents[1]
 JUDGES = Judges(identity=named(blue), age=named(red))
@@ -47,8 +47,10 @@ class Stranger(Exact):
 
 
 @pytest.fixture(scope="module")
-def measured(faces):  # noqa: F811
-    return measure({"agetransgan": Stranger(), "agetransgan_mi": Exact()}, faces, JUDGES, Plan.of(200))
+def measured(painted_faces):
+    return measure(
+        {"agetransgan": Stranger(), "agetransgan_mi": Exact()}, painted_faces, JUDGES, Plan.of(200)
+    )
 
 
 def test_the_table_measures_known_edits_as_what_they_are(measured):
@@ -72,8 +74,8 @@ def test_the_table_measures_known_edits_as_what_they_are(measured):
     assert measured["identity"]["false_accept_rate"] == 1e-3 and measured["judged_by"]["identity"] == "blue"
 
 
-def test_the_ages_asked_are_the_real_groups_means(measured, faces):  # noqa: F811
-    age = faces.labels["age"]
+def test_the_ages_asked_are_the_real_groups_means(measured, painted_faces):
+    age = painted_faces.labels["age"]
     old = next(group for group in measured["groups"] if group["group"] == "70+")
     assert old["asked"] == pytest.approx(age[age >= 70].mean(), abs=1e-3)
 
@@ -85,9 +87,9 @@ def test_the_ages_asked_are_the_real_groups_means(measured, faces):  # noqa: F81
         (JUDGES, {}, "no method to measure; name weights with --runs"),
     ],
 )
-def test_a_table_of_nothing_is_refused(faces, judges, models, words):  # noqa: F811
+def test_a_table_of_nothing_is_refused(painted_faces, judges, models, words):
     with pytest.raises(BadInput, match=words):
-        measure(models, faces, judges, Plan.of(8))
+        measure(models, painted_faces, judges, Plan.of(8))
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,10 @@
 """What somebody who trains may rely on: labels stay true, a stopped run goes on exactly, errors name the file."""
 
-import io
 import json
-import tarfile
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -28,63 +25,16 @@ from ganime_age.learning.prepare.hair import read_hair
 from ganime_age.learning.tasks import edit_requests, task_module
 from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
 from ganime_age.learning.tasks import prototypes as prototypes_task
-from ganime_age.learning.tasks import readers as readers_task
 from ganime_age.learning.tasks.calibration import fit_lines, smooth_curve
 from ganime_age.networks.readers import Readers
+from helpers.tiny import READERS
+from helpers.training import readers_run, rows
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "ganimation_age.toml"
-TINY = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 
 
-def rows(count: int) -> pd.DataFrame:
-    chance = np.random.default_rng(0)
-    landmarks = [np.clip(chance.normal(0.5, 0.15, 136), 0, 1).astype(np.float32) for _ in range(count)]
-    teacher = chance.normal(size=(count, 128)).astype(np.float32)
-    return pd.DataFrame(
-        {
-            "id": [f"face{i}" for i in range(count)],
-            "file": [f"faces-00.tar/face{i}.webp" for i in range(count)],
-            "split": ["train"] * (count - 8) + ["val"] * 4 + ["test"] * 4,
-            "age": [None if i % 5 == 4 else float(chance.integers(1, 90)) for i in range(count)],
-            "identity": [f"person{i % 3}" if i % 2 else None for i in range(count)],
-            "action_units": [chance.uniform(0, 5, 17).astype(np.float32) for _ in range(count)],
-            "landmarks": landmarks,
-            "teacher_identity": list(teacher / np.linalg.norm(teacher, axis=1, keepdims=True)),
-            "yaw": chance.normal(0, 10, count),
-            "pitch": chance.normal(0, 10, count),
-            "roll": 0.0,
-            "source": ["utkface" if i % 2 else "ffhq" for i in range(count)],
-        }
-    )
-
-
-def picture(i: int) -> bytes:
-    pixels = np.random.default_rng(i).integers(0, 255, (8, 8, 4), np.uint8)
-    pixels[..., 3] = 255
-    if i % 3 == 0:
-        pixels[:2, :, 3] = 0
-    out = io.BytesIO()
-    Image.fromarray(pixels).resize((64, 64), Image.NEAREST).save(out, "webp", lossless=True)
-    return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A face folder with one shard of 24 pictures."""
-    path = tmp_path_factory.mktemp("faces")
-    table = rows(24)
-    with tarfile.open(path / "faces-00.tar", "w") as shard:
-        for i in range(len(table)):
-            member = tarfile.TarInfo(f"face{i}.webp")
-            content = picture(i)
-            member.size = len(content)
-            shard.addfile(member, io.BytesIO(content))
-    table.to_parquet(path / "manifest.parquet")
-    return path
-
-
-def test_batch_shows_the_labels_of_its_faces(folder):
-    faces = Faces(folder, 32)
+def test_batch_shows_the_labels_of_its_faces(face_shards):
+    faces = Faces(face_shards, 32)
     batch = faces.batch(np.array([3, 0]))
     assert batch["face"].shape == (2, 3, 32, 32) and batch["valid"].shape == (2, 1, 32, 32)
     assert batch["age"][0] == pytest.approx(faces.table["age"][3])
@@ -92,14 +42,14 @@ def test_batch_shows_the_labels_of_its_faces(folder):
     assert batch["person"][1] == -1 and batch["person"][0] >= 0
 
 
-def test_unreal_pixels_are_filled_from_the_real_ones(folder):
-    face = Faces(folder, 32).batch(np.array([0]))["face"]
+def test_unreal_pixels_are_filled_from_the_real_ones(face_shards):
+    face = Faces(face_shards, 32).batch(np.array([0]))["face"]
     assert abs(float(face[0, :, :6].mean() - face[0, :, 9:13].mean())) < 0.5
     assert face[0, :, :6].std() < face[0, :, 8:].std()
 
 
-def test_a_mirrored_face_has_mirrored_labels(folder):
-    faces = Faces(folder, 32)
+def test_a_mirrored_face_has_mirrored_labels(face_shards):
+    faces = Faces(face_shards, 32)
     plain, mirrored = (faces.batch(np.array([1]), np.array([flag])) for flag in (False, True))
     assert torch.equal(mirrored["face"], plain["face"].flip(-1))
     assert mirrored["landmarks"][0, 36, 0] == pytest.approx(1 - float(plain["landmarks"][0, 45, 0]))
@@ -150,20 +100,13 @@ def test_blendshapes_become_intensities_in_range():
     assert np.isnan(units[:, 4]).all() and np.isnan(units[:, 6]).all()
 
 
-def readers_run(folder, out, steps, attack=0.0):
-    recipe = readers_task.Recipe(batch=8, network=TINY, attack_radius=attack)
-    plan = Plan(steps=steps, warmup=1, schedule="constant", save_every=2, log_every=1)
-    torch.manual_seed(0)
-    return Run(readers_task.build(recipe, Faces(folder, 32), 0), plan, out)
-
-
 @pytest.mark.parametrize("attack", [0.0, 1.0])
-def test_readers_train_and_a_stopped_run_goes_on_bit_exactly(folder, tmp_path, attack):
-    unbroken = readers_run(folder, tmp_path / "a", 4, attack)
+def test_readers_train_and_a_stopped_run_goes_on_bit_exactly(face_shards, tmp_path, attack):
+    unbroken = readers_run(face_shards, tmp_path / "a", 4, attack)
     before = {k: v.clone() for k, v in unbroken.task.networks["readers"].state_dict().items()}
     unbroken.train()
-    readers_run(folder, tmp_path / "b", 2, attack).train()
-    again = readers_run(folder, tmp_path / "b", 4, attack)
+    readers_run(face_shards, tmp_path / "b", 2, attack).train()
+    again = readers_run(face_shards, tmp_path / "b", 4, attack)
     again.resume(tmp_path / "b" / "checkpoint")
     assert again.step == 2
     again.train()
@@ -178,24 +121,24 @@ def test_readers_train_and_a_stopped_run_goes_on_bit_exactly(folder, tmp_path, a
     assert {"age", "identity", "relations", "person", "action_units", "landmarks", "pose"} <= set(log[-1])
 
 
-def test_light_copies_are_half_precision_and_start_another_run(folder, tmp_path):
-    run = readers_run(folder, tmp_path, 2)
+def test_light_copies_are_half_precision_and_start_another_run(face_shards, tmp_path):
+    run = readers_run(face_shards, tmp_path, 2)
     run.train()
     light = load_file(tmp_path / "light" / "readers.safetensors")
     assert all(v.dtype == torch.float16 for v in light.values() if v.is_floating_point())
-    assert json.loads((tmp_path / "light" / "readers.json").read_text()) == TINY
+    assert json.loads((tmp_path / "light" / "readers.json").read_text()) == READERS
 
 
-def test_a_run_without_a_finished_checkpoint_says_so(folder, tmp_path):
+def test_a_run_without_a_finished_checkpoint_says_so(face_shards, tmp_path):
     with pytest.raises(BadInput, match="holds no finished checkpoint"):
-        readers_run(folder, tmp_path, 2).resume(tmp_path / "checkpoint")
+        readers_run(face_shards, tmp_path, 2).resume(tmp_path / "checkpoint")
 
 
-def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(folder, tmp_path):
-    readers = readers_run(folder, tmp_path / "readers", 2)
+def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(face_shards, tmp_path):
+    readers = readers_run(face_shards, tmp_path / "readers", 2)
     readers.train()
     made = prototypes_task.build(
-        prototypes_task.Recipe(batch=4, network={"hair_width": 4}), Faces(folder, 32), 0
+        prototypes_task.Recipe(batch=4, network={"hair_width": 4}), Faces(face_shards, 32), 0
     )
     Run(made, Plan(steps=1), tmp_path / "prototypes").train()
     recipe = ganimation_age_task.Recipe(
@@ -216,7 +159,7 @@ def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(folder, tm
         },
         r1_every=2,
     )
-    task = ganimation_age_task.build(recipe, Faces(folder, 32), 0)
+    task = ganimation_age_task.build(recipe, Faces(face_shards, 32), 0)
     before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in task.networks.items()}
     Run(
         task, Plan(steps=4, warmup=1, schedule="constant", sheet_every=4, log_every=1), tmp_path / "gan"
@@ -253,21 +196,21 @@ def test_a_misspelt_weight_is_named(table, weights, words):
 
 def test_light_copies_are_read_whole_or_in_files_and_name_what_does_not_fit(tmp_path, monkeypatch):
     torch.manual_seed(0)
-    made, configs = {"readers": Readers(**TINY)}, {"readers": TINY}
+    made, configs = {"readers": Readers(**READERS)}, {"readers": READERS}
     monkeypatch.setattr(checkpoints, "LIGHT_FILE", checkpoints.HEADER + 20_000)
     checkpoints.write_light(made, configs, tmp_path)
     assert len(list(tmp_path.glob("readers-*.safetensors"))) > 1
     read = ganimation_age_task.load_readers(str(tmp_path))
     assert not read.training and not any(p.requires_grad for p in read.parameters())
     assert torch.equal(read.age_head.weight, made["readers"].age_head.weight.half().float())
-    (tmp_path / "readers.json").write_text(json.dumps(TINY | {"widths": [8, 8, 8, 32]}))
+    (tmp_path / "readers.json").write_text(json.dumps(READERS | {"widths": [8, 8, 8, 32]}))
     with pytest.raises(BadInput, match=r"another network than readers\.json says: size mismatch"):
         ganimation_age_task.load_readers(str(tmp_path))
     for damage in ("{", "[]", '{"sise": 3}'):
         (tmp_path / "readers.json").write_text(damage)
         with pytest.raises(BadInput, match=r"readers\.json describes no Readers"):
             ganimation_age_task.load_readers(str(tmp_path))
-    (tmp_path / "readers.json").write_text(json.dumps(TINY))
+    (tmp_path / "readers.json").write_text(json.dumps(READERS))
     (tmp_path / "readers.safetensors.index.json").write_text("{}")
     with pytest.raises(BadInput, match=r"index\.json is damaged"):
         ganimation_age_task.load_readers(str(tmp_path))
@@ -277,11 +220,11 @@ def test_a_judge_that_is_named_must_be_there(tmp_path):
     with pytest.raises(
         BadInput, match=r"none.age_judge\.json is missing; run the recipe that makes age_judge"
     ):
-        ganimation_age_task.prober(Readers(**TINY), str(tmp_path / "none"), {})
-    assert callable(ganimation_age_task.prober(Readers(**TINY), "", {}))
+        ganimation_age_task.prober(Readers(**READERS), str(tmp_path / "none"), {})
+    assert callable(ganimation_age_task.prober(Readers(**READERS), "", {}))
 
 
-def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(folder):
+def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(face_shards):
     shown = []
 
     class Teacher:
@@ -289,15 +232,15 @@ def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(folder):
             shown.extend(pictures)
             return np.full((len(pictures), side, side), 0.5, np.float32)
 
-    faces = Faces(folder, 32)
+    faces = Faces(face_shards, 32)
     index, mask = read_hair(Teacher(), faces, 4, 0)
     assert len(index) >= 4 and mask.shape == (len(index), 64, 64) and (mask == 127).all()
     assert np.array_equal(np.stack(shown), faces.pictures[faces.rows[index], :3].transpose(0, 2, 3, 1))
 
 
-def test_requests_move_only_what_they_ask(folder):
+def test_requests_move_only_what_they_ask(face_shards):
     torch.manual_seed(0)
-    batch = Faces(folder, 32).batch(np.arange(12).repeat(20))
+    batch = Faces(face_shards, 32).batch(np.arange(12).repeat(20))
     batch["age"] = batch["age"].nan_to_num(30.0)
     asked = edit_requests.ask(batch, 0.0)
     still = ~asked.ages_moves
@@ -329,9 +272,11 @@ def test_auc_of_known_scores():
     assert auc(np.array([0.9, 0.8]), np.array([0.1, 0.2, 0.85])) == pytest.approx(5 / 6)
 
 
-def test_measure_fills_its_summary(folder):
+def test_measure_fills_its_summary(face_shards):
     torch.manual_seed(0)
-    result = measure(Readers(**TINY), Faces(folder, 32, ("train",)), Faces(folder, 32, ("train",)))
+    result = measure(
+        Readers(**READERS), Faces(face_shards, 32, ("train",)), Faces(face_shards, 32, ("train",))
+    )
     assert result["summary"]["age_mae_all"] > 0 and 0 <= result["summary"]["identity_auc"] <= 1
     assert result["au_correlation"]["AU12"] is not None
 
@@ -344,15 +289,15 @@ def test_measure_fills_its_summary(folder):
         (lambda f: (f / "faces-00.tar").unlink(), "faces-00.tar/face0.webp cannot be read"),
     ],
 )
-def test_broken_folders_are_named(folder, tmp_path, harm, words):
+def test_broken_folders_are_named(face_shards, tmp_path, harm, words):
     for name in ("manifest.parquet", "faces-00.tar"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+        (tmp_path / name).write_bytes((face_shards / name).read_bytes())
     harm(tmp_path)
     with pytest.raises(BadInput, match=words):
         Faces(tmp_path, 32)
 
 
-def test_an_unreadable_picture_is_named(folder, tmp_path):
+def test_an_unreadable_picture_is_named(face_shards, tmp_path):
     table = rows(9)
     table["file"] = "broken.webp"
     table.to_parquet(tmp_path / "manifest.parquet")

@@ -8,13 +8,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import make_clip, pictures_of, rate_of, sound_of, turned
 from PIL import Image
 
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images.video_reader import Clip, Frame
 from ganime_age.images.video_writer import new_clip
 from ganime_age.provenance.xmp import SOURCE_TYPE, xmp
+from helpers.clips import make_clip, pictures_of, rate_of, sound_of, turned
 
 RECORD = {"age": 70.0, "method": "ganimation_age", "weights": "0123"}
 

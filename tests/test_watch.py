@@ -8,14 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_loop import ENVIRONMENT, TRAIN, order, recipe
-from test_training import folder  # noqa: F401
 from torch import nn
 
 from ganime_age.learning.engine.collapse import Collapsed, Watch, Watcher
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Plan, Player, Task
 from ganime_age.learning.tasks.probes import AU12, probe_edits
+from helpers.training import ENVIRONMENT, TRAIN, order, recipe
 
 HEALTHY = {"mask": 0.2, "age_slope": 0.7, "age_slope_judge": 0.6, "gap": 0.1, "au12_slope": 0.5}
 
@@ -204,9 +203,13 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 6
 
 
-def test_the_script_ends_with_code_4_and_one_sentence(folder, tmp_path):  # noqa: F811
+def test_the_script_ends_with_code_4_and_one_sentence(face_shards, tmp_path):
     toml = recipe(tmp_path, 50, save_every=1000)
-    command = [sys.executable, str(TRAIN), *order(folder, tmp_path / "out", toml, "--set", "recipe.lr=1e30")]
+    command = [
+        sys.executable,
+        str(TRAIN),
+        *order(face_shards, tmp_path / "out", toml, "--set", "recipe.lr=1e30"),
+    ]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 4 and "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]

@@ -6,8 +6,8 @@ read), finder or provenance (need --raw, a folder of photos; finder's holds refe
 
 training measures images/s of the default training step beside GANimation's, on noise; alone on the machine, minutes.
 
-fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/fuzz.py): how many were refused, the
-slowest one's seconds of computing, the memory they took.
+fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
+the slowest one's seconds of computing, the memory they took.
 
 edits judges the edits of --method. The default judges are face_reid_0095.onnx, face_landmarker.task and
 hair_prismanet_256.onnx of the folder --models, and the age judge in training/checkpoints/age_judge. --judges names
@@ -159,7 +159,7 @@ def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:
     """What became of damaged pictures and weights, each kind in a process of its own."""
-    runs, script = 100 if given.quick else 2000, ROOT / "tests" / "fuzz.py"
+    runs, script = 100 if given.quick else 2000, ROOT / "tests" / "helpers" / "fuzz.py"
     found = {}
     for kind in ("pictures", "weights"):
         tried = subprocess.run([sys.executable, script, kind, str(runs)], check=True, stdout=subprocess.PIPE)

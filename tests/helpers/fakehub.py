@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face Hub on loopback: real HTTP, repositories in memory, faults on demand.
 
 It speaks the part of the Hub's protocol that creating, pushing and loading a model need, and pushing a Space, which
-here shares the models' names. `python tests/fakehub.py` serves until it is stopped and prints its address.
+here shares the models' names. `python tests/helpers/fakehub.py` serves until it is stopped and prints its address.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Damaged files by the thousand: only our own errors may come out, quickly and in little memory.
 
-`python tests/fuzz.py pictures 2000` (or `weights 2000`) tries that many, in a process of its own, and prints what came
-of them as JSON. Case i is always the same one. A case that ends in any other way ends the run with exit code 1.
+`python tests/helpers/fuzz.py pictures 2000` (or `weights 2000`) tries that many, in a process of its own, and prints
+what came of them as JSON. Case i is always the same one. A case that ends in any other way ends the run with exit
+code 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from ganime_age import BadInput, GanimeAge, GanimeAgeError  # noqa: E402
 from ganime_age.images.photo import MAX_PIXELS, load_photo  # noqa: E402
 from ganime_age.provenance.xmp import read_metadata, xmp  # noqa: E402

@@ -12,8 +12,8 @@ from ganime_age.model.model import GanimeAge
 from ganime_age.networks.age_judge import AgeJudge
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
+from helpers.tiny import READERS
 
-READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 JUDGE = {"size": 64, "widths": [8, 8, 8]}
 
 

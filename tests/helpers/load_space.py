@@ -1,4 +1,4 @@
-"""Visitors who all edit at once: `python tests/load_space.py [--visitors 5] [--edits 50]` prints JSON.
+"""Visitors who all edit at once: `python tests/helpers/load_space.py [--visitors 5] [--edits 50]` prints JSON.
 
 Each visitor has a photo whose background nobody else's has. An edit is lost when no photo comes back, and mixed when
 the background that comes back, which an edit never touches, is another one. Memory is the server's, before and after.
@@ -22,7 +22,7 @@ import numpy as np
 from gradio_client import Client, handle_file
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MARGIN = 48
 """Pixels of the photo's own background on each side; further from the face than an edit reaches."""
 WARM_UP = 6
