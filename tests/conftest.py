@@ -48,6 +48,14 @@ def small_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_model(small_weights):
+    """The model of `small_weights`, in memory."""
+    from ganime_age.model.model import GanimeAge
+
+    return GanimeAge.from_pretrained(small_weights)
+
+
+@pytest.fixture(scope="session")
 def portrait():
     """A photo with one face, uint8 (320,320,3)."""
     data = pytest.importorskip(

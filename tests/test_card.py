@@ -1,6 +1,5 @@
 """The model card: every figure from a results file of these weights, snippets that run, fresh when pushed."""
 
-import itertools
 import json
 import os
 import re
@@ -15,103 +14,20 @@ from PIL import Image
 
 from ganime_age.card.card import fingerprints, own_folder, render, write_card
 from ganime_age.cli import main as cli
-from ganime_age.edits import AGE_GROUPS, AU_CODES
+from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput
-from ganime_age.model.model import GanimeAge
 from helpers.fakehub import TOKEN
 from helpers.hub import FACES, environment
+from helpers.results import made_up, section, written
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = own_folder() / "facts.json"
-JUDGES = {
-    "identity": "a matcher",
-    "age": "an age judge",
-    "expression": "blendshapes",
-    "hair": "a hair network",
-}
-NOTES = {"who": "test faces", "identity": "two pictures"}
-
-
-def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
-    """Results of every kind, as training/evaluate.py writes them; each figure differs from all others."""
-    counter = itertools.count(1)
-    n = lambda: round(1.0137 * next(counter) % 7 + 0.01 * next(counter), 4)  # noqa: E731
-    named = lambda keys: {key: n() for key in keys.split()}  # noqa: E731
-    twice = lambda keys: named(keys) | {f"nothing_{k}": v for k, v in named(keys).items()}  # noqa: E731
-    scores = "verification_mean age_error_mean au12_slope au12_correlation au_correlation_mean au_drift"
-    unit = lambda: named("slope correlation range_on_real_faces age_drift_years") | {"measurable": True}  # noqa: E731
-    group = "real_age age nothing_age age_error verification nothing_verification cosine kernel_distance"
-    kind = lambda: {"faces": next(counter)} | named("mae mean_read mean_true")  # noqa: E731
-    results = {
-        "edits-ganimation_age": {
-            "summary": twice(f"{scores} age_drift_years no_change_l1 mask_mean"),
-            "method": "ganimation_age",
-            "judged_by": JUDGES,
-            "faces": {"ages": 91, "action_units": 47},
-            "notes": NOTES,
-            "groups": [{"group": g, "asked": 7.0} | named(group) for g in AGE_GROUPS if g != "20-29"],
-            "by_source": {"one set": {"faces": 13} | named("verification_mean age_error_mean")},
-            "by_gender": {"women": {"faces": 17} | named("verification_mean age_error_mean")},
-            "by_turn": {"0-10 degrees": {"faces": 19} | named("verification_mean age_error_mean")},
-            "identity": named("threshold false_accept_rate true_accept_rate auc pairs_different pairs_same"),
-            "action_units": {code: unit() for code in AU_CODES},
-            "au12_levels": [named("level asked read") for _ in range(3)],
-            "no_face_found": {"edited": 3, "edits": 377},
-            "hair": {"faces": 29, "real": named("lightness saturation"), "asked_75": named("lightness saturation")},
-        },
-        "readers": {
-            "summary": twice("age_mae_utkface age_mae_all")
-            | named("au_correlation_mean identity_auc landmark_error_percent yaw_error_degrees pitch_error_degrees"),
-            "faces": 1234,
-            "identity": {"who": "all pairs"} | named("teacher_auc"),
-            "age": {"constant_years": n(), "mae_by_set": named("this that")}
-            | {key: {"first": kind(), "second": kind()} for key in ("by_group", "by_gender", "by_yaw")},
-            "au_correlation": dict.fromkeys(AU_CODES, None) | {"AU12": n()},
-        },
-        "finder": {
-            "summary": named("recall false_per_photo landmark_error_percent seconds_1024"),
-            "counts": {"photos": 231, "reference_faces": 245},
-            "settings": {"matching": "one-to-one"},
-            "recall_by_source": {"this": {"faces": 21} | named("recall")},
-            "recall_by_box_side": {"128 px": named("recall"), "64-128 px": named("recall")},
-        },
-        "provenance": {
-            "summary": named("detected_png detected_jpeg_75 psnr_db_median false_positives unmarked_trials")
-            | {"false_positive_bound_per_face": 2.3e-09},
-            "counts": {"photos": 59},
-            "by_frame_side": [{"from": 0, "to": 128, "photos": 17} | named("png jpeg_85 jpeg_75")],
-        },
-        "speed": {
-            "summary": named("edit_256_seconds edit_12mp_seconds generator_gmacs_256"),
-            "repeats": 5,
-            "threads": 2,
-        },
-        "training": {
-            "summary": named("images_per_second_ours images_per_second_ganimation images_per_second_ratio"),
-            "side": 128,
-            "threads": 2,
-        },
-    }  # fmt: skip
-    made = {"command": "python training/evaluate.py it", "date": "2026-01-02", "seed": 0, "torch": "2.13.0"}
-    return {name: values | {"made_by": made | {"weights": weights}} for name, values in results.items()}
-
-
-@pytest.fixture(scope="session")
-def small(small_weights):
-    return GanimeAge.from_pretrained(small_weights)
 
 
 @pytest.fixture
-def results(small, tmp_path):
+def results(small_model, tmp_path):
     """A folder of results files of the small model."""
-    return written(made_up(fingerprints(small)), tmp_path / "results")
-
-
-def written(files: dict[str, dict], folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, values in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(values))
-    return folder
+    return written(made_up(fingerprints(small_model)), tmp_path / "results")
 
 
 def change(folder: Path, name: str, *keys: str, value=None) -> None:
@@ -124,13 +40,6 @@ def change(folder: Path, name: str, *keys: str, value=None) -> None:
     else:
         found[keys[-1]] = value
     (folder / f"{name}.json").write_text(json.dumps(values))
-
-
-def section(card: str, start: str) -> str:
-    """The card from a heading's first words to the next heading of its level."""
-    level = start.split(" ")[0]
-    (found,) = re.findall(rf"^{re.escape(start)}.*?(?=^{level} |\Z)", card, re.MULTILINE | re.DOTALL)
-    return found
 
 
 def cells(text: str) -> list[str]:
@@ -155,8 +64,8 @@ def unsupported(text: str, held: list[float]) -> list[str]:
     return [figure for figure in figures if float(figure) not in shown]
 
 
-def test_every_figure_of_every_table_stands_in_its_results_file(small, results):
-    card = render(small, results)
+def test_every_figure_of_every_table_stands_in_its_results_file(small_model, results):
+    card = render(small_model, results)
     for name, heading in {
         "edits-ganimation_age": "### Edits: ganimation_age",
         "readers": "### Readers",
@@ -171,19 +80,19 @@ def test_every_figure_of_every_table_stands_in_its_results_file(small, results):
             assert f"{value:.3g}" in own, (name, value)
 
 
-def test_doing_nothing_the_matcher_and_each_group_stand_beside_the_edits(small, results):
+def test_doing_nothing_the_matcher_and_each_group_stand_beside_the_edits(small_model, results):
     edits = json.loads((results / "edits-ganimation_age.json").read_text())
-    own = section(render(small, results), "### Edits: ganimation_age")
+    own = section(render(small_model, results), "### Edits: ganimation_age")
     for value in (edits["summary"]["nothing_verification_mean"], *edits["identity"].values()):
         assert f"{value:.3g}" in own
     assert all(f"| {group} | 7 |" in own for group in AGE_GROUPS if group != "20-29")
     assert "Judges: identity: a matcher; age: an age judge" in own
     change(results, "edits-ganimation_age", "judged_by", value={"age": "an age judge"})
-    own = section(render(small, results), "### Edits: ganimation_age")
+    own = section(render(small_model, results), "### Edits: ganimation_age")
     assert "Matcher" not in own and "AU12" not in own and "distance to real faces" in own
 
 
-def test_what_was_measured_worst_is_said(small, results):
+def test_what_was_measured_worst_is_said(small_model, results):
     change(results, "edits-ganimation_age", "action_units", "AU45", "correlation", value=0.11)
     change(results, "edits-ganimation_age", "action_units", "AU14", "measurable", value=False)
     worst = {
@@ -195,26 +104,26 @@ def test_what_was_measured_worst_is_said(small, results):
         "verification": 0.011,
     }
     change(results, "edits-ganimation_age", "groups", value=[worst])
-    own = section(render(small, results), "### Edits: ganimation_age")
+    own = section(render(small_model, results), "### Edits: ganimation_age")
     assert "the age group 70+ is missed most: real faces are read as 71.7 years, edited ones as 27.7" in own
     assert "towards 70+: 0.011 verified" in own and "whether AU14 answer could not be measured" in own
     assert re.search(r"AU45[ ,].*hardly answer", own)
 
 
-def test_training_sets_and_cost_come_from_the_facts_file(small, tmp_path):
+def test_training_sets_and_cost_come_from_the_facts_file(small_model, tmp_path):
     facts = json.loads(FACTS.read_text())
     for row in facts["sets"]:
         row["faces"] += 1111
     facts |= {"runs": [{"network": "one", "minutes": 90}, {"network": "two", "minutes": 45}], "cores": 3}
     (tmp_path / "facts.json").write_text(json.dumps(facts))
-    card = render(small, facts=tmp_path / "facts.json")
+    card = render(small_model, facts=tmp_path / "facts.json")
     for row in facts["sets"]:
         assert f"| {row['name']} | {row['faces']} | {row['labels']} | {row['terms']} |" in card
     assert "| one | 90 |" in card and "2.2 hours on a machine of 3 cores, so 6.8 core hours at most" in card
     del facts["runs"]
     (tmp_path / "facts.json").write_text(json.dumps(facts))
     with pytest.raises(BadInput, match=r"facts\.json lacks runs"):
-        render(small, facts=tmp_path / "facts.json")
+        render(small_model, facts=tmp_path / "facts.json")
 
 
 def test_the_facts_file_has_what_its_sources_say():
@@ -226,12 +135,12 @@ def test_the_facts_file_has_what_its_sources_say():
         assert re.search(rf"\b{run['minutes']}( minutes|`)", row), run
 
 
-def test_what_was_not_measured_is_left_out_and_what_is_not_known_is_said(small, results):
+def test_what_was_not_measured_is_left_out_and_what_is_not_known_is_said(small_model, results):
     (results / "finder.json").unlink()
     (results / "speed.json").rename(results / "speed-quick.json")
-    card = render(small, results)
+    card = render(small_model, results)
     assert "### Readers" in card and "### Face finder" not in card and "### Speed of an edit" not in card
-    bare = render(small)
+    bare = render(small_model)
     assert "These weights have not been measured." in bare and "say here what they were trained on" in bare
     assert "model-index" not in bare and "UTKFace |" not in bare
 
@@ -246,37 +155,37 @@ def test_what_was_not_measured_is_left_out_and_what_is_not_known_is_said(small, 
         ("provenance", ("counts", "photos")),
     ],
 )
-def test_a_missing_key_is_named_with_its_file(small, results, name, keys):
+def test_a_missing_key_is_named_with_its_file(small_model, results, name, keys):
     change(results, name, *keys)
     with pytest.raises(BadInput) as caught:
-        render(small, results)
+        render(small_model, results)
     assert f"{name}.json lacks {'.'.join(keys)}; measure again" in str(caught.value)
 
 
-def test_a_damaged_file_and_a_missing_folder_are_named(small, results):
+def test_a_damaged_file_and_a_missing_folder_are_named(small_model, results):
     (results / "speed.json").write_text("{")
     with pytest.raises(BadInput, match=r"speed\.json cannot be read as results"):
-        render(small, results)
+        render(small_model, results)
     (results / "speed.json").write_text("[]")
     with pytest.raises(BadInput, match=r"speed\.json holds no results"):
-        render(small, results)
+        render(small_model, results)
     with pytest.raises(BadInput, match="none is not a folder of results files"):
-        render(small, results / "none")
+        render(small_model, results / "none")
 
 
-def test_results_of_other_weights_are_refused_for_the_parts_they_rely_on(small, results):
+def test_results_of_other_weights_are_refused_for_the_parts_they_rely_on(small_model, results):
     for part, refused in (("readers", "edits-ganimation_age"), ("ganimation_age", "edits-ganimation_age")):
-        written(made_up(fingerprints(small) | {part: "0" * 16}), results)
+        written(made_up(fingerprints(small_model) | {part: "0" * 16}), results)
         with pytest.raises(BadInput) as caught:
-            render(small, results)
+            render(small_model, results)
         assert f"{refused}.json was measured on other weights of {part} than these" in str(caught.value)
         assert "`python training/evaluate.py it`" in str(caught.value)
     (results / "edits-ganimation_age.json").unlink()
-    assert "### Readers" in render(small, results)
+    assert "### Readers" in render(small_model, results)
 
 
-def test_the_metadata_is_what_the_hub_takes(small, results):
-    card = ModelCard(render(small, results, repo="me/faces"))
+def test_the_metadata_is_what_the_hub_takes(small_model, results):
+    card = ModelCard(render(small_model, results, repo="me/faces"))
     assert card.data.license == "other" and card.data.license_link == "LICENSE.md"
     assert card.data.library_name == "ganime_age" and card.data.pipeline_tag == "image-to-image"
     scores = {(score.dataset_name, score.metric_name): score.metric_value for score in card.data.eval_results}
@@ -287,8 +196,8 @@ def test_the_metadata_is_what_the_hub_takes(small, results):
     )
 
 
-def test_the_card_says_what_a_card_must(small):
-    card = render(small, facts=FACTS)
+def test_the_card_says_what_a_card_must(small_model):
+    card = render(small_model, facts=FACTS)
     for heading in (
         "## How to use it", "## Intended use", "### Out of scope", "### Consent", "### Minors", "## Failure cases",
         "## Bias and limits", "## Training data", "## Environmental cost", "## Measured", "## Citation",
@@ -372,6 +281,8 @@ def test_the_card_in_the_repository_is_current():
     assert done.returncode == 0, done.stderr
 
 
-def test_writing_a_card_twice_gives_the_same_text(small, results, tmp_path):
-    first, second = (write_card(tmp_path / n, small, results, facts=FACTS)["README.md"] for n in ("a", "b"))
+def test_writing_a_card_twice_gives_the_same_text(small_model, results, tmp_path):
+    first, second = (
+        write_card(tmp_path / n, small_model, results, facts=FACTS)["README.md"] for n in ("a", "b")
+    )
     assert first.read_bytes() == second.read_bytes()

@@ -7,14 +7,14 @@ import pytest
 from ganime_age.card.card import fingerprints, own_folder, render
 from ganime_age.card.facts import Facts, Goal
 from ganime_age.errors import BadInput
-from test_card import made_up, section, small, written  # noqa: F401
+from helpers.results import made_up, section, written
 
 FACTS = own_folder() / "facts.json"
 
 
 @pytest.fixture
-def results(small, tmp_path):  # noqa: F811
-    return written(made_up(fingerprints(small)), tmp_path / "results")
+def results(small_model, tmp_path):
+    return written(made_up(fingerprints(small_model)), tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_goal_relative_to_a_figure_that_is_missing_names_it():
         Goal("speed", "key", "a figure", "s", "<= 0.5 of idle").beside({"key": 1.0})
 
 
-def test_goals_and_remarks_stand_beside_their_figures(small, results, tmp_path):  # noqa: F811
+def test_goals_and_remarks_stand_beside_their_figures(small_model, results, tmp_path):
     facts = json.loads(FACTS.read_text())
     facts["goals"] = [
         {"file": "speed", "key": "edit_256_seconds", "label": "an edit", "goal": "< 0.00001"},
@@ -56,14 +56,14 @@ def test_goals_and_remarks_stand_beside_their_figures(small, results, tmp_path):
     ]
     facts["remarks"]["readers"] = [{"text": "Learnt on a train.", "source": "the guard"}]
     (tmp_path / "facts.json").write_text(json.dumps(facts))
-    card = render(small, results, facts=tmp_path / "facts.json")
+    card = render(small_model, results, facts=tmp_path / "facts.json")
     assert "s | < 0.00001, **missed** |" in section(card, "### Speed of an edit")
     readers = section(card, "### Readers")
     assert "| >= 0.00001 |" in readers and "missed" not in readers and "Learnt on a train." in readers
 
 
-def test_no_fact_of_the_shipped_weights_stands_on_another_models_card(small, results):  # noqa: F811
-    with_facts, without = render(small, results, facts=FACTS), render(small, results)
+def test_no_fact_of_the_shipped_weights_stands_on_another_models_card(small_model, results):
+    with_facts, without = render(small_model, results, facts=FACTS), render(small_model, results)
     remarks = json.loads(FACTS.read_text())["remarks"]
     assert {"failures", "bias", "data", "table1", "age_estimator"} <= set(remarks)
     said = [row["text"][:40] for about in ("failures", "bias", "data") for row in remarks[about]]
