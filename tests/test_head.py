@@ -11,8 +11,16 @@ from ganime_age.learning.tasks.head import Recipe, chosen
 from ganime_age.learning.tasks.head import build as build_task
 from ganime_age.learning.tasks.head_fit import DEPTH, build
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.head import Head, HeadModel, rotation
-from ganime_age.networks.mesh import areas, turned
+from ganime_age.networks.head import (
+    RADIAN,
+    Head,
+    HeadModel,
+    linearise,
+    rotation,
+    rotation_slopes,
+)
+from ganime_age.networks.mesh import turned
+from ganime_age.networks.rasterizer import signed_areas
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,7 @@ def test_mirrored_points_are_on_the_other_side(head_model):
 def test_the_triangles_cover_the_frame_once_when_the_head_looks_ahead(head_model):
     heads = some_heads(head_model, (0.0,), (0.0,), (0.0,))
     heads = heads._replace(identity=0 * heads.identity, expression=0 * heads.expression)
-    area = areas(head_model.points(heads)[:, head_model.triangles, :2])[0] / 2
+    area = signed_areas(head_model.points(heads)[:, head_model.triangles, :2])[0] / 2
     assert area.sum() == pytest.approx(1, abs=1e-3)
     assert area.clamp_max(0).sum() > -0.01
 
@@ -121,6 +129,29 @@ def test_rotations_are_rotations():
     matrix = rotation(torch.tensor([[30.0, -20, 10]]))
     assert torch.allclose(matrix @ matrix.mT, torch.eye(3), atol=1e-6)
     assert torch.linalg.det(matrix) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_derivatives_of_rotations_are_those_of_autograd():
+    torch.manual_seed(2)
+    pose = torch.randn(4, 3, dtype=torch.float64)
+    slopes = rotation_slopes(pose)  # (B, angle, row, column)
+    for face in range(4):
+        exact = torch.autograd.functional.jacobian(
+            lambda angles: rotation(angles[None] / RADIAN)[0], pose[face]
+        )
+        assert torch.allclose(slopes[face], exact.permute(2, 0, 1), atol=1e-12)
+
+
+def test_the_jacobian_of_a_fit_is_that_of_autograd():
+    torch.manual_seed(4)
+    bases, mean = torch.randn(5, 68, 3, dtype=torch.float64), torch.randn(68, 3, dtype=torch.float64)
+    state, marks = torch.randn(3, 5 + 6, dtype=torch.float64), torch.randn(3, 68, 2, dtype=torch.float64)
+    _, jacobian = linearise(state, bases, mean, marks)
+    for face in range(3):
+        exact = torch.autograd.functional.jacobian(
+            lambda x, face=face: linearise(x[None], bases, mean, marks[face : face + 1])[0][0], state[face]
+        )
+        assert torch.allclose(jacobian[face], -exact, rtol=1e-9, atol=1e-9)  # the residual falls as p grows
 
 
 def test_a_model_is_measured_again_on_faces_that_it_made(head_model):

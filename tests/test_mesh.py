@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.head import Head
-from ganime_age.networks.mesh import draw, most, spread_out, turned
-from ganime_age.networks.rasterizer import front
+from ganime_age.networks.mesh import dilate, draw, push_pull, turned
+from ganime_age.networks.rasterizer import rasterize
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ def test_the_nearer_of_two_triangles_is_in_front():
     square = torch.tensor([[0.0, 0], [2, 0], [0, 2]])
     corners = torch.stack([square, square])[None]
     depth = torch.tensor([[[0.1] * 3, [0.5] * 3]])
-    assert (front(corners, depth, 8) == 1).all()
-    assert (front(corners, -depth, 8) == 0).all()
+    assert (rasterize(corners, depth, 8) == 1).all()
+    assert (rasterize(corners, -depth, 8) == 0).all()
     tilted = torch.tensor(
         [[[0.0, 1, 0], [0.25] * 3]]
     )  # crosses the other at a quarter of the frame's double width
-    found = front(corners, tilted, 8)
+    found = rasterize(corners, tilted, 8)
     assert (found[0, :, :2] == 1).all() and (found[0, :, 6:] == 0).all()
 
 
@@ -95,7 +95,7 @@ def test_no_pixel_between_neighbouring_triangles_is_missed():
     corner = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
     fans = torch.stack([torch.stack([corner[i], corner[(i + 1) % 4]]) for i in range(4)])  # (4,2,2)
     corners = torch.cat([fans.expand(50, 4, 2, 2), middle[:, None, None].expand(50, 4, 1, 2)], 2)
-    assert (front(corners, torch.zeros(50, 4, 3), 64) >= 0).all()
+    assert (rasterize(corners, torch.zeros(50, 4, 3), 64) >= 0).all()
 
 
 def test_what_is_not_known_is_continued_smoothly():
@@ -103,11 +103,11 @@ def test_what_is_not_known_is_continued_smoothly():
     weight = torch.ones(1, 1, 32, 32)
     weight[..., 8:20, 8:20] = 0
     values[..., 8:20, 8:20] = 99
-    assert torch.allclose(spread_out(values, weight), torch.ones(1, 1, 32, 32), atol=1e-5)
+    assert torch.allclose(push_pull(values, weight), torch.ones(1, 1, 32, 32), atol=1e-5)
 
 
 @pytest.mark.parametrize("reach", [1, 2, 5])
 def test_the_largest_around_is_what_pooling_finds(reach):
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 17, 17)
-    assert torch.equal(most(maps, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))
+    assert torch.equal(dilate(maps, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))

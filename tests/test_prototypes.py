@@ -12,7 +12,7 @@ from ganime_age.learning.prepare.hair import hair_masks
 from ganime_age.learning.tasks import prototypes as prototypes_task
 from ganime_age.learning.tasks.prototype_fit import Curves, centre, explain, face_region, fit_shape, set_gains
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
-from ganime_age.networks.warp import canonical_grid
+from ganime_age.networks.warp import canonical_grid, displacement
 
 AU12 = AU_CODES.index("AU12")
 RING = torch.linspace(0, 2 * torch.pi, 69)[:68]
@@ -121,6 +121,61 @@ def test_gains_count_on_the_way_from_the_neutral_age_and_not_on_the_way_back(pro
     assert chin(60.0, 25.0) + chin(25.0, 5.0) == pytest.approx(chin(60.0, 5.0).item(), rel=1e-4)
     assert chin(40.0, 60.0) + chin(25.0, 40.0) == pytest.approx(chin(25.0, 60.0).item(), rel=1e-4)
     assert chin(7.0, 7.0) == 0 and chin(70.0, 70.0) == 0
+
+
+def age_shares(years: float) -> np.ndarray:
+    """The shares of the age knots, from the formula."""
+    place = 100 * np.log1p(years / 12) / np.log1p(100 / 12)
+    near = np.exp(-0.5 * ((place - np.linspace(0, 100, KNOTS)) / (100 / (KNOTS - 1))) ** 2)
+    return near / near.sum()
+
+
+def test_a_small_case_gives_what_a_hand_calculates(prototypes):
+    """A face of two greys, a uniform tone for the smile and one for each age knot: out = face + skin * std * tone."""
+    light, dark = 0.3, -0.1
+    given = torch.full((1, 3, 64, 64), light)
+    given[..., 32:] = dark
+    prototypes.unit_tone[AU12] = 0.2
+    prototypes.age_tone.copy_(torch.arange(KNOTS).float().view(-1, 1, 1, 1).expand(-1, 3, 64, 64) / 10)
+    prototypes.outward[1] = 1.5  # of the tone, beyond NEUTRAL
+    prototypes.inward[1] = 0.5
+    skin = 1 - 1 / (1 + np.exp(9.0))  # an untrained hair mask is sigmoid(-9) everywhere
+    spread = (light - dark) / 2  # the standard deviation of two equal halves
+    knots = np.arange(KNOTS) / 10
+    way_in = 0.5 * (age_shares(NEUTRAL) - age_shares(10.0)) @ knots
+    way_out = 1.5 * (age_shares(60.0) - age_shares(NEUTRAL)) @ knots
+    for ages, unit, tone in (
+        ((30.0, 30.0), 2.0, 0.2 * 2),
+        ((NEUTRAL, 60.0), 0.0, way_out),
+        ((10.0, 60.0), 3.0, 0.2 * 3 + way_in + way_out),
+    ):
+        changed = edit(prototypes, given, age=ages, unit=unit)
+        assert torch.allclose(changed, given + skin * spread * tone, atol=2e-4), (ages, unit)
+
+
+def test_a_landmark_pulls_the_pixels_around_it_by_a_gaussian():
+    points, pull = torch.tensor([[[0.25, 0.25], [0.75, 0.5]]]), torch.tensor([[[0.1, 0.0], [0.0, -0.2]]])
+    field = displacement(points, pull, 32, 0.1)[0]  # on the 32 px grid itself: no enlargement
+    for row, column in ((7, 8), (15, 24), (16, 16)):
+        at = (np.array([column, row]) + 0.5) / 32
+        near = np.exp(-0.5 * ((at - points[0].numpy()) ** 2).sum(1) / 0.1**2)
+        expected = near @ pull[0].numpy() / (near.sum() + 0.3)
+        assert field[row, column].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_fit_finds_a_linear_truth():
+    """Values made from known age knots, action units and other columns come back, whatever the weights."""
+    known = explain(Labelled())
+    random = torch.Generator().manual_seed(7)
+    truth = torch.randn(known.design.shape[1], 2, 3, generator=random)
+    curves = Curves(known.design.shape[1], 2, 3)
+    weight = 0.2 + torch.rand(len(known.design), 2, generator=random)
+    for part in torch.arange(len(known.design)).split(150):  # in batches, as pictures come
+        values = torch.einsum("nk,kow->now", known.design[part].double(), truth.double()).float()
+        curves.add(known.design[part], values, weight[part])
+    age, units = curves.solve(ridge=1e-5, bend=1e-5)
+    assert torch.allclose(age, truth[:KNOTS], atol=0.05)
+    assert torch.allclose(units, truth[KNOTS : KNOTS + len(AU_CODES)], atol=0.01)
 
 
 def test_action_unit_gains_multiply_the_slopes(prototypes):

@@ -1,8 +1,22 @@
-"""A linear 3-D head measured on real faces: 68 landmarks in, a whole surface that can be turned out.
+r"""A linear 3-D head measured on real faces: fitted to 68 landmarks, it gives a whole surface that can be turned.
 
 Shape = mean + identity + expression, as in 3-D morphable models (Blanz and Vetter, SIGGRAPH 1999), seen in weak
 perspective. Around the face lie rings of points for hair, ears and neck that turn less and less with it; the last ring
 is pinned to the border of the frame (compare the anchors of Zhu et al., CVPR 2016), so the background bends along.
+
+    S(a, b) = mean + sum_k a_k identity_k + sum_k b_k expression_k          (V,3), in widths of the mean face
+    p = scale * P R(yaw, pitch, roll) S + shift                             (V,2), in 0..1 of the frame
+
+with P the first two rows (weak perspective drops the depth).
+
+          frame, 0..1                      axes of the model
+      .---------------.                          y
+      | pinned ring   |                          |  z to the viewer
+      |   .-------.   |                          | /
+      |  /  o   o  \  |                          o---- x
+      | |    >      | |                    y points down in the picture, as rows do
+      |  \   --    /  |
+      '---------------'
 """
 
 from __future__ import annotations
@@ -13,13 +27,17 @@ import torch
 from torch import Tensor, nn
 
 RADIAN = torch.pi / 180
+"""One degree in radians."""
 LANDMARK_NOISE = 0.006
 """Standard deviation of a landmark that is read, in sides of the frame; about 3 % of the eyes' distance."""
 POSE_NOISE = (4.0, 4.0, 4.0)
-"""Standard deviation of a pose that is read, degrees."""
+"""Standard deviation of a pose that is read: yaw, pitch, roll in degrees."""
 POSE_SPREAD = (20.0, 12.0, 12.0)
-"""Standard deviation of poses where none is given, degrees."""
+"""Prior standard deviation of the pose where none is given: yaw, pitch, roll in degrees."""
 ROUNDS = 6
+"""Gauss-Newton steps; the state changes by less than the landmarks' noise after the third."""
+DAMPING = 1e-6
+"""Added to the diagonal of the normal equations: scale and shift have no prior of their own."""
 
 
 class Head(NamedTuple):
@@ -46,8 +64,14 @@ def axis_rotations(pose: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     yaw, pitch, roll = pose.unbind(1)
     turns: list[Tensor] = []
     slopes: list[Tensor] = []
+    # Each turns the plane of two axes and leaves the third:
+    #
+    #     | first'  |   |  cos a   sin a | | first  |        d  |  cos a   sin a |   | -sin a   cos a |
+    #     | second' | = | -sin a   cos a | | second |        -- | -sin a   cos a | = | -cos a  -sin a |
+    #                                                        da
+    #
+    # roll turns y into x, yaw x into z, pitch y into z; the third axis is 1 in the rotation, 0 in its derivative.
     for angle, first, second in ((roll, 1, 0), (yaw, 0, 2), (pitch, 1, 2)):
-        # first' = first * cos + second * sin, second' = second * cos - first * sin
         for c, s, one, out in (
             (angle.cos(), angle.sin(), 1.0, turns),
             (-angle.sin(), angle.cos(), 0.0, slopes),
@@ -68,14 +92,16 @@ def rotation(pose: Tensor) -> Tensor:
 
 def rotation_slopes(pose: Tensor) -> Tensor:
     """(B,3) in radians -> (B,3,3,3): the derivatives of the rotation by yaw, pitch and roll."""
+    # The product rule on R = R_roll R_yaw R_pitch: each angle occurs in one factor alone.
     (roll, yaw, pitch), (by_roll, by_yaw, by_pitch) = axis_rotations(pose)
     return torch.stack([roll @ by_yaw @ pitch, roll @ yaw @ by_pitch, by_roll @ yaw @ pitch], 1)
 
 
 class HeadModel(nn.Module):
-    """V points, T triangles between them, KI identity and KE expression directions; measured by `learning.head_fit`.
+    """V points, T triangles between them, KI identity and KE expression directions, measured by
+    `learning.tasks.head_fit`.
 
-    Nothing is trained and nothing has a gradient of its own; all methods are differentiable in the head.
+    All tensors are buffers, none is trained; all methods but `fit` are differentiable in the head.
     """
 
     mean: Tensor
@@ -126,6 +152,8 @@ class HeadModel(nn.Module):
     def points(self, head: Head) -> Tensor:
         """Head -> (B,V,3): x, y in 0..1 of the frame, z in the same unit, larger is nearer to the viewer."""
         shape = self.shape(head.identity, head.expression)
+        # Points outside the face follow yaw and pitch by `turning`, but roll fully: p = t R S + (1 - t) R_roll S. A
+        # blend of two rigid motions, as in linear blend skinning; at t = 1 the face is rigid.
         level = rotation(head.pose * head.pose.new_tensor([0.0, 0.0, 1.0]))
         turned, still = shape @ rotation(head.pose).mT, shape @ level.mT
         follow = self.turning.to(shape)[:, None]
@@ -141,24 +169,30 @@ class HeadModel(nn.Module):
 
     @torch.no_grad()
     def fit(self, landmarks: Tensor, pose: Tensor | None = None) -> Head:
-        """landmarks (B,68,2) in 0..1 of the frame, pose (B,3) degrees as read, if it was -> Head.
+        """landmarks (B,68,2) in 0..1 of the frame, pose (B,3) in degrees as read, if known -> Head.
 
-        The most likely head under normal priors, by Gauss-Newton on all of it at once. A given pose is a hint, not a
-        truth: it is weighed against the landmarks.
+        The maximum a posteriori head under normal priors, by Gauss-Newton on all parameters at once. A given pose is
+        an observation with noise POSE_NOISE, weighed against the landmarks.
         """
+        # State x = (a, b, angles, scale, shift). The posterior is proportional to exp(-E(x) / 2) with
+        #
+        #     E(x) = |r(x)|^2 + (x - m)^T W (x - m),      r(x) = (landmarks - p(x)) / LANDMARK_NOISE
+        #
+        # W is diagonal: 1 for coefficients (unit variance), 1 / spread^2 for angles, 0 for scale and shift. With
+        # J = dp/dx / LANDMARK_NOISE, a Gauss-Newton step d solves (J^T J + W) d = J^T r - W (x - m).
         marks = landmarks.float()
         bases = torch.cat([self.identity, self.expression]).float()[:, self.landmark_index]  # (K,68,3)
         mean = self.mean.float()[self.landmark_index]
         hint, spread = self._pose_prior(marks, pose)
-        state = start(mean, marks, hint, len(bases))
+        state = initial_state(mean, marks, hint, len(bases))
         weight = torch.cat([marks.new_ones(len(bases)), spread**-2, marks.new_zeros(3)])
         for _ in range(ROUNDS):
-            residual, slope = self._linear(state, bases, mean, marks)
+            residual, jacobian = linearise(state, bases, mean, marks)
             away = torch.cat([state[:, : len(bases)], state[:, len(bases) : -3] - hint, state[:, -3:]], 1)
-            normal = slope.mT @ slope + torch.diag(weight + 1e-6)
-            pull = (slope.mT @ residual[..., None])[..., 0] - weight * away
-            state = state + torch.linalg.solve(normal, pull)
-        coefficients, angles, scale, shift = state.split([len(bases), 3, 1, 2], 1)
+            normal = jacobian.mT @ jacobian + torch.diag(weight + DAMPING)
+            gradient = (jacobian.mT @ residual[..., None])[..., 0] - weight * away
+            state = state + torch.linalg.solve(normal, gradient)
+        coefficients, angles, scale, shift = split_state(state)
         identity, expression = coefficients.split([len(self.identity), len(self.expression)], 1)
         return Head(identity, expression, angles / RADIAN, scale[:, 0], shift)
 
@@ -168,26 +202,36 @@ class HeadModel(nn.Module):
             return marks.new_zeros(len(marks), 3), RADIAN * marks.new_tensor(POSE_SPREAD)
         return pose.to(marks) * RADIAN, RADIAN * marks.new_tensor(POSE_NOISE)
 
-    def _linear(self, state: Tensor, bases: Tensor, mean: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left to explain (B,136), and how it changes with the state (B,136,N); both in LANDMARK_NOISE."""
-        coefficients, angles, scale, shift = state.split([len(bases), 3, 1, 2], 1)
-        shape = mean + torch.einsum("bk,kvc->bvc", coefficients, bases)  # (B,68,3)
-        turned = rotation(angles / RADIAN)[:, :2]
-        flat = shape @ turned.mT  # (B,68,2)
-        by_shape = scale[..., None, None] * torch.einsum("bdc,kvc->bvdk", turned, bases)
-        by_angle = scale[..., None, None] * torch.einsum(
-            "badc,bvc->bvda", rotation_slopes(angles)[:, :, :2], shape
-        )
-        by_shift = torch.eye(2).to(marks).expand(*flat.shape[:2], 2, 2)
-        slope = torch.cat([by_shape, by_angle, flat[..., None], by_shift], 3).flatten(1, 2)
-        residual = marks - scale[:, :, None] * flat - shift[:, None]
-        return residual.flatten(1) / LANDMARK_NOISE, slope / LANDMARK_NOISE
+
+def split_state(state: Tensor) -> tuple[Tensor, ...]:
+    """A state (B,K+6) of `HeadModel.fit` -> coefficients (B,K), angles (B,3) in radians, scale (B,1), shift (B,2)."""
+    return state.split([state.shape[1] - 6, 3, 1, 2], 1)
 
 
-def start(mean: Tensor, marks: Tensor, pose: Tensor, coefficients: int) -> Tensor:
+def linearise(state: Tensor, bases: Tensor, mean: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
+    """The residual (B,136) of a state (B,K+6) against marks (B,68,2), and the Jacobian (B,136,K+6) of the landmarks by
+    the state; both in units of LANDMARK_NOISE. bases (K,68,3) and mean (68,3): the landmarks of the model."""
+    coefficients, angles, scale, shift = split_state(state)
+    shape = mean + torch.einsum("bk,kvc->bvc", coefficients, bases)  # S, (B,68,3)
+    axes = rotation(angles / RADIAN)[:, :2]  # P R, (B,2,3)
+    flat = shape @ axes.mT  # P R S, (B,68,2)
+    size = scale[..., None, None]
+    # Columns of J, from p = scale * P R S + shift (b: face, v: landmark, d: x or y, c: model axis):
+    #   dp/d coefficient_k = scale * P R basis_k        dp/d scale = P R S
+    #   dp/d angle_a       = scale * P dR/da S          dp/d shift = I
+    by_shape = size * torch.einsum("bdc,kvc->bvdk", axes, bases)
+    by_angle = size * torch.einsum("badc,bvc->bvda", rotation_slopes(angles)[:, :, :2], shape)
+    by_shift = torch.eye(2).to(marks).expand(*flat.shape[:2], 2, 2)
+    jacobian = torch.cat([by_shape, by_angle, flat[..., None], by_shift], 3).flatten(1, 2)
+    residual = marks - scale[:, :, None] * flat - shift[:, None]
+    return residual.flatten(1) / LANDMARK_NOISE, jacobian / LANDMARK_NOISE
+
+
+def initial_state(mean: Tensor, marks: Tensor, pose: Tensor, coefficients: int) -> Tensor:
     """The mean head (68,3) in a pose (B,3) radians, scaled and shifted onto marks (B,68,2): a first state of `fit`."""
     flat = mean @ rotation(pose / RADIAN)[:, :2].mT
     centre, middle = marks.mean(1), flat.mean(1)
+    # Equal centroids and equal root mean square distance from them.
     size = (marks - centre[:, None]).norm(dim=(1, 2)) / (flat - middle[:, None]).norm(dim=(1, 2))
     shift = centre - size[:, None] * middle
     return torch.cat([marks.new_zeros(len(marks), coefficients), pose, size[:, None], shift], 1)

@@ -1,4 +1,11 @@
-"""Drawing a photo on another pose of its own surface: a z-buffer, texture from the photo, the hidden side mirrored.
+r"""Re-rendering a photo with its own surface in another pose: z-buffer, texture from the photo, mirrored hidden side.
+
+    photo + source surface            target surface                  result
+      .------.                          .------.
+     /  o  o  \    rasterise the       /    o o \    visible in the photo: the photo's pixels
+    |    >     |   target, look up    |       >  |   hidden there: the mirrored point of the face
+     \   --   /    each pixel's        \     -- /    hidden on both sides: a smooth continuation
+      '------'     place in the photo   '------'
 
 Everything is a batched tensor operation and runs on any device; nothing here has a gradient.
 """
@@ -13,26 +20,41 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .head import Head, HeadModel
-from .rasterizer import Pieces, areas, front, pieces
+from .rasterizer import PlaneEquations, plane_equations, rasterize, signed_areas
 
 FINE = 2
-"""Outlines are found on a grid this much finer than the picture, so that they are smooth."""
+"""Supersampling along outlines: sub-pixels per pixel and axis."""
 TOLERANCE = 0.02
-"""A point of the surface is hidden when another lies nearer to the viewer by more than this, in sides of the frame."""
+"""Depth, in sides of the frame, by which another surface must lie nearer to the viewer to hide a point."""
 STRETCH = (1.6, 3.0)
-"""How much larger a piece may be drawn than it was seen: believed up to the first, not at all from the second on."""
+"""Stretch ratios (drawn area / source area) between which the photo's texture is trusted less and less: fully up to
+1.6, not at all from 3.0 on."""
+EDGE_STRETCH = (1.1, 1.5)
+"""The same for texture beside an outline of the photo, where a pixel mixes the colours of two surfaces."""
 OUTWARD = 0.3
-"""How much less the neighbours outside the face count for a point of its outline: skin may be stretched over what lies
-behind it rather than the other way."""
-EASED = (1.4, 3.5)
-"""Points between triangles that are drawn larger than seen go with their neighbours: not up to the first, most of the
-way from the second on."""
+"""Weight of neighbours outside the face for a vertex of its outline in the Laplacian, relative to those inside: skin
+may be stretched over what lies behind it rather than the other way."""
+SMOOTHING_STRETCH = (1.4, 3.5)
+"""Stretch ratios (drawn area / source area) between which texture coordinates are Laplacian-smoothed: not below 1.4,
+by SMOOTHING towards the neighbours' mean above 3.5."""
+SMOOTHING = 0.8
+"""Largest step towards the neighbours' mean; below 1 the iteration converges."""
 SYMMETRIC = 0.7
-"""Surface that turns less than this with the head is background, whose other side shows something else."""
+"""Least `HeadModel.turning` of surface that may be mirrored: below it lies background, whose other side differs."""
 MATCH = 0.6
-"""How far the colours of the other side are moved at most."""
+"""Largest colour correction of mirrored pixels, in units of [-1,1]."""
 STILL = 0.3
-"""What moves by less, in pixels, shows in the drawing what it shows in the photo, whatever is known of the surface."""
+"""Pixels displaced by less than this (in pixels) are copied from the photo and count as visible."""
+DISCONTINUITY = 6
+"""Texture coordinates that differ by more than this many pixels within a 3 x 3 neighbourhood mark an outline."""
+APART = 2
+"""Sub-pixels whose texture coordinates differ by more than this many pixels show different surfaces."""
+OUTLINE_STEP = 3 * TOLERANCE
+"""Depth step between neighbouring pixels of the photo that counts as an outline."""
+OUTLINE_REACH = 50
+"""Outlines of the photo are widened by side / 50 pixels, and masks blurred over twice that."""
+TINY_AREA = 1e-7
+"""Added to areas so that the stretch of a degenerate triangle stays finite."""
 
 
 class Drawn(NamedTuple):
@@ -50,7 +72,7 @@ def turned(
     pitch: Tensor | float | None = None,
     roll: Tensor | float | None = None,
 ) -> Head:
-    """The heads at other angles, absolute, in degrees; (B,) or one number for all; what is None stays."""
+    """The heads at other absolute angles in degrees, (B,) or one number for all; None keeps an angle."""
     angles = [
         old if new is None else torch.as_tensor(new).to(old).expand_as(old)
         for old, new in zip(head.pose.unbind(1), (yaw, pitch, roll), strict=True)
@@ -58,78 +80,38 @@ def turned(
     return head._replace(pose=torch.stack(angles, 1))
 
 
-def sample(maps: Tensor, places: Tensor, mode: str = "bicubic") -> Tensor:
-    """Maps (B,C,S,S) at places (B,h,w,2) in 0..1 -> (B,C,h,w)."""
-    return F.grid_sample(maps, 2 * places - 1, mode=mode, padding_mode="border", align_corners=False)
+class Corners(NamedTuple):
+    """The triangles' corners on three surfaces, (B,T,3,3) each: x, y in 0..1 of the frame, z nearer is larger."""
+
+    target: Tensor
+    """As drawn."""
+    source: Tensor
+    """As the photo shows them."""
+    mirrored: Tensor
+    """Where the photo shows the mirror images of the corners."""
+
+    @staticmethod
+    def of(source: Tensor, target: Tensor, head_model: HeadModel) -> Corners:
+        """From surfaces (B,V,3)."""
+        triangles, mirror = head_model.triangles, head_model.mirror
+        return Corners(target[:, triangles], source[:, triangles], source[:, mirror[triangles]])
 
 
-def spread_out(values: Tensor, weight: Tensor) -> Tensor:
-    """Values (B,C,S,S) where weight (B,1,S,S) is 1, continued where it is 0 (push-pull; Gortler et al., 1996)."""
-    if values.shape[-1] <= 2:
-        return (values * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(
-            1e-6
-        ) + 0 * values
-    amount = F.avg_pool2d(weight, 2, ceil_mode=True)
-    coarse = F.avg_pool2d(values * weight, 2, ceil_mode=True) / amount.clamp_min(1e-6)
-    coarse = spread_out(coarse, (4 * amount).clamp_max(1))
-    coarse = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
-    return coarse + weight * (values - coarse)
+class Surface(NamedTuple):
+    """The target surface as the pixels of the drawing show it."""
 
-
-def looked_up(faces: Tensor, which: Tensor, places: Tensor) -> Tensor:
-    """The colours (N,K,3), bilinear, of faces[which] (which (N,)) at places (N,K,2) in 0..1."""
-    side = faces.shape[-1]
-    at = (places * side - 0.5).clamp(0, side - 1)
-    low = at.floor().clamp_max(side - 2)
-    x, y = (at - low).unbind(-1)
-    column, row = low.long().unbind(-1)
-    colours, start = faces.permute(0, 2, 3, 1).reshape(-1, 3), (which[:, None] * side + row) * side + column
-    upper = torch.lerp(colours[start], colours[start + 1], x[..., None])
-    lower = torch.lerp(colours[start + side], colours[start + side + 1], x[..., None])
-    return torch.lerp(upper, lower, y[..., None])
-
-
-def neighbours(head_model: HeadModel) -> Tensor:
-    """(V,V): the shares of its neighbours in each point's mean, the nearer the more; of those outside the face a point
-    of the face takes less."""
-    face, mean = head_model.turning > 0.99, head_model.mean.float()
-    corner = head_model.triangles[:, [0, 1, 2, 1, 2, 0]].flatten()
-    end = head_model.triangles[:, [1, 2, 0, 0, 1, 2]].flatten()
-    near = 1 / (mean[corner] - mean[end]).norm(dim=1).clamp_min(0.01)
-    near = torch.where(face[corner] & ~face[end], OUTWARD * near, near)
-    shares = near.new_zeros(len(mean), len(mean))
-    shares[corner, end] = near
-    return shares / shares.sum(1, keepdim=True).clamp_min(1e-6)
-
-
-def eased(places: Tensor, target: Tensor, head_model: HeadModel, rounds: int = 8) -> Tensor:
-    """Places (B,V,2) in the photo that the points at `target` (B,V,3) show, moved to where they share the stretch.
-
-    A strip that was seen at a grazing angle holds few pixels and an outline that is never met exactly; drawn at full
-    width its triangles would show as jags. So points between stretched triangles go towards the mean of their
-    neighbours, by as much as they are stretched, and points of the face rather towards the face; all others stay.
-    """
-    triangles, shares = head_model.triangles, neighbours(head_model)
-    stretch = areas(target[:, triangles, :2]).abs() / areas(places[:, triangles]).abs().clamp_min(1e-6)
-    stretch = stretch.clamp_max(EASED[1]).T.repeat_interleave(3, 0)  # (3T,B)
-    pull = stretch.new_zeros(places.shape[1], len(places)).index_add(0, triangles.flatten(), stretch)
-    pull = (pull / triangles.flatten().bincount(minlength=len(pull)).clamp_min(1)[:, None]).T[..., None]
-    pull = 0.8 * (1 - falling(pull, *EASED)) * (1 - head_model.pinned.to(target)[:, None])
-    out = places
-    for _ in range(rounds):
-        flat = out.transpose(0, 1).flatten(1)  # one product for the whole batch
-        mean = (shares @ flat).view(len(shares), -1, 2).transpose(0, 1)
-        out = places + pull * (mean - places)
-    return out
-
-
-class View(NamedTuple):
-    """What the photo tells of the places that the pixels of a drawing show, (B,1,S,S) in 0..1 each."""
-
-    shown: Tensor
-    """Nothing lies before them."""
-    trust: Tensor
-    """They are in plain view: not seen at a grazing angle, and not at an outline, where colours mix."""
+    triangle: Tensor
+    """(B,S,S) int64, index into the B*T triangles."""
+    texture: Tensor
+    """(B,S,S,2) place in the photo whose colour the pixel takes, 0..1."""
+    mirror_texture: Tensor
+    """(B,S,S,2) the same on the other side of the face."""
+    place: Tensor
+    """(B,S,S,3) the pixel's point on the source surface."""
+    mirror_place: Tensor
+    """(B,S,S,3) its mirror image on the source surface."""
+    planes: PlaneEquations
+    """All of the above inside each triangle, the texture coordinates first."""
 
 
 @torch.no_grad()
@@ -139,67 +121,186 @@ def draw(faces: Tensor, source: Tensor, target: Tensor, head_model: HeadModel) -
     What the photo hides is taken from the other side of the face, in the colours of its surroundings; what neither
     side shows is filled smoothly. Where target equals source the picture stays as it is.
     """
-    side, triangles, mirror = faces.shape[-1], head_model.triangles, head_model.mirror
     source, target = source.float(), target.float()
-    corners, origin = target[:, triangles], source[:, triangles]  # (B,T,3,3)
-    other = source[:, mirror[triangles]]
-    found = front(corners[..., :2], corners[..., 2], side)
-    looks = eased(torch.cat([source, source[:, mirror]])[..., :2], target.repeat(2, 1, 1), head_model).chunk(
-        2
-    )
-    values = torch.cat([*(look[:, triangles] for look in looks), origin, other], -1).flatten(0, 1)
-    inside = pieces(corners[..., :2].flatten(0, 1) * side - 0.5, values)
-    first = torch.arange(len(faces), device=faces.device)[:, None, None] * len(triangles)
-    which = found.clamp_min(0) + first
-    x, y = grid(side, faces)
-    look, mirror_look, place, mirror_place = inside(which, x, y).split([2, 2, 3, 3], -1)  # (B,S,S,.)
-    now, before, across = (areas(c[..., :2]).flatten() for c in (corners, origin, other))
-    outline = jumps(look)
-    some = torch.zeros_like(now, dtype=torch.bool)
-    some[which[outline]] = True
-    fine = front(corners[..., :2], corners[..., 2], FINE * side, some)
-    face = textured(faces, inside, torch.where(fine < 0, -1, fine + first), which, look, outline)
-    depths = depth_map(origin, side // 2)
-    own = view(depths, place, now[which], before[which])
-    still = ((look * side - 0.5 - torch.stack([x, y], -1)).norm(dim=-1) < STILL).float()[:, None]
+    side = faces.shape[-1]
+    corners = Corners.of(source, target, head_model)
+    surface = project(corners, source, target, head_model, side)
+    face = antialiased_texture(faces, corners.target, surface)
+    still = unmoved(surface.texture)
+    # Signed areas of each pixel's triangle on the three surfaces; a mirror image has the opposite orientation.
+    areas = (signed_areas(part[..., :2]).flatten()[surface.triangle] for part in corners)
+    drawn_area, source_area, mirror_area = areas
+    depths = depth_map(corners.source, side // 2)
+    own = visibility(depths, surface.place, drawn_area, source_area)
     seen = torch.maximum(own.trust, still)
     if bool((seen == 1).all()):
         return Drawn(face, seen)
-    mirrored = view(depths, mirror_place, now[which], -across[which])
-    head = (head_model.turning[triangles].amin(1) > SYMMETRIC).to(faces).repeat(len(faces))[which][:, None]
+    mirrored = visibility(depths, surface.mirror_place, drawn_area, -mirror_area)
+    symmetric = (head_model.turning[head_model.triangles].amin(1) > SYMMETRIC).to(faces)
+    symmetric = symmetric.repeat(len(faces))[surface.triangle][:, None]
+    # The mirror image is taken where it is trusted more, and where only it is visible at all.
     better = (mirrored.trust - seen).clamp_min(0) + (1 - own.shown) * (mirrored.shown - mirrored.trust)
-    seen, better = torch.minimum(seen, blurred(seen)), (1 - still) * blurred(head * better.clamp(0, 1))
-    shares = (1 - better) * torch.maximum(own.shown, still), better
-    return Drawn(filled(face, sample(faces, mirror_look), *shares), seen)
+    seen = torch.minimum(seen, blur_mask(seen))
+    better = (1 - still) * blur_mask(symmetric * better.clamp(0, 1))
+    own_weight = (1 - better) * torch.maximum(own.shown, still)
+    other_side = sample(faces, surface.mirror_texture)
+    return Drawn(compose(face, other_side, own_weight, better), seen)
 
 
-def view(depths: Tensor, at: Tensor, now: Tensor, before: Tensor) -> View:
+def project(corners: Corners, source: Tensor, target: Tensor, head_model: HeadModel, side: int) -> Surface:
+    """Rasterise the target and interpolate, at every pixel, where its point lies in the photo."""
+    triangles, mirror = head_model.triangles, head_model.mirror
+    both = torch.cat([source, source[:, mirror]])[..., :2]  # own and mirrored texture coordinates, (2B,V,2)
+    textures = smooth_texture_coordinates(both, target.repeat(2, 1, 1), head_model).chunk(2)
+    values = torch.cat([*(t[:, triangles] for t in textures), corners.source, corners.mirrored], -1)
+    planes = plane_equations(corners.target[..., :2].flatten(0, 1) * side - 0.5, values.flatten(0, 1))
+    found = rasterize(corners.target[..., :2], corners.target[..., 2], side)
+    triangle = found.clamp_min(0) + first_triangles(
+        corners.target
+    )  # a pixel without a triangle shows the first
+    inside = planes(triangle, *pixel_grid(side, corners.target))
+    return Surface(triangle, *inside.split([2, 2, 3, 3], -1), planes)
+
+
+def first_triangles(corners: Tensor) -> Tensor:
+    """(B,1,1): the number of each picture's first triangle among all B*T, corners being (B,T,3,.)."""
+    return torch.arange(len(corners), device=corners.device)[:, None, None] * corners.shape[1]
+
+
+def antialiased_texture(faces: Tensor, corners: Tensor, surface: Surface) -> Tensor:
+    """The photo's colours at the pixels of the surface (B,3,S,S), supersampled where outlines cross a pixel."""
+    outline = discontinuities(surface.texture)
+    # Only triangles at outlines are rasterised again on the finer grid: a few per cent of all.
+    used = torch.zeros(corners.shape[0] * corners.shape[1], dtype=torch.bool, device=corners.device)
+    used[surface.triangle[outline]] = True
+    fine = rasterize(corners[..., :2], corners[..., 2], FINE * faces.shape[-1], used)
+    fine = torch.where(fine < 0, -1, fine + first_triangles(corners))
+    return sample_texture(faces, surface, fine, outline)
+
+
+def sample(maps: Tensor, places: Tensor, mode: str = "bicubic") -> Tensor:
+    """Maps (B,C,S,S) at places (B,h,w,2) in 0..1 -> (B,C,h,w)."""
+    return F.grid_sample(maps, 2 * places - 1, mode=mode, padding_mode="border", align_corners=False)
+
+
+def unmoved(texture: Tensor) -> Tensor:
+    """(B,1,S,S): 1 where a pixel shows the place of the photo (B,S,S,2) that it shows in the photo, else 0."""
+    side = texture.shape[1]
+    x, y = pixel_grid(side, texture)
+    moved = (texture * side - 0.5 - torch.stack([x, y], -1)).norm(dim=-1)
+    return (moved < STILL).float()[:, None]
+
+
+def push_pull(values: Tensor, weight: Tensor) -> Tensor:
+    """Values (B,C,S,S) where weight (B,1,S,S) is 1, continued smoothly where it is 0.
+
+    Push-pull (Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4): weighted means go down an image pyramid
+    until the holes are closed, and each finer level takes from the coarser one what it lacks.
+    """
+    if values.shape[-1] <= 2:
+        total = weight.sum((2, 3), keepdim=True).clamp_min(1e-6)
+        return (values * weight).sum((2, 3), keepdim=True) / total + 0 * values
+    amount = F.avg_pool2d(weight, 2, ceil_mode=True)
+    coarse = F.avg_pool2d(values * weight, 2, ceil_mode=True) / amount.clamp_min(1e-6)
+    coarse = push_pull(
+        coarse, (4 * amount).clamp_max(1)
+    )  # one known pixel of four makes the coarse one known
+    coarse = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
+    return coarse + weight * (values - coarse)
+
+
+def sample_colours(faces: Tensor, picture: Tensor, places: Tensor) -> Tensor:
+    """The colours (N,K,3), bilinear, of faces[picture] (picture (N,)) at places (N,K,2) in 0..1."""
+    side = faces.shape[-1]
+    at = (places * side - 0.5).clamp(0, side - 1)
+    low = at.floor().clamp_max(side - 2)
+    x, y = (at - low).unbind(-1)
+    column, row = low.long().unbind(-1)
+    colours = faces.permute(0, 2, 3, 1).reshape(-1, 3)
+    start = (picture[:, None] * side + row) * side + column
+    upper = torch.lerp(colours[start], colours[start + 1], x[..., None])
+    lower = torch.lerp(colours[start + side], colours[start + side + 1], x[..., None])
+    return torch.lerp(upper, lower, y[..., None])
+
+
+def laplacian_weights(head_model: HeadModel) -> Tensor:
+    """(V,V): weights of its neighbours in each vertex's mean, rows of sum 1, inverse to the distance; neighbours
+    outside the face count OUTWARD for a vertex of the face."""
+    face, mean = head_model.turning > 0.99, head_model.mean.float()
+    corner = head_model.triangles[:, [0, 1, 2, 1, 2, 0]].flatten()  # each edge in both directions
+    end = head_model.triangles[:, [1, 2, 0, 0, 1, 2]].flatten()
+    near = 1 / (mean[corner] - mean[end]).norm(dim=1).clamp_min(0.01)
+    near = torch.where(face[corner] & ~face[end], OUTWARD * near, near)
+    weights = near.new_zeros(len(mean), len(mean))
+    weights[corner, end] = near
+    return weights / weights.sum(1, keepdim=True).clamp_min(1e-6)
+
+
+def smooth_texture_coordinates(
+    places: Tensor, target: Tensor, head_model: HeadModel, rounds: int = 8
+) -> Tensor:
+    """Texture coordinates (B,V,2) of the vertices at `target` (B,V,3), Laplacian-smoothed where they are stretched.
+
+    A strip seen at a grazing angle holds few pixels, and an outline is never met exactly; drawn at full width its
+    triangles would show as jags. Vertices between stretched triangles move towards the mean of their neighbours, in
+    proportion to the stretch, vertices of the face rather towards the face; all others stay.
+    """
+    triangles, weights = head_model.triangles, laplacian_weights(head_model)
+    stretch = signed_areas(target[:, triangles, :2]).abs() / signed_areas(
+        places[:, triangles]
+    ).abs().clamp_min(1e-6)
+    # A vertex's stretch is the mean of its triangles': sums are scattered to the corners, then divided by counts.
+    stretch = stretch.clamp_max(SMOOTHING_STRETCH[1]).T.repeat_interleave(3, 0)  # (3T,B)
+    pull = stretch.new_zeros(places.shape[1], len(places)).index_add(0, triangles.flatten(), stretch)
+    pull = (pull / triangles.flatten().bincount(minlength=len(pull)).clamp_min(1)[:, None]).T[..., None]
+    pull = SMOOTHING * (1 - ramp_down(pull, *SMOOTHING_STRETCH)) * (1 - head_model.pinned.to(target)[:, None])
+    # Jacobi iterations of u = u0 + pull * (W u - u0): a screened Laplace equation, each vertex tied to its own place.
+    out = places
+    for _ in range(rounds):
+        flat = out.transpose(0, 1).flatten(1)  # one product for the whole batch
+        mean = (weights @ flat).view(len(weights), -1, 2).transpose(0, 1)
+        out = places + pull * (mean - places)
+    return out
+
+
+class Visibility(NamedTuple):
+    """How the photo shows the points that the pixels of a drawing show, (B,1,S,S) in 0..1 each."""
+
+    shown: Tensor
+    """1: no other surface lies before them."""
+    trust: Tensor
+    """1: in plain view, neither at a grazing angle nor at an outline, where colours mix."""
+
+
+def visibility(depths: Tensor, at: Tensor, drawn_area: Tensor, source_area: Tensor) -> Visibility:
     """Depths (B,2,S,S) of the photo (see `depth_map`), places at (B,S,S,3) on its surface, signed areas (B,S,S) of
-    their triangles as drawn and as seen -> View."""
+    their triangles as drawn and in the photo -> Visibility."""
     nearest, edge = sample(depths, at[..., :2], "bilinear").split(1, 1)
-    same_face = (now * before >= 0).float()[:, None]
+    # Equal orientation: the photo sees the same face of the triangle, not its back.
+    same_face = (drawn_area * source_area >= 0).float()[:, None]
+    # Shadow-map test (Williams, SIGGRAPH 1978) with a soft edge: 1 within TOLERANCE of the front surface, 0 beyond two.
     shown = same_face * (1 - ((nearest - at[..., 2][:, None]) / TOLERANCE - 1).clamp(0, 1))
-    stretch = ((now.abs() + 1e-7) / (before.abs() + 1e-7))[:, None]
-    grazing = falling(stretch, *STRETCH)
-    clear = 1 - edge * (1 - falling(stretch, 1.1, 1.5))
-    return View(shown, shown * grazing * clear)
+    stretch = ((drawn_area.abs() + TINY_AREA) / (source_area.abs() + TINY_AREA))[:, None]
+    grazing = ramp_down(stretch, *STRETCH)
+    clear = 1 - edge * (1 - ramp_down(stretch, *EDGE_STRETCH))
+    return Visibility(shown, shown * grazing * clear)
 
 
-def falling(values: Tensor, full: float, none: float) -> Tensor:
-    """1 up to `full`, 0 from `none` on."""
+def ramp_down(values: Tensor, full: float, none: float) -> Tensor:
+    """1 up to `full`, falling linearly to 0 at `none`."""
     return ((none - values) / (none - full)).clamp(0, 1)
 
 
-def blurred(mask: Tensor) -> Tensor:
+def blur_mask(mask: Tensor) -> Tensor:
     """A mask (B,1,S,S), its mean over a twenty-fifth of the side."""
-    reach = mask.shape[-1] // 50 * 2 + 1
-    padded = F.pad(mask, [reach // 2] * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (reach, 1), 1), (1, reach), 1)
+    width = mask.shape[-1] // OUTLINE_REACH * 2 + 1
+    padded = F.pad(mask, [width // 2] * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(padded, (width, 1), 1), (1, width), 1)  # a separable box filter
 
 
-def most(maps: Tensor, reach: int) -> Tensor:
-    """The largest within `reach` pixels in rows and columns, (B,C,S,S): max_pool2d with stride 1, which shifted copies
-    do an order of magnitude faster on a CPU."""
+def dilate(maps: Tensor, reach: int) -> Tensor:
+    """The largest value within `reach` pixels in rows and columns, (B,C,S,S): max_pool2d with stride 1, which shifted
+    copies do an order of magnitude faster on a CPU."""
     for axis in (-1, -2):
         side = maps.shape[axis]
         padded = F.pad(maps, [reach, reach] if axis == -1 else [0, 0, reach, reach], value=-torch.inf)
@@ -207,69 +308,76 @@ def most(maps: Tensor, reach: int) -> Tensor:
     return maps
 
 
-def grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def pixel_grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """x and y (side,side) of the pixels of a picture."""
     line = torch.arange(side, device=like.device, dtype=like.dtype)
     return line.expand(side, -1), line[:, None].expand(-1, side)
 
 
-def jumps(look: Tensor) -> Tensor:
-    """(B,S,S) bool: pixels at, or next to, a step in the places (B,S,S,2) that they show, as along an outline."""
-    look = look.permute(0, 3, 1, 2)
-    spread = most(look, 1) + most(-look, 1)  # most minus least around
-    return (spread > 6 / look.shape[-1]).any(1)
+def discontinuities(texture: Tensor) -> Tensor:
+    """(B,S,S) bool: pixels at, or next to, a step in the texture coordinates (B,S,S,2), as along an outline."""
+    texture = texture.permute(0, 3, 1, 2)
+    difference = dilate(texture, 1) + dilate(-texture, 1)  # largest minus smallest around
+    return (difference > DISCONTINUITY / texture.shape[-1]).any(1)
 
 
-def textured(
-    faces: Tensor, inside: Pieces, fine: Tensor, which: Tensor, look: Tensor, outline: Tensor
-) -> Tensor:
-    """The photo at the places `look` (B,S,S,2) that the pixels show. Where triangles of `fine` (B,FINE*S,FINE*S; -1: as
-    in `which` (B,S,S)) meet in a pixel of `outline` (B,S,S) it shows their middle, and where they are apart in the
-    photo their mean colour."""
+def sample_texture(faces: Tensor, surface: Surface, fine: Tensor, outline: Tensor) -> Tensor:
+    """The photo at the surface's texture coordinates, (B,3,S,S).
+
+    fine: (B,FINE*S,FINE*S) triangles of the sub-pixels, -1: the pixel's own. Where several triangles meet in a pixel
+    of `outline` (B,S,S) it shows the mean of their texture coordinates; where these lie apart in the photo, such as
+    nose and cheek, the mean of their colours.
+    """
     side = faces.shape[-1]
     picture, row, column = outline.nonzero(as_tuple=True)
     parts = torch.stack(
         [fine[picture, FINE * row + i, FINE * column + j] for i in range(FINE) for j in range(FINE)]
     )
-    parts = torch.where(parts < 0, which[picture, row, column], parts)  # (4,N)
+    parts = torch.where(parts < 0, surface.triangle[picture, row, column], parts)  # (FINE*FINE,N)
     meet = (parts[1:] != parts[:1]).any(0)
     parts, picture, row, column = parts[:, meet], picture[meet], row[meet], column[meet]
-    step = (torch.arange(FINE, device=faces.device, dtype=faces.dtype) + 0.5) / FINE - 0.5
+    step = (
+        torch.arange(FINE, device=faces.device, dtype=faces.dtype) + 0.5
+    ) / FINE - 0.5  # sub-pixel centres
     down, right = (d.reshape(-1, 1) for d in torch.meshgrid(step, step, indexing="ij"))
-    places = Pieces(*(part[:, :2] for part in inside))(parts, column + right, row + down)
-    look = look.clone()
-    look[picture, row, column] = places.mean(0)
-    face = sample(faces, look)
-    apart = ((places[1:] - places[:1]).abs().amax(0) > 2 / side).any(-1)
+    planes = PlaneEquations(*(part[:, :2] for part in surface.planes))  # the texture coordinates alone
+    places = planes(parts, column + right, row + down)
+    texture = surface.texture.clone()
+    texture[picture, row, column] = places.mean(0)
+    face = sample(faces, texture)
+    apart = ((places[1:] - places[:1]).abs().amax(0) > APART / side).any(-1)
     picture, row, column, places = picture[apart], row[apart], column[apart], places[:, apart]
-    face[picture, :, row, column] = looked_up(faces, picture, places.transpose(0, 1)).mean(1)
+    face[picture, :, row, column] = sample_colours(faces, picture, places.transpose(0, 1)).mean(1)
     return face
 
 
 def depth_map(corners: Tensor, side: int) -> Tensor:
-    """(B,T,3,3) -> (B,2,S,S): how near the front surface is, the least of it within a pixel's distance; and, in 0..1,
-    whether an outline, where one surface ends before another, is within a fiftieth of the side."""
-    found = front(corners[..., :2], corners[..., 2], side)
-    inside = pieces(corners[..., :2].flatten(0, 1) * side - 0.5, corners[..., 2:].flatten(0, 1))
-    first = torch.arange(len(corners), device=corners.device)[:, None, None] * corners.shape[1]
-    near = inside(found.clamp_min(0) + first, *grid(side, corners))[..., 0][:, None]
-    least = -most(-near, 1)
-    outline = (most(near, 1) - least > 3 * TOLERANCE).float()
-    return torch.cat([least, most(outline, side // 50)], 1)
+    """Corners (B,T,3,3) of the photo's surface -> (B,2,side,side): the depth of its front, the least within a pixel;
+    and, in 0..1, whether an outline, where one surface ends before another, is within a fiftieth of the side."""
+    found = rasterize(corners[..., :2], corners[..., 2], side)
+    planes = plane_equations(corners[..., :2].flatten(0, 1) * side - 0.5, corners[..., 2:].flatten(0, 1))
+    near = planes(found.clamp_min(0) + first_triangles(corners), *pixel_grid(side, corners))[..., 0][:, None]
+    least = -dilate(
+        -near, 1
+    )  # the farther of two surfaces, so that a point beside an outline does not hide itself
+    outline = (dilate(near, 1) - least > OUTLINE_STEP).float()
+    return torch.cat([least, dilate(outline, side // OUTLINE_REACH)], 1)
 
 
-def filled(face: Tensor, mirrored: Tensor, own: Tensor, other: Tensor) -> Tensor:
-    """The drawn face by its share `own`, its other side by the share `other`, in the colours of its surroundings, and
-    a smooth continuation for the rest; pictures (B,3,S,S), shares (B,1,S,S)."""
+def compose(face: Tensor, mirrored: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """The drawn face by its weight `own`, its mirror image by the weight `other`, in the colours of its surroundings,
+    and a smooth continuation for the rest; pictures (B,3,S,S), weights (B,1,S,S)."""
+    # The two sides are lit differently. Their difference is known where the face itself is visible; its continuation
+    # recolours the mirrored pixels (a coarse membrane, as in Poisson image editing, Perez et al., SIGGRAPH 2003).
     sure = ((other < 0.01) * (own > 0.99)).to(face)
-    change = continued((face - mirrored).clamp(-MATCH, MATCH), sure)
+    change = half_push_pull((face - mirrored).clamp(-MATCH, MATCH), sure)
     mixed, known = own * face + other * (mirrored + change), own + other
-    rest = continued(mixed / known.clamp_min(0.5), (known > 0.5).to(face))
+    rest = half_push_pull(mixed / known.clamp_min(0.5), (known > 0.5).to(face))
     return (mixed + (1 - known) * rest).clamp(-1, 1)
 
 
-def continued(values: Tensor, weight: Tensor) -> Tensor:
-    """`spread_out`, at half the side."""
+def half_push_pull(values: Tensor, weight: Tensor) -> Tensor:
+    """`push_pull` at half the side, which is enough for what is smooth anyway."""
     amount = F.avg_pool2d(weight, 2)
-    half = spread_out(F.avg_pool2d(values * weight, 2) / amount.clamp_min(1e-6), amount)
+    half = push_pull(F.avg_pool2d(values * weight, 2) / amount.clamp_min(1e-6), amount)
     return F.interpolate(half, size=values.shape[-2:], mode="bilinear", align_corners=False)
