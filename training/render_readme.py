@@ -1,135 +1,113 @@
-"""Write the README's results table from model_card/results/*.json: `python training/render_readme.py [--check]`.
+"""Write the README's figures from model_card/results/*.json: `python training/render_readme.py [--check]`.
 
---check writes nothing and exits 1 when the README does not show what the results files hold.
+The README shows five figures and where ages come out short; the model card shows all of them. Goals stand in
+model_card/facts.json. --check writes nothing and exits 1 when the README does not show what the results files hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKERS = ("<!-- results: written by training/render_readme.py -->", "<!-- /results -->")
+sys.path.insert(0, str(ROOT / "src"))
+from ganime_age.card.facts import Facts, Goal  # noqa: E402
+from ganime_age.card.results import Results, shown, table  # noqa: E402
+from ganime_age.errors import GanimeAgeError  # noqa: E402
 
+EDITS, READERS, SPEED = "edits-ganimation_age", "readers", "speed"
 FIGURES = (
-    ("readers", "age_mae_utkface", "age, mean absolute error on UTKFace", "years", "<= 5.0"),
-    ("readers", "age_mae_all", "age, mean absolute error over all sets", "years", "<= 5.5"),
-    ("readers", "au_correlation_mean", "action units, mean correlation", "", ">= 0.80"),
-    ("readers", "identity_auc", "identity, same or different person (AUC)", "", ">= 0.97"),
-    ("readers", "landmark_error_percent", "68 landmarks, error", "% of the eye distance", "<= 3.0"),
-    ("finder", "recall", "finder, reference faces found at IoU 0.5", "", ">= 0.97"),
-    ("finder", "false_per_photo", "finder, false faces a photo", "", "<= 0.05"),
-    ("finder", "landmark_error_percent", "finder, 68 landmarks, error", "% of the eye distance", "<= 4.0"),
-    ("finder", "seconds_1024", "finder, a 1024 px photo", "s", "< 0.3"),
-    ("edits-ganimation_age", "verification_mean", "age edits verified as the same person", "", ">= 0.9"),
-    (
-        "edits-ganimation_age",
-        "age_error_mean",
-        "age edits, error of the mean age over nine groups",
-        "years",
-        "<= 5",
-    ),
-    ("edits-ganimation_age", "age_drift_years", "action unit edits, drift of the age", "years", "<= 2"),
-    ("edits-ganimation_age", "au12_slope", "AU12 edits, read for each step asked", "", "0.6 to 1.2"),
-    ("edits-ganimation_age", "au12_correlation", "AU12 edits, correlation of asked and read", "", ">= 0.8"),
-    (
-        "edits-ganimation_age",
-        "au_correlation_mean",
-        "action unit edits, correlation of asked and read",
-        "",
-        ">= 0.6",
-    ),
-    ("edits-ganimation_age", "au_drift", "age edits, drift of the action units (0 to 5)", "", "<= 0.3"),
-    ("edits-ganimation_age", "no_change_l1", "nothing asked, change of a pixel (0 to 1)", "", "<= 0.02"),
-    (
-        "table1",
-        "agetransgan_verification_mean",
-        "AgeTransGAN, ages verified as the same person",
-        "",
-        ">= 0.92",
-    ),
-    ("table1", "agetransgan_mi_verification_mean", "AgeTransGAN with MI, verified", "", ">= 0.92"),
-    ("table1", "ragan_verification_mean", "Re-Aging GAN, verified", "", ">= 0.92"),
-    ("table1", "ragan_mi_verification_mean", "Re-Aging GAN with MI, verified", "", ">= 0.92"),
-    ("table1", "prototypes_verification_mean", "prototypes alone, verified", "", ""),
-    ("table1", "agetransgan_age_error_mean", "AgeTransGAN, error of the mean age", "years", "<= 4"),
-    (
-        "table1",
-        "agetransgan_mi_age_error_mean",
-        "AgeTransGAN with MI, error of the mean age",
-        "years",
-        "<= 4",
-    ),
-    ("table1", "ragan_age_error_mean", "Re-Aging GAN, error of the mean age", "years", "<= 4"),
-    ("table1", "ragan_mi_age_error_mean", "Re-Aging GAN with MI, error of the mean age", "years", "<= 4"),
-    ("table1", "prototypes_age_error_mean", "prototypes alone, error of the mean age", "years", ""),
-    ("table1", "mi_better_groups", "groups of nine in which MI verifies more", "", ">= 7"),
-    ("multipose", "images", "multi-pose images made", "", ">= 10,400"),
-    ("multipose", "images_per_second", "the same, images a second on 2 CPU cores", "", ">= 10"),
-    ("age_estimator", "multipose_mae_before", "age on turned pictures, mean absolute error", "years", ""),
-    ("age_estimator", "multipose_mae_after", "the same, after training on turned heads", "years", "less"),
-    ("age_estimator", "reader_mae_yaw20_before", "age on real faces turned by over 20 degrees", "years", ""),
-    ("age_estimator", "reader_mae_yaw20_after", "the same, after training on turned heads", "years", "less"),
-    (
-        "reenactment",
-        "pose_error_degrees",
-        "reenactment, yaw and pitch against the driving face",
-        "degrees",
-        "<= 5",
-    ),
-    (
-        "reenactment",
-        "au_error",
-        "reenactment, action units against the driving face (0 to 5)",
-        "",
-        "half of nothing's",
-    ),
-    ("reenactment", "identity_verification", "reenactment verified as the same person", "", ">= 0.85"),
-    ("reenactment", "same_image_l1", "reenactment by itself, change of a pixel (0 to 1)", "", "<= 0.03"),
-    ("reenactment", "frames_per_second_256", "reenactment, 256 px frames a second, 2 CPU cores", "", ">= 4"),
-    ("speed", "edit_256_seconds", "one edit of a 256 px face photo, 2 CPU cores", "s", "< 1"),
-    ("speed", "edit_12mp_seconds", "one edit of a 12-megapixel photo, 2 CPU cores", "s", "< 2"),
-    ("speed", "generator_gmacs_256", "generator at 256 px", "G multiply-adds", "<= 5"),
-    (
-        "training",
-        "images_per_second_ratio",
-        "training, images/s beside GANimation's own step",
-        "times",
-        ">= 8",
-    ),
+    (EDITS, "age_error_mean", "age edits: mean read age, distance to real people of that age", "years"),
+    (EDITS, "verification_mean", "age edits: verified as the same person", ""),
+    (EDITS, "au_correlation_mean", "expression edits: correlation of asked and read action units", ""),
+    (READERS, "age_mae_all", "reading an age: mean absolute error", "years"),
+    (SPEED, "edit_12mp_seconds", "one edit of a 12-megapixel photo on 2 CPU cores", "s"),
 )
-"""Results file, key of its summary, what it is called, its unit, and what was set out to be reached. What doing nothing
-would score stands beside it where the summary has it, by the same key after `nothing_`."""
+"""Results file, key of its summary, label and unit of the five figures."""
+OLDER = ("40-49", "50-69", "70+")
+"""Age groups whose edits the README compares with real people."""
 
 
-def render(results: Path) -> str:
-    """The table as Markdown; a figure whose file is not there is left out."""
-    rows = ["| measured | value | to reach, or for comparison |", "|---|---|---|"]
-    for file, key, label, unit, goal in FIGURES:
-        summary = read_summary(results / f"{file}.json")
-        if summary.get(key) is not None:
-            nothing = summary.get(f"nothing_{key}")
-            aim = goal if nothing is None else f"{goal}; doing nothing: {nothing:.3g}"
-            value = f"{summary[key]:,}" if isinstance(summary[key], int) else f"{summary[key]:.3g}"
-            rows.append(f"| {label} | {f'{value} {unit}'.strip()} | {aim} |")
-    return "\n".join(rows)
+def figures(found: dict[str, Results], goals: dict[tuple[str, str], Goal]) -> str:
+    """The five figures as a Markdown table; each with its weakest case, its goal and the score of unedited photos."""
+    rows = []
+    for file, key, label, unit in FIGURES:
+        results = found[file]
+        idle = results.number("summary", f"nothing_{key}") if results.has("summary", f"nothing_{key}") else ""
+        value = f"{results.number('summary', key)} {unit}".strip()
+        goal = goals[file, key].beside(results.get("summary"))
+        rows.append([label, value, weakest(results, key), goal, idle])
+    head = ["on held-out faces", "value", "weakest case", "goal", "doing nothing"]
+    return table(head, rows)
 
 
-def read_summary(path: Path) -> dict[str, float]:
-    """The plain numbers of one results file; empty when the file is not there."""
-    return json.loads(path.read_text(encoding="utf-8"))["summary"] if path.exists() else {}
+def weakest(results: Results, key: str) -> str:
+    """The age group or action unit for which a figure is worst, with its value; empty where it has no parts."""
+    groups = {row["group"]: row for row in results.get("groups")} if results.has("groups") else {}
+    if key == "age_error_mean":
+        name = max(groups, key=lambda group: float(groups[group]["age_error"]))
+        return f"{shown(groups[name]['age_error'])} towards {name}"
+    if key == "verification_mean":
+        name = min(groups, key=lambda group: float(groups[group]["verification"]))
+        return f"{shown(groups[name]['verification'])} towards {name}"
+    if key == "au_correlation_mean":
+        units = {code: row for code, row in results.get("action_units").items() if row["measurable"]}
+        name = min(units, key=lambda code: float(units[code]["correlation"]))
+        return f"{shown(units[name]['correlation'])} for {name}"
+    if key == "age_mae_all":
+        ages = results.get("age", "by_group")
+        name = max(ages, key=lambda group: float(ages[group]["mae"]))
+        return f"{shown(ages[name]['mae'])} for {name}"
+    return ""
 
 
-def fill(readme: str, table: str) -> str:
-    """The README's text with the table between its markers; ValueError when a marker is missing."""
-    start, end = MARKERS
+def missed(found: dict[str, Results], goals: list[Goal]) -> str:
+    """Every figure of the project that misses its goal, as a Markdown list."""
+    held = [g for g in goals if g.file in found and found[g.file].has("summary", g.key)]
+    lines = []
+    for goal in held:
+        results = found[goal.file]
+        if not goal.met(results.get("summary")):
+            value = f"{results.number('summary', goal.key)} {goal.unit}".strip()
+            lines.append(f"- {goal.label}: {value}, goal {goal.text}")
+    return "\n".join([f"Of {len(held)} figures with a goal, {len(lines)} miss it:", "", *lines])
+
+
+def short(edits: Results) -> str:
+    """Where ages come out short, as one sentence."""
+    groups = {row["group"]: row for row in edits.get("groups")}
+    years, edited, real = (
+        ", ".join(f"{groups[name][key]:.0f}" for name in OLDER) for key in ("asked", "age", "real_age")
+    )
+    return (
+        f"Asked for {years} years, edited test faces are read by the age judge as {edited}; real people of the age "
+        f"groups {', '.join(OLDER)} are read as {real}."
+    )
+
+
+def fill(readme: str, name: str, text: str) -> str:
+    """The README with `text` between the markers of `name`; ValueError when a marker is missing."""
+    start, end = f"<!-- {name}: written by training/render_readme.py -->", f"<!-- /{name} -->"
     if start not in readme or end not in readme:
         raise ValueError(f"README.md needs the markers {start} and {end}")
     between = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-    return between.sub(lambda _: f"{start}\n{table}\n{end}", readme)
+    return between.sub(lambda _: f"{start}\n{text}\n{end}", readme)
+
+
+def rendered(readme: str, folder: Path) -> str:
+    """The README with all its figures. folder: holds results/ and facts.json."""
+    found = {path.stem: Results.read(path) for path in sorted(folder.glob("results/*.json"))}
+    goals = list(Facts.read(folder / "facts.json").goals())
+    parts = {
+        "figures": figures(found, {(goal.file, goal.key): goal for goal in goals}),
+        "short": short(found[EDITS]),
+        "missed": missed(found, goals),
+    }
+    for name, text in parts.items():
+        readme = fill(readme, name, text)
+    return readme
 
 
 def main() -> int:
@@ -140,7 +118,7 @@ def main() -> int:
     given = parser.parse_args()
     path = ROOT / "README.md"
     before = path.read_text(encoding="utf-8")
-    after = fill(before, render(ROOT / "model_card" / "results"))
+    after = rendered(before, ROOT / "model_card")
     if not given.check:
         path.write_text(after, encoding="utf-8")
         return 0
@@ -152,4 +130,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except GanimeAgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
