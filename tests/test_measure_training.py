@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from ganime_age.learning.evaluation import measure_training
 from ganime_age.learning.evaluation.measure_training import GANIMATION, OURS, WHOLE, Contender, figures
+from ganime_age.learning.tasks import task_module
 from ganime_age.networks.prototypes import Prototypes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +39,7 @@ def test_both_recipes_are_measured_by_turns_without_face_data(tmp_path):
     save_file(Prototypes().state_dict(), tmp_path / "prototypes.safetensors")
     (tmp_path / "prototypes.json").write_text("{}")
     changes = SMALL | {OURS: [*SMALL[OURS], f"recipe.prototypes={tmp_path}"]}
-    result = measure_training.measure(ROOT, repeats=1, changes=changes, faces=16)
+    result = measure_training.measure(ROOT, task_module, repeats=1, changes=changes, faces=16)
     summary, recipes = result["summary"], result["devices"]["cpu"]["recipes"]
     assert set(recipes) == {OURS, GANIMATION, WHOLE} and all(value > 0 for value in summary.values())
     assert summary["images_per_second_ratio"] == pytest.approx(

@@ -147,8 +147,9 @@ def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def training(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.measure_training import measure
+    from ganime_age.learning.tasks import task_module
 
-    return measure(ROOT, repeats=1 if given.quick else 3)
+    return measure(ROOT, task_module, repeats=1 if given.quick else 3)
 
 
 def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:

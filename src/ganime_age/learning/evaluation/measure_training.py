@@ -19,10 +19,12 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,9 @@ from ..data.faces import Faces
 from ..engine.loop import Run
 from ..engine.recipe import fill, read_recipe
 from ..engine.task import Plan
-from ..tasks import task_module
 
+TaskModule = Callable[[str], ModuleType]
+"""Name of a task -> its module, with `Recipe` and `build` (learning.tasks.task_module, a room above this one)."""
 SIDE = 128
 OURS, GANIMATION, WHOLE = "ganimation_age", "ganimation", "ganimation_age, whole frame"
 
@@ -69,7 +72,12 @@ def clock(run: Run) -> float:
 
 
 def measure(
-    root: Path, repeats: int = 3, changes: dict[str, list[str]] | None = None, faces: int = 64
+    root: Path,
+    task_module: TaskModule,
+    *,
+    repeats: int = 3,
+    changes: dict[str, list[str]] | None = None,
+    faces: int = 64,
 ) -> dict[str, Any]:
     """Images per second of both recipes at 128 px, the median of `repeats`; on a GPU too when there is one.
 
@@ -79,7 +87,7 @@ def measure(
     """
     with tempfile.TemporaryDirectory() as folder:
         synthetic_faces(Path(folder), faces)
-        given = (Path(root), Path(folder), repeats, changes or {})
+        given = (Path(root), Path(folder), repeats, changes or {}, task_module)
         devices = {"cpu": on_device("cpu", *given)}
         if torch.cuda.is_available():
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
@@ -106,17 +114,23 @@ def measure(
 
 
 def on_device(
-    device: str, root: Path, folder: Path, repeats: int, changes: dict[str, list[str]]
+    device: str,
+    root: Path,
+    folder: Path,
+    repeats: int,
+    changes: dict[str, list[str]],
+    task_module: TaskModule,
 ) -> dict[str, Any]:
     """Both recipes on one device, alternating; ours a second time without its crop, when it has one."""
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
     contenders = {
-        name: contender(root, folder, name, changes.get(name, []), accelerator) for name in (OURS, GANIMATION)
+        name: contender(root, folder, name, changes.get(name, []), accelerator, task_module)
+        for name in (OURS, GANIMATION)
     }
     recipe = read_recipe(root / "training" / "recipes" / f"{OURS}.toml", [])
     if recipe["recipe"].get("crop", SIDE) != SIDE:
         whole = [*changes.get(OURS, []), f"recipe.crop={SIDE}"]
-        contenders[WHOLE] = contender(root, folder, OURS, whole, accelerator)
+        contenders[WHOLE] = contender(root, folder, OURS, whole, accelerator, task_module)
     for each in contenders.values():
         each.seconds()
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -151,7 +165,9 @@ def four_digits(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def contender(root: Path, folder: Path, name: str, changes: list[str], accelerator: Accelerator) -> Contender:
+def contender(
+    root: Path, folder: Path, name: str, changes: list[str], accelerator: Accelerator, task_module: TaskModule
+) -> Contender:
     """A recipe of the checkout on the faces of a folder, in the middle of its run: nothing ramps up any more."""
     recipe = read_recipe(root / "training" / "recipes" / f"{name}.toml", changes)
     module = task_module(recipe["task"])
