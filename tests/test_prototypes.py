@@ -114,7 +114,7 @@ def test_gains_count_on_the_way_from_the_neutral_age_and_not_on_the_way_back(pro
     set_gains(prototypes, {"outward": {"shape": 3.0}, "inward": {"shape": 1.0}})
 
     def chin(a, b):
-        added = prototypes.years(torch.tensor([a]), torch.tensor([b]))["shape"][0]
+        added = prototypes.knot_changes(torch.tensor([a]), torch.tensor([b]))["shape"][0]
         return added @ prototypes.age_shape[:, 8, 1]
 
     assert chin(25.0, 60.0) == pytest.approx(-3 * chin(60.0, 25.0).item(), rel=1e-4)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .age_groups import GROUPS, edit_by_difference, group_code
-from .layers import SLOPE, Edited, activate, balanced, conv
+from .layers import SLOPE, Edited, activate, conv, kaiming
 from .prototypes import Prototypes
 
 CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
@@ -117,11 +117,11 @@ class Encoder(nn.Module):
 
 
 class SlowLinear(nn.Module):
-    """A balanced linear layer that learns at SLOW of the others' rate (StyleGAN, Karras et al., CVPR 2019)."""
+    """A linear layer that learns at SLOW of the others' rate (StyleGAN, Karras et al., CVPR 2019)."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        layer = balanced(nn.Linear(inputs, outputs))
+        layer = kaiming(nn.Linear(inputs, outputs))
         self.weight = nn.Parameter(layer.get_parameter("weight").detach() / SLOW)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -216,7 +216,7 @@ class Discriminator(nn.Module):
         self.down = nn.ModuleList(conv(a, b, 4, 2) for a, b in zip(counts, counts[1:], strict=False))
         last = counts[-1]
         self.final = conv(last + 1, last)
-        self.flat = balanced(nn.Linear(last * 16, last))
+        self.flat = kaiming(nn.Linear(last * 16, last))
         self.real = nn.Linear(last, 1)
         self.project = nn.Linear(GROUPS, last, bias=False)
         self.classify = nn.Linear(last, GROUPS)

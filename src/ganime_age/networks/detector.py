@@ -21,8 +21,8 @@ ANCHOR_SIDE = 48.0
 FRAME_UNIT = 32.0
 """Level pixels that one unit of the frame output stands for, so that the last layer's outputs are about 1."""
 RARE_FACE = -4.0
-"""Initial bias of the proposal logits: sigmoid(-4) = 2 % of cells, as a face is rare (focal loss, Lin et al., ICCV
-2017, section 4.1, start from such a prior)."""
+"""Initial bias of the proposal logits: sigmoid(-4) = 2 % of cells, as a face is rare (the prior of the focal loss,
+Lin et al., ICCV 2017, section 3.3)."""
 
 
 class Proposals(NamedTuple):

@@ -218,17 +218,17 @@ def render(
 def face_region(prototypes: Prototypes, landmarks: Tensor, side: int) -> Tensor:
     """(B,1,side,side) in 0..1: what belongs to faces with these landmarks (B,68,2)."""
     grid = canonical_grid(landmarks, prototypes.mean_shape, side)
-    return prototypes.laid(prototypes.region.expand(len(landmarks), -1, -1, -1), grid)
+    return prototypes.warp_to_face(prototypes.region.expand(len(landmarks), -1, -1, -1), grid)
 
 
 def creased(face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototypes) -> Tensor:
     """A face (B,3,S,S) in [-1,1] with landmarks (B,68,2) and the creases and tones, but not the shape, of a change of
     action units (B,17)."""
     grid = canonical_grid(landmarks, prototypes.mean_shape, face.shape[-1])
-    skin, _ = prototypes.where(face, grid)
+    skin, _ = prototypes.masks(face, grid)
     _, spread = prototypes.brightness(face, skin)
     texture, tone = (
-        prototypes.laid(prototypes.total(name, "unit", units), grid) for name in ("texture", "tone")
+        prototypes.warp_to_face(prototypes.combine(name, "unit", units), grid) for name in ("texture", "tone")
     )
-    out = prototypes.textured(face, skin, texture)
-    return (out + skin * spread * prototypes.as_colourful(tone, face, skin)).clamp(-1, 1)
+    out = prototypes.scale_texture(face, skin, texture)
+    return (out + skin * spread * prototypes.match_saturation(tone, face, skin)).clamp(-1, 1)

@@ -16,11 +16,14 @@ class Modulation(NamedTuple):
     shift: Tensor
 
     def apply(self, x: Tensor) -> Tensor:
+        """Features (B,C,H,W) -> x * (1 + scale) + shift."""
         return x * (1 + self.scale) + self.shift
 
 
 class Modulator(nn.Module):
-    """Condition (B,D) -> Modulation of C channels. Zero-initialised and without bias: a zero condition is neutral."""
+    """Condition (B,D) -> Modulation of C channels, as in FiLM (Perez et al., AAAI 2018).
+
+    Zero-initialised and without bias: a zero condition is neutral, for any weights."""
 
     def __init__(self, condition: int, channels: int):
         super().__init__()
@@ -32,7 +35,9 @@ class Modulator(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """shortcut + conv(act(modulate(norm(x)))) twice; the condition enters after each normalisation."""
+    """shortcut + conv(act(modulate(norm(x)))) twice; the condition enters after each normalisation.
+
+    Conditional group normalisation: y = norm(x) * (1 + scale) + shift, (B,C,H,W) -> the same."""
 
     def __init__(self, channels: int, condition: int):
         super().__init__()
@@ -41,14 +46,15 @@ class ModulatedBlock(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        h = x  # (B,C,H,W)
+        h = x  # (B,C,H,W); pre-activation (He et al., ECCV 2016), so the shortcut stays an identity
         for norm, modulate, conv in zip(self.norms, self.modulators, self.convs, strict=True):
             h = conv(F.silu(modulate(condition).apply(norm(h))))
         return x + h
 
 
 class ResidualBlock(nn.Module):
-    """shortcut + two 3x3 convolutions with batch normalisation; stride 2 halves the side."""
+    """ResNet's basic block (He et al., CVPR 2016): shortcut + two 3x3 convolutions with batch normalisation, (B,C,H,W)
+    -> (B,outputs,H,W); stride 2 halves the side."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
@@ -76,29 +82,32 @@ def resize(x: Tensor, side: int) -> Tensor:
 
 def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor:
     """(B,) -> (B,count): soft membership of `value` in `count` evenly spread, overlapping bumps."""
+    # b_k = exp(-(value - c_k)^2 / (2 width^2)), width one interval: half way between two centres both are exp(-1/8).
     centres = torch.linspace(low, high, count, device=value.device, dtype=value.dtype)
     width = (high - low) / (count - 1)
     return torch.exp(-0.5 * ((value[:, None] - centres) / width) ** 2)
 
 
 SLOPE = 0.2
-"""Of the leaky ReLUs of discriminators and of AgeTransGAN."""
+"""Negative slope of the leaky ReLUs of the discriminators and of AgeTransGAN."""
 
 
 def activate(x: Tensor) -> Tensor:
+    """Leaky ReLU, any shape."""
     return F.leaky_relu(x, SLOPE)
 
 
-def balanced(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """A layer whose start keeps the variance of what went into the activation before it (He et al., ICCV 2015)."""
+def kaiming(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """The layer, initialised so that a leaky ReLU and the layer together keep the variance (He et al., ICCV 2015)."""
+    # std = sqrt(2 / ((1 + SLOPE^2) fan_in)): a leaky ReLU keeps (1 + SLOPE^2) / 2 of the energy of symmetric input.
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     nn.init.zeros_(layer.get_parameter("bias"))
     return layer
 
 
 def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Module:
-    """A balanced convolution that keeps the side, or halves it with stride 2."""
-    return balanced(nn.Conv2d(inputs, outputs, side, stride, 1))
+    """A convolution with Kaiming initialisation that keeps the side, or halves it with stride 2."""
+    return kaiming(nn.Conv2d(inputs, outputs, side, stride, 1))
 
 
 class Edited(NamedTuple):
@@ -107,7 +116,7 @@ class Edited(NamedTuple):
     face: Tensor
     """(B,3,S,S) in [-1,1]."""
     attention: Tensor
-    """(B,1,S,S) in 0..1, the share of each pixel that was painted (1 - A of the paper)."""
+    """(B,1,S,S) in 0..1, the fraction of each pixel that was painted: 1 - A of GANimation (Pumarola et al., 2018)."""
 
 
 STEEPNESS = 8.0

@@ -159,7 +159,8 @@ def project(corners: Corners, source: Tensor, target: Tensor, head_model: HeadMo
         corners.target
     )  # a pixel without a triangle shows the first
     inside = planes(triangle, *pixel_grid(side, corners.target))
-    return Surface(triangle, *inside.split([2, 2, 3, 3], -1), planes)
+    texture, mirror_texture, place, mirror_place = inside.split([2, 2, 3, 3], -1)
+    return Surface(triangle, texture, mirror_texture, place, mirror_place, planes)
 
 
 def first_triangles(corners: Tensor) -> Tensor:
@@ -194,7 +195,7 @@ def unmoved(texture: Tensor) -> Tensor:
 def push_pull(values: Tensor, weight: Tensor) -> Tensor:
     """Values (B,C,S,S) where weight (B,1,S,S) is 1, continued smoothly where it is 0.
 
-    Push-pull (Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4): weighted means go down an image pyramid
+    Push-pull (Gortler et al., The Lumigraph, SIGGRAPH 1996): weighted means go down an image pyramid
     until the holes are closed, and each finer level takes from the coarser one what it lacks.
     """
     if values.shape[-1] <= 2:

@@ -21,25 +21,44 @@ from .mouth import MouthInterior
 from .warp import canonical_grid, displacement, follow
 
 KNOTS = 12
+"""Age knots: ages at which a prototype is measured, evenly spaced on the scale of `age_basis`."""
 UNITS = len(AU_CODES)
+"""Action units, in the order of AU_CODES."""
 BANDS = 3
+"""Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
 LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the brightness, ITU-R BT.601."""
 NEUTRAL = 25.0
-"""The age at which gains turn: prototypes are kept as differences from the one of this age."""
+"""The age, in years, that age prototypes are differences from; gains change there from `inward` to `outward`."""
+AGE_SOFTNESS = 12.0
+"""Years over which the age scale changes from linear to logarithmic: a year counts 9 times as much at 0 as at 100."""
 MAPS = ("shape", "tone", "texture", "hair")
+"""What a prototype holds; the rows of `outward` and `inward`."""
+MAP_SIDE = 64
+"""Side of tones, masks and of what is measured on a face."""
 SKIN_CHROMA = 0.1
-"""Mean distance of a skin's colours from grey below which a photo counts as paler than most."""
+"""Mean distance of skin from grey, in units of [-1,1], below which a photo counts as desaturated."""
+LEAST_SPREAD = 0.05
+"""Least standard deviation of the skin's brightness, in units of [-1,1], so that a flat face is still changed."""
 REACH = {"age": 0.07, "unit": 0.035}
-"""Standard deviation, in frame sides, of a landmark's pull on the pixels around it."""
+"""Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
 TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
+TEXTURE_GAIN = (0.3, 3.0)
+"""Least and largest factor on a band of detail."""
+MOST_COLOUR = 1.5
+"""Largest factor on the saturation of hair."""
+RARE_HAIR = -9.0
+"""Initial bias of the hair mask: sigmoid(-9) = 0.01 %, so an unmeasured mask finds none."""
 
 
 def age_basis(age: Tensor) -> Tensor:
-    """Years (B,) -> (B,KNOTS) shares that sum to 1, denser in childhood, where faces change faster."""
-    place = 100 * torch.log1p(age.clamp(0, 100) / 12) / math.log1p(100 / 12)
-    share = gaussian_basis(place, 0.0, 100.0, KNOTS)
-    return share / share.sum(1, keepdim=True)
+    """Years (B,) -> (B,KNOTS) weights that sum to 1, denser in childhood, where faces change faster."""
+    # place(age) = 100 log(1 + age / 12) / log(1 + 100 / 12): 0..100 on a scale that is stretched in childhood. Then
+    # w_k = g(place - knot_k) / sum_j g(place - knot_j), Gaussian kernel regression on the knots.
+    place = 100 * torch.log1p(age.clamp(0, 100) / AGE_SOFTNESS) / math.log1p(100 / AGE_SOFTNESS)
+    weight = gaussian_basis(place, 0.0, 100.0, KNOTS)
+    return weight / weight.sum(1, keepdim=True)
 
 
 def luma(face: Tensor) -> Tensor:
@@ -48,7 +67,7 @@ def luma(face: Tensor) -> Tensor:
 
 
 class HairMask(nn.Module):
-    """Where is hair? A small network on 64 px: faces (B,3,S,S) in [-1,1] -> chances (B,1,64,64)."""
+    """Hair segmentation, a small U-Net on 64 px: faces (B,3,S,S) in [-1,1] -> probabilities (B,1,64,64)."""
 
     def __init__(self, width: int = 16):
         super().__init__()
@@ -66,11 +85,11 @@ class HairMask(nn.Module):
         )
         self.head = nn.Conv2d(width, 1, 1)
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.get_parameter("bias"), -9.0)
+        nn.init.constant_(self.head.get_parameter("bias"), RARE_HAIR)
 
     def logits(self, faces: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,1,64,64)."""
-        x, skips = resize(faces, 64), []
+        x, skips = resize(faces, MAP_SIDE), []
         for conv in self.down:
             x = F.relu(conv(x))
             skips.append(x)
@@ -84,7 +103,7 @@ class HairMask(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """Buffers that `learning.prototypes` measures; zero prototypes change nothing.
+    """Age and action-unit prototypes, buffers that `learning.tasks.prototype_fit` measures; zero ones change nothing.
 
     mean_shape (68,2) in 0..1 of the frame. Of each age knot (K), against the age NEUTRAL, and of one unit of each
     action unit's intensity (17): shape (..,68,2), landmarks; tone (..,3,64,64), colour relative to the skin's mean in
@@ -129,90 +148,113 @@ class Prototypes(nn.Module):
         asked &= ~landmarks.flatten(1).isnan().any(1)
         if not asked.any():
             return face
-        years = self.years(source_age, target_age)
-        change = {name: {"age": years[name], "unit": units} for name in MAPS}
-        moved, points = self.moved(face, landmarks.nan_to_num(0.5), change["shape"])
-        grid = canonical_grid(points, self.mean_shape, face.shape[-1])
-        skin, hair = self.where(moved, grid)
-        hair = hair * (source_age != target_age)[:, None, None, None]
-        centre, spread = self.brightness(moved, skin)
-        moved, filled = self.mouth(moved, landmarks.nan_to_num(0.5), points, target_aus, (centre, spread))
-        skin = skin * (1 - filled)
-        out = self.coloured_hair(moved, hair, years["hair"], centre)
-        out = self.textured(out, skin, self.mixed("texture", change["texture"], grid))
-        tone = self.as_colourful(self.mixed("tone", change["tone"], grid), moved, skin)
-        out = (out + skin * spread * tone).clamp(-1, 1)
+        marks = landmarks.nan_to_num(0.5)
+        out = self.change(face, marks, (source_age, target_age), units, target_aus)
         return torch.where(asked[:, None, None, None], out, face)
 
-    def years(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Ages (B,) -> how much of each knot's prototype is added, (B,K) for each of MAPS."""
-        turn = torch.minimum(
-            torch.maximum(source, target).clamp(max=NEUTRAL), NEUTRAL * torch.ones_like(source)
-        )
-        turn = torch.maximum(
-            turn, torch.minimum(source, target)
-        )  # the point on the way that is nearest to NEUTRAL
+    def change(
+        self, face: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor], units: Tensor, target_aus: Tensor
+    ) -> Tensor:
+        """`forward` for faces with landmarks; ages: source and target (B,) each; units: what changes, (B,17)."""
+        # With differences d = target - source of the prototypes, everything on the face's own landmarks:
+        #
+        #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
+        #   2. mouth     a newly opened gap shows the mean open mouth     (mouth.py)
+        #   3. hair      lighter by d, its colour times exp(d)
+        #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
+        #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
+        #
+        # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
+        # in these units suits flat and contrasted light alike.
+        years = self.knot_changes(*ages)
+        amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
+        moved, points = self.warp_shape(face, landmarks, amounts["shape"])
+        grid = canonical_grid(points, self.mean_shape, face.shape[-1])
+        skin, hair = self.masks(moved, grid)
+        hair = hair * (ages[0] != ages[1])[:, None, None, None]
+        light = self.brightness(moved, skin)  # mean and standard deviation
+        moved, filled = self.mouth(moved, landmarks, points, target_aus, light)
+        skin = skin * (1 - filled)
+        out = self.recolour_hair(moved, hair, years["hair"], light[0])
+        out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
+        tone = self.match_saturation(self.change_map("tone", amounts["tone"], grid), moved, skin)
+        return (out + skin * light[1] * tone).clamp(-1, 1)
+
+    def knot_changes(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Ages (B,) -> the weight with which each knot's prototype is added, (B,K) for each of MAPS."""
+        #   source      turn            target          turn: the age on the way that is nearest to NEUTRAL
+        #     |--inward-->|---outward----->|
+        #
+        # d = inward * (w(turn) - w(source)) + outward * (w(target) - w(turn)). A mean of many faces is duller than
+        # any of them, so what is added beyond NEUTRAL is exaggerated; what is taken away before it need not be.
+        older, younger = torch.maximum(source, target), torch.minimum(source, target)
+        turn = torch.maximum(older.clamp(max=NEUTRAL), younger)
         inward = age_basis(turn) - age_basis(source)
         outward = age_basis(target) - age_basis(turn)
         return {name: inward * self.inward[i] + outward * self.outward[i] for i, name in enumerate(MAPS)}
 
-    def moved(self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The face with its landmarks pulled along, and the pulled landmarks (B,68,2)."""
-        pulls = {kind: self.total("shape", kind, amount) for kind, amount in change.items()}
+    def warp_shape(self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The face warped with its landmarks, and the moved landmarks (B,68,2)."""
+        pulls = {kind: self.combine("shape", kind, amount) for kind, amount in change.items()}
         points = landmarks + reduce(torch.add, pulls.values())
         fields = (displacement(points, pull, face.shape[-1], REACH[kind]) for kind, pull in pulls.items())
         return follow(face, reduce(torch.add, fields)), points
 
-    def total(self, name: str, kind: str, amount: Tensor) -> Tensor:
-        """Amounts (B,n) of the prototypes of a kind, summed: (B,...)."""
+    def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
+        """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
         return torch.einsum("bn,n...->b...", amount, getattr(self, f"{kind}_{name}"))
 
-    def mixed(self, name: str, change: dict[str, Tensor], grid: Tensor) -> Tensor:
-        """The maps of age and action units together, laid on each face: (B,C,S,S)."""
-        totals = (self.total(name, kind, amount) for kind, amount in change.items())
-        return self.laid(reduce(torch.add, totals), grid)
+    def change_map(self, name: str, change: dict[str, Tensor], grid: Tensor) -> Tensor:
+        """The maps of age and action units together, warped onto each face: (B,C,S,S)."""
+        totals = (self.combine(name, kind, amount) for kind, amount in change.items())
+        return self.warp_to_face(reduce(torch.add, totals), grid)
 
     @staticmethod
-    def as_colourful(tone: Tensor, face: Tensor, skin: Tensor) -> Tensor:
+    def match_saturation(tone: Tensor, face: Tensor, skin: Tensor) -> Tensor:
         """The tone (B,3,S,S) with its colour weakened on faces that have little, such as black-and-white photos."""
-        colour = resize((face - luma(face)).abs().mean(1, keepdim=True), 64)
-        weight = resize(skin, 64) + 1e-6
+        colour = resize((face - luma(face)).abs().mean(1, keepdim=True), MAP_SIDE)
+        weight = resize(skin, MAP_SIDE) + 1e-6  # never all zero
         amount = (colour * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
         light = luma(tone)
         return light + (tone - light) * (amount / SKIN_CHROMA).clamp(max=1)
 
-    def where(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    def masks(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         """Skin and hair, (B,1,S,S) in 0..1 each."""
-        hair = guided(self.hair(face), luma(face))
-        region = self.laid(self.region.expand(len(face), -1, -1, -1), grid)
+        hair = guided_filter(self.hair(face), luma(face))
+        region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
         return region * (1 - hair), hair
 
     @staticmethod
-    def laid(maps: Tensor, grid: Tensor) -> Tensor:
-        """Maps (B,C,h,w) of the mean shape's frame, laid on each face by grid (B,S,S,2)."""
+    def warp_to_face(maps: Tensor, grid: Tensor) -> Tensor:
+        """Maps (B,C,h,w) of the mean shape's frame, warped onto each face by grid (B,S,S,2): (B,C,S,S)."""
         return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     @staticmethod
     def brightness(face: Tensor, skin: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the brightness of the skin, (B,1,1,1) each."""
-        light, weight = resize(luma(face), 64), resize(skin, 64) + 1e-6
+        light, weight = resize(luma(face), MAP_SIDE), resize(skin, MAP_SIDE) + 1e-6
         total = weight.sum((2, 3), keepdim=True)
         mean = (light * weight).sum((2, 3), keepdim=True) / total
         variance = ((light - mean).square() * weight).sum((2, 3), keepdim=True) / total
-        return mean, variance.sqrt().clamp_min(0.05)
+        return mean, variance.sqrt().clamp_min(LEAST_SPREAD)
 
-    def coloured_hair(self, face: Tensor, hair: Tensor, years: Tensor, skin_light: Tensor) -> Tensor:
+    def recolour_hair(self, face: Tensor, hair: Tensor, years: Tensor, skin_light: Tensor) -> Tensor:
         """Hair grows lighter and loses colour, or the reverse; its strands keep their contrast."""
+        # Brightness is measured as (hair + 1) / (skin + 1), so its change counts in the skin's brightness above black;
+        # colour as a log of the saturation. out = face + hair * (new light + chroma * exp(colour) - face).
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
         light = luma(face)
         bright = (light + lighter * (skin_light + 1)).clamp(-1, 1)
-        return face + hair * (bright + (face - light) * colour.exp().clamp(0, 1.5) - face)
+        return face + hair * (bright + (face - light) * colour.exp().clamp(0, MOST_COLOUR) - face)
 
     @staticmethod
-    def textured(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:
+    def scale_texture(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:
         """Every band of brightness stronger or weaker: L_b exp((t - s) / 2) with change = t - s, (B,BANDS,S,S)."""
+        # The maps hold log energies, so amplitudes change by the square root: exp(change / 2) (Tiddeman et al. 2001:
+        # wavelet amplitudes scaled by the ratio of the prototypes' local standard deviations).
         light, side, added = luma(face), face.shape[-1], torch.zeros_like(face[:, :1])
-        gains = skin * ((0.5 * change).exp().clamp(0.3, 3) - 1)
+        gains = skin * ((0.5 * change).exp().clamp(*TEXTURE_GAIN) - 1)
+        # A face larger than TEXTURE_SIDE has octaves that were never measured; they change like the finest one.
         finer = [0] * max(round(math.log2(side / TEXTURE_SIDE)), 0)
         for band in finer + list(range(BANDS)):
             detail, light = split_band(light)
@@ -221,8 +263,13 @@ class Prototypes(nn.Module):
         return face + added
 
 
-def guided(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01) -> Tensor:
+def guided_filter(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01) -> Tensor:
     """A coarse mask (B,1,h,w) brought to the edges of `light` (B,1,S,S): fast guided filter (He & Sun 2015)."""
+    # In each window the mask is fitted as a linear function of the brightness (He et al., TPAMI 2013, eq. 5 and 6):
+    #
+    #     slope = cov(mask, light) / (var(light) + softness),     level = mean(mask) - slope mean(light)
+    #
+    # and the mean of both over all windows of a pixel is applied at full size: mask' = slope * light + level (eq. 8).
 
     def blur(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
@@ -230,7 +277,8 @@ def guided(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01)
     small = resize(light, TEXTURE_SIDE)
     mask = F.interpolate(mask, size=small.shape[-2:], mode="bilinear", align_corners=False)
     mean, centre = blur(mask), blur(small)
-    slope = (blur(mask * small) - mean * centre) / (blur(small * small) - centre.square() + softness)
+    covariance, variance = blur(mask * small) - mean * centre, blur(small * small) - centre.square()
+    slope = covariance / (variance + softness)
     level = mean - slope * centre
     both = F.interpolate(
         blur(torch.cat([slope, level], 1)), size=light.shape[-2:], mode="bilinear", align_corners=False
@@ -240,5 +288,6 @@ def guided(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01)
 
 def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
     """(B,1,S,S) -> its finest octave (B,1,S,S) and the rest at half the side."""
+    # One level of a Laplacian pyramid (Burt & Adelson 1983): the picture minus its enlarged half-size copy.
     coarse = F.interpolate(light, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
     return light - F.interpolate(coarse, size=light.shape[-2:], mode="bicubic", align_corners=False), coarse

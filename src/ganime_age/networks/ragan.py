@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .age_groups import GROUPS, edit_by_difference, group_code
-from .layers import Edited, ModulatedBlock, activate, balanced, conv
+from .layers import Edited, ModulatedBlock, activate, conv, kaiming
 from .prototypes import Prototypes
 
 
@@ -128,7 +128,7 @@ class Discriminator(nn.Module):
         counts = [3, *widths]
         self.down = nn.ModuleList(conv(a, b, 4, 2) for a, b in zip(counts, counts[1:], strict=False))
         self.final = conv(widths[-1], widths[-1])
-        self.logits = balanced(nn.Linear(widths[-1] * 4, GROUPS))
+        self.logits = kaiming(nn.Linear(widths[-1] * 4, GROUPS))
 
     def forward(self, face: Tensor) -> Tensor:
         """Faces (B,3,S,S) in [-1,1] -> (B,10)."""

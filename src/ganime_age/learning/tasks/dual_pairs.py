@@ -152,5 +152,5 @@ class Pairs:
         age, other = torch.full_like(units[:, 0], 30.0), units.roll(1, 0)
         asked = (age, age, units, other)
         prototypes = self.expressive.prototypes
-        moved = landmarks + prototypes.total("shape", "unit", other - units)
+        moved = landmarks + prototypes.combine("shape", "unit", other - units)
         return self.expressive(prototypes(face, landmarks, *asked), *asked).face, moved, other

@@ -205,7 +205,7 @@ def hair_colour(
     """(B,2): hair's brightness over the skin's, both from black, and the log of its saturation; weight (B,): 1 where
     there is hair to measure."""
     face = resize(face, 64)
-    skin = prototypes.laid(
+    skin = prototypes.warp_to_face(
         prototypes.region.expand(len(face), -1, -1, -1), canonical_grid(landmarks, prototypes.mean_shape, 64)
     ) * (1 - hair)
     centre, _ = prototypes.brightness(face, skin)
@@ -235,7 +235,7 @@ def fit_mouth(
         shown = faces.batch(part)
         there, smile = gap(shown["landmarks"], 1), shown["action_units"][:, SMILE].nan_to_num(0.0)
         grid = canonical_grid(shown["landmarks"], prototypes.mean_shape, 64)
-        skin = prototypes.laid(prototypes.region.expand(len(part), -1, -1, -1), grid)
+        skin = prototypes.warp_to_face(prototypes.region.expand(len(part), -1, -1, -1), grid)
         mean, spread = prototypes.brightness(shown["face"], skin)
         colours = F.grid_sample(shown["face"], patch_grid(shown["landmarks"]), align_corners=False)
         design = terms(there.opening, smile)
