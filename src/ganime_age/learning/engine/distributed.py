@@ -37,6 +37,11 @@ def make_accelerator(precision: str, tracker: str | None, out: Path) -> Accelera
     )
 
 
+def accelerator_on(device: str) -> Accelerator:
+    """accelerate's view of one process on `cpu`, in float32, or on `cuda`, in bfloat16: what a measurement compares."""
+    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
+
+
 def average_gradients(accelerator: Accelerator, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
     """Mean over the processes of every gradient, in place, and of the scalar loss, in a single all-reduce.
 

@@ -21,6 +21,7 @@ from PIL import Image
 from ...errors import BadInput
 from ...images.boxes import box_overlap
 from ...images.detectors import FoundFace
+from ..external.insightface_models import group_photo
 
 LEAST_OVERLAP = 0.5
 SIZE_BINS = (0, 64, 128, 256, 1 << 16)  # side of a reference box in photo pixels
@@ -174,11 +175,8 @@ def timing(finder: Finder, folder: Path, photos: list[str], count: int = 9) -> d
 
 def faces_in_t1(finder: Finder) -> int | None:
     """Faces found in the group photo that InsightFace ships (six people); null where it is not installed."""
-    try:
-        from insightface.data import get_image
-    except ImportError:
-        return None
-    return len(finder(np.ascontiguousarray(get_image("t1")[..., ::-1])))
+    photo = group_photo()
+    return None if photo is None else len(finder(photo))
 
 
 def settings(finder: Finder) -> dict[str, Any]:

@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from PIL import Image
 
 from ...edits import AU_CODES, AU_MAX
 from ..data.faces import Faces
+from ..engine.distributed import accelerator_on
 from ..engine.loop import Run
 from ..engine.recipe import fill, read_recipe
 from ..engine.task import Plan
@@ -122,15 +122,14 @@ def on_device(
     task_module: TaskModule,
 ) -> dict[str, Any]:
     """Both recipes on one device, alternating; ours a second time without its crop, when it has one."""
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if device == "cuda" else "no")
     contenders = {
-        name: contender(root, folder, name, changes.get(name, []), accelerator, task_module)
+        name: contender(root, folder, name, changes.get(name, []), device, task_module)
         for name in (OURS, GANIMATION)
     }
     recipe = read_recipe(root / "training" / "recipes" / f"{OURS}.toml", [])
     if recipe["recipe"].get("crop", SIDE) != SIDE:
         whole = [*changes.get(OURS, []), f"recipe.crop={SIDE}"]
-        contenders[WHOLE] = contender(root, folder, OURS, whole, accelerator, task_module)
+        contenders[WHOLE] = contender(root, folder, OURS, whole, device, task_module)
     for each in contenders.values():
         each.seconds()
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -140,7 +139,7 @@ def on_device(
     recipes = {name: figures(each, times[name]) for name, each in contenders.items()}
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "precision": accelerator.mixed_precision.replace("no", "float32"),
+        "precision": contenders[OURS].run.accelerator.mixed_precision.replace("no", "float32"),
         "ratio_generator": four_digits(recipes[OURS]["generator"] / recipes[GANIMATION]["generator"]),
         "ratio_batch": four_digits(recipes[OURS]["batch"] / recipes[GANIMATION]["batch"]),
         "recipes": recipes,
@@ -166,7 +165,7 @@ def four_digits(value: float) -> float:
 
 
 def contender(
-    root: Path, folder: Path, name: str, changes: list[str], accelerator: Accelerator, task_module: TaskModule
+    root: Path, folder: Path, name: str, changes: list[str], device: str, task_module: TaskModule
 ) -> Contender:
     """A recipe of the checkout on the faces of a folder, in the middle of its run: nothing ramps up any more."""
     recipe = read_recipe(root / "training" / "recipes" / f"{name}.toml", changes)
@@ -176,7 +175,7 @@ def contender(
     plan = fill(Plan, recipe["run"], "[run] table")
     torch.manual_seed(plan.seed)
     task = module.build(numbers, Faces(folder, SIDE), plan.seed)
-    run = Run(task, plan, folder / "run", accelerator)
+    run = Run(task, plan, folder / "run", accelerator_on(device))
     every = next(player.every for player in task.players if player.name == "generator")
     steps = max(every, getattr(numbers, "r1_every", 1))
     run.step = 1000 * steps

@@ -44,6 +44,15 @@ class _Face(SimpleNamespace):
     __setitem__, __getitem__ = SimpleNamespace.__setattr__, SimpleNamespace.__getattribute__
 
 
+def group_photo() -> np.ndarray | None:
+    """The photo `t1` of InsightFace's package, six people, uint8 (H,W,3) RGB; None where it is not installed."""
+    try:
+        from insightface.data import get_image
+    except ImportError:
+        return None
+    return np.ascontiguousarray(get_image("t1")[..., ::-1])
+
+
 def pack_judges(pack: str, root: Path | None) -> dict[str, PackJudge]:
     """The judges that a pack can be, by kind. root: holds `models/PACK` or `insightface/models/PACK`; by default
     `~/.insightface`. MissingModel when the package or the pack is not there, or holds no network that judges."""

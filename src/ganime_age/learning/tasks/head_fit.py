@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ...errors import BadInput
+from ...errors import BadInput, MissingModel
 from ...networks.head import HeadModel, rotation
 
 POINTS = 478
@@ -243,7 +243,10 @@ def triangulate(layout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     layout: lips and eyelids well apart, so that every triangle lies on one side of them.
     """
-    from scipy.spatial import Delaunay  # only needed to measure a model
+    try:
+        from scipy.spatial import Delaunay  # only needed to measure a model
+    except ImportError:
+        raise MissingModel("scipy is not installed; pip install 'ganime_age[evaluate]'") from None
 
     triangles = Delaunay(layout).simplices
     corner = layout[triangles]
