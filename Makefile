@@ -26,7 +26,7 @@ types: $(VENV)/.types
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits ganime_age.provenance ganime_age.card
+	$(BIN)/python -m pdoc --output-directory build/docs ganime_age !ganime_age.learning
 	@echo "The library's pages are at build/docs/index.html"
 
 $(VENV)/.python:

@@ -1,6 +1,7 @@
 """The frame: the wheel holds the weights, the two requirement lists agree, the README shows the results files."""
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -132,3 +133,20 @@ def test_no_test_imports_a_test():
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             names += re.findall(r"^\s*(?:from|import) (test_\w+)", text, re.MULTILINE)
             assert not [name for name in names if name.startswith("test_")], f"{path.name}:{node.lineno}"
+
+
+def test_requests_and_errors_need_no_torch():
+    code = (
+        "import sys, ganime_age.edits, ganime_age.errors; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("package", ["", ".model", ".images", ".pipelines", ".provenance", ".card", ".cli"])
+def test_every_package_says_what_it_promises(package):
+    found = importlib.import_module(f"ganime_age{package}")
+    assert len(found.__doc__.split()) > 20 and found.__all__ == sorted(found.__all__)
+    assert all(getattr(found, name).__doc__ for name in found.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(found, "nothing")  # noqa: B009

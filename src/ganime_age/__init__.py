@@ -1,13 +1,50 @@
-"""ganime_age: one face photo in; the same person at another age and with another expression out."""
+"""One face photo in; the same person at another age, with another expression, or moving like someone else, out.
 
+    from ganime_age import FaceEditor, GanimeAge
+
+    editor = FaceEditor(GanimeAge.from_pretrained())
+    editor.edit("portrait.jpg", age=70, action_units={"AU12": 3.0}).save("older.png")
+
+`FaceEditor` takes photos and clips, `GanimeAge` tensors; `verify` looks for the mark that every edit carries. Ages are
+years, 0 to 100; action units are FACS codes with intensities 0 to 5. A photo or request that cannot be used raises
+`BadInput`, missing or damaged weights `MissingModel`; both are a `GanimeAgeError` with one sentence.
+
+Names are imported on first use: `import ganime_age` and `ganime_age.edits` need no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from ._lazy import exports
 from ._version import __version__
-from .editor import FaceEditor
-from .edits import AU_CODES, AU_NAMES, Edit
-from .errors import BadInput, GanimeAgeError, MissingModel
-from .model.model import GanimeAge
-from .pipelines.animation import Keyframe
-from .provenance.verify import Verdict, verify
-from .results import ClipResult, EditResult, Reading
+
+if TYPE_CHECKING:
+    from .editor import FaceEditor
+    from .edits import AU_CODES, AU_NAMES, Edit
+    from .errors import BadInput, GanimeAgeError, MissingModel
+    from .model.model import GanimeAge
+    from .pipelines.animation import Keyframe
+    from .provenance.verify import Verdict, verify
+    from .results import ClipResult, EditResult, Reading
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "AU_CODES": ".edits",
+            "AU_NAMES": ".edits",
+            "BadInput": ".errors",
+            "ClipResult": ".results",
+            "Edit": ".edits",
+            "EditResult": ".results",
+            "FaceEditor": ".editor",
+            "GanimeAge": ".model.model",
+            "GanimeAgeError": ".errors",
+            "Keyframe": ".pipelines.animation",
+            "MissingModel": ".errors",
+            "Reading": ".results",
+            "Verdict": ".provenance.verify",
+            "verify": ".provenance.verify",
+        },
+    )
 
 __all__ = [
     "AU_CODES",
@@ -26,3 +63,7 @@ __all__ = [
     "__version__",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
