@@ -101,8 +101,8 @@ def test_every_parameter_learns():
 
 def test_the_discriminator_sees_how_alike_a_batch_is():
     alike, mixed = torch.ones(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
-    assert networks.spread_of_batch(alike).shape == (4, 1, 8, 8)
-    assert networks.spread_of_batch(alike).max() < 1e-3 < 0.5 < networks.spread_of_batch(mixed).min()
+    assert networks.minibatch_stddev(alike).shape == (4, 1, 8, 8)
+    assert networks.minibatch_stddev(alike).max() < 1e-3 < 0.5 < networks.minibatch_stddev(mixed).min()
 
 
 @pytest.fixture(scope="module")

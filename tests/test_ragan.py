@@ -36,8 +36,8 @@ def test_faces_of_any_side_come_back_and_every_parameter_learns():
 def test_stripes_from_pixel_to_pixel_cannot_be_drawn():
     stripes = torch.tensor([1.0, -1.0]).repeat(16).expand(1, 3, 32, 32)
     for drawn in (stripes, stripes.mT):
-        assert ragan.smooth(drawn)[..., 1:-1, 1:-1].abs().max() < 1e-6
-    assert torch.allclose(ragan.smooth(torch.full((1, 3, 8, 8), 0.3)), torch.full((1, 3, 8, 8), 0.3))
+        assert ragan.blur(drawn)[..., 1:-1, 1:-1].abs().max() < 1e-6
+    assert torch.allclose(ragan.blur(torch.full((1, 3, 8, 8), 0.3)), torch.full((1, 3, 8, 8), 0.3))
 
 
 def test_a_fractional_group_is_scored_between_its_neighbours():

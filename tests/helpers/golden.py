@@ -21,7 +21,7 @@ from ganime_age.editor import FaceEditor
 from ganime_age.edits import AU_CODES
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import age_judge, aifd, ganimation, ganimation_age_published, mesh
-from ganime_age.networks.dual_generator import fitted
+from ganime_age.networks.dual_generator import fit_heads
 from ganime_age.networks.perceptual import perceptual_from
 
 FILE = Path(__file__).parent.parent / "golden.json"
@@ -106,7 +106,7 @@ def reenacted(
     model: GanimeAge, face: Tensor, landmarks: Tensor, aus: tuple[Tensor, Tensor]
 ) -> dict[str, list[float]]:
     """The head model's fit, the drawn mesh, the shape generator and the face generator."""
-    (head,) = fitted(model.head, landmarks)
+    (head,) = fit_heads(model.head, landmarks)
     turned = mesh.turned(head, yaw=head.pose[:, 0] + 22)
     drawn = mesh.draw(face, model.head.points(head), model.head.points(turned), model.head)
     shape = model.dual_generator.shape(landmarks, landmarks.flip(0))

@@ -48,6 +48,7 @@ def group_code(group: Tensor) -> Tensor:
     """
     if not ((group >= 0) & (group <= GROUPS - 1)).all():
         raise BadInput(f"age groups {group.tolist()} must all lie between 0 and {GROUPS - 1}")
+    # Hat functions, the linear finite elements of the groups: code_k = max(0, 1 - |group - k|), of sum 1.
     numbers = torch.arange(GROUPS, device=group.device, dtype=group.dtype)
     return F.relu(1 - (group[:, None] - numbers).abs())
 
@@ -61,6 +62,7 @@ def edit_by_difference(draw: Draw, faces: Tensor, source_age: Tensor, target_age
     each pixel was changed. BadInput for an age outside 0..100.
     """
     source, target = group_of(source_age), group_of(target_age)
+    # Both pictures in one batch. x + G(x, target) - G(x, source): the generator's blur is in both and cancels.
     made, kept = draw(torch.cat([faces, faces]), torch.cat([target, source])).chunk(2)
     change = (made - kept) * (source != target)[:, None, None, None]
     return Edited((faces + change).clamp(-1, 1), 1 - unchanged_share(change))

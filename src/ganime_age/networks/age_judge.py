@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .layers import resize
 
 OLDEST = 100
+"""Age thresholds of the ordinal head: older than 0, 1, ... 99 years?"""
 
 
 class AgeJudge(nn.Module):
@@ -28,6 +29,7 @@ class AgeJudge(nn.Module):
             layers.append(nn.MaxPool2d(2))
         self.trunk = nn.Sequential(*layers)
         grid = size // 2 ** len(widths)
+        # Flattened, not pooled: the head may weigh forehead, eyes and mouth differently.
         self.squeeze = nn.Sequential(
             nn.Flatten(), nn.Dropout(0.3), nn.Linear(widths[-1] * grid * grid, 128), nn.ReLU()
         )
@@ -43,6 +45,7 @@ class AgeJudge(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """(B,3,S,S) in [-1,1] -> age (B,) in years: the sum of the chances to be older (Niu et al., CVPR 2016)."""
+        # E[age] = sum_k P(age > k), for any distribution over whole years.
         return self.logits(faces).sigmoid().sum(1)
 
 

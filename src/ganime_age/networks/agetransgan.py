@@ -22,13 +22,15 @@ from .prototypes import Prototypes
 CHANNELS = {4: 64, 8: 64, 16: 64, 32: 64, 64: 32, 128: 16, 256: 16, 512: 8, 1024: 8}
 """Channels of the maps of each side in pixels, about an eighth of StyleGAN2's: width 8 is the published size."""
 SIZES = (64, 128, 256, 512, 1024)
+"""Sides of faces, in pixels, for which there is a network."""
 FEATURE = 32
 """Side of the identity feature map."""
 CODE = 512
-SLOW = 0.1
-"""The mapping's learning rate in that of the rest: many layers in a row are thrown off course by large steps."""
+"""Length of the encoder's identity code."""
+LR_MULTIPLIER = 0.1
+"""Learning rate of the mapping, relative to the rest (StyleGAN uses 0.01): eight layers in a row diverge otherwise."""
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
-"""What a leaky ReLU takes from the spread of what goes in."""
+"""Factor that restores the standard deviation after a leaky ReLU (He et al., ICCV 2015)."""
 
 
 def channels(side: int, width: float) -> int:
@@ -42,8 +44,9 @@ def check_size(size: int) -> None:
         raise BadInput(f"size {size} of agetransgan must be one of {', '.join(map(str, SIZES))}")
 
 
-def scales(style: int, count: int) -> nn.Linear:
-    """Style -> a factor on each of `count` channels, near 1 at the start."""
+def affine(style: int, count: int) -> nn.Linear:
+    """StyleGAN's learnt affine transform A: style (B,style) -> a factor on each of `count` channels, about 1 +- 0.3 at
+    the start."""
     layer = nn.Linear(style, count)
     nn.init.normal_(layer.weight, std=0.3 / math.sqrt(style))
     nn.init.ones_(layer.bias)
@@ -61,24 +64,29 @@ class ModulatedConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / math.sqrt(9 * inputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.affine = scales(style, inputs)
+        self.affine = affine(style, inputs)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        scale = self.affine(style)  # (B,I)
+        # StyleGAN2, eq. 1: w'_oi = s_i w_oi, and eq. 3: w''_oi = w'_oi / sqrt(sum_i,k w'_oik^2 + eps). s depends on
+        # the face, so the literal form needs B kernels and a grouped convolution. As convolution is linear, s may
+        # scale the input channels and the norm the output channels, and all faces share one kernel.
+        scale = self.affine(style)  # s, (B,I)
         energy = scale.square() @ self.weight.square().sum((2, 3)).T  # (B,O), |s w|^2
         size = GAIN * (energy + 1e-8).rsqrt()
         y = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
         return torch.addcmul(self.bias[:, None, None], y, size[:, :, None, None])
 
 
-class Colour(nn.Module):
-    """Features (B,C,H,W), style (B,W) -> a share of the picture (B,3,H,W): modulated 1x1, not demodulated."""
+class ToRGB(nn.Module):
+    """StyleGAN2's toRGB: features (B,C,H,W), style (B,W) -> a summand of the picture (B,3,H,W).
+
+    A modulated 1x1 convolution without demodulation (StyleGAN2, appendix B): colours keep their scale."""
 
     def __init__(self, inputs: int, style: int):
         super().__init__()
         self.weight = nn.Parameter(0.3 * torch.randn(3, inputs) / math.sqrt(inputs))
         self.bias = nn.Parameter(torch.zeros(3, 1))
-        self.affine = scales(style, inputs)
+        self.affine = affine(style, inputs)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         kernels = self.weight * self.affine(style)[:, None]  # (B,3,C)
@@ -104,11 +112,14 @@ class Encoder(nn.Module):
         self.head = nn.Linear(inner[-1], CODE)
 
     def forward(self, face: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        # conv([face, planes]) = conv(face) + sum over the constant planes, which away from the border is one number a
+        # channel; the linear layer learns that number directly.
         first, *rest = self.down
         x = activate(first(face) + self.planes(code)[:, :, None, None])
         for down in rest:
             x = activate(down(x))
         first, second = self.refine
+        # A residual block; the sum of two unit-variance terms has variance 2 (StyleGAN2, appendix B).
         feature = (x + activate(second(activate(first(x))))) / math.sqrt(2)
         x = feature
         for squeeze in self.squeeze:
@@ -116,17 +127,19 @@ class Encoder(nn.Module):
         return feature, self.head(x.mean((2, 3)))
 
 
-class SlowLinear(nn.Module):
-    """A linear layer that learns at SLOW of the others' rate (StyleGAN, Karras et al., CVPR 2019)."""
+class EqualizedLinear(nn.Module):
+    """A linear layer with learning-rate multiplier LR_MULTIPLIER (equalised learning rate, Karras et al., ICLR 2018,
+    section 4.1; the multiplier of the mapping is StyleGAN's, CVPR 2019, appendix C): (B,I) -> (B,O)."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
+        # Stored are w / m, used is m * (w / m): Adam's step, which ignores the gradient's scale, counts m times.
         layer = kaiming(nn.Linear(inputs, outputs))
-        self.weight = nn.Parameter(layer.get_parameter("weight").detach() / SLOW)
+        self.weight = nn.Parameter(layer.get_parameter("weight").detach() / LR_MULTIPLIER)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, SLOW * self.weight, SLOW * self.bias)
+        return F.linear(x, LR_MULTIPLIER * self.weight, LR_MULTIPLIER * self.bias)
 
 
 class Mapping(nn.Module):
@@ -135,29 +148,32 @@ class Mapping(nn.Module):
     def __init__(self, style: int, layers: int):
         super().__init__()
         counts = [CODE + GROUPS, *[style] * layers]
-        self.layers = nn.ModuleList(SlowLinear(a, b) for a, b in zip(counts, counts[1:], strict=False))
+        self.layers = nn.ModuleList(EqualizedLinear(a, b) for a, b in zip(counts, counts[1:], strict=False))
 
     def forward(self, code: Tensor, group: Tensor) -> Tensor:
+        # Pixel norm of the code (Karras et al., ICLR 2018, section 4.2), so its length says nothing.
         x = code * (code.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        # A one-hot code has mean square 1 / GROUPS; sqrt(GROUPS) gives it the weight per entry that the code has.
         x = torch.cat([x, math.sqrt(GROUPS) * group], 1)
         for layer in self.layers:
             x = activate(layer(x))
         return x
 
 
-class Level(nn.Module):
-    """Twice the side: a modulated convolution, enlarged, another one, and what both add to the picture."""
+class SynthesisBlock(nn.Module):
+    """StyleGAN2's block with skip output (Karras et al., CVPR 2020, figure 7b): x (B,I,h,w), picture (B,3,h,w), style
+    (B,W) -> both at twice the side."""
 
     def __init__(self, inputs: int, outputs: int, style: int):
         super().__init__()
         self.before = ModulatedConv(inputs, outputs, style)
         self.after = ModulatedConv(outputs, outputs, style)
-        self.colour = Colour(outputs, style)
+        self.colour = ToRGB(outputs, style)
 
     def forward(self, x: Tensor, picture: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-        x = enlarge(activate(self.before(x, style)))
+        x = double_side(activate(self.before(x, style)))
         x = activate(self.after(x, style))
-        return x, enlarge(picture) + self.colour(x, style)
+        return x, double_side(picture) + self.colour(x, style)
 
 
 class Generator(nn.Module):
@@ -172,9 +188,11 @@ class Generator(nn.Module):
         self.encoder, self.mapping = Encoder(size, width), Mapping(style, layers)
         start = channels(FEATURE, width)
         self.first = nn.ModuleList(ModulatedConv(start, start, style) for _ in range(2))
-        self.colour = Colour(start, style)
+        self.colour = ToRGB(start, style)
         counts = [channels(side, width) for side in sorted(CHANNELS) if FEATURE <= side <= size]
-        self.levels = nn.ModuleList(Level(a, b, style) for a, b in zip(counts, counts[1:], strict=False))
+        self.levels = nn.ModuleList(
+            SynthesisBlock(a, b, style) for a, b in zip(counts, counts[1:], strict=False)
+        )
 
     def forward(self, face: Tensor, group: Tensor) -> Tensor:
         """Faces (B,3,S,S) in [-1,1] with S = size, fractional groups (B,) in 0..9 -> the persons in these groups.
@@ -226,11 +244,13 @@ class Discriminator(nn.Module):
         x = face
         for down in self.down:
             x = activate(down(x))
-        x = activate(self.final(torch.cat([x, spread_of_batch(x)], 1)))
+        x = activate(self.final(torch.cat([x, minibatch_stddev(x)], 1)))
         return activate(self.flat(x.flatten(1)))
 
     def score(self, features: Tensor, group: Tensor) -> Tensor:
-        """Logits (B,): a real face of its group (B,)? By projection (Miyato & Koyama, ICLR 2018)."""
+        """Logits (B,): a real face of its group (B,)? By label projection."""
+        # D(x, y) = v^T embed(y) phi(x) + psi(phi(x)) (Miyato & Koyama, ICLR 2018), the product over sqrt(C) so
+        # that its variance does not grow with the width.
         match = (features * self.project(group_code(group))).sum(1) / math.sqrt(features.shape[1])
         return self.real(features)[:, 0] + match
 
@@ -239,12 +259,14 @@ class Discriminator(nn.Module):
         return self.classify(features)
 
 
-def spread_of_batch(x: Tensor) -> Tensor:
-    """Standard deviation over the batch, mean over channels and places, as one more map: (B,C,h,w) -> (B,1,h,w)."""
+def minibatch_stddev(x: Tensor) -> Tensor:
+    """Minibatch standard deviation (Karras et al., ICLR 2018, section 3): (B,C,h,w) -> one more map (B,1,h,w).
+
+    The mean over channels and places of the standard deviation over the batch; a collapsed generator is told by it."""
     spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
     return spread.expand(len(x), 1, *x.shape[-2:])
 
 
-def enlarge(x: Tensor) -> Tensor:
-    """(B,C,H,W) -> (B,C,2H,2W)."""
+def double_side(x: Tensor) -> Tensor:
+    """(B,C,H,W) -> (B,C,2H,2W), bilinear."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -28,9 +28,12 @@ STAGES = (
     (256, 128, 2, 1),
 )
 """MobileFaceNet's bottlenecks: inner channels, output channels, how many, stride."""
-LAST, CODE = 512, 128
+LAST = 512
+"""Channels of the backbone's last map."""
+CODE = 128
+"""Length of the identity vector."""
 SHUT = -3.0
-"""Bias of the attention at the start: nearly all features are the identity's until the age branch claims its own."""
+"""Initial bias of the attention: sigmoid(-3) = 5 % of the features go to the age branch, the rest to identity."""
 
 
 class Identified(NamedTuple):
@@ -44,7 +47,7 @@ class Identified(NamedTuple):
     attention: Tensor
 
 
-def unit(inputs: int, outputs: int, side: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_prelu(inputs: int, outputs: int, side: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """A convolution and its PReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups), nn.PReLU(outputs)
@@ -52,12 +55,15 @@ def unit(inputs: int, outputs: int, side: int, stride: int = 1, groups: int = 1)
 
 
 class Bottleneck(nn.Module):
-    """Widen, look around channel by channel, narrow; plus the input where the shape is kept (MobileNetV2)."""
+    """Inverted residual: 1x1 widening, 3x3 depthwise, 1x1 linear; plus the input where the shape is kept
+    (MobileNetV2)."""
 
     def __init__(self, inputs: int, inner: int, outputs: int, stride: int):
         super().__init__()
         self.body = nn.Sequential(
-            unit(inputs, inner, 1), unit(inner, inner, 3, stride, inner), nn.Conv2d(inner, outputs, 1)
+            conv_prelu(inputs, inner, 1),
+            conv_prelu(inner, inner, 3, stride, inner),
+            nn.Conv2d(inner, outputs, 1),
         )
         self.shortcut = stride == 1 and inputs == outputs
 
@@ -67,13 +73,13 @@ class Bottleneck(nn.Module):
 
 def mobilefacenet() -> nn.Sequential:
     """Aligned faces (B,3,112,112) in [-1,1], BGR -> features (B,512,7,7), normalisations folded into the weights."""
-    layers: list[nn.Module] = [unit(3, 64, 3, 2), unit(64, 64, 3, 1, 64)]
+    layers: list[nn.Module] = [conv_prelu(3, 64, 3, 2), conv_prelu(64, 64, 3, 1, 64)]
     width = 64
     for inner, outputs, count, stride in STAGES:
         for _ in range(count):
             layers.append(Bottleneck(width, inner, outputs, stride))
             width = outputs
-    return nn.Sequential(*layers, unit(width, LAST, 1))
+    return nn.Sequential(*layers, conv_prelu(width, LAST, 1))
 
 
 class AIFD(nn.Module):
@@ -94,6 +100,8 @@ class AIFD(nn.Module):
 
     def forward(self, face: Tensor, landmarks: Tensor) -> Identified:
         """Faces (B,3,S,S) in [-1,1], RGB, any side; landmarks (B,68,2) in 0..1 -> Identified."""
+        # X = X s + X (1 - s) (MTLFace, eq. 1): the age branch pools X s, the identity branch reads X (1 - s) with a
+        # global depthwise convolution, MobileFaceNet's substitute for average pooling.
         x = self.backbone(aligned(face, landmarks).flip(1))
         s = self.attention(x)
         age_logits = self.age_branch((x * s).mean((2, 3)))

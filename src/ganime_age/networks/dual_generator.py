@@ -22,10 +22,16 @@ LINES = ((0, 17), (17, 36), (36, 48), (48, 60), (60, 68))
 """Jaw, brows and nose, eyes, outer lips, inner lips: first and last + 1 of iBUG's 68 points."""
 DOT = 1 / 80
 """Standard deviation of a drawn landmark, in sides of the frame."""
-NEAR, FAINT = 13, 0.25
-"""Side in pixels of the window in which a pixel counts as hidden or moved when one of its neighbours was; and how much
-of a change is let through where the source's own surface is drawn, of which there is little to repair."""
+NEAR = 13
+"""Side in pixels of the window over which occlusion and motion are averaged in `edit_mask`."""
+FAINT = 0.25
+"""Largest weight of a repair on moved visible surface, which needs little."""
+REACH_GAIN = 20.0
+"""Steepness of `edit_mask`: 5 % of occluded pixels in the window give a weight of 1 - 1/e."""
 STYLE_SIDE = 64
+"""Side in pixels of the copy of the source that its appearance code is taken from."""
+POSE_UNIT = 30.0
+"""Degrees of pose that count as 1 for the shape generator's perceptron."""
 
 
 class ShapeGenerator(nn.Module):
@@ -37,6 +43,7 @@ class ShapeGenerator(nn.Module):
 
     def __init__(self, head: HeadModel, hidden: int = 192):
         super().__init__()
+        # In a tuple, so that nn.Module does not register it: its buffers would be saved twice.
         self._borrowed = (head,)
         self.mlp = nn.Sequential(
             nn.Linear(2 * (136 + 3), hidden),
@@ -54,35 +61,42 @@ class ShapeGenerator(nn.Module):
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """(B,68,2) each, in 0..1 of their own frames -> (B,68,2) in the source's frame, where the head keeps its size
         and the face its place: it is still aligned as faces are read. The source itself when both are the same."""
-        own, other = fitted(self.head, source, driving)
+        own, other = fit_heads(self.head, source, driving)
         asked = own._replace(expression=other.expression, pose=other.pose)
-        made = self.moved(source, own, asked) + self.learnt((source, own), (driving, other), (source, own))
+        # The source's identity with the driving expression and pose: 3-D morphable model transfer (as Face2Face, Thies
+        # et al., CVPR 2016), plus a learnt correction that is zero when both faces are the same.
+        made = self.transfer(source, own, asked) + self.correction(
+            (source, own), (driving, other), (source, own)
+        )
         return made + centre(source) - centre(made)
 
     def relative(self, source: Tensor, driving: Tensor, first: Tensor) -> Tensor:
         """As `forward`, but the source moves by what lies between a clip's first face and its driving face, (B,68,2)
         each and in one frame: expression, pose, size and place. The source itself when these two are the same."""
-        own, other, start = fitted(self.head, source, driving, first)
+        own, other, start = fit_heads(self.head, source, driving, first)
         asked = own._replace(
             expression=own.expression + other.expression - start.expression,
             pose=own.pose + other.pose - start.pose,
             scale=own.scale * other.scale / start.scale,
             shift=own.shift + other.shift - start.shift,
         )
-        return self.moved(source, own, asked) + self.learnt((source, own), (driving, other), (first, start))
+        return self.transfer(source, own, asked) + self.correction(
+            (source, own), (driving, other), (first, start)
+        )
 
-    def moved(self, source: Tensor, own: Head, asked: Head) -> Tensor:
+    def transfer(self, source: Tensor, own: Head, asked: Head) -> Tensor:
         """The head model's answer; what it cannot express of the source stays as it is."""
         return source + self.head.landmarks(asked) - self.head.landmarks(own)
 
-    def learnt(self, *faces: tuple[Tensor, Head]) -> Tensor:
+    def correction(self, *faces: tuple[Tensor, Head]) -> Tensor:
         """The correction (B,68,2) for a source, a driving face and the one at which it is zero."""
         source, driving, still = (normalised(*face) for face in faces)
+        # g(source, driving) - g(source, still): zero at driving = still whatever the weights.
         change = self.mlp(torch.cat([source, driving], 1)) - self.mlp(torch.cat([source, still], 1))
         return change.unflatten(1, (68, 2)) * faces[0][1].scale[:, None, None]
 
 
-def fitted(head: HeadModel, *landmarks: Tensor) -> list[Head]:
+def fit_heads(head: HeadModel, *landmarks: Tensor) -> list[Head]:
     """The heads of several landmarks (B,68,2) each, fitted at once: a fit of few faces takes as long as one of one."""
     parts = [values.chunk(len(landmarks)) for values in head.fit(torch.cat(landmarks))]
     return [Head(*of) for of in zip(*parts, strict=True)]
@@ -92,17 +106,18 @@ def centre(landmarks: Tensor) -> Tensor:
     """(B,68,2) -> (B,1,2): the point that FFHQ's alignment puts in the middle of the frame."""
     eyes = (landmarks[:, 36:42].mean(1) + landmarks[:, 42:48].mean(1)) / 2
     mouth = (landmarks[:, 48] + landmarks[:, 54]) / 2
+    # FFHQ's alignment centres the frame a tenth of the way from the eyes to the mouth (Karras et al., CVPR 2019).
     return (eyes + 0.1 * (mouth - eyes))[:, None]
 
 
 def normalised(landmarks: Tensor, head: Head) -> Tensor:
     """(B,139): landmarks without the head's size and place, and its pose."""
     placed = (landmarks - head.shift[:, None]) / head.scale[:, None, None]
-    return torch.cat([placed.flatten(1), head.pose / 30], 1)
+    return torch.cat([placed.flatten(1), head.pose / POSE_UNIT], 1)
 
 
 class FaceGenerator(nn.Module):
-    """Paints on a drawn face what its mesh could not show. Fully convolutional, any side that is a multiple of 8.
+    """Repairs a drawn face where its mesh could not show the source. Fully convolutional, sides divide by 8.
 
     widths: channels at 1/2, 1/4 and 1/8 of the side, multiples of 8. style: length of the source's appearance, which
     modulates every block after the encoder.
@@ -129,6 +144,7 @@ class FaceGenerator(nn.Module):
         (B,3,S,S) and the drawn face's landmarks (B,68,2) in 0..1 -> Edited, whose attention is what was painted."""
         style = self.appearance(resize(source, STYLE_SIDE))  # (B,style)
         lines = dots(landmarks, rendered.shape[-1]).to(rendered)
+        # A U-Net with additive skips, as GANimation-age's; the source's appearance modulates all but the encoder.
         skips = [self.stem(torch.cat([rendered, 2 * seen - 1, source, lines], 1))]
         for down in self.down:
             skips.append(down(F.silu(skips[-1])))
@@ -138,12 +154,13 @@ class FaceGenerator(nn.Module):
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), style)
         change = 2 * F.pixel_shuffle(self.head(F.silu(x)), 2).tanh()  # (B,3,S,S)
-        change = (rendered + reach(rendered, seen, source) * change).clamp(-1, 1) - rendered
+        change = (rendered + edit_mask(rendered, seen, source) * change).clamp(-1, 1) - rendered
         return Edited(rendered + change, 1 - unchanged_share(change))
 
 
 def dots(landmarks: Tensor, side: int) -> Tensor:
-    """Landmarks (B,68,2) in 0..1 as soft dots, one plane for each of LINES: (B,5,side,side) in 0..1."""
+    """Landmarks (B,68,2) in 0..1 as Gaussian dots, one plane for each of LINES: (B,5,side,side) in 0..1."""
+    # A 2-D Gaussian is the outer product of two 1-D ones, so 68 dots are two small matrices and a product.
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
     across, down = torch.exp(-0.5 * ((line - landmarks[..., None]) / DOT).square()).unbind(
         2
@@ -152,11 +169,12 @@ def dots(landmarks: Tensor, side: int) -> Tensor:
     return torch.stack(planes, 1).clamp(max=1)
 
 
-def reach(rendered: Tensor, seen: Tensor, source: Tensor) -> Tensor:
-    """(B,1,S,S) in 0..1: how far each pixel of a drawn face may be painted over: freely around what was made up, little
-    where the source's own surface was moved, and not at all where nothing was."""
+def edit_mask(rendered: Tensor, seen: Tensor, source: Tensor) -> Tensor:
+    """(B,1,S,S): largest weight of a repair: 1 near occluded pixels, at most 0.25 on moved visible surface, 0 where
+    nothing moved."""
+    # n(x) = 1 - exp(-20 mean_window(x)): nearly 1 as soon as a few pixels around are occluded (or have changed).
     hidden, change = 1 - seen, (rendered - source).abs().mean(1, keepdim=True)
-    near, moved = (1 - torch.exp(-20 * F.avg_pool2d(x, NEAR, 1, NEAR // 2)) for x in (hidden, change))
+    near, moved = (1 - torch.exp(-REACH_GAIN * F.avg_pool2d(x, NEAR, 1, NEAR // 2)) for x in (hidden, change))
     return near + FAINT * (1 - near) * moved
 
 
@@ -206,7 +224,7 @@ def render(
 
     With prototypes, a mouth that opens is filled with what open mouths look like under action units `units` (B,17).
     """
-    before, after = (head.points(one) for one in fitted(head, source, target))
+    before, after = (head.points(one) for one in fit_heads(head, source, target))
     drawn = draw(faces, before, after, head)
     if prototypes is None:
         return drawn

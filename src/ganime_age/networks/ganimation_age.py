@@ -19,6 +19,13 @@ from .layers import Edited, ModulatedBlock, gaussian_basis
 from .prototypes import Prototypes
 
 AGE_BUMPS = 16
+"""Gaussian basis functions over 0..100 years that an age is given to a network as."""
+ASKED_YEARS = 4.0
+"""Years of change at which `asked` is 1 - 1/e."""
+ASKED_UNITS = 0.6
+"""Sum of the changes of action units (0..5 each) at which `asked` is 1 - 1/e."""
+MEAN_AGE, AGE_SCALE = 50.0, 25.0
+"""Years: what an output of 0 of the discriminator's age head means, and what one unit adds."""
 
 
 class AgeStyle(nn.Module):
@@ -31,6 +38,7 @@ class AgeStyle(nn.Module):
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        # f(s, t) - f(s, s): exactly zero for t = s whatever the weights, so "no change" needs not be learnt.
         before, after = (gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in (source, target))
         return self.mlp(torch.cat([before, after], 1)) - self.mlp(torch.cat([before, before], 1))
 
@@ -45,6 +53,7 @@ class ActionStyle(nn.Module):
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        # f(s, t - s) - f(s, 0), zero for t = s, as in AgeStyle.
         source, change = source / AU_MAX, (target - source) / AU_MAX
         return self.mlp(torch.cat([source, change], 1)) - self.mlp(
             torch.cat([source, torch.zeros_like(change)], 1)
@@ -77,6 +86,8 @@ class Generator(nn.Module):
             [self.age_style(source_age, target_age), self.action_style(source_aus, target_aus)], 1
         )
         asked = self.asked(source_age, target_age, source_aus, target_aus)
+        # A U-Net with additive skips; every block after the encoder is modulated by the condition. The head draws at
+        # half the side, four sub-pixels a place (pixel shuffle, Shi et al., CVPR 2016).
         skips = [self.stem(face)]
         for down in self.down:
             skips.append(down(F.silu(skips[-1])))
@@ -85,6 +96,8 @@ class Generator(nn.Module):
             x = block(x, condition)
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), condition)
+        # I' = I + a (C - I), GANimation's (1 - A) C + A I with a = 1 - A, and C itself a residual on the input. `asked`
+        # takes a to 0 with the request, continuously: no request, no change.
         raw = F.pixel_shuffle(self.head(F.silu(x)), 2)  # (B,4,S,S)
         colour = (face + 2 * raw[:, :3].tanh()).clamp(-1, 1)  # C, (B,3,S,S)
         attention = raw[:, 3:].sigmoid() * asked[:, None, None, None]  # 1 - A, (B,1,S,S)
@@ -92,9 +105,9 @@ class Generator(nn.Module):
 
     @staticmethod
     def asked(source_age: Tensor, target_age: Tensor, source_aus: Tensor, target_aus: Tensor) -> Tensor:
-        """(B,) in 0..1: how much of a change is asked; exactly 0 for none, near 1 from 10 years or 1.5 of an AU."""
-        years = (target_age - source_age).abs() / 4
-        action = (target_aus - source_aus).abs().sum(1) / 0.6
+        """(B,) in 0..1: the strength of a request; exactly 0 for none, above 0.9 from 10 years or 1.5 of an AU."""
+        years = (target_age - source_age).abs() / ASKED_YEARS
+        action = (target_aus - source_aus).abs().sum(1) / ASKED_UNITS
         return 1 - torch.exp(-(years + action))
 
 
@@ -137,10 +150,11 @@ class Discriminator(nn.Module):
 
     def score(self, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
         """Patch logits (B,1,h,w): real, and of that age (B,) in years and those action units (B,17)?"""
+        # D(x, y) = psi(phi(x)) + <phi(x), embed(y)> at each place (Miyato & Koyama, ICLR 2018).
         condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
         return self.real(features) + (features * condition[:, :, None, None]).mean(1, keepdim=True)
 
     def readings(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What the regression heads read: age (B,) in years, action units (B,17)."""
+        """The regression heads: age (B,) in years, action units (B,17) in 0..5, neither clamped."""
         read = self.read(features.mean((2, 3)))
-        return 50 + 25 * read[:, 0], AU_MAX * read[:, 1:]
+        return MEAN_AGE + AGE_SCALE * read[:, 0], AU_MAX * read[:, 1:]

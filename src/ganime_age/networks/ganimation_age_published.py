@@ -19,7 +19,7 @@ from .layers import Edited, gaussian_basis
 
 
 class Judged(NamedTuple):
-    """What the discriminator says of B faces."""
+    """The discriminator's output for B faces."""
 
     real: Tensor
     """(B,1,h,w) logits of patches, or (B,1,1,1) where patches are switched off."""
@@ -40,6 +40,7 @@ class AgeModulation(nn.Module):
         )  # fmt: skip
 
     def forward(self, age: Tensor) -> Tensor:
+        # A soft one-hot of the age: neighbouring ages share basis functions, so the embedding varies smoothly.
         return self.mlp(gaussian_basis(age, 0.0, AGE_MAX, AGE_BUMPS))
 
 
@@ -53,6 +54,7 @@ class Generator(nn.Module):
 
     def forward(self, face: Tensor, age: Tensor, aus: Tensor) -> Edited:
         """Faces (B,3,S,S) in [-1,1], target ages (B,) in years, target action units (B,17) in 0..5 -> Edited."""
+        # One condition vector [style(age), AU / 5], which GANimation's generator repeats as planes.
         return self.painter(face, torch.cat([self.modulation(age), aus / AU_MAX], 1))
 
 
@@ -71,6 +73,7 @@ class Discriminator(nn.Module):
 
     def forward(self, face: Tensor) -> Judged:
         """Faces (B,3,S,S) in [-1,1] -> Judged."""
+        # DisPatchGAN: the same trunk judges patches (x) or, pooled, the whole face.
         x = self.trunk(face)
         pooled = x.mean((2, 3), keepdim=True)
         read = self.read(pooled.flatten(1))

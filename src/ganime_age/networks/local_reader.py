@@ -1,4 +1,4 @@
-"""A second look at mouth and eyes: small crops correct the landmarks and action units that were read on a whole face.
+"""The local reader: crops of mouth and eyes correct the landmarks and action units that were read on a whole face.
 
 A backbone that sees a face on 96 px knows where a mouth is better than how far it is open. Local refinement of a first
 guess is cascaded pose regression (Dollár et al., CVPR 2010) with one stage, one network for the mouth and one that
@@ -18,6 +18,8 @@ from .layers import ResidualBlock, resize
 
 SIDE = 128
 """Pixels of the face that crops are taken from."""
+POINT_SCALE = 0.1
+"""Sides of a crop that one unit of the point outputs stands for."""
 MOUTH = (*range(48, 68), *range(4, 13))
 RIGHT_EYE = (*range(17, 22), *range(36, 42))
 LEFT_EYE = (26, 25, 24, 23, 22, 45, 44, 43, 42, 47, 46)
@@ -37,6 +39,7 @@ class Crop(NamedTuple):
 
     def placed(self, points: Tensor) -> Tensor:
         """Points (B,n,2) in sides of the crop from its centre -> in the frame, (B,n,2)."""
+        # p' = centre + side * R(turn) p
         cos, sin = self.turn.cos()[:, None], self.turn.sin()[:, None]
         x, y = points.unbind(2)
         turned = torch.stack([cos * x - sin * y, sin * x + cos * y], 2)
@@ -84,7 +87,7 @@ class Patch(nn.Module):
 
     def forward(self, crop: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(crop)
-        return features, self.mean + 0.1 * self.points(features).unflatten(1, (-1, 2))
+        return features, self.mean + POINT_SCALE * self.points(features).unflatten(1, (-1, 2))
 
 
 class LocalReader(nn.Module):
@@ -113,13 +116,17 @@ class LocalReader(nn.Module):
             crop.cut(resize(face, SIDE), size) for crop, (_, _, size) in zip(at, LOOKS, strict=True)
         )
         lips, points = self.mouth(mouth)
+        # One network reads both eyes, the left one mirrored; its points are mirrored back below.
         eyes, lids = self.eye(torch.cat([right, left.flip(3)]))
         first, second = lids.chunk(2)
         out = landmarks.clone()
+        # Landmarks outside the three crops stay as the backbone read them.
         out[:, MOUTH] = at[0].placed(points).to(out)
         out[:, RIGHT_EYE] = at[1].placed(first).to(out)
         out[:, LEFT_EYE] = at[2].placed(second * second.new_tensor([-1.0, 1.0])).to(out)
-        seen = torch.cat([lips, *eyes.chunk(2), level(out.detach()).flatten(1), action_units], 1)
+        # Action units from both crops, the corrected shape without place, size and tilt, and the first estimate. The
+        # correction starts at zero; detached, it does not pull the landmarks towards what suits the units.
+        seen = torch.cat([lips, *eyes.chunk(2), normalise(out.detach()).flatten(1), action_units], 1)
         return Refined(out, action_units + self.units(seen))
 
 
@@ -129,7 +136,7 @@ def crops(landmarks: Tensor) -> tuple[Crop, ...]:
     return tuple(Crop(landmarks[:, centre].mean(1), still + side, still) for centre, side, _ in LOOKS)
 
 
-def level(landmarks: Tensor) -> Tensor:
-    """Landmarks (B,68,2) from the middle of the outer eye corners, in their distance."""
+def normalise(landmarks: Tensor) -> Tensor:
+    """Landmarks (B,68,2) relative to the middle of the outer eye corners, in units of their distance."""
     right, left = landmarks[:, 36:37], landmarks[:, 45:46]
     return (landmarks - (right + left) / 2) / (right - left).norm(dim=2, keepdim=True).clamp_min(1e-3)

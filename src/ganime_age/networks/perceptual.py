@@ -29,8 +29,9 @@ FIRES = {
 SQUEEZENET_TAPS = (1, 4, 7, 9, 10, 11, 12)
 """First ReLU, the last fire module before each pooling, and every one after the last."""
 FAINT = 1e-3
-"""Features shorter than this are not stretched to unit length: where nothing is seen, nothing differs."""
+"""Least length that feature vectors are divided by: avoids amplifying noise in near-zero features."""
 CAFFE_MEANS = (104 / 255, 117 / 255, 123 / 255)
+"""Means of blue, green and red, in 0..1, that Caffe's ImageNet models subtract."""
 INPUTS = {
     "rgb": ("RGB, ImageNet means and spreads", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "bgr": ("BGR 0..255, Caffe means", CAFFE_MEANS, (1 / 255, 1 / 255, 1 / 255)),
@@ -76,6 +77,8 @@ def squeezenet() -> nn.Sequential:
     return nn.Sequential(*stem, *rest)
 
 
+# SqueezeNet's children 3, 4, 6, 7 and 9 to 12 are fire modules, 2, 5 and 8 poolings; both functions keep torchvision's
+# numbering, since weights files name layers by it.
 NETWORKS = {"VGG19": (vgg19, VGG19_TAPS), "SqueezeNet 1.1": (squeezenet, SQUEEZENET_TAPS)}
 
 
@@ -112,6 +115,7 @@ class Perceptual(nn.Module):
         LPIPS without its learnt weights (Zhang et al. 2018, eq. 1): 0 for equal faces, 2 at right angles, whatever
         the network, so that one weight of the loss fits all of them.
         """
+        # d(x, y) = sum_l mean_hw | f_l(x)_hw / |f_l(x)_hw| - f_l(y)_hw / |f_l(y)_hw| |^2 / L
         pairs = zip(self.features(face), self.features(other), strict=True)
         steps = (F.normalize(a, eps=FAINT) - F.normalize(b, eps=FAINT) for a, b in pairs)
         return reduce(torch.add, (step.square().sum(1).mean() for step in steps)) / len(self.taps)
@@ -119,6 +123,7 @@ class Perceptual(nn.Module):
     def features(self, face: Tensor) -> list[Tensor]:
         """The tapped maps, (B,C,h,w) each."""
         x = face if self.readers is None else self.readers.window(face)
+        # [-1,1] -> 0..1, RGB -> BGR where the file wants it, then (x - mean) / std per channel.
         x = ((x + 1) / 2).flip(1) if self.flip else (x + 1) / 2
         x, found = (x - self.means) / self.spreads, []
         for index, layer in enumerate(list(self.layers)[: self.taps[-1] + 1]):

@@ -23,7 +23,8 @@ class AgeModulator(nn.Module):
 
     p_0 = n(f), p_k = n(P_k(p_{k-1})) * (G_k(n(f)) + a_k), n(.) of mean square 1 over the channels at each place: each
     step multiplies by what the identity and the age say together, so that p_k holds products of order k + 1. The result
-    is f + the sum of all p_k, k >= 1. Lengths are evened out since a gate that saturates never hears of the age again.
+    is f + the sum of all p_k, k >= 1. Features are RMS-normalised at each step;
+    otherwise a saturated gate blocks the gradient of the age embedding.
     """
 
     def __init__(self, channels: int, order: int):
@@ -33,28 +34,35 @@ class AgeModulator(nn.Module):
         self.ages = nn.ModuleList(nn.Linear(GROUPS, channels, bias=False) for _ in range(order))
 
     def forward(self, identity: Tensor, code: Tensor) -> Tensor:
-        even = evened(identity)
+        # step k:   p_{k-1} --P_k--> n(.) --x--> p_k --+--> total
+        #                                   |
+        #           n(f) --G_k--> + a_k ----'          the gate, which knows identity and age
+        even = rms_normalise(identity)
         product, total = even, identity
         for step, gate, age in zip(self.steps, self.gates, self.ages, strict=True):
-            product = evened(step(product)) * (gate(even) + age(code)[:, :, None, None])
+            product = rms_normalise(step(product)) * (gate(even) + age(code)[:, :, None, None])
             total = total + product
         return total
 
 
-def evened(feature: Tensor) -> Tensor:
-    """(B,C,h,w) scaled so that the mean square over the channels is 1 at each place."""
+def rms_normalise(feature: Tensor) -> Tensor:
+    """(B,C,h,w) scaled so that the mean square over the channels is 1 at each place (pixel norm, Karras et al., ICLR
+    2018)."""
     return feature * (feature.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
-def smooth(drawn: Tensor) -> Tensor:
-    """(B,C,H,W) -> the same under a binomial 3x3 filter, edges repeated: stripes and chequers from pixel to pixel, in
-    which four sub-pixels of one place are easily drawn, are gone."""
-    padded = F.pad(drawn, (1, 1, 1, 1), mode="replicate")
+def blur(picture: Tensor) -> Tensor:
+    """(B,C,H,W) -> the same under a binomial 3x3 filter, edges repeated.
+
+    It removes the stripes and chequers that a pixel shuffle leaves where the four sub-pixels of a place disagree."""
+    # Two 2x2 means in a row are [1 2 1]^T [1 2 1] / 16, whose response at the Nyquist frequency is 0.
+    padded = F.pad(picture, (1, 1, 1, 1), mode="replicate")
     return F.avg_pool2d(F.avg_pool2d(padded, 2, 1), 2, 1)
 
 
-class ResidualBlock(nn.Module):
-    """shortcut + two 3x3 convolutions, without normalisation: what is bright or strong stays so."""
+class UnnormalisedBlock(nn.Module):
+    """shortcut + two 3x3 convolutions without normalisation, so absolute brightness and contrast survive: (B,C,H,W) ->
+    the same. Pre-activation (He et al., ECCV 2016)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -80,7 +88,7 @@ class Generator(nn.Module):
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
         last = widths[-1]
-        self.middle = nn.ModuleList(ResidualBlock(last) for _ in range(blocks))
+        self.middle = nn.ModuleList(UnnormalisedBlock(last) for _ in range(blocks))
         self.modulator = AgeModulator(last, order)
         rising = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in rising)
@@ -95,6 +103,8 @@ class Generator(nn.Module):
         BadInput for a group outside 0..9.
         """
         code, pixels = group_code(group), F.pixel_unshuffle(face, 2)
+        # A U-Net (Ronneberger et al., MICCAI 2015) with additive skips; the age modulator sits at the bottleneck, and
+        # its mean feature modulates every block of the decoder.
         skips = [self.stem(pixels)]
         for down in self.down:
             skips.append(down(F.silu(skips[-1])))
@@ -105,7 +115,7 @@ class Generator(nn.Module):
         guide = x.mean((2, 3))  # (B,C), the personal age feature as the decoder's guide
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), guide)
-        return face + smooth(F.pixel_shuffle(self.head(F.silu(x)), 2))
+        return face + blur(F.pixel_shuffle(self.head(F.silu(x)), 2))
 
 
 def edit(

@@ -1,8 +1,8 @@
-"""What is to be read on a face: age, identity, action units, landmarks, head pose, from one small backbone.
+"""Attribute readers: age, identity, action units, landmarks and head pose of a face, from one small backbone.
 
 Age and identity are separated as in MTLFace's AIFD (Huang et al., CVPR 2021): with an attention s over the last
 feature map X, `X = X*s(X) + X*(1-s(X))`; the first part goes to the age branch, the second to the identity branch.
-Landmarks and action units may then be corrected by a second look at mouth and eyes (local_reader.py).
+A local reader then corrects landmarks and action units on crops of mouth and eyes (local_reader.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from .local_reader import LocalReader
 WINDOW = (0.14, 0.24, 0.86, 0.96)
 """The part of the frame that the readers look at: left, top, right, bottom in 0..1 of its side."""
 YEARS = 101
+"""Classes of the age head: whole years 0..100."""
+SHAPE_SCALE = 0.1
+"""Sides of the frame that one unit of the shape head's landmark outputs stands for."""
+POSE_SCALE = 20.0
+"""Degrees that one unit of its yaw and pitch outputs stands for."""
 
 
 class Readings(NamedTuple):
@@ -54,6 +59,8 @@ class AIFDAttention(nn.Module):
         self.spatial = nn.Conv2d(2, 1, 7, padding=3)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Channel attention over pyramid-pooled features (1 + 4 + 9 = 14 cells) and spatial attention over the mean and
+        # maximum of the channels (CBAM, Woo et al., ECCV 2018); MTLFace averages both.
         pooled = torch.cat([F.adaptive_avg_pool2d(x, g).flatten(1) for g in (1, 2, 3)], 1)  # (B,14C)
         channel = self.channel(pooled).sigmoid()[:, :, None, None]
         spatial = self.spatial(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
@@ -114,6 +121,7 @@ class Readers(nn.Module):
         read = self.read_window(self.window(face))
         if self.local is None:
             return read
+        # Roll is measured on the corrected landmarks; yaw and pitch stay the backbone's.
         landmarks, aus = self.local(face, read.landmarks, read.action_units)
         roll = eye_line_angle(landmarks)[:, None]
         return read._replace(
@@ -123,16 +131,17 @@ class Readers(nn.Module):
         )
 
     def read_window(self, window: Tensor) -> Readings:
-        """(B,3,size,size), what `window` cut out -> Readings, without the second look."""
+        """(B,3,size,size), what `window` cut out -> Readings, without the local reader."""
         x = self.backbone(window)
+        # AIFD (MTLFace, eq. 1): X = X s(X) + X (1 - s(X)), age features and identity features.
         s = self.attention(x)
         age_logits = self.age_head(self.age_branch(x * s))
         identity = F.normalize(self.identity_head(self.identity_branch(x * (1 - s))), dim=1)
         flat = self.shape_branch(x)
         shape = self.shape_head(flat)
         age, spread = mean_and_spread(age_logits)
-        landmarks = (self.mean_shape + 0.1 * shape[:, :136]).unflatten(1, (68, 2))
-        pose = torch.cat([20 * shape[:, 136:], eye_line_angle(landmarks)[:, None]], 1)
+        landmarks = (self.mean_shape + SHAPE_SCALE * shape[:, :136]).unflatten(1, (68, 2))
+        pose = torch.cat([POSE_SCALE * shape[:, 136:], eye_line_angle(landmarks)[:, None]], 1)
         aus = self.au_seen * au_scale(self.au_head(flat))
         return Readings(age, spread, aus, landmarks, pose, identity, s.mean(1), age_logits)
 
@@ -145,12 +154,15 @@ def eye_line_angle(landmarks: Tensor) -> Tensor:
 
 def au_scale(raw: Tensor) -> Tensor:
     """Unbounded head output -> intensities within 0..5, nearly linear inside, with a gradient everywhere."""
+    # Straight-through: the value is clamped, the gradient is that of the identity, so that no unit stays at 0 or 5.
     return raw + (raw.clamp(0, AU_MAX) - raw).detach()
 
 
 def mean_and_spread(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,101) logits over the years 0..100 -> mean and standard deviation in years, (B,) each."""
+    """(B,101) logits over the years 0..100 -> mean and standard deviation in years, (B,) each.
+
+    The expected value under the softmax (DEX, Rothe et al., IJCV 2018)."""
     years = torch.arange(YEARS, device=logits.device, dtype=logits.dtype)
-    chance = logits.softmax(1)
-    mean = (chance * years).sum(1)
-    return mean, ((chance * (years - mean[:, None]) ** 2).sum(1)).clamp_min(0).sqrt()
+    probability = logits.softmax(1)
+    mean = (probability * years).sum(1)
+    return mean, ((probability * (years - mean[:, None]) ** 2).sum(1)).clamp_min(0).sqrt()
