@@ -1,4 +1,5 @@
-# demo, test, lint, types and docs each make .venv and install what they need; a stamp file makes the second call quick.
+# demo, test, quick, coverage, lint, types and docs each make .venv and install what they need; a stamp file makes the
+# second call fast.
 # make demo PYTHON=python3.12      the interpreter, 3.10 or newer
 # make demo TORCH="torch>=2.8,<2.14"   another torch; one that .venv already holds is left as it is
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types docs
+.PHONY: demo test quick coverage lint types docs
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -16,7 +17,17 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || \
 		echo "No chromium here, so the page is not tested in a browser; on Debian or Ubuntu, as root: apt-get install chromium"
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=20
+
+# What to run while one works: without the tests that are marked slow.
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Tracing makes tests a quarter slower, so it looks at the tests of a photo's way, and at the package without learning/.
+COVERED = alignment cli convert editor edits head hub mesh model mouth networks photo prototypes provenance video
+coverage: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered \
+		$(COVERED:%=tests/test_%.py)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -26,8 +37,7 @@ types: $(VENV)/.types
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits \
-		$(addprefix ganime_age.,model images pipelines provenance card cli)
+	$(BIN)/python -m pdoc --output-directory build/docs ganime_age !ganime_age.learning
 	@echo "The library's pages are at build/docs/index.html"
 
 $(VENV)/.python:

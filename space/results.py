@@ -26,7 +26,7 @@ class Results(NamedTuple):
 
 
 class Makers(NamedTuple):
-    """The choices and buttons beside the results."""
+    """What a visitor chooses and presses here."""
 
     picture_format: gr.Radio
     make_strip: gr.Button

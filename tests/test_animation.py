@@ -358,6 +358,7 @@ def test_an_expression_is_copied_without_the_pose(editor, portrait, tmp_path, ca
     assert asked["AU12"] == pytest.approx(shown["AU12"], abs=0.01) and asked["AU25"] == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_half_file(tmp_path, small):
     clip = make_clip(tmp_path / "long.mp4", [small] * 200)
     (tmp_path / "out").mkdir()
@@ -381,6 +382,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, small):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory in use is read from /proc")
 def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
     """Fifty more frames of 640x480 would be 46 MB more if they were kept."""

@@ -17,6 +17,7 @@ from helpers.clips import make_clip, pictures_of
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason=NO_CHROMIUM),
     pytest.mark.skipif(
         not importlib.util.find_spec("playwright"), reason="playwright is missing: pip install playwright"

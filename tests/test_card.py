@@ -230,6 +230,7 @@ def test_the_snippets_run(model, portrait, tmp_path, monkeypatch, capsys):
     assert "edited" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_push_renders_the_card_at_that_moment_and_refuses_a_stale_one(
     online, model, tmp_path, monkeypatch, capsys, portrait
 ):  # fmt: skip

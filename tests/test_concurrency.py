@@ -96,6 +96,7 @@ def test_the_same_request_gives_the_same_file(tmp_path, editor, portrait, suffix
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(tmp_path, editor, portrait_file):
     out = tmp_path / "fresh.png"
     command = [sys.executable, "-m", "ganime_age.cli", "edit", portrait_file, "-o", out, "--age", "60"]

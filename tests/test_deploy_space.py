@@ -154,6 +154,7 @@ def test_without_a_checkout_or_its_card_it_says_so(hub, checkout, capsys):
     assert code == 2 and "made from a checkout" in why and hub.seen == []
 
 
+@pytest.mark.slow
 def test_the_files_alone_answer_on_a_strangers_machine(tmp_path):
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
     for name, path in space_files().items():

@@ -21,6 +21,7 @@ MEGABYTES = 2000
 FUZZ = Path(__file__).with_name("helpers") / "fuzz.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CASES)
 def test_damaged_files_are_refused_or_read(kind):
     done = subprocess.run([sys.executable, FUZZ, kind, str(RUNS)], capture_output=True, text=True)

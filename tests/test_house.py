@@ -1,6 +1,7 @@
 """The rules of the house, read from the source: where a package is used, how much a folder holds.
 
-(test_readme.py holds that imports point down README's table of rooms.)"""
+(test_readme.py holds that imports point down README's table of rooms.)
+"""
 
 import ast
 import re

@@ -62,6 +62,7 @@ print(hashlib.sha256(edited.face.numpy().tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_pulled_in_a_fresh_process_bit_for_bit_and_offline_from_the_cache(
     online, tiny, tmp_path
 ):

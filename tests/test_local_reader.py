@@ -119,6 +119,7 @@ def recipe(weights: Path, **numbers) -> task.Recipe:
     return fill(task.Recipe, read_recipe(RECIPE, [])["recipe"] | small | numbers, "[recipe] table")
 
 
+@pytest.mark.slow
 def test_training_moves_the_local_reader_alone_and_brings_it_nearer(folder, tmp_path):
     made = task.build(recipe(tmp_path / "weights", augment=0.0), Faces(folder, 128, ("train",)), 0)
     (readers,) = made.helpers

@@ -59,6 +59,7 @@ def readers(faces: Path, out: Path, steps: int, accumulate: int = 1) -> dict[str
     return {k: v.detach() for n in run.task.networks.values() for k, v in n.named_parameters()}
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_step(face_shards, tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
@@ -84,6 +85,7 @@ def test_two_processes_share_each_step(face_shards, tmp_path):
     assert distance(both) < 0.02 * distance(alone)
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_does_not_leave_the_other_waiting(face_shards, tmp_path):
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
@@ -136,6 +138,7 @@ def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(face_shards, tmp_path
         prepared(tmp_path / "new", "--minutes", "0")
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_checkpoints_goes_on_bit_exactly(face_shards, tmp_path, train, monkeypatch):
     out, toml = tmp_path / "out", recipe(tmp_path, 100_000, save_every=7)
     command = [sys.executable, str(TRAIN), *order(face_shards, out, toml)]

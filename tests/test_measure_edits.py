@@ -142,6 +142,7 @@ def test_what_no_judge_is_named_for_is_left_out(painted_faces):
     assert "action_units" not in result and "hair" not in result
 
 
+@pytest.mark.slow
 def test_a_generator_that_does_nothing_measures_as_nothing(painted_faces):
     torch.manual_seed(0)
     model = GanimeAge(
@@ -200,6 +201,7 @@ def test_the_readers_judge_where_there_is_nobody_else(model, tmp_path):
     assert np.linalg.norm(judges.identity(pictures, None), axis=1) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_missing_judge_ends_the_script_with_code_3(tmp_path):
     command = [sys.executable, str(ROOT / "training" / "evaluate.py"), "edits"]
     done = subprocess.run(

@@ -50,6 +50,7 @@ def wheel(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_code_and_weights_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     stored = {f"ganime_age/weights/{p.name}" for p in (ROOT / "src/ganime_age/weights").iterdir()}
@@ -66,6 +67,7 @@ print(card.render(GanimeAge.from_pretrained(), facts=own / "facts.json"))
 """
 
 
+@pytest.mark.slow
 def test_an_installed_package_renders_its_model_card(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path)
     environ = os.environ | {"PYTHONPATH": str(tmp_path)}

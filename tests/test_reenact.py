@@ -401,6 +401,7 @@ RUN = f"""
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_half_file(tmp_path, small, small_file, small_weights):
     clip = make_clip(tmp_path / "long.mp4", [small] * 400)
     (tmp_path / "out").mkdir()
@@ -429,6 +430,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, small, small_file, small_weights):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory in use is read from /proc")
 def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights, small_file):
     """Fifty more frames of 640x480 would be 46 MB more if they were kept."""

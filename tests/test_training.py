@@ -134,6 +134,7 @@ def test_a_run_without_a_finished_checkpoint_says_so(face_shards, tmp_path):
         readers_run(face_shards, tmp_path, 2).resume(tmp_path / "checkpoint")
 
 
+@pytest.mark.slow
 def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(face_shards, tmp_path):
     readers = readers_run(face_shards, tmp_path / "readers", 2)
     readers.train()

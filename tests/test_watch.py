@@ -203,6 +203,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights(tmp
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["step"] == 6
 
 
+@pytest.mark.slow
 def test_the_script_ends_with_code_4_and_one_sentence(face_shards, tmp_path):
     toml = recipe(tmp_path, 50, save_every=1000)
     command = [
