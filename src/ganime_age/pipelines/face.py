@@ -1,106 +1,285 @@
-"""One face of one photo on its way through an edit: how it lies there, how it reads, and what became of it."""
+"""A photo's way through an edit, one step a method:
+
+    load > detect > align > read > generate > paste > read_again > report
+
+Single edits, animations, reenactments and clips all take these steps; they differ in which they repeat.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
-from ..edits import AU_CODES, AU_MAX
-from ..images.alignment import apply, invert, paste
-from ..images.detectors import FoundFace
+from ..edits import AU_CODES, AU_MAX, Edit
+from ..errors import BadInput
+from ..images.alignment import apply, crop, frame_matrix, invert, paste
+from ..images.detectors import EmbeddedDetector, FoundFace
+from ..images.photo import load_photo, photo_name
+from ..images.tensors import to_levels, to_tensor
+from ..model.fingerprint import fingerprint
+from ..model.methods import METHODS
+from ..model.model import GanimeAge
 from ..networks.layers import Edited
-from ..provenance.watermark import marked
+from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
+from ..runtime import checked_device
+
+Detector = Callable[[np.ndarray], list[FoundFace]]
+"""A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
 
 YAW_LIMIT = 40.0
+"""Degrees of yaw beyond which an edit is told to be weaker."""
 SMALL_FACE = 48
+"""Pixels of a box's shorter side below which a larger photo is recommended."""
+
+
+class Photo(NamedTuple):
+    """A decoded photo. pixels (H,W,3) uint8 RGB, upright; name: what error messages call it."""
+
+    pixels: np.ndarray
+    name: str
 
 
 @dataclass(frozen=True, eq=False)
-class Aligned:
-    """One face of one photo, ready to be edited.
+class Crop:
+    """One aligned face of a photo.
 
-    photo: (H,W,3) uint8. matrix: (2,3), from its pixels to those of the frame. box: (4,), x0 y0 x1 y1 in its pixels.
-    face: (S,S,3) uint8, what the frame cuts out. warnings: sentences about this face.
+    photo: (H,W,3) uint8. matrix: (2,3), from its pixels to those of the crop. box: (4,), x0 y0 x1 y1 in its pixels.
+    face: (S,S,3) uint8, what the frame cuts out.
     """
 
     photo: np.ndarray
     matrix: np.ndarray
     box: np.ndarray
     face: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Face(Crop):
+    """A crop and what the readers measure on it, ready to be edited. warnings: sentences about this face."""
+
     reading: Reading
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def pasted(aligned: Aligned, after: np.ndarray, mark: bool) -> np.ndarray:
-    """The whole photo (H,W,3) uint8 with the edited face (S,S,3) float32 0..255 in it, watermarked or not."""
-    return paste(aligned.photo, aligned.face, marked(after) if mark else after, aligned.matrix)
+class Generated(NamedTuple):
+    """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8."""
+
+    face: np.ndarray
+    attention: np.ndarray
 
 
-def pictured(edited: Edited) -> tuple[np.ndarray, np.ndarray]:
-    """One face that a network drew, (1,3,S,S) in [-1,1]: (S,S,3) float32 0..255, and its attention (S,S) uint8."""
-    face = ((edited.face[0].float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0)
+class FacePipeline:
+    """The steps of an edit with one model on one device. It holds no state between calls, so threads may share it.
+
+    model: a GanimeAge, which is never changed. It is shared where it already is on `device`, in float32 and in eval
+    mode; otherwise the pipeline works on a copy. (Half precision is too coarse for ages and positions.)
+    detector: finds faces; by default the model's own. weights: the model's fingerprint.
+    """
+
+    def __init__(
+        self, model: GanimeAge, device: str | torch.device = "cpu", detector: Detector | None = None
+    ):
+        self.device = checked_device(device)
+        self.model = model if _is_ready(model, self.device) else _ready_copy(model, self.device)
+        self.detector: Detector = detector or self._embedded_detector()
+        self.weights = fingerprint(self.model)
+
+    def load(self, source: Any, nameless: str = "the photo") -> Photo:
+        """Decode anything `load_photo` takes. nameless: what messages call a photo that is no file."""
+        return Photo(load_photo(source), photo_name(source, nameless))
+
+    def detect(self, pixels: np.ndarray) -> list[FoundFace]:
+        """The faces of a photo (H,W,3) uint8, the largest first; an empty list where there is none."""
+        with torch.inference_mode():
+            return self.detector(pixels)
+
+    def align(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> Crop:
+        """Cut one face out of a photo (H,W,3) uint8, in the FFHQ frame of its landmarks (68,2) in photo pixels."""
+        matrix = frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
+        return Crop(pixels, matrix, box, crop(pixels, matrix, self.model.face_size))
+
+    def read(self, crops: Sequence[Crop]) -> list[Face]:
+        """Measure age, action units, landmarks, pose and identity of N >= 1 faces in one batch."""
+        with torch.inference_mode():
+            batch = self.model.read(torch.cat([to_tensor(one.face, self.device) for one in crops]))
+        rows = zip(*(part.float().cpu().numpy() for part in batch[:7]), strict=True)
+        readings = (_reading_of(row, one) for row, one in zip(rows, crops, strict=True))
+        return [
+            Face(one.photo, one.matrix, one.box, one.face, reading)
+            for one, reading in zip(crops, readings, strict=True)
+        ]
+
+    def generate(self, face: Face, edit: Edit, method: str) -> Generated | None:
+        """The edited face, or None when the edit asks for what the face already shows."""
+        source = face.reading
+        source_units = [source.action_units[code] for code in AU_CODES]
+        age, units = edit.targets_for(source.age, source_units)
+        if age == source.age and units == source_units:
+            return None
+        before, wanted, units_before, units_wanted = (
+            torch.tensor([v], dtype=torch.float32, device=self.device)
+            for v in (source.age, age, source_units, units)
+        )
+        with torch.inference_mode():
+            edited = self.model.edit(
+                to_tensor(face.face, self.device), before, wanted, units_before, units_wanted, method
+            )
+        return to_generated(edited)
+
+    def paste(self, face: Face, generated: Generated | None, mark: bool) -> np.ndarray:
+        """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
+        if generated is None:
+            return face.photo
+        after = add_watermark(generated.face) if mark else generated.face
+        return paste(face.photo, face.face, after, face.matrix)
+
+    def read_again(self, face: Face, photo: np.ndarray) -> Face:
+        """The face as another state of its photo (H,W,3) uint8 shows it: cut out in the same frame and measured."""
+        if photo is face.photo:
+            return face
+        after = crop(photo, face.matrix, self.model.face_size)
+        (again,) = self.read([Crop(photo, face.matrix, face.box, after)])
+        return replace(again, warnings=face.warnings)
+
+    def report(
+        self,
+        before: Face,
+        after: Face,
+        attention: np.ndarray | None,
+        *,
+        edit: Edit,
+        method: str,
+        mark: bool,
+        seconds: float,
+        edited: bool = True,
+        driving: Face | None = None,
+    ) -> EditResult:
+        """A face before and after an edit as a result. attention: (s,s) uint8 of any side, None for no change."""
+        size = len(before.face)
+        shown = Image.fromarray(np.zeros((size, size), np.uint8) if attention is None else attention)
+        of_driving = () if driving is None else driving.warnings
+        return EditResult(
+            image=Image.fromarray(after.photo),
+            face=Image.fromarray(after.face),
+            source_face=Image.fromarray(before.face),
+            attention=shown if shown.width == size else shown.resize((size, size), Image.Resampling.BILINEAR),
+            reading=after.reading,
+            source_reading=before.reading,
+            identity=float(np.dot(after.reading.identity, before.reading.identity)),
+            edit=edit,
+            method=method,
+            warnings=(*before.warnings, *(f"in the driving photo, {text}" for text in of_driving)),
+            seconds=seconds,
+            weights=self.weights,
+            edited=edited,
+            mark=mark,
+            driving_reading=None if driving is None else driving.reading,
+        )
+
+    def find_faces(self, photo: Photo) -> list[FoundFace]:
+        """As `detect`; BadInput when there is no face."""
+        found = self.detect(photo.pixels)
+        if not found:
+            raise BadInput(
+                f"no face was found in {photo.name}; give a photo with a face that looks at the camera"
+            )
+        return found
+
+    def read_face(
+        self, photo: Photo, found: list[FoundFace], index: int = 0, role: str = "is edited"
+    ) -> Face:
+        """Align and read one of the faces found, with its warnings. role: what it is for, in a warning."""
+        if index not in range(len(found)):
+            raise BadInput(
+                f"face {index} does not exist; {photo.name} has {count_faces(found)}, numbered from 0"
+            )
+        chosen = found[index]
+        (face,) = self.read([self.align(photo.pixels, chosen.landmarks, chosen.box)])
+        return replace(face, warnings=_warnings_of(photo.pixels, found, index, face.reading, role))
+
+    def draw(self, face: Face, edit: Edit, method: str, mark: bool) -> np.ndarray:
+        """Generate and paste: the whole photo (H,W,3) uint8 after an edit; the same array when nothing changes."""
+        return self.paste(face, self.generate(face, edit, method), mark)
+
+    def check_method(self, method: str) -> None:
+        """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
+        if method in METHODS:
+            self.model.require(method)
+        elif method not in self.model.methods:
+            raise BadInput(
+                f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"
+            )
+
+    def _embedded_detector(self) -> EmbeddedDetector:
+        self.model.require("finder")
+        return EmbeddedDetector(self.model.finder)
+
+
+def to_generated(edited: Edited) -> Generated:
+    """One face that a network drew, (1,3,S,S) in [-1,1] with attention (1,1,S,S) in 0..1, as arrays."""
+    face = to_levels(edited.face[0]).permute(1, 2, 0)
     attention = edited.attention[0, 0].float().clamp(0, 1) * 255
-    return face.cpu().numpy(), attention.round().byte().cpu().numpy()
+    return Generated(face.cpu().numpy(), attention.round().byte().cpu().numpy())
 
 
-def compared(before: Aligned, after: Aligned, attention: np.ndarray, **told: Any) -> EditResult:
-    """A face before and after an edit as a result. attention: (s,s) uint8. told: the other fields of EditResult."""
-    size = len(before.face)
-    shown = Image.fromarray(attention)
-    return EditResult(
-        image=Image.fromarray(after.photo),
-        face=Image.fromarray(after.face),
-        source_face=Image.fromarray(before.face),
-        attention=shown if len(attention) == size else shown.resize((size, size), Image.Resampling.BILINEAR),
-        reading=after.reading,
-        source_reading=before.reading,
-        identity=float(np.dot(after.reading.identity, before.reading.identity)),
-        **told,
-    )
+def count_faces(found: list[FoundFace]) -> str:
+    """`1 face`, `2 faces`."""
+    return "1 face" if len(found) == 1 else f"{len(found)} faces"
 
 
-def reading_of(row: tuple[Any, ...], matrix: np.ndarray, box: np.ndarray, size: int) -> Reading:
+def _is_ready(model: GanimeAge, device: torch.device) -> bool:
+    """Whether a model can be used as it is: in eval mode, on the device, all its floats in float32."""
+    here = torch.empty(0, device=device).device  # "cuda" names the current one of several
+    tensors = chain(model.parameters(), model.buffers())
+    fits = all(t.device == here and (not t.is_floating_point() or t.dtype == torch.float32) for t in tensors)
+    return fits and not any(module.training for module in model.modules())
+
+
+def _ready_copy(model: GanimeAge, device: torch.device) -> GanimeAge:
+    return deepcopy(model).to(device, torch.float32).eval()
+
+
+def _reading_of(row: tuple[Any, ...], one: Crop) -> Reading:
     """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
     age, spread, units, landmarks, pose, identity, attention = row
-    points = apply(invert(matrix), landmarks.astype(np.float64) * size)
+    points = apply(invert(one.matrix), landmarks.astype(np.float64) * len(one.face))
     yaw, pitch, roll = (float(v) for v in pose)
-    intensities = {code: min(float(v), AU_MAX) for code, v in zip(AU_CODES, units, strict=True)}
     return Reading(
-        float(age),
-        float(spread),
-        intensities,
-        points.astype(np.float32),
-        yaw,
-        pitch,
-        roll,
-        box,
-        identity,
-        attention,
+        age=float(age),
+        age_spread=float(spread),
+        action_units={code: min(float(v), AU_MAX) for code, v in zip(AU_CODES, units, strict=True)},
+        landmarks=points.astype(np.float32),
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        box=one.box,
+        identity=identity,
+        age_attention=attention,
     )
 
 
-def warnings_of(
+def _warnings_of(
     pixels: np.ndarray, found: list[FoundFace], index: int, reading: Reading, role: str
 ) -> tuple[str, ...]:
     """Sentences about a face that was found in a photo. role: what it is for, as "is edited"."""
-    face, said = found[index], []
+    face, warnings = found[index], []
     height, width = pixels.shape[:2]
     if len(found) > 1:
-        said.append(f"{len(found)} faces were found; face {index} {role} (0 is the largest)")
+        warnings.append(f"{len(found)} faces were found; face {index} {role} (0 is the largest)")
     if abs(reading.yaw) > YAW_LIMIT:
-        said.append(
+        warnings.append(
             f"the head is turned by {abs(reading.yaw):.0f} degrees; the edit is weaker beyond {YAW_LIMIT:.0f}"
         )
     if (face.landmarks < 0).any() or (face.landmarks > (width, height)).any():
-        said.append("the photo's border cuts the face; the part that is missing cannot be edited")
+        warnings.append("the photo's border cuts the face; the part that is missing cannot be edited")
     if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) < SMALL_FACE:
-        said.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
-    return tuple(said)
-
-
-def counted(found: list[FoundFace]) -> str:
-    return "1 face" if len(found) == 1 else f"{len(found)} faces"
+        warnings.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
+    return tuple(warnings)
