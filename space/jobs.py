@@ -6,7 +6,6 @@ and a file, not an event in memory, tells it to stop.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import re
@@ -20,7 +19,6 @@ import gradio as gr
 import numpy as np
 
 from ganime_age.errors import BadInput, GanimeAgeError
-from ganime_age.pipelines.animation import write_animation
 from ganime_age.results import ClipResult
 
 from .loader import CLIP_SECONDS
@@ -80,30 +78,33 @@ class Jobs:
     def _edit(self, asked: Asked) -> list[Any]:
         """One result, or with the method "all" one of each method that can do it."""
         request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
+        request["progress"] = _show_steps()
         if asked.driving is not None:
-            return [self._told().reenact(asked.photo, asked.driving, **request)]
+            return [self.editor.reenact(asked.photo, asked.driving, **request)]
         if asked.method == ALL:
-            return self._told(len(self.methods)).compare(asked.photo, **request)
-        return [self._told().edit(asked.photo, **request, method=asked.method)]
+            return self.editor.compare(asked.photo, **request)
+        return [self.editor.edit(asked.photo, **request, method=asked.method)]
 
     def _progression(self, asked: Asked, ages: tuple[float, ...]) -> list[Any]:
         """The same face at several ages."""
-        return self._told(len(ages)).progression(
-            asked.photo, ages, asked.action_units, method=self.method(asked), face=asked.face
-        )
+        return self.editor.progression(
+            asked.photo, ages=ages, action_units=asked.action_units, method=self.method(asked), face=asked.face,
+            progress=_show_steps(),
+        )  # fmt: skip
 
     def _animate(self, asked: Asked, keyframes: list, target: Path, seconds: float, running: Path) -> int:
         """A clip of the photo led through keyframes and back; returns the number of frames."""
-        return write_animation(
-            self.editor, asked.photo, target, keyframes, seconds, method=self.method(asked), face=asked.face,
-            there_and_back=True, tell=_counted(running),
+        made = self.editor.animate_video(
+            asked.photo, target, keyframes=keyframes, seconds=seconds, there_and_back=True,
+            method=self.method(asked), face=asked.face, progress=_count_frames(running),
         )  # fmt: skip
+        return made.frames
 
     def _video(
         self, asked: Asked, clip: Path, target: Path, reenact: bool, relative: bool, running: Path
     ) -> ClipResult:
         """The photo moved by a clip, or (reenact=False) the clip's own face edited."""
-        request = {"age": asked.age, "action_units": asked.action_units, "tell": _counted(running)}
+        request = {"age": asked.age, "action_units": asked.action_units, "progress": _count_frames(running)}
         if not reenact:
             return self.editor.edit_video(clip, target, **request, method=self.method(asked))
         return self.editor.reenact_video(
@@ -114,49 +115,16 @@ class Jobs:
         """The one method of a request that cannot be made with several."""
         return self.methods[0] if asked.method == ALL else asked.method
 
-    def _told(self, edits: int = 1) -> Any:
-        """The same editor, which says what it is doing while it does it."""
-        told = copy.copy(self.editor)
-        steps = _Steps(edits)
-        told.finder = lambda photo: steps("Finding the face") or self.editor.finder(photo)
-        told.model = _Heard(self.editor.model, steps)
-        return told
 
+def _show_steps() -> Callable[[int, int | None, str], None]:
+    """Shows each step as it starts; writing the files, which comes last, is one more."""
+    shown = gr.Progress()
 
-class _Steps:
-    """Shows each step as it starts; find, read, then for each edit: edit, read again; writing comes last."""
+    def progress(done: int, total: int | None, note: str) -> None:
+        if total and done < total:
+            shown(done / (total + 1), desc=note)
 
-    def __init__(self, edits: int):
-        self.progress, self.done, self.all = gr.Progress(), 0, 3 + 2 * edits
-
-    def __call__(self, sentence: str) -> None:
-        self.progress(self.done / self.all, desc=sentence)
-        self.done = min(self.done + 1, self.all - 1)
-
-
-class _Heard:
-    """A model whose calls are announced; all else is the model's own."""
-
-    def __init__(self, model: Any, steps: _Steps):
-        self._model, self._steps, self._edited = model, steps, False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def read(self, *args: Any) -> Any:
-        self._steps("Reading the result" if self._edited else "Reading the face")
-        return self._model.read(*args)
-
-    def edit(self, *args: Any, **kwargs: Any) -> Any:
-        return self._announced(self._model.edit, *args, **kwargs)
-
-    def reenact(self, *args: Any, **kwargs: Any) -> Any:
-        return self._announced(self._model.reenact, *args, **kwargs)
-
-    def _announced(self, call: Callable, *args: Any, **kwargs: Any) -> Any:
-        self._steps("Editing the face")
-        self._edited = True
-        return call(*args, **kwargs)
+    return progress
 
 
 def writing() -> None:
@@ -164,18 +132,18 @@ def writing() -> None:
     gr.Progress()(0.95, desc="Writing the files")
 
 
-def _counted(running: Path) -> Callable[[int, int | None], None]:
-    """Tells the frames as they are done; ends the job when its file is gone or its clip never ends."""
-    progress = gr.Progress()
+def _count_frames(running: Path) -> Callable[[int, int | None, str], None]:
+    """Shows the frames as they are done; ends the job when its file is gone or its clip never ends."""
+    shown = gr.Progress()
 
-    def tell(done: int, of: int | None) -> None:
+    def progress(done: int, total: int | None, note: str) -> None:
         if not running.exists():
             raise Stopped
         if done > CLIP_SECONDS * MOST_RATE:
             raise BadInput(f"the clip goes on for too long; give one of at most {CLIP_SECONDS} seconds")
-        progress((done, max(of, done) if of else None), desc="Frames", unit="frames")
+        shown((done, total), desc=note, unit="frames")
 
-    return tell
+    return progress
 
 
 @contextmanager

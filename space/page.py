@@ -79,7 +79,7 @@ class Buttons(NamedTuple):
 def on_best_device(model: Any) -> FaceEditor:
     """An editor on the GPU where there is one, else on the processor; float32 on both, as half is not measured."""
     try:
-        return FaceEditor(model, "cuda")
+        return FaceEditor(model, device="cuda")
     except MissingModel:
         return FaceEditor(model)
 

@@ -129,7 +129,7 @@ def test_a_mask_limits_the_change(photo):
 
 def test_insightface_without_its_models_names_the_folder(tmp_path):
     with pytest.raises(MissingModel, match="buffalo_l"):
-        detectors.InsightFaceFinder(root=tmp_path)
+        detectors.InsightFaceDetector(root=tmp_path)
 
 
 def test_insightface_detector_pack_finds_the_astronaut():
@@ -138,9 +138,9 @@ def test_insightface_detector_pack_finds_the_astronaut():
     if not PACKS.is_dir():
         pytest.skip("the shared InsightFace pack is not beside this checkout")
     with pytest.raises(MissingModel, match="landmarker"):
-        detectors.InsightFaceFinder(PACKS, "ganime_scrfd")
+        detectors.InsightFaceDetector(PACKS, "ganime_scrfd")
     seen = []
-    finder = detectors.InsightFaceFinder(
+    finder = detectors.InsightFaceDetector(
         PACKS, "ganime_scrfd", lambda *given: seen.append(given) or face_points()
     )
     (face,) = finder(data.astronaut())

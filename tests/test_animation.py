@@ -19,7 +19,7 @@ from ganime_age.images.alignment import frame_matrix
 from ganime_age.images.boxes import face_box
 from ganime_age.images.detectors import FoundFace
 from ganime_age.images.video_reader import Frame
-from ganime_age.pipelines.animation import edit_frames, write_animation
+from ganime_age.pipelines.animation import edit_frames
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
 from helpers.clips import make_clip, pictures_of, rate_of, sound_of
@@ -49,7 +49,7 @@ def small_file(tmp_path, small):
 @pytest.fixture(scope="module")
 def moving(editor, small, tmp_path_factory):
     """A clip with sound, made from our own animation: six frames in which the smile goes away."""
-    frames = editor.animate(small, [{"action_units": {"AU12": 0, "AU25": 0}}], 6, mark=False)
+    frames = editor.animate(small, keyframes=[{"action_units": {"AU12": 0, "AU25": 0}}], frames=6, mark=False)
     path = tmp_path_factory.mktemp("clip") / "moving.mp4"
     return make_clip(path, [np.asarray(frame) for frame in frames], sound="aac")
 
@@ -61,12 +61,12 @@ def quick(small_weights):
     landmarks[36:48] = [[70 + 2 * i, 70] for i in range(12)]
     landmarks[48:68] = [[70 + i, 100] for i in range(20)]
     face = FoundFace(face_box(landmarks), 0.9, landmarks)
-    return FaceEditor(GanimeAge.from_pretrained(small_weights), finder=lambda photo: [face])
+    return FaceEditor(GanimeAge.from_pretrained(small_weights), detector=lambda photo: [face])
 
 
 def test_an_animation_starts_with_the_photo_and_ends_with_the_edit(editor, small):
     asked = {"age": 75, "action_units": {"AU12": 0}}
-    frames = [np.asarray(frame) for frame in editor.animate(small, [asked], frames=4)]
+    frames = [np.asarray(frame) for frame in editor.animate(small, keyframes=[asked], frames=4)]
     assert len(frames) == 4 and np.array_equal(frames[0], small)
     end = np.asarray(editor.edit(small, **asked).image)
     assert np.abs(frames[-1].astype(int) - end).max() <= 1
@@ -75,26 +75,28 @@ def test_an_animation_starts_with_the_photo_and_ends_with_the_edit(editor, small
 
 
 def test_there_and_back_ends_where_it_began(editor, small):
-    frames = [np.asarray(f) for f in editor.animate(small, [{"age": 75}], frames=5, there_and_back=True)]
+    made = editor.animate(small, keyframes=[{"age": 75}], frames=5, there_and_back=True)
+    frames = [np.asarray(frame) for frame in made]
     assert np.array_equal(frames[0], small) and np.array_equal(frames[4], small)
     assert np.array_equal(frames[1], frames[3]) and not np.array_equal(frames[2], frames[1])
 
 
 def test_the_face_is_found_and_read_once(quick, small, monkeypatch):
     looks = []
-    finder = quick.finder
-    monkeypatch.setattr(quick, "finder", lambda photo: looks.append(1) or finder(photo))
-    assert len(list(quick.animate(small, [Keyframe(age=70), Keyframe(age=20)], frames=9))) == 9
+    detector = quick.detector
+    monkeypatch.setattr(quick.pipeline, "detector", lambda photo: looks.append(1) or detector(photo))
+    keys = [Keyframe(age=70), Keyframe(age=20)]
+    assert len(list(quick.animate(small, keyframes=keys, frames=9))) == 9
     assert len(looks) == 1
 
 
 def test_keyframes_carry_on_and_are_met(quick, small, monkeypatch):
     """What is not named stays as at the keyframe before; half-way to a keyframe is half-way between the two."""
     asked = []
-    monkeypatch.setattr(quick, "_painted", lambda aligned, edit, *_: asked.append(edit) or aligned.photo)
+    monkeypatch.setattr(quick.pipeline, "generate", lambda face, edit, method: asked.append(edit))
     keys = [{"age": 20, "at": 0}, {"action_units": {"AU12": 4}, "at": 0.5}, {"age": 60, "at": 1}]
     source = quick.read(small)[0].action_units["AU12"]
-    list(quick.animate(small, keys, frames=9))
+    list(quick.animate(small, keyframes=keys, frames=9))
     assert [round(edit.age, 6) for edit in asked] == pytest.approx([20] * 5 + [26.25, 40, 53.75, 60])
     smile = [edit.action_units["AU12"].value for edit in asked]
     assert smile[0] == pytest.approx(source) and smile[4:] == pytest.approx([4] * 5)
@@ -123,7 +125,7 @@ BAD_KEYFRAMES = {
 def test_bad_keyframes_are_one_sentence_at_once(quick, small, kind):
     keyframes, others, sentence = BAD_KEYFRAMES[kind]
     with pytest.raises(BadInput, match=sentence) as caught:
-        quick.animate(small, keyframes, **others)
+        quick.animate(small, keyframes=keyframes, **others)
     assert "\n" not in str(caught.value)
 
 
@@ -164,10 +166,9 @@ def test_a_bad_animation_is_one_line_and_writes_nothing(tmp_path, small_file, ca
 
 
 def test_a_long_photo_is_scaled_down_before_it_moves(quick, tmp_path):
-    assert (
-        write_animation(quick, np.zeros((100, 2000, 3), np.uint8), tmp_path / "a.mp4", [{"age": 9}], 0.2, 10)
-        == 2
-    )
+    long = np.zeros((100, 2000, 3), np.uint8)
+    result = quick.animate_video(long, tmp_path / "a.mp4", keyframes=[{"age": 9}], seconds=0.2, fps=10)
+    assert (result.frames, result.rate, result.size) == (2, 10, (1920, 96))
     assert pictures_of(tmp_path / "a.mp4")[0][0].shape == (96, 1920, 3)
 
 
@@ -196,8 +197,8 @@ def test_a_gif_has_no_sound_and_says_so(tmp_path, moving, quick):
 
 def test_progress_is_told_frame_by_frame(tmp_path, moving, quick):
     told = []
-    quick.edit_video(moving, tmp_path / "a.mp4", age=75, tell=lambda *done: told.append(done))
-    assert told == [(i, 6) for i in range(1, 7)]
+    quick.edit_video(moving, tmp_path / "a.mp4", age=75, progress=lambda *done: told.append(done))
+    assert told == [(i, 6, "Frames") for i in range(1, 7)]
 
 
 def test_of_two_faces_the_largest_is_edited_or_the_one_asked_for(tmp_path, editor, two_faces):
@@ -260,7 +261,7 @@ def test_steadied_edits_flicker_less(editor, small):
 
     def flicker(steady):
         frames = [Frame(pixels, Fraction(i, 25), Fraction(1, 25)) for i, pixels in enumerate(noisy)]
-        done = edit_frames(editor, frames, Edit.of(75), METHOD, FaceTrack(steady=steady), mark=False)
+        done = edit_frames(editor.pipeline, frames, Edit.of(75), METHOD, FaceTrack(steady=steady), mark=False)
         changes = [frame.pixels.astype(int) - pixels for frame, pixels in zip(done, noisy, strict=True)]
         still = [np.roll(change, -shake, (0, 1)) for change, shake in zip(changes, shakes, strict=True)]
         return np.mean([np.abs(a - b).mean() for a, b in zip(still[1:], still[2:], strict=False)])
@@ -395,12 +396,12 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
         sys.path.insert(0, {os.path.dirname(__file__)!r})
         from helpers.puppets import found_face
         model = GanimeAge.from_pretrained({str(small_weights)!r})
-        editor = FaceEditor(model, finder=lambda photo: [found_face(200, 150, 90)])
+        editor = FaceEditor(model, detector=lambda photo: [found_face(200, 150, 90)])
         used = []
         def look(*done):
             used.append(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20)
         for frames in (20, 70):
-            editor.edit_video(f"{tmp_path}/{{frames}}.mp4", f"{tmp_path}/out.mp4", age=75, tell=look)
+            editor.edit_video(f"{tmp_path}/{{frames}}.mp4", f"{tmp_path}/out.mp4", age=75, progress=look)
             print(max(used))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]

@@ -453,7 +453,7 @@ def _embedded_or_real(real, embedded):
 @pytest.mark.parametrize("module", ["skimage", "insightface"])
 def test_an_optional_package_that_is_missing_is_named(editor, tmp_path, monkeypatch, module):
     from ganime_age.card.contact_sheet import demo_sheet
-    from ganime_age.images.detectors import InsightFaceFinder
+    from ganime_age.images.detectors import InsightFaceDetector
 
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
@@ -464,7 +464,7 @@ def test_an_optional_package_that_is_missing_is_named(editor, tmp_path, monkeypa
         if module == "skimage":
             demo_sheet(editor, print)
         else:
-            InsightFaceFinder(tmp_path, "pack")
+            InsightFaceDetector(tmp_path, "pack")
 
 
 def test_a_bug_is_exit_code_1_and_only_debug_shows_the_traceback(portrait_file, tmp_path):

@@ -35,7 +35,7 @@ PHONE = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
 
 @pytest.fixture(scope="module")
 def gate(editor):
-    return Gate(editor.finder)
+    return Gate(editor.detector)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def address(editor, gate):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    blocks = page.build(FaceEditor(editor.model, finder=gate))
+    blocks = page.build(FaceEditor(editor.model, detector=gate))
     launch = {**page.LAUNCH, "prevent_thread_lock": True, "quiet": True, "server_name": "127.0.0.1"}
     _, url, _ = blocks.launch(**launch, server_port=port)
     yield url
@@ -83,7 +83,7 @@ def visitor(chromium, address, gate):
 @pytest.fixture(scope="module")
 def sway(editor, portrait):
     """Four frames (320,320,3) of the portrait that turns its head to one side, to the other, and back."""
-    return [np.asarray(frame) for frame in driving_frames(editor, portrait, frames=4)]
+    return [np.asarray(frame) for frame in driving_frames(editor.pipeline, portrait, frames=4)]
 
 
 def test_a_photo_made_older_reads_as_the_report_says_and_can_be_taken_back(

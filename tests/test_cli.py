@@ -15,7 +15,7 @@ from ganime_age.cli import main as cli
 def one_model(monkeypatch, editor):
     """The commands share the session's editor where nothing else is asked, so each test loads no weights."""
     real = cli._editor
-    plain = {"weights": None, "device": "cpu", "finder": "embedded"}
+    plain = {"weights": None, "device": "cpu", "detector": "embedded"}
     monkeypatch.setattr(cli, "_editor", lambda a: editor if plain.items() <= vars(a).items() else real(a))
 
 
@@ -142,15 +142,20 @@ BAD_COMMANDS = {
         "face 3 does not exist; portrait.png has 1 face",
     ),
     "device": (lambda t, p: [p, "--age", "70", "--device", "toaster"], 2, "unknown device 'toaster'"),
-    "finder": (
+    "detector": (
+        lambda t, p: [p, "--age", "70", "--detector", "magic"],
+        2,
+        "unknown detector 'magic'; choose embedded or",
+    ),
+    "detector by its old option": (
         lambda t, p: [p, "--age", "70", "--finder", "magic"],
         2,
-        "unknown finder 'magic'; choose embedded or",
+        "unknown detector 'magic'; choose embedded or",
     ),
-    "finder pack": (
-        lambda t, p: [p, "--age", "70", "--finder", f"insightface:{t / 'models' / 'none'}"],
+    "detector pack": (
+        lambda t, p: [p, "--age", "70", "--detector", f"insightface:{t / 'models' / 'none'}"],
         3,
-        "holds no InsightFace models; put the pack none there or use the embedded finder",
+        "holds no InsightFace models; put the pack none there or use the embedded detector",
     ),
     "no weights": (lambda t, p: [p, "--age", "70", "--weights", str(t / "none")], 3, "none"),
     "bad weights": (lambda t, p: [p, "--age", "70", "--weights", _bad_weights(t)], 3, "broken"),
@@ -275,3 +280,28 @@ def test_a_real_process_edits_a_photo(tmp_path, portrait_file):
     assert done.stderr == "" and out.exists() and str(out) in done.stdout
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_version_is_told(capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0
+    from ganime_age import __version__
+
+    assert capsys.readouterr().out == f"ganime-age {__version__}\n"
+
+
+def test_what_another_photo_shows_is_asked_of_every_photo_of_a_folder(
+    tmp_path, portrait, editor, monkeypatch
+):
+    """The arguments stay as they were given, so nothing is asked twice."""
+    asked = []
+    monkeypatch.setattr(editor.pipeline, "generate", lambda face, edit, method: asked.append(edit))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(portrait).save(folder / f"{name}.png")
+    command = ["edit", str(folder), "-o", str(tmp_path / "out"), "--au", "AU12=1"]
+    assert cli.main([*command, "--au-from", str(folder / "a.png")]) == 0
+    assert len(asked) == 2 and asked[0] == asked[1]
+    assert asked[0].action_units["AU12"].value == 1 and len(asked[0].action_units) > 10

@@ -177,8 +177,8 @@ def test_weights_in_bfloat16_edit_much_as_the_whole_ones(editor, portrait):
 
 
 def test_any_finder_can_be_given(model, editor, portrait):
-    found = editor.finder(portrait)
-    mine = FaceEditor(model, finder=lambda photo: found)
+    found = editor.detector(portrait)
+    mine = FaceEditor(model, detector=lambda photo: found)
     assert np.array_equal(
         np.asarray(mine.edit(portrait, age=70).image), np.asarray(editor.edit(portrait, age=70).image)
     )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ganime_age.errors import BadInput
 from ganime_age.images.boxes import box_overlap, keep_apart
-from ganime_age.images.detectors import EmbeddedFinder, FoundFace
+from ganime_age.images.detectors import EmbeddedDetector, FoundFace
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation.measure_finder import match, measure
 from ganime_age.learning.tasks import detector as finder_task
@@ -101,7 +101,7 @@ def test_no_face_is_found_inside_a_better_one():
 @pytest.mark.parametrize("shape", [(64, 64), (300, 70), (90, 700)])
 def test_any_photo_size_gives_a_list_largest_first(shape):
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    found = EmbeddedFinder(tiny(), threshold=0.0)(photo)
+    found = EmbeddedDetector(tiny(), threshold=0.0)(photo)
     areas = [np.prod(f.box[2:] - f.box[:2]) for f in found]
     assert areas == sorted(areas, reverse=True)
     assert all(
@@ -114,13 +114,13 @@ def test_any_photo_size_gives_a_list_largest_first(shape):
 )
 def test_what_is_not_a_photo_is_refused(photo):
     with pytest.raises(BadInput, match="uint8"):
-        EmbeddedFinder(tiny())(photo)
+        EmbeddedDetector(tiny())(photo)
 
 
 def test_finding_leaves_the_network_as_it_was():
     network = tiny().train()
     state = {k: v.clone() for k, v in network.state_dict().items()}
-    EmbeddedFinder(network)(np.zeros((64, 64, 3), np.uint8))
+    EmbeddedDetector(network)(np.zeros((64, 64, 3), np.uint8))
     assert network.training and all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
 
 
@@ -145,10 +145,10 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shipped() -> EmbeddedFinder:
+def shipped() -> EmbeddedDetector:
     from ganime_age.model.model import GanimeAge
 
-    return EmbeddedFinder(GanimeAge.from_pretrained(parts=["finder"]).finder)
+    return EmbeddedDetector(GanimeAge.from_pretrained(parts=["finder"]).finder)
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_a_picture_without_a_face_reads_as_nothing(faceless):
 @needs_models
 def test_hair_is_above_the_face_and_nowhere_on_it(portrait, editor):
     pytest.importorskip("onnxruntime")
-    face, points = aligned(portrait, editor.finder(portrait)[0].landmarks)
+    face, points = aligned(portrait, editor.detector(portrait)[0].landmarks)
     hair = HairNetwork(MODELS / "hair_prismanet_256.onnx")(face[None], points[None])[0]
     assert hair.shape == (128, 128) and 0.1 < hair.mean() < 0.7
     nose, chin = (points[[30, 8]] * 128).astype(int)

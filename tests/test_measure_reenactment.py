@@ -15,7 +15,7 @@ from ganime_age import BadInput
 from ganime_age.card.reenactment import reenactment
 from ganime_age.card.results import Results, shown
 from ganime_age.edits import AU_CODES
-from ganime_age.images.detectors import EmbeddedFinder
+from ganime_age.images.detectors import EmbeddedDetector
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation import measure_reenactment
 from ganime_age.learning.evaluation.judge_motion import POINTS, angles, landmark_errors
@@ -228,7 +228,7 @@ def test_landmark_errors_forgive_place_size_and_tilt_and_count_the_shape():
 
 
 def test_the_paste_lays_the_driving_face_over_the_source_in_its_colours(portrait, model):
-    landmarks = EmbeddedFinder(model.finder)(portrait)[0].landmarks / 320
+    landmarks = EmbeddedDetector(model.finder)(portrait)[0].landmarks / 320
     other = (portrait[:, ::-1] * 0.5).astype(np.uint8)
     mirrored = landmarks.copy()
     mirrored[:, 0] = 1 - mirrored[:, 0]

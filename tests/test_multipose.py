@@ -20,7 +20,7 @@ from ganime_age.card.results import Results
 from ganime_age.edits import AGE_GROUPS, age_group
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images.alignment import crop, frame_matrix
-from ganime_age.images.detectors import EmbeddedFinder
+from ganime_age.images.detectors import EmbeddedDetector
 from ganime_age.images.tensors import to_tensor
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.data.picture_store import encoded
@@ -63,7 +63,7 @@ def many_faces(folder: Path, count: int = 400, **columns) -> Faces:
 def real(tmp_path_factory, model, portrait):
     """Forty photos of twenty people: one portrait, each a little darker, whose age is about what the readers say."""
     folder = tmp_path_factory.mktemp("real")
-    found = EmbeddedFinder(model.finder)(portrait)[0]
+    found = EmbeddedDetector(model.finder)(portrait)[0]
     matrix = frame_matrix(found.landmarks, 128)
     face = crop(portrait, matrix, 128)
     with torch.inference_mode():

@@ -465,7 +465,7 @@ def test_the_head_area_covers_the_face_and_not_the_corners(model, head):
 @pytest.fixture(scope="module")
 def people(tmp_path_factory, editor, portrait):
     """A face folder of four people: one portrait in other colours, as aligned faces of 128 px with their labels."""
-    found = editor.finder(portrait)[0]
+    found = editor.detector(portrait)[0]
     matrix = frame_matrix(found.landmarks, 128)
     face, landmarks = crop(portrait, matrix, 128), apply(matrix, found.landmarks) / 128
     folder, rows = tmp_path_factory.mktemp("people") / "faces", []

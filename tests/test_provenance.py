@@ -34,7 +34,7 @@ def unmarked(editor, portrait):
 @pytest.fixture(scope="module")
 def look(editor):
     """verify with the session's finder."""
-    return lambda image: ganime_age.verify(image, editor.finder)
+    return lambda image: ganime_age.verify(image, editor.detector)
 
 
 def stored(image, kind, **options):
@@ -159,7 +159,7 @@ def test_each_face_has_its_own_score(editor, two_faces, look):
 
 def test_another_key_finds_nothing(editor, edited):
     photo = np.asarray(edited.image)
-    matrix = frame_matrix(editor.finder(photo)[0].landmarks, watermark.SIDE)
+    matrix = frame_matrix(editor.detector(photo)[0].landmarks, watermark.SIDE)
     scores = [watermark.score(photo, matrix, b"key %d" % i) for i in range(6)]
     assert max(scores) < watermark.THRESHOLD <= watermark.score(photo, matrix)
 

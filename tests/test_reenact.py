@@ -22,7 +22,7 @@ from ganime_age.errors import MissingModel
 from ganime_age.images.alignment import frame_matrix
 from ganime_age.learning.evaluation.judges import Judges
 from ganime_age.learning.evaluation.measure_reenacted_clip import clip_figures
-from ganime_age.pipelines.reenactment import MOST_SHIFT, MOST_TURN, placed
+from ganime_age.pipelines.reenactment import MOST_SHIFT, MOST_TURN, place_landmarks
 from ganime_age.pipelines.synthetic_driving import driving_frames
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
 from helpers.clips import make_clip, pictures_of, rate_of, sound_of
@@ -107,19 +107,19 @@ def test_the_driving_face_can_be_chosen_and_is_named(mover, small, two_faces):
 
 def test_a_tilted_head_tilts_the_source_and_not_beyond_the_limit():
     points = np.random.default_rng(0).random((68, 2))
-    assert np.array_equal(placed(points, 0), points)
-    turned = placed(points, 10) - 0.5
+    assert np.array_equal(place_landmarks(points, 0), points)
+    turned = place_landmarks(points, 10) - 0.5
     angle = np.degrees(np.angle((turned @ (1, 1j)) / ((points - 0.5) @ (1, 1j))))
     assert angle == pytest.approx(10)
-    assert placed(points, 359) == pytest.approx(placed(points, -1))
-    assert placed(points, 90) == pytest.approx(placed(points, MOST_TURN))
-    near, far = (placed(points, 0, 1, (shift, 0))[:, 0] - points[:, 0] for shift in (0.01, 5.0))
+    assert place_landmarks(points, 359) == pytest.approx(place_landmarks(points, -1))
+    assert place_landmarks(points, 90) == pytest.approx(place_landmarks(points, MOST_TURN))
+    near, far = (place_landmarks(points, 0, 1, (shift, 0))[:, 0] - points[:, 0] for shift in (0.01, 5.0))
     assert near == pytest.approx(0.01, rel=0.02) and far == pytest.approx(MOST_SHIFT)
 
 
 def test_a_clip_moves_the_source_from_where_it_is(mover, small, driving):
     """Relative: the first frame is the photo itself, then it follows."""
-    frames = [np.asarray(frame) for frame in mover.reenact(small, iter(driving), mark=False)]
+    frames = [np.asarray(frame) for frame in mover.reenact_frames(small, iter(driving), mark=False)]
     assert len(frames) == len(WAY) and np.array_equal(frames[0], small)
     steps = [moved_by(small, frame) for frame in frames]
     assert steps[3] >= 2 and max(steps) <= 5 and sorted(steps[:3]) == steps[:3]
@@ -127,7 +127,9 @@ def test_a_clip_moves_the_source_from_where_it_is(mover, small, driving):
 
 def test_strength_scales_the_movement(mover, small, driving):
     frames = {
-        strength: [np.asarray(f) for f in mover.reenact(small, driving[:4], mark=False, strength=strength)]
+        strength: [
+            np.asarray(f) for f in mover.reenact_frames(small, driving[:4], mark=False, strength=strength)
+        ]
         for strength in (0, 0.5, 1.5)
     }
     assert np.array_equal(frames[0][3], small)
@@ -136,7 +138,7 @@ def test_strength_scales_the_movement(mover, small, driving):
 
 def test_absolute_motion_takes_the_pose_as_it_is(mover, small, driving):
     """In its own frame the driving face never moves; what it is like is taken from the first frame on."""
-    frames = [np.asarray(f) for f in mover.reenact(small, driving[:3], relative=False, mark=False)]
+    frames = [np.asarray(f) for f in mover.reenact_frames(small, driving[:3], relative=False, mark=False)]
     assert max(abs(moved_by(small, frame)) for frame in frames) <= 1
 
 
@@ -148,7 +150,7 @@ def test_age_is_edited_once_and_action_units_come_on_top(mover, small, driving, 
         return edit(faces, age, to_age, units, to_units, method)
 
     monkeypatch.setattr(mover.model, "edit", spy)
-    frames = list(mover.reenact(small, driving[:3], age=75))
+    frames = list(mover.reenact_frames(small, driving[:3], age=75))
     assert len(asked) == 1 and asked[0][0] > 20 and asked[0][1] == 0
     assert mover.read(frames[-1])[0].age > mover.read(small)[0].age + 15
     asked.clear()
@@ -235,7 +237,7 @@ def test_a_gif_drives_and_is_written(tmp_path, mover, small, driving, driving_fi
     gif = tmp_path / "driving.gif"
     first, *others = map(Image.fromarray, driving)
     first.save(gif, save_all=True, append_images=others, duration=80)
-    assert len(list(mover.reenact(small, gif))) == 6
+    assert len(list(mover.reenact_frames(small, gif))) == 6
     result = mover.reenact_video(small, driving_file, tmp_path / "out.gif", mark=False)
     assert result.warnings == ("a GIF holds no sound; it is left out",) and result.frames == 6
     first.save(tmp_path / "still.gif")
@@ -248,8 +250,8 @@ def test_frames_that_vary_in_length_keep_their_times_and_a_silent_clip_stays_sil
     times = [Fraction(n, 30) for n in (0, 1, 4, 5, 9, 10)]
     clip = make_clip(tmp_path / "vary.mp4", driving, times=times)
     told = []
-    done = mover.reenact_video(small, clip, tmp_path / "out.mp4", tell=lambda *now: told.append(now))
-    assert done.warnings == () and told == [(i, 6) for i in range(1, 7)]
+    done = mover.reenact_video(small, clip, tmp_path / "out.mp4", progress=lambda *now: told.append(now))
+    assert done.warnings == () and told == [(i, 6, "Frames") for i in range(1, 7)]
     assert [when for _, when in pictures_of(tmp_path / "out.mp4")] == pytest.approx([float(t) for t in times])
     assert sound_of(tmp_path / "out.mp4") is None
 
@@ -257,7 +259,7 @@ def test_frames_that_vary_in_length_keep_their_times_and_a_silent_clip_stays_sil
 def test_a_face_lost_for_a_moment_shows_the_frame_before_and_the_gap_is_told(tmp_path, mover, small, driving):
     blank = np.full_like(small, 128)
     pictures = [blank, driving[0], driving[2], blank, blank, driving[2]]
-    frames = [np.asarray(f) for f in mover.reenact(small, pictures, mark=False)]
+    frames = [np.asarray(f) for f in mover.reenact_frames(small, pictures, mark=False)]
     assert np.array_equal(frames[0], small) and np.array_equal(frames[1], small)
     assert np.array_equal(frames[3], frames[2]) and np.array_equal(frames[4], frames[2])
     assert not np.array_equal(frames[2], small)
@@ -289,7 +291,7 @@ def test_a_4k_driving_clip_is_scaled_with_a_note(tmp_path, mover, small):
 
 
 def test_a_driving_clip_of_our_own_sways_and_ends_where_it_began(mover, small):
-    frames = [np.asarray(f) for f in driving_frames(mover, small, 5, {"AU12": 0}, mark=False)]
+    frames = [np.asarray(f) for f in driving_frames(mover.pipeline, small, 5, {"AU12": 0}, mark=False)]
     assert len(frames) == 5 and all(frame.shape == small.shape for frame in frames)
     assert np.abs(frames[0].astype(int) - small).mean() < 0.5
     assert np.abs(frames[4].astype(int) - small).mean() < 0.5
@@ -340,9 +342,9 @@ def test_a_bad_driving_clip_is_one_line_and_nothing_is_written(
 
 def test_a_clip_that_cannot_be_used_is_told_before_the_first_frame(tmp_path, mover, small):
     with pytest.raises(BadInput, match="nowhere.mp4 does not exist"):
-        mover.reenact(small, tmp_path / "nowhere.mp4")
+        mover.reenact_frames(small, tmp_path / "nowhere.mp4")
     with pytest.raises(BadInput, match="driving face -1 does not exist"):
-        mover.reenact(small, iter([small]), driving_face=-1)
+        mover.reenact_frames(small, iter([small]), driving_face=-1)
 
 
 BAD_COMMANDS = {
@@ -374,7 +376,7 @@ def test_a_bad_command_is_one_line(tmp_path, small_file, driving_file, capsys, k
 
 
 def test_weights_that_cannot_reenact_say_so(small, small_weights):
-    plain = FaceEditor(GanimeAge.from_pretrained(small_weights), finder=lambda photo: [])
+    plain = FaceEditor(GanimeAge.from_pretrained(small_weights), detector=lambda photo: [])
     with pytest.raises(MissingModel, match="load weights with dual_generator to use it"):
         plain.reenact(small, small)
 
@@ -397,7 +399,7 @@ RUN = f"""
     from helpers.puppets import found_face, puppet
     from ganime_age import FaceEditor, GanimeAge
     model = puppet(GanimeAge.from_pretrained(sys.argv[1]))
-    editor = FaceEditor(model, finder=lambda photo: [found_face(80, 80, 60)])
+    editor = FaceEditor(model, detector=lambda photo: [found_face(80, 80, 60)])
 """
 
 
@@ -444,7 +446,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights, small_file)
     def look(*done):
         used.append(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20)
     for frames in (20, 70):
-        editor.reenact_video("{tmp_path}/source.png", f"{tmp_path}/{{frames}}.mp4", "{tmp_path}/o.mp4", tell=look)
+        editor.reenact_video("{tmp_path}/source.png", f"{tmp_path}/{{frames}}.mp4", "{tmp_path}/o.mp4", progress=look)
         print(max(used))
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(small_weights)]

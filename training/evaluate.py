@@ -133,10 +133,10 @@ def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.images.detectors import EmbeddedFinder
+    from ganime_age.images.detectors import EmbeddedDetector
     from ganime_age.learning.evaluation.measure_finder import measure
 
-    return measure(EmbeddedFinder(model.finder), needed(given, "raw"))
+    return measure(EmbeddedDetector(model.finder), needed(given, "raw"))
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:

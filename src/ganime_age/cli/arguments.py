@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._version import __version__
 from ..edits import Edit
 from ..errors import BadInput
 from ..images.video_writer import ENDINGS as CLIP_ENDINGS
@@ -28,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser of all commands; `run` maps each to what runs it."""
     root = Parser(prog="ganime-age", description="Edit the age and the expression of a face in a photo.")
+    root.add_argument("--version", action="version", version=f"ganime-age {__version__}")
     names = "edit | reenact | animate | read | verify | demo | convert | push | deploy-space"
     commands = root.add_subparsers(required=True, metavar=names, parser_class=Parser)
     common = Parser(add_help=False)
@@ -35,7 +37,10 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to use instead of the embedded ones"
     )
     common.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    common.add_argument("--finder", default="embedded", help="embedded, or insightface:FOLDER with a pack")
+    common.add_argument(
+        "--detector", "--finder", default="embedded", metavar="DETECTOR",
+        help="face detector: embedded, or insightface:FOLDER with a pack (--finder is its old name)",
+    )  # fmt: skip
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     editing, others = (
         (_add_edit, _add_reenact, _add_animate),

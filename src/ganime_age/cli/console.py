@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from ..pipelines.animation import Tell
+    from ..pipelines.progress import Progress
     from ..provenance.c2pa import Signer
     from ..results import ClipResult, EditResult
 
@@ -20,14 +22,16 @@ def say(text: str) -> None:
     tqdm.write(f"ganime-age: {text}", file=sys.stderr)
 
 
-def teller(bar: tqdm[None]) -> Tell:
-    """What shows progress in frames on a bar."""
+@contextmanager
+def frame_bar() -> Iterator[Progress]:
+    """A progress bar of frames on stderr, where that is a terminal, as the editor's `progress=`."""
+    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
 
-    def tell(done: int, of: int | None) -> None:
-        bar.total = of
-        bar.update(done - bar.n)
+        def progress(done: int, total: int | None, note: str) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-    return tell
+        yield progress
 
 
 def say_unmarked(args: argparse.Namespace, target: Path) -> None:

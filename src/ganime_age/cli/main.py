@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -20,14 +20,14 @@ from ..images.video_reader import is_clip
 from ..provenance.metadata import write_edited
 from . import hub_commands
 from .arguments import keyframes, parser
-from .console import save, say, say_clip, say_unmarked, summary, teller
+from .console import frame_bar, save, say, say_clip, say_unmarked, summary
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 
 if TYPE_CHECKING:
-    from ..editor import FaceEditor, Finder
+    from ..editor import FaceEditor
     from ..model.model import GanimeAge
+    from ..pipelines.face import Detector
     from ..provenance.c2pa import Signer
-    from ..results import EditResult
 
 
 ALL = "all"
@@ -75,12 +75,26 @@ def _edit(args: argparse.Namespace) -> int:
     if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
         return _edit_clip(args, source, output, signer)
     target = target_file(source, output, args.overwrite)
-    _edit_one(_expression(_editor(args), args), args, source, target, signer)
+    editor = _editor(args)
+    _edit_one(editor, args, _request(editor, args), source, target, signer)
     return 0
 
 
-def _expression(editor: FaceEditor, args: argparse.Namespace) -> FaceEditor:
-    """The editor; what the face in --au-from shows is asked for as with --au, which itself goes before."""
+def _request(editor: FaceEditor, args: argparse.Namespace) -> dict[str, Any]:
+    """The options of an edit as keywords of the editor, without the method."""
+    units = [*args.au, *_copied_units(editor, args)]
+    mark = not args.no_mark
+    return {
+        "age": args.age,
+        "action_units": units,
+        "strength": args.strength,
+        "face": args.face,
+        "mark": mark,
+    }
+
+
+def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
+    """The expression of the face in --au-from, as --au would ask for it; an action unit that --au names is left out."""
     from ..edits import AU_UNSEEN, parse_action_units
 
     if args.au_from:
@@ -89,8 +103,8 @@ def _expression(editor: FaceEditor, args: argparse.Namespace) -> FaceEditor:
             found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
             say(f"{found}; the largest one's expression is taken")
         kept = {*AU_UNSEEN, *parse_action_units(args.au)}
-        args.au += [f"{code}={value:.3f}" for code, value in shown.action_units.items() if code not in kept]
-    return editor
+        return [f"{code}={value:.3f}" for code, value in shown.action_units.items() if code not in kept]
+    return []
 
 
 def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
@@ -101,12 +115,10 @@ def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Sig
     if source.suffix.lower() in SUFFIXES and source.suffix.lower() != ".gif":
         raise BadInput(f"{source.name} is one picture; ganime-age animate makes a video of it")
     target = target_clip(source, output, args.overwrite)
-    editor = _expression(_editor(args), args)
-    keep = {"face": args.face, "mark": not args.no_mark}
-    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
-        result = editor.edit_video(
-            source, target, args.age, args.au, args.method, args.strength, **keep, tell=teller(bar)
-        )
+    editor = _editor(args)
+    request = _request(editor, args)
+    with frame_bar() as progress:
+        result = editor.edit_video(source, target, **request, method=args.method, progress=progress)
     say_clip(args, result, source, target)
     return 0
 
@@ -116,35 +128,34 @@ def _reenact(args: argparse.Namespace) -> int:
 
     Edit.of(args.age, args.au, strength=args.strength)
     source, driving, output = Path(args.source), Path(args.driving), Path(args.output)
-    how = {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
+    request: dict[str, Any] = {"age": args.age, "action_units": args.au, "strength": args.strength}
+    request |= {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
     if not is_clip(driving):
         target = other_than(driving, target_file(source, output, args.overwrite), args.overwrite)
-        result = _editor(args).reenact(source, driving, args.age, args.au, args.relative, **how,
-                                       strength=args.strength)  # fmt: skip
-        save(args, cast("EditResult", result), source, target, None)
+        if args.relative:
+            raise BadInput("relative motion needs a clip; one driving photo has no first frame")
+        save(args, _editor(args).reenact(source, driving, **request), source, target, None)
         return 0
     target = other_than(source, target_clip(driving, output, args.overwrite), args.overwrite)
-    how |= {"relative": args.relative is not False, "strength": args.strength}
+    request["relative"] = args.relative is not False
     editor = _editor(args)
-    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
-        made = editor.reenact_video(source, driving, target, args.age, args.au, **how, tell=teller(bar))
-    say_clip(args, made, driving, target)
+    with frame_bar() as progress:
+        result = editor.reenact_video(source, driving, target, **request, progress=progress)
+    say_clip(args, result, driving, target)
     return 0
 
 
 def _animate(args: argparse.Namespace) -> int:
-    from ..pipelines.animation import write_animation
-
-    keys = keyframes(args)
+    request: dict[str, Any] = {"keyframes": keyframes(args), "seconds": args.seconds, "fps": args.fps}
+    request |= {"there_and_back": args.there_and_back, "method": args.method, "face": args.face}
     target = target_clip(Path(args.photo), Path(args.output), args.overwrite)
-    keep = {"there_and_back": args.there_and_back, "mark": not args.no_mark}
-    with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
-        frames = write_animation(
-            _editor(args), Path(args.photo), target, keys, args.seconds, args.fps, args.method, args.face,
-            **keep, tell=teller(bar),
-        )  # fmt: skip
+    editor = _editor(args)
+    with frame_bar() as progress:
+        result = editor.animate_video(
+            Path(args.photo), target, **request, mark=not args.no_mark, progress=progress
+        )
     say_unmarked(args, target)
-    tqdm.write(f"{target}  {frames} frames")
+    tqdm.write(f"{target}  {result.frames} frames")
     return 0
 
 
@@ -159,14 +170,15 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
-    editor = _expression(_editor(args), args)
+    editor = _editor(args)
+    request = _request(editor, args)
     if args.method != ALL:
         editor.check_method(args.method)
     failures = []
     for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
         try:
             target = free(output / writable_name(photo.name), args.overwrite)
-            _edit_one(editor, args, photo, target, signer)
+            _edit_one(editor, args, request, photo, target, signer)
         except Exception as error:
             code, message = _explain(error, args.debug)
             say(message if photo.name in message else f"{photo.name}: {message}")
@@ -190,23 +202,30 @@ def _signer(args: argparse.Namespace) -> Signer | None:
 
 
 def _edit_one(
-    editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
+    editor: FaceEditor,
+    args: argparse.Namespace,
+    request: dict[str, Any],
+    source: Path,
+    target: Path,
+    signer: Signer | None,
 ) -> None:
     if args.method == ALL:
-        return _compare_one(editor, args, source, target, signer)
-    result = editor.edit(
-        source, args.age, args.au, args.method, args.strength, face=args.face, mark=not args.no_mark
-    )
-    save(args, result, source, target, signer)
+        return _compare_one(editor, args, request, source, target, signer)
+    save(args, editor.edit(source, **request, method=args.method), source, target, signer)
 
 
 def _compare_one(
-    editor: FaceEditor, args: argparse.Namespace, source: Path, target: Path, signer: Signer | None
+    editor: FaceEditor,
+    args: argparse.Namespace,
+    request: dict[str, Any],
+    source: Path,
+    target: Path,
+    signer: Signer | None,
 ) -> None:
     """One sheet of what every method makes of the request."""
     from ..card.contact_sheet import compare_sheet
 
-    results = editor.compare(source, args.age, args.au, args.strength, face=args.face, mark=not args.no_mark)
+    results = editor.compare(source, **request)
     for warning in results[0].warnings:
         say(f"{source.name}: {warning}")
     record = results[0].record() | {"method": ", ".join(result.method for result in results)}
@@ -230,7 +249,7 @@ def _read(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    """Each file's verdict; one that cannot be read is named and the rest goes on. The first failure's exit code."""
+    """Each file's verdict; a file that cannot be read is named and the rest goes on. The first failure's exit code."""
     from ..provenance.verify import verify
 
     verdicts, failures = [], []
@@ -265,22 +284,22 @@ def _editor(args: argparse.Namespace) -> FaceEditor:
     from ..model.model import GanimeAge
 
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
-    return FaceEditor(model, args.device, _finder(args.finder, model))
+    return FaceEditor(model, device=args.device, detector=_detector(args.detector, model))
 
 
-def _finder(text: str, model: GanimeAge) -> Finder | None:
-    """None for the embedded finder, else InsightFace's with the pack in FOLDER (.../models/NAME)."""
+def _detector(text: str, model: GanimeAge) -> Detector | None:
+    """None for the embedded detector, else InsightFace's with the pack in FOLDER (.../models/NAME)."""
     kind, _, folder = text.partition(":")
     if text == "embedded":
         return None
     if kind != "insightface":
-        raise BadInput(f"unknown finder {text!r}; choose embedded or insightface:FOLDER")
+        raise BadInput(f"unknown detector {text!r}; choose embedded or insightface:FOLDER")
     pack = Path(folder or "~/.insightface/models/buffalo_l").expanduser().absolute()
     if pack.parent.name != "models":
         raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
-    from ..images.detectors import EmbeddedFinder, InsightFaceFinder
+    from ..images.detectors import EmbeddedDetector, InsightFaceDetector
 
-    return InsightFaceFinder(pack.parent.parent, pack.name, EmbeddedFinder(model.finder).landmarks)
+    return InsightFaceDetector(pack.parent.parent, pack.name, EmbeddedDetector(model.finder).landmarks)
 
 
 def _listed(words: Iterable[str]) -> str:

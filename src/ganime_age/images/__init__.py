@@ -10,7 +10,7 @@ from .._lazy import exports
 
 if TYPE_CHECKING:
     from .alignment import crop, frame_matrix, paste
-    from .detectors import EmbeddedFinder, FoundFace, InsightFaceFinder
+    from .detectors import EmbeddedDetector, FoundFace, InsightFaceDetector
     from .photo import load_photo
     from .video_reader import Clip
 else:
@@ -18,9 +18,9 @@ else:
         __name__,
         {
             "Clip": ".video_reader",
-            "EmbeddedFinder": ".detectors",
+            "EmbeddedDetector": ".detectors",
             "FoundFace": ".detectors",
-            "InsightFaceFinder": ".detectors",
+            "InsightFaceDetector": ".detectors",
             "crop": ".alignment",
             "frame_matrix": ".alignment",
             "load_photo": ".photo",
@@ -30,9 +30,9 @@ else:
 
 __all__ = [
     "Clip",
-    "EmbeddedFinder",
+    "EmbeddedDetector",
     "FoundFace",
-    "InsightFaceFinder",
+    "InsightFaceDetector",
     "crop",
     "frame_matrix",
     "load_photo",

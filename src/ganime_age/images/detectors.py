@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..networks.detector import FaceDetector
 
 
-FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the finder looks for a face
+FACE_CENTRE = (0.5, 0.6)  # of the frame: between eyes and mouth, where the detector looks for a face
 
 
 MARKER_SPAN = 0.95  # side of the marker's crop, in frames
@@ -59,7 +59,7 @@ def _largest_first(faces: list[FoundFace]) -> list[FoundFace]:
     return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
 
 
-class EmbeddedFinder:
+class EmbeddedDetector:
     """Finds faces with the network that ships with the package; no download, no further package.
 
     network: a trained FaceDetector (a copy in evaluation form is kept, on the network's device). max_side: photos are
@@ -207,11 +207,11 @@ def _next_row(landmarks: np.ndarray, row: np.ndarray) -> np.ndarray:
     return row
 
 
-class InsightFaceFinder:
+class InsightFaceDetector:
     """Finds faces with InsightFace (optional) and a model pack that the user already has; nothing is downloaded.
 
     root: the folder that holds `models/NAME`, by default `~/.insightface`. landmarker: where 68 landmarks come from
-    when the pack has only a detector (`EmbeddedFinder.landmarks` fits). MissingModel when the package or the folder
+    when the pack has only a detector (`EmbeddedDetector.landmarks` fits). MissingModel when the package or the folder
     is not there. The public packs are for non-commercial research.
     """
 
@@ -222,7 +222,7 @@ class InsightFaceFinder:
         folder = root / "models" / name
         if not any(folder.glob("*.onnx")):
             raise MissingModel(
-                f"{folder} holds no InsightFace models; put the pack {name} there or use the embedded finder"
+                f"{folder} holds no InsightFace models; put the pack {name} there or use the embedded detector"
             )
         self.landmarker = landmarker
         self.analysis = _face_analysis(root, name)

@@ -31,8 +31,9 @@ def to_tensor(pictures: np.ndarray, device: str | torch.device = "cpu") -> Tenso
     The bytes travel to the device, not the floats: a quarter of the transfer.
     """
     levels = torch.from_numpy(pictures).to(device)
-    batch = levels[None] if levels.ndim == 3 else levels
-    return to_unit(batch.permute(0, 3, 1, 2))
+    # One picture gets its batch axis last: with these strides convolutions round as they always did for single faces.
+    planes = levels.permute(2, 0, 1)[None] if levels.ndim == 3 else levels.permute(0, 3, 1, 2)
+    return to_unit(planes)
 
 
 def to_pictures(faces: Tensor) -> np.ndarray:

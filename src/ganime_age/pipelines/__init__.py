@@ -1,7 +1,7 @@
-"""The way of a photo or a clip: load, detect, align, read, generate, paste, read, report.
+"""The way of a photo or a clip: load, detect, align, read, generate, paste, read again, report.
 
-`FacePipeline` has these eight steps as methods; `FaceEditor` and the animation, reenactment and multi-pose tools are
-built of them. `Keyframe` is one moment of an animation.
+`FacePipeline` has these eight steps as methods; `FaceEditor`, animations, reenactments and clips are built
+of them. `Keyframe` is one moment of an animation.
 """
 
 from typing import TYPE_CHECKING
@@ -10,12 +10,16 @@ from .._lazy import exports
 
 if TYPE_CHECKING:
     from .animation import Keyframe
+    from .face import FacePipeline
+    from .progress import Progress
 else:
     __getattr__ = exports(
         __name__,
         {
+            "FacePipeline": ".face",
             "Keyframe": ".animation",
+            "Progress": ".progress",
         },
     )
 
-__all__ = ["Keyframe"]
+__all__ = ["FacePipeline", "Keyframe", "Progress"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,18 +20,15 @@ from ..images.photo import load_photo
 from ..images.video_reader import Clip, Frame, fitted
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
-from ..results import ClipResult
+from ..results import ClipResult, Reading
+from .face import FacePipeline
+from .progress import FrameCount, Progress
 from .tracking import FaceTrack
-
-if TYPE_CHECKING:
-    from ..editor import FaceEditor
-    from ..results import Reading
 
 MOST_FRAMES = 36_000
 LANCZOS = Image.Resampling.LANCZOS
-MOST_GAPS = 5  # that are told one by one
-Tell = Callable[[int, "int | None"], None]
-"""Is told how many frames are done, and of how many, None where nobody knows."""
+MOST_GAPS = 5
+"""Gaps of a track that get a warning each; the rest is counted."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,35 @@ class Keyframe:
 
 
 def animate(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     photo: Any,
-    keyframes: Iterable[Keyframe | Mapping[str, Any]],
+    keyframes: list[Keyframe],
     frames: int,
+    there_and_back: bool,
     method: str,
     face: int,
     mark: bool,
-    there_and_back: bool,
+    progress: Progress | None,
 ) -> Iterator[Image.Image]:
-    """See `FaceEditor.animate`."""
+    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them."""
     if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
         raise BadInput(f"{frames} frames make no animation; give between 2 and {MOST_FRAMES}")
-    keys = checked_keyframes(keyframes)
-    editor.check_method(method)
-    aligned = editor._align(photo, face)
-    moments, values = targets(aligned.reading, keys)
-    edits = (_edit_of(between(moments, values, at)) for at in progress(frames, there_and_back))
-    return (Image.fromarray(editor._painted(aligned, edit, method, mark)) for edit in edits)
+    pipeline.check_method(method)
+    loaded = pipeline.load(photo)
+    source = pipeline.read_face(loaded, pipeline.find_faces(loaded), face)
+    moments, values = keyframe_values(source.reading, keyframes)
+
+    def draw_frames() -> Iterator[Image.Image]:
+        count = FrameCount(progress, frames)
+        for at in frame_moments(frames, there_and_back):
+            pixels = pipeline.draw(source, _edit_of(interpolate(moments, values, at)), method, mark)
+            count.add()
+            yield Image.fromarray(pixels)
+
+    return draw_frames()
 
 
-def checked_keyframes(keyframes: Iterable[Keyframe | Mapping[str, Any]]) -> list[Keyframe]:
+def check_keyframes(keyframes: Iterable[Keyframe | Mapping[str, Any]]) -> list[Keyframe]:
     """Keyframes in order, each with its `at`; BadInput names what is wrong with them."""
     try:
         keys = [key if isinstance(key, Keyframe) else Keyframe(**key) for key in keyframes]
@@ -91,9 +96,9 @@ def checked_keyframes(keyframes: Iterable[Keyframe | Mapping[str, Any]]) -> list
     return keys
 
 
-def targets(reading: Reading, keyframes: list[Keyframe]) -> tuple[np.ndarray, np.ndarray]:
-    """Moments (K,) in 0..1 and what is asked at each, (K,18): age in years, then the 17 action units. The photo as
-    it reads comes first where no keyframe is at 0."""
+def keyframe_values(reading: Reading, keyframes: list[Keyframe]) -> tuple[np.ndarray, np.ndarray]:
+    """Moments (K,) in 0..1 and the targets at each, (K,18): age in years, then the 17 action units. The photo as it
+    reads comes first where no keyframe is at 0."""
     source = [reading.action_units[code] for code in AU_CODES]
     wanted = [np.array([reading.age, *source])]
     for key in keyframes:
@@ -106,23 +111,20 @@ def targets(reading: Reading, keyframes: list[Keyframe]) -> tuple[np.ndarray, np
     return moments[first:], np.stack(wanted[first:])
 
 
-def between(moments: np.ndarray, values: np.ndarray, at: float) -> np.ndarray:
-    """What is asked (18,) at a moment: smoothstep, 3 t^2 - 2 t^3, between two keyframes, so each is met at rest."""
+def interpolate(moments: np.ndarray, values: np.ndarray, at: float) -> np.ndarray:
+    """The targets (18,) at a moment. Between two keyframes they follow the smoothstep 3 t^2 - 2 t^3, whose slope is 0
+    at both ends, so that the motion rests at each keyframe."""
     after = min(int(np.searchsorted(moments, at, "right")), len(moments) - 1)
     before = max(after - 1, 0)
     span = moments[after] - moments[before]
     t = min((at - moments[before]) / span, 1.0) if span else 1.0
     t = t * t * (3 - 2 * t)
-    return (
-        values[before]
-        if t == 0
-        else values[after]
-        if t == 1
-        else values[before] * (1 - t) + values[after] * t
-    )
+    if t in (0, 1):  # exactly the keyframe, without rounding
+        return values[after if t else before]
+    return values[before] * (1 - t) + values[after] * t
 
 
-def progress(frames: int, there_and_back: bool = False) -> Iterator[float]:
+def frame_moments(frames: int, there_and_back: bool = False) -> Iterator[float]:
     """When each frame is, in 0..1 of the way; there and back, the middle frame is the end of the way."""
     turn = frames // 2 if there_and_back else frames - 1
     for i in range(frames):
@@ -135,77 +137,79 @@ def _edit_of(wanted: np.ndarray) -> Edit:
 
 
 def edit_frames(
-    editor: FaceEditor, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
+    pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
 ) -> Iterator[Frame]:
     """Every frame with the tracked face edited; where there is none it comes back as it was."""
     for frame in frames:
-        landmarks = track.follow(frame.pixels, editor.finder(frame.pixels), float(frame.time))
+        landmarks = track.follow(frame.pixels, pipeline.detect(frame.pixels), float(frame.time))
         if landmarks is not None:
-            aligned = editor._aligned(frame.pixels, landmarks, face_box(landmarks))
-            aligned = replace(aligned, reading=track.reading(aligned.reading))
-            frame = frame._replace(pixels=editor._painted(aligned, edit, method, mark))
+            (face,) = pipeline.read([pipeline.align(frame.pixels, landmarks, face_box(landmarks))])
+            face = replace(face, reading=track.reading(face.reading))
+            frame = frame._replace(pixels=pipeline.draw(face, edit, method, mark))
         yield frame
 
 
 def edit_clip(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     edit: Edit,
+    steady: bool,
     method: str,
     face: int,
     mark: bool,
-    steady: bool,
-    tell: Tell | None,
+    progress: Progress | None,
 ) -> ClipResult:
     """See `FaceEditor.edit_video`."""
     started = time.perf_counter()
-    editor.check_method(method)
+    pipeline.check_method(method)
     if face < 0:
         raise BadInput(f"face {face} does not exist; faces are numbered from 0, the largest")
-    record = {**asked(edit), "method": method, "weights": editor.weights, "seed": 0} if mark else None
+    record = {**edit_record(edit), "method": method, "weights": pipeline.weights, "seed": 0} if mark else None
     track = FaceTrack(face, steady)
-    done = rewritten(
-        source, target, record, track, lambda clip: edit_frames(editor, clip, edit, method, track, mark), tell
-    )
-    said = (*done.warnings, *told(track, "is edited"))
-    return replace(done, edited=track.edited, warnings=said, seconds=time.perf_counter() - started)
+
+    def change(frames: Iterable[Frame]) -> Iterator[Frame]:
+        return edit_frames(pipeline, frames, edit, method, track, mark)
+
+    done = rewrite_clip(source, target, record, track, change, progress)
+    warnings = (*done.warnings, *track_warnings(track, "is edited"))
+    return replace(done, edited=track.edited, warnings=warnings, seconds=time.perf_counter() - started)
 
 
-def rewritten(
+def rewrite_clip(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     record: dict[str, Any] | None,
     track: FaceTrack,
     change: Callable[[Iterable[Frame]], Iterator[Frame]],
-    tell: Tell | None,
+    progress: Progress | None,
 ) -> ClipResult:
-    """A clip written anew, with what `change` makes of its frames, which are as many, and with its sound.
+    """Write a clip anew, with what `change` makes of its frames, which are as many, and with its sound.
 
     track: follows the face that counts; BadInput when it never saw it, and then nothing is left of the target.
     """
-    started, frames, frame = time.perf_counter(), 0, None
+    started, frame = time.perf_counter(), None
     silent = check_target(target) == ".gif"
     packet = xmp(record).encode() if record else None
     with (
         Clip(source, GIF_RATE if silent else None) as clip,
         new_clip(target, clip.rate, packet, clip) as write,
     ):
+        count = FrameCount(progress, clip.count)
         for frame in change(clip):
             write(frame)
-            frames += 1
-            if tell is not None:
-                tell(frames, clip.count)
+            count.add()
         assert frame is not None, "a clip holds a frame"
         track.end(float(frame.time + frame.duration))
         check_seen(track, clip.name)
+    count.finish()
     notes = (*clip.notes, *(["a GIF holds no sound; it is left out"] if silent and clip.sound else []))
     size = frame.pixels.shape[1], frame.pixels.shape[0]
-    return ClipResult(frames, track.seen, float(clip.rate), size, notes, time.perf_counter() - started)
+    return ClipResult(count.done, track.seen, float(clip.rate), size, notes, time.perf_counter() - started)
 
 
-def asked(edit: Edit) -> dict[str, Any]:
-    """An edit as plain numbers; a change to an action unit has its sign, as "+2"."""
+def edit_record(edit: Edit) -> dict[str, Any]:
+    """An edit as plain numbers, for a file's metadata; a change to an action unit has its sign, as "+2"."""
     units = {code: f"{t.value:+g}" if t.relative else t.value for code, t in edit.action_units.items()}
     return {"age": edit.age, "action_units": units, "strength": edit.strength}
 
@@ -219,49 +223,51 @@ def check_seen(track: FaceTrack, name: str) -> None:
         raise BadInput(f"face {track.face} does not exist; {name} shows at most {most}, numbered from 0")
 
 
-def told(track: FaceTrack, role: str, meanwhile: str | None = None) -> list[str]:
-    """What the track met, in sentences. role: what the face is for. meanwhile: what was shown while it was lost."""
-    said = [gap.sentence(meanwhile) for gap in track.gaps[:MOST_GAPS]]
+def track_warnings(track: FaceTrack, role: str, meanwhile: str | None = None) -> list[str]:
+    """Gaps and other faces that the track met, in sentences. role: what the face is for. meanwhile: what was shown
+    while it was lost."""
+    warnings = [gap.sentence(meanwhile) for gap in track.gaps[:MOST_GAPS]]
     if track.most > 1:
-        said.insert(
+        warnings.insert(
             0, f"up to {track.most} faces were found at once; face {track.face} {role} (0 is the largest)"
         )
     if len(track.gaps) > MOST_GAPS:
-        said.append(f"it was lost {len(track.gaps) - MOST_GAPS} more times")
-    return said
+        warnings.append(f"it was lost {len(track.gaps) - MOST_GAPS} more times")
+    return warnings
 
 
 def write_animation(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     photo: Any,
     target: str | os.PathLike[str],
     keyframes: Iterable[Keyframe | Mapping[str, Any]],
-    seconds: float = 4.0,
-    fps: float = 12.0,
-    method: str = "ganimation_age",
-    face: int = 0,
-    mark: bool = True,
-    there_and_back: bool = False,
-    tell: Tell | None = None,
-) -> int:
-    """Write `FaceEditor.animate` as an MP4 or a GIF, by the target's ending; returns the number of frames.
-
-    A photo with a side longer than 1920 pixels is scaled down first. tell(done, of) is called after each frame.
-    BadInput names what cannot be; nothing is left half-written.
-    """
+    seconds: float,
+    fps: float,
+    there_and_back: bool,
+    method: str,
+    face: int,
+    mark: bool,
+    progress: Progress | None,
+) -> ClipResult:
+    """See `FaceEditor.animate_video`."""
+    started = time.perf_counter()
     limit = GIF_RATE if check_target(target) == ".gif" else 60
     seconds, fps = _number(seconds, "seconds", 0.1, 600), _number(fps, "fps", 1, limit)
-    frames, keys = max(2, round(seconds * fps)), checked_keyframes(keyframes)
-    rate = Fraction(fps).limit_denominator(1001)
-    pictures = editor.animate(fitting(photo), keys, frames, method, face, mark, there_and_back)
-    listed = [{"at": key.at, **asked(Edit.of(key.age, key.action_units))} for key in keys]
-    record = {"keyframes": listed, "method": method, "weights": editor.weights, "seed": 0} if mark else None
+    frames, keys = max(2, round(seconds * fps)), check_keyframes(keyframes)
+    rate, pixels = Fraction(fps).limit_denominator(1001), load_scaled(photo)
+    pictures = animate(pipeline, pixels, keys, frames, there_and_back, method, face, mark, progress)
+    record = animation_record(keys, method, pipeline.weights) if mark else None
     with new_clip(target, rate, xmp(record).encode() if record else None) as write:
         for i, picture in enumerate(pictures):
             write(Frame(np.asarray(picture), i / rate, 1 / rate))
-            if tell is not None:
-                tell(i + 1, frames)
-    return frames
+    size = picture.size
+    return ClipResult(frames, frames, float(rate), size, (), time.perf_counter() - started)
+
+
+def animation_record(keyframes: list[Keyframe], method: str, weights: str) -> dict[str, Any]:
+    """An animation as plain numbers, for a file's metadata."""
+    listed = [{"at": key.at, **edit_record(Edit.of(key.age, key.action_units))} for key in keyframes]
+    return {"keyframes": listed, "method": method, "weights": weights, "seed": 0}
 
 
 def _number(value: float | str, name: str, low: float, high: float) -> float:
@@ -274,7 +280,7 @@ def _number(value: float | str, name: str, low: float, high: float) -> float:
     return number
 
 
-def fitting(photo: Any) -> np.ndarray:
+def load_scaled(photo: Any) -> np.ndarray:
     """A photo's pixels, scaled down so that a clip can be made of them."""
     pixels = load_photo(photo)
     size = fitted(*pixels.shape[1::-1])

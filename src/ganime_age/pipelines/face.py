@@ -212,7 +212,7 @@ class FacePipeline:
     def check_method(self, method: str) -> None:
         """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
         if method in METHODS:
-            self.model.require(method)
+            self.model.require(METHODS[method].part)
         elif method not in self.model.methods:
             raise BadInput(
                 f"unknown method {method!r}; these weights hold {' '.join(self.model.methods) or 'none'}"

@@ -8,7 +8,12 @@ Progress = Callable[[int, "int | None", str], None]
 """Called with the number of steps or frames done, how many there are (None where nobody knows) and what happens now.
 `done` never falls; the last call has done == total."""
 
-FIND, READ, EDIT, READ_AGAIN = "Finding the face", "Reading the face", "Editing the face", "Reading the result"
+FIND, READ, EDIT, READ_AGAIN = (
+    "Finding the face",
+    "Reading the face",
+    "Editing the face",
+    "Reading the result",
+)
 FRAMES, DONE = "Frames", "Done"
 
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..edits import AU_CODES, AU_MAX, AUTarget, Edit
 from ..images.alignment import apply, crop, invert, paste
-from ..provenance.watermark import marked
+from ..images.tensors import to_tensor
+from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
-from .face import Aligned, compared, pictured
-
-if TYPE_CHECKING:
-    from ..editor import FaceEditor
+from .face import Face, FacePipeline, to_generated
+from .progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
 
 METHOD, AGE_METHOD = "dual_generator", "ganimation_age"
 PHOTO_SIDE, CLIP_SIDE = 1024, 512
@@ -42,16 +41,18 @@ class Action(NamedTuple):
     place: np.ndarray
 
 
-def action_of(aligned: Aligned) -> Action:
+def action_of(face: Face) -> Action:
     """What an aligned face does."""
-    size, back = len(aligned.face), invert(aligned.matrix)
+    size, back = len(face.face), invert(face.matrix)
     centre, (x, y) = apply(back, np.full(2, size / 2)), back[:, 0]
     place = np.array([*centre, size * math.hypot(x, y), math.degrees(math.atan2(y, x))])
-    units = np.array([aligned.reading.action_units[code] for code in AU_CODES])
-    return Action(apply(aligned.matrix, aligned.reading.landmarks.astype(np.float64)) / size, units, place)
+    units = np.array([face.reading.action_units[code] for code in AU_CODES])
+    return Action(apply(face.matrix, face.reading.landmarks.astype(np.float64)) / size, units, place)
 
 
-def placed(landmarks: np.ndarray, turn: float, scale: float = 1.0, shift: Any = (0, 0)) -> np.ndarray:
+def place_landmarks(
+    landmarks: np.ndarray, turn: float, scale: float = 1.0, shift: Any = (0, 0)
+) -> np.ndarray:
     """Landmarks (68,2) in 0..1 of the frame turned by degrees and scaled around its centre, then shifted, within what
     the frame has room for."""
     turn = math.radians(min(max((turn + 180) % 360 - 180, -MOST_TURN), MOST_TURN))
@@ -63,8 +64,8 @@ def placed(landmarks: np.ndarray, turn: float, scale: float = 1.0, shift: Any = 
 
 
 class Mover:
-    """One source face, ready to move: found, read and at its age. BadInput for a photo that cannot be used,
-    MissingModel when the weights cannot reenact, or cannot do what else is asked.
+    """One source face, ready to move, at the age asked for. MissingModel when the weights cannot reenact, or cannot do
+    what else is asked: `check_reenactment` says so before a photo is read.
 
     given: the face as it was. edit: age, action units and strength. most_side: of the face while it is moved, in
     pixels. settle: what the moved face lacks of the driving expression, as the readers see it, is asked of
@@ -73,41 +74,40 @@ class Mover:
 
     def __init__(
         self,
-        editor: FaceEditor,
-        photo: Any,
-        face: int,
+        pipeline: FacePipeline,
+        given: Face,
         edit: Edit,
         mark: bool,
         most_side: int,
         settle: bool = False,
     ):
-        editor.model.require(METHOD)
-        if edit.age is not None or edit.action_units:
-            editor.model.require(AGE_METHOD)
-        self.editor, self.mark, self.strength = editor, mark, edit.strength
-        self.settle = settle and AGE_METHOD in editor.model.parts
-        self.given = editor._align(photo, face)
+        check_reenactment(pipeline, edit)
+        self.pipeline, self.mark, self.strength = pipeline, mark, edit.strength
+        self.settle = settle and AGE_METHOD in pipeline.model.parts
+        self.given = given
         self.last = replace(edit, age=None)
-        self.aligned = edited(editor, self.given, replace(edit, action_units={}), AGE_METHOD)
-        self.action = action_of(self.aligned)
-        size, scale = len(self.aligned.face), math.hypot(*self.aligned.matrix[:, 0])
+        self.source = edit_face(pipeline, given, replace(edit, action_units={}), AGE_METHOD)
+        self.action = action_of(self.source)
+        size, scale = len(self.source.face), math.hypot(*self.source.matrix[:, 0])
         side = min(max(size, 8 * round(size / scale / 8)), most_side)
-        self._matrix = self.aligned.matrix * (side / size)
-        self._face = crop(self.aligned.photo, self._matrix, side)
+        self._matrix = self.source.matrix * (side / size)
+        self._face = crop(self.source.photo, self._matrix, side)
 
     def like(self, driving: Action, first: Action | None = None) -> np.ndarray:
         """The source's landmarks (68,2) when it does what a driving face does or, with `first`, when it moves by what
         lies between the first driving face of a clip and this one."""
-        shape, own = self.editor.model.dual_generator.shape, self.action
+        shape, own = self.pipeline.model.dual_generator.shape, self.action
         if first is None:
-            turned = placed(driving.landmarks, driving.place[3] - own.place[3])
+            turned = place_landmarks(driving.landmarks, driving.place[3] - own.place[3])
             found = self._run(shape, own.landmarks, turned)
         else:
             shift, side = driving.place[:2] - first.place[:2], first.place[2]
             back = math.radians(-first.place[3])
             shift = (complex(*shift) * complex(math.cos(back), math.sin(back))) / side
             way = (driving.place[3] - first.place[3], driving.place[2] / side, (shift.real, shift.imag))
-            found = self._run(shape.relative, own.landmarks, placed(driving.landmarks, *way), first.landmarks)
+            found = self._run(
+                shape.relative, own.landmarks, place_landmarks(driving.landmarks, *way), first.landmarks
+            )
         return own.landmarks + self.strength * (found - own.landmarks)
 
     def units_like(self, driving: Action, first: Action | None = None) -> np.ndarray:
@@ -124,21 +124,22 @@ class Mover:
         (17,); and how much of the face was changed, (S,S) uint8."""
         numbers = (self.action.landmarks, landmarks, self.action.units, units)
         with torch.inference_mode():
-            moved = self.editor.model.reenact(self.editor._tensor(self._face), *map(self.number, numbers))
-        face, attention = pictured(moved)
+            face = to_tensor(self._face, self.pipeline.device)
+            moved = self.pipeline.model.reenact(face, *map(self.to_tensor, numbers))
+        drawn, attention = to_generated(moved)
         if self.settle or self.last.action_units:
-            seen = self.editor._seen(self.aligned, self._pasted(face))
-            photo = self.editor._painted(seen, self._on_top(units, seen.reading), AGE_METHOD, self.mark)
+            seen = self.pipeline.read_again(self.source, self._paste(drawn))
+            photo = self.pipeline.draw(seen, self._on_top(units, seen.reading), AGE_METHOD, self.mark)
             if photo is not seen.photo:
                 return photo, attention
-        return self._pasted(marked(face) if self.mark else face), attention
+        return self._paste(add_watermark(drawn) if self.mark else drawn), attention
 
-    def _pasted(self, face: np.ndarray) -> np.ndarray:
-        return paste(self.aligned.photo, self._face, face, self._matrix)
+    def _paste(self, face: np.ndarray) -> np.ndarray:
+        return paste(self.source.photo, self._face, face, self._matrix)
 
     def _on_top(self, units: np.ndarray, now: Reading) -> Edit:
         """What is still asked of the moved face, which is to show action units (17,) and reads as it does now."""
-        _, wanted = self.last.targets_for(self.aligned.reading.age, units.tolist())
+        _, wanted = self.last.targets_for(self.source.reading.age, units.tolist())
         named, asked = self.last.action_units, dict(zip(AU_CODES, wanted, strict=True))
         for code in set(AU_CODES) - set(named):
             asked[code] = now.action_units[code] + SETTLED * (asked[code] - now.action_units[code])
@@ -148,46 +149,58 @@ class Mover:
         """The whole photo while nobody drives it."""
         return self.paint(self.action.landmarks, self.action.units)[0]
 
-    def number(self, array: np.ndarray) -> torch.Tensor:
-        """(...) -> (1,...) float32 on the editor's device."""
-        return torch.from_numpy(array).float()[None].to(self.editor.device)
+    def to_tensor(self, array: np.ndarray) -> torch.Tensor:
+        """(...) -> (1,...) float32 on the pipeline's device."""
+        return torch.from_numpy(array).float()[None].to(self.pipeline.device)
 
     def _run(self, function: Any, *landmarks: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return function(*map(self.number, landmarks))[0].double().cpu().numpy()
+            return function(*map(self.to_tensor, landmarks))[0].double().cpu().numpy()
 
 
-def edited(editor: FaceEditor, aligned: Aligned, edit: Edit, method: str) -> Aligned:
+def check_reenactment(pipeline: FacePipeline, edit: Edit) -> None:
+    """MissingModel when the weights cannot reenact, or cannot change the age or the expression as well."""
+    pipeline.model.require(METHOD)
+    if edit.age is not None or edit.action_units:
+        pipeline.model.require(AGE_METHOD)
+
+
+def edit_face(pipeline: FacePipeline, face: Face, edit: Edit, method: str) -> Face:
     """The face after an edit, not marked yet, as it now reads."""
-    photo = editor._painted(aligned, edit, method, mark=False)
-    return aligned if photo is aligned.photo else editor._seen(aligned, photo)
+    return pipeline.read_again(face, pipeline.draw(face, edit, method, mark=False))
 
 
 def reenact_photo(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     source: Any,
     driving: Any,
     edit: Edit,
-    face: int,
-    driving_face: int,
+    index: int,
+    driving_index: int,
     mark: bool,
+    progress: Progress | None,
 ) -> EditResult:
     """See `FaceEditor.reenact`; driving: a photo."""
-    started = time.perf_counter()
-    mover = Mover(editor, source, face, edit, mark, PHOTO_SIDE, settle=True)
-    driver = editor._align(driving, driving_face, "drives", "the driving photo")
-    photo, attention = mover.show(action_of(driver))
-    given = mover.given
-    return compared(
-        given,
-        editor._seen(given, photo),
-        attention,
-        driving_reading=driver.reading,
-        edit=edit,
-        method=METHOD,
-        warnings=(*given.warnings, *(f"in the driving photo, {said}" for said in driver.warnings)),
-        seconds=time.perf_counter() - started,
-        weights=editor.weights,
-        edited=True,
-        mark=mark,
+    started, steps = time.perf_counter(), Steps(progress, 6)
+    check_reenactment(pipeline, edit)
+    steps(FIND)
+    photo = pipeline.load(source)
+    found = pipeline.find_faces(photo)
+    steps(READ)
+    given = pipeline.read_face(photo, found, index)
+    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, settle=True)
+    steps(FIND)
+    photo = pipeline.load(driving, "the driving photo")
+    found = pipeline.find_faces(photo)
+    steps(READ)
+    driver = pipeline.read_face(photo, found, driving_index, "drives")
+    steps(EDIT)
+    pixels, attention = mover.show(action_of(driver))
+    steps(READ_AGAIN)
+    after = pipeline.read_again(given, pixels)
+    seconds = time.perf_counter() - started
+    result = pipeline.report(
+        given, after, attention, edit=edit, method=METHOD, mark=mark, seconds=seconds, driving=driver
     )
+    steps.finish()
+    return result

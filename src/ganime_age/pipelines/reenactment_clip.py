@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,12 +19,11 @@ from ..images.boxes import face_box
 from ..images.photo import load_photo
 from ..images.video_reader import Clip, Frame, is_clip
 from ..results import ClipResult
-from .animation import Tell, asked, check_seen, fitting, rewritten, told
-from .reenactment import CLIP_SIDE, METHOD, Action, Mover, action_of
+from .animation import check_seen, edit_record, load_scaled, rewrite_clip, track_warnings
+from .face import FacePipeline
+from .progress import FrameCount, Progress
+from .reenactment import CLIP_SIDE, METHOD, Action, Mover, action_of, check_reenactment
 from .tracking import FaceTrack, OneEuro
-
-if TYPE_CHECKING:
-    from ..editor import FaceEditor
 
 FRAME_RATE = 25  # of frames that do not say when they are shown
 ACTION, PLACE = (2.0, 12.0), (1.0, 4.0)
@@ -32,7 +31,7 @@ ACTION, PLACE = (2.0, 12.0), (1.0, 4.0)
 MEANWHILE = "the frame before was shown again"
 
 
-def moves(driving: Any) -> bool:
+def is_moving(driving: Any) -> bool:
     """Is a driving face given as a clip or as frames, rather than as one photo?"""
     if isinstance(driving, np.ndarray):
         return driving.ndim == 4
@@ -44,19 +43,19 @@ def moves(driving: Any) -> bool:
 class Follower:
     """What the driving face of a clip does from frame to frame, steadied. face: which one, 0 is the largest."""
 
-    def __init__(self, editor: FaceEditor, face: int):
+    def __init__(self, pipeline: FacePipeline, face: int):
         if face < 0:
             raise BadInput(f"driving face {face} does not exist; faces are numbered from 0, the largest")
-        self.editor, self.track = editor, FaceTrack(face)
+        self.pipeline, self.track = pipeline, FaceTrack(face)
         self._shot = 0
 
     def action(self, frame: Frame) -> Action | None:
         """Its action in a frame; None where it is not found."""
-        landmarks = self.track.follow(frame.pixels, self.editor.finder(frame.pixels), float(frame.time))
+        landmarks = self.track.follow(frame.pixels, self.pipeline.detect(frame.pixels), float(frame.time))
         if landmarks is None or self.track.lost:
             return None
-        aligned = self.editor._aligned(frame.pixels, landmarks, face_box(landmarks))
-        raw = action_of(replace(aligned, reading=self.track.reading(aligned.reading)))
+        (face,) = self.pipeline.read([self.pipeline.align(frame.pixels, landmarks, face_box(landmarks))])
+        raw = action_of(replace(face, reading=self.track.reading(face.reading)))
         if self._shot != self.track.shots:
             self._shot, self._landmarks, self._place = self.track.shots, OneEuro(*ACTION), None
         if self._place is None:
@@ -68,9 +67,7 @@ class Follower:
         )
 
 
-def moved_frames(
-    mover: Mover, follower: Follower, frames: Iterable[Frame], relative: bool
-) -> Iterator[Frame]:
+def move_frames(mover: Mover, follower: Follower, frames: Iterable[Frame], relative: bool) -> Iterator[Frame]:
     """The source's photo, moved as the driving face of each frame is; as in the frame before where that is lost."""
     first, photo = None, None
     for frame in frames:
@@ -84,7 +81,7 @@ def moved_frames(
 
 
 def reenact_frames(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     source: Any,
     driving: Any,
     edit: Edit,
@@ -92,26 +89,45 @@ def reenact_frames(
     face: int,
     driving_face: int,
     mark: bool,
+    progress: Progress | None,
 ) -> Iterator[Image.Image]:
-    """See `FaceEditor.reenact`; driving: the path of a clip, or frames, each a photo."""
-    mover = Mover(editor, fitting(source), face, edit, mark, CLIP_SIDE)
-    follower = Follower(editor, driving_face)
+    """See `FaceEditor.reenact_frames`; driving: the path of a clip, or frames, each a photo."""
+    mover = new_mover(pipeline, source, edit, face, mark)
+    follower = Follower(pipeline, driving_face)
     if isinstance(driving, (str, os.PathLike)):
-        return _of_clip(mover, follower, Clip(driving), relative)
-    return _pictures(mover, follower, _timed(driving), relative, "the driving frames")
+        return _of_clip(mover, follower, Clip(driving), relative, progress)
+    count = FrameCount(progress, len(driving) if isinstance(driving, Sized) else None)
+    return _pictures(mover, follower, _timed(driving), relative, "the driving frames", count)
 
 
-def _of_clip(mover: Mover, follower: Follower, clip: Clip, relative: bool) -> Iterator[Image.Image]:
+def new_mover(pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool) -> Mover:
+    """The source of a clip, scaled to what a clip can hold, found, read and ready to move."""
+    check_reenactment(pipeline, edit)
+    photo = pipeline.load(load_scaled(source))
+    given = pipeline.read_face(photo, pipeline.find_faces(photo), face)
+    return Mover(pipeline, given, edit, mark, CLIP_SIDE)
+
+
+def _of_clip(
+    mover: Mover, follower: Follower, clip: Clip, relative: bool, progress: Progress | None
+) -> Iterator[Image.Image]:
     with clip:
-        yield from _pictures(mover, follower, clip, relative, clip.name)
+        yield from _pictures(mover, follower, clip, relative, clip.name, FrameCount(progress, clip.count))
 
 
 def _pictures(
-    mover: Mover, follower: Follower, frames: Iterable[Frame], relative: bool, name: str
+    mover: Mover,
+    follower: Follower,
+    frames: Iterable[Frame],
+    relative: bool,
+    name: str,
+    count: FrameCount,
 ) -> Iterator[Image.Image]:
-    for frame in moved_frames(mover, follower, frames, relative):
+    for frame in move_frames(mover, follower, frames, relative):
+        count.add()
         yield Image.fromarray(frame.pixels)
     check_seen(follower.track, name)
+    count.finish()
 
 
 def _timed(frames: Iterable[Any]) -> Iterator[Frame]:
@@ -120,7 +136,7 @@ def _timed(frames: Iterable[Any]) -> Iterator[Frame]:
 
 
 def reenact_clip(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     source: Any,
     driving: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -129,26 +145,23 @@ def reenact_clip(
     face: int,
     driving_face: int,
     mark: bool,
-    tell: Tell | None,
+    progress: Progress | None,
 ) -> ClipResult:
     """See `FaceEditor.reenact_video`."""
     started = time.perf_counter()
-    follower = Follower(editor, driving_face)
-    mover = Mover(editor, fitting(source), face, edit, mark, CLIP_SIDE)
-    record = {**reenactment_record(edit, editor.weights), "relative": relative} if mark else None
-    done = rewritten(
-        driving,
-        target,
-        record,
-        follower.track,
-        lambda clip: moved_frames(mover, follower, clip, relative),
-        tell,
-    )
-    of_source = (f"in the source photo, {said}" for said in mover.given.warnings)
-    said = (*of_source, *done.warnings, *told(follower.track, "drives", MEANWHILE))
-    return replace(done, warnings=said, seconds=time.perf_counter() - started)
+    follower = Follower(pipeline, driving_face)
+    mover = new_mover(pipeline, source, edit, face, mark)
+    record = {**reenactment_record(edit, pipeline.weights), "relative": relative} if mark else None
+
+    def change(frames: Iterable[Frame]) -> Iterator[Frame]:
+        return move_frames(mover, follower, frames, relative)
+
+    done = rewrite_clip(driving, target, record, follower.track, change, progress)
+    of_source = (f"in the source photo, {text}" for text in mover.given.warnings)
+    warnings = (*of_source, *done.warnings, *track_warnings(follower.track, "drives", MEANWHILE))
+    return replace(done, warnings=warnings, seconds=time.perf_counter() - started)
 
 
 def reenactment_record(edit: Edit, weights: str) -> dict[str, Any]:
-    """What is written into a file: the request, the method and the weights; nothing of either person."""
-    return {**asked(edit), "driven": True, "method": METHOD, "weights": weights, "seed": 0}
+    """The metadata of a reenactment: the request, the method and the weights; nothing of either person."""
+    return {**edit_record(edit), "driven": True, "method": METHOD, "weights": weights, "seed": 0}

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
 
 from ..edits import NO_SMILE, Edit
 from ..networks.mesh import turned
-from .reenactment import AGE_METHOD, CLIP_SIDE, Mover, action_of, edited
-
-if TYPE_CHECKING:
-    from ..editor import FaceEditor
+from .face import FacePipeline
+from .reenactment import AGE_METHOD, CLIP_SIDE, Mover, action_of, check_reenactment, edit_face
 
 SWAY = (20.0, 8.0, 6.0)
 """The most by which the head turns, nods and tilts: yaw, pitch and roll in degrees."""
 
 
 def driving_frames(
-    editor: FaceEditor,
+    pipeline: FacePipeline,
     photo: Any,
     frames: int = 60,
     action_units: Mapping[str, float] | None = None,
@@ -32,12 +30,15 @@ def driving_frames(
 
     BadInput for a photo that cannot be used, MissingModel when the weights cannot reenact.
     """
-    mover = Mover(editor, photo, 0, Edit(), mark, CLIP_SIDE)
-    head, own = editor.model.head, mover.action
+    check_reenactment(pipeline, Edit())
+    loaded = pipeline.load(photo)
+    given = pipeline.read_face(loaded, pipeline.find_faces(loaded))
+    mover = Mover(pipeline, given, Edit(), mark, CLIP_SIDE)
+    head, own = pipeline.model.head, mover.action
     wish = Edit.of(None, NO_SMILE if action_units is None else action_units)
-    other = action_of(edited(editor, mover.given, wish, AGE_METHOD))
+    other = action_of(edit_face(pipeline, given, wish, AGE_METHOD))
     with torch.inference_mode():
-        start, end = (head.fit(mover.number(action.landmarks)) for action in (own, other))
+        start, end = (head.fit(mover.to_tensor(action.landmarks)) for action in (own, other))
         first = head.landmarks(start)
     for i in range(frames):
         way = 2 * math.pi * i / max(frames - 1, 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,9 +16,7 @@ import numpy as np
 from ..edits import AU_CODES
 from ..images.boxes import box_overlap, face_box
 from ..images.detectors import FoundFace
-
-if TYPE_CHECKING:
-    from ..results import Reading
+from ..results import Reading
 
 HOLD = 0.5  # seconds for which a lost face's last place is used
 SAME = 0.2  # boxes of two frames that share this much (intersection over union) are one face

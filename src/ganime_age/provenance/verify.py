@@ -13,15 +13,16 @@ import numpy as np
 
 from ..errors import BadInput
 from ..images.alignment import frame_matrix
-from ..images.detectors import EmbeddedFinder, FoundFace
+from ..images.detectors import EmbeddedDetector, FoundFace
 from ..images.photo import load_photo
+from ..model.model import GanimeAge
 from ..runtime import enough_memory
 from .c2pa import read_credentials
 from .metadata import WRITERS
 from .watermark import SIDE, THRESHOLD, false_positive_rate, score
 from .xmp import MADE_BY_MODEL, read_metadata
 
-Finder = Callable[[np.ndarray], list[FoundFace]]
+Detector = Callable[[np.ndarray], list[FoundFace]]
 MOST_FACES = 8
 
 
@@ -71,10 +72,10 @@ class Verdict:
         return f"{'edited' if self.edited else 'not known'}: {'; '.join(found)}"
 
 
-def verify(image: Any, finder: Finder | None = None) -> Verdict:
+def verify(image: Any, detector: Detector | None = None) -> Verdict:
     """Look for the marks of an edit in a picture (anything `load_photo` takes).
 
-    finder: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the mark
+    detector: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the mark
     is looked for. Metadata is read from files, bytes and PIL images, a C2PA signature only from a path to a PNG, JPEG
     or WebP file. BadInput for what is no picture, MissingModel when memory runs out.
     """
@@ -82,7 +83,7 @@ def verify(image: Any, finder: Finder | None = None) -> Verdict:
         pixels = load_photo(image)
         kind, record = read_metadata(image)
         credentials = _credentials(image)
-        faces = (finder or _embedded_finder())(pixels)[:MOST_FACES]
+        faces = (detector or _embedded_detector())(pixels)[:MOST_FACES]
         scores = tuple(round(score(pixels, frame_matrix(face.landmarks, SIDE)), 2) for face in faces)
     stated = record is not None or (kind or "").rsplit("/", 1)[-1] in MADE_BY_MODEL
     signed = credentials is not None and credentials["made_by"] == "ganime_age"
@@ -91,10 +92,8 @@ def verify(image: Any, finder: Finder | None = None) -> Verdict:
 
 
 @lru_cache(maxsize=1)
-def _embedded_finder() -> Finder:
-    from ..model.model import GanimeAge
-
-    return EmbeddedFinder(GanimeAge.from_pretrained(parts=("finder",)).finder)
+def _embedded_detector() -> Detector:
+    return EmbeddedDetector(GanimeAge.from_pretrained(parts=("finder",)).finder)
 
 
 def _credentials(image: Any) -> dict[str, str] | None:

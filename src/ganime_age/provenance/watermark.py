@@ -39,7 +39,7 @@ NEAR_SCALES = np.geomspace(0.985, 1.015, 5)  # around the best of those
 NEAR_TURNS = np.radians(np.linspace(-0.6, 0.6, 5))
 
 
-def marked(face: np.ndarray) -> np.ndarray:
+def add_watermark(face: np.ndarray) -> np.ndarray:
     """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped."""
     face = np.asarray(face, np.float32)
     grey = face.mean(2)

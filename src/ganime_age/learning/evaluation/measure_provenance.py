@@ -114,7 +114,7 @@ def outcome(editor: FaceEditor, path: Path, request: dict[str, Any]) -> dict[str
 
 def face_matrix(editor: FaceEditor, photo: np.ndarray) -> np.ndarray:
     """Frame of the largest face; BadInput without one."""
-    faces = editor.finder(photo)
+    faces = editor.detector(photo)
     if not faces:
         raise BadInput("no face was found")
     return frame_matrix(faces[0].landmarks, SIDE)
@@ -122,7 +122,7 @@ def face_matrix(editor: FaceEditor, photo: np.ndarray) -> np.ndarray:
 
 def found(editor: FaceEditor, photo: np.ndarray) -> float | None:
     """Best score over the faces found, as `verify` looks; None without a face."""
-    matrices = [frame_matrix(face.landmarks, SIDE) for face in editor.finder(photo)]
+    matrices = [frame_matrix(face.landmarks, SIDE) for face in editor.detector(photo)]
     return max((score(photo, matrix) for matrix in matrices), default=None)
 
 

@@ -19,7 +19,6 @@ from ...images.photo import load_photo
 from ...images.video_reader import Clip, Frame
 from ...images.video_writer import new_clip
 from ...pipelines.synthetic_driving import driving_frames
-from ...results import EditResult
 from .judged_motion import Judged, figures
 from .judges import Judges
 from .measure_speed import THREADS, face_photo, threads
@@ -57,7 +56,7 @@ def photo_pairs(
     at = []
     for neutral, smile in tqdm(chosen, desc="photos", unit="pair"):
         result = editor.reenact(neutral, smile, mark=False)
-        assert isinstance(result, EditResult) and result.driving_reading is not None
+        assert result.driving_reading is not None
         driving, driving_points = aligned(load_photo(smile), result.driving_reading.landmarks)
         source, points = np.asarray(result.source_face), _placed(editor, neutral)
         shown["moved"].append(np.asarray(result.face))
@@ -79,7 +78,7 @@ def aligned(photo: np.ndarray, landmarks: np.ndarray, side: int = SIDE) -> tuple
 def _placed(editor: FaceEditor, photo: Path) -> np.ndarray:
     """Landmarks (68,2) of the largest face in 0..1 of the frame that the editor lays."""
     pixels = load_photo(photo)
-    return aligned(pixels, editor.finder(pixels)[0].landmarks)[1]
+    return aligned(pixels, editor.detector(pixels)[0].landmarks)[1]
 
 
 def clip_figures(editor: FaceEditor, judges: Judges, frames: int) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def clip_figures(editor: FaceEditor, judges: Judges, frames: int) -> dict[str, A
     with tempfile.TemporaryDirectory() as folder, threads(THREADS):
         driving, plain, old = (Path(folder) / f"{name}.mp4" for name in ("driving", "plain", "old"))
         with new_clip(driving, FPS) as write:
-            for i, picture in enumerate(driving_frames(editor, photo, frames, mark=False)):
+            for i, picture in enumerate(driving_frames(editor.pipeline, photo, frames, mark=False)):
                 write(Frame(np.asarray(picture), Fraction(i, FPS), Fraction(1, FPS)))
         mirrored = Image.fromarray(photo[:, ::-1].copy())
         started = time.perf_counter()
@@ -113,7 +112,7 @@ def flicker(editor: FaceEditor, judges: Judges, path: Path) -> dict[str, float]:
     """Mean change from one frame to the next: of the judged age in years, of the identity as 1 - cosine."""
     with Clip(path) as clip:
         pixels = [frame.pixels for frame in clip]
-    found = [editor.finder(picture) for picture in pixels]
+    found = [editor.detector(picture) for picture in pixels]
     cut = [aligned(p, faces[0].landmarks) for p, faces in zip(pixels, found, strict=True) if faces]
     if len(cut) < 2:
         raise BadInput(

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...images.detectors import EmbeddedFinder
+from ...images.detectors import EmbeddedDetector
 from ...images.tensors import to_pictures, to_tensor
 from ...model.model import GanimeAge
 from ..data.faces import Faces
@@ -142,7 +142,7 @@ class Examiner:
         for part in ("finder", "readers", "head"):
             model.require(part)
         self.model, self.device, self.gates, self.curves = model.to(device).eval(), device, gates, curves
-        self.finder = EmbeddedFinder(model.finder, max_side=64, threshold=gates.face)
+        self.finder = EmbeddedDetector(model.finder, max_side=64, threshold=gates.face)
 
     @torch.inference_mode()
     def look(self, pictures: np.ndarray, find: bool = True) -> Looks:

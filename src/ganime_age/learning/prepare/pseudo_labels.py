@@ -9,7 +9,7 @@ import torch
 
 from ...edits import AU_CODES, AU_UNSEEN
 from ...images.alignment import apply, crop, frame_matrix, valid_mask
-from ...images.detectors import EmbeddedFinder, FoundFace
+from ...images.detectors import EmbeddedDetector, FoundFace
 from ...images.tensors import to_tensor
 from ...model.model import GanimeAge
 from ..external.mediapipe_face import BlendshapeReader, action_units_from_blendshapes
@@ -66,7 +66,7 @@ class FaceReader:
         for part in ("finder", "readers"):
             model.require(part)
         self.model, self.device = model.to(device).eval(), device
-        self.finder = EmbeddedFinder(model.finder, threshold=min_confidence)
+        self.finder = EmbeddedDetector(model.finder, threshold=min_confidence)
         self.size, self.choose, self.aligned, self.teacher = size, choose, aligned, teacher
 
     def cut(self, photo: np.ndarray) -> CutFace:
