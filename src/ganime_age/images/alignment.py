@@ -1,20 +1,29 @@
-"""Find faces in a photo, cut them out in the FFHQ frame, and put what changed back.
+"""Cut faces out of a photo in the FFHQ frame, and put what changed back.
 
 Positions are continuous pixels: the first pixel of a row covers 0..1, its centre is 0.5. Photos are uint8 RGB
-(H,W,3). A *frame* is FFHQ's alignment square (Karras et al., CVPR 2019): its x axis runs along the eyes, its side
-follows the distances of the eyes and of eyes to mouth.
+(H,W,3). A *frame* is FFHQ's alignment square (Karras et al., "A Style-Based Generator Architecture for GANs", CVPR
+2019, and the dataset's `download_ffhq.py`):
+
+        +---------------------------+
+        |                           |      e   mean of the eyes        E = right eye - left eye
+        |        L ---- e ---- R    |      m   mean of the mouth's corners      D = m - e
+        |               |           |      c = e + 0.1 D      centre of the square
+        |               c           |
+        |               |           |      x = (E - rot90 D) normalised         half of the x side is
+        |          l -- m -- r      |          x max(2 |E|, 1.8 |D|)
+        |                           |
+        +---------------------------+      rot90 (a, b) = (-b, a)
+
+x averages two directions, along the eyes and across the line from eyes to mouth, so a landmark that is off turns the
+frame by about half as much.
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ..errors import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 
 def frame_matrix(landmarks: np.ndarray, size: int, crop_scale: float = 1.0) -> np.ndarray:
@@ -37,7 +46,7 @@ def ffhq_axes(
     eye_to_eye = right_eye - left_eye
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
     eye_to_mouth = mouth - eyes
-    half = eye_to_eye + np.array([eye_to_mouth[1], -eye_to_mouth[0]])
+    half = eye_to_eye + np.array([eye_to_mouth[1], -eye_to_mouth[0]])  # E - rot90 D
     length = np.hypot(*half)
     if length < 1e-6:
         raise BadInput("landmarks lie on top of each other; no frame can be laid through them")
@@ -47,6 +56,7 @@ def ffhq_axes(
 
 def axes_matrix(centre: np.ndarray, axis: np.ndarray, size: int, scale: float = 1.0) -> np.ndarray:
     """Affine (2,3) that takes the square around centre with x side axis * scale to size x size pixels."""
+    # A turn and a scale: (x, y) is the frame's x axis, divided by its squared length, so that it maps to (size, 0).
     x, y = axis * size / (np.dot(axis, axis) * scale)
     linear = np.array([[x, y], [-y, x]])
     return np.c_[linear, size / 2 - linear @ centre]
@@ -66,6 +76,7 @@ def invert(matrix: np.ndarray) -> np.ndarray:
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,
          method: int = cv2.INTER_LINEAR) -> np.ndarray:  # fmt: skip
     """Draw picture (H,W[,C]) through an affine of continuous pixels onto size (width, height); no antialiasing."""
+    # OpenCV's pixel centres lie at whole numbers, ours at halves: A(x + 1/2) + b - 1/2.
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
     return cv2.warpAffine(picture, centred, size, flags=method, borderMode=border)

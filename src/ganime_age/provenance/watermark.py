@@ -1,15 +1,23 @@
-"""A faint mark in the face itself: a fixed noise, drawn in the aligned frame, found again from the face. Skin and hair
-hide it; on an even background beside the face somebody who looks for it can see it.
+"""A faint mark in the face itself: a fixed noise, drawn in the aligned frame and detected from the face. Skin and hair
+hide it; on an even background beside the face an attentive viewer can see it.
 
 Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", IEEE TIP 1997) with two changes.
 The noise lives in the face's frame, not in the photo's pixel grid: resizing, cropping or turning the photo moves the
-face and the noise together, and the finder brings both back. It carries no message, so nothing about a person can be
-in it; it is there or not.
+face and the noise together, and the detector brings both back. The mark carries no message, so it holds nothing about a
+person; it is there or not.
 
-Finding it is a phase correlation. The noise's phases are random, so for *any* picture without the mark the
-correlation at one position is a sum of independent cosines with mean 0 and a known variance: the score, in standard
-deviations, has a normal tail whatever the picture shows. `false_positive_rate` bounds the chance over all positions
-that are tried.
+Embedding. With a phase p(f) drawn from the key for each frequency f of a band, and a mask m(x) in FLAT..1 that grows
+with the local contrast of the face I,
+
+    n(x) = sum_f cos(2 pi f.x + p(f)), scaled to unit variance,        I'(x) = I(x) + STRENGTH m(x) n(x).
+
+Detection is a phase correlation. With F the phases of the flattened face and P those of the key, both of modulus 1,
+
+    s(d) = sqrt(2 / N) sum_f Re( F(f) conj(P(f)) e^(2 pi i f.d) )        for each shift d, N frequencies.
+
+The phases P are random, so for *any* picture without the mark each term is a cosine of a random angle, of mean 0 and
+variance 1/2: s(d) has mean 0 and variance 1, and since E exp(a cos) = I_0(a) <= exp(a^2 / 4) its tail falls as a
+normal one's, whatever the picture shows. `false_positive_rate` adds up that tail over all positions that are tried.
 """
 
 from __future__ import annotations
@@ -43,6 +51,7 @@ def add_watermark(face: np.ndarray) -> np.ndarray:
     """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped."""
     face = np.asarray(face, np.float32)
     grey = face.mean(2)
+    # Local contrast: the standard deviation of what is finer than 1.2 % of the side, over 2 % of it.
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * len(face))
     busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 0.02 * len(face)))
     share = FLAT + (1 - FLAT) * np.clip(busy / BUSY, 0, 1)
@@ -54,6 +63,7 @@ def noise(size: int, key: bytes = KEY) -> np.ndarray:
     """The mark (size,size) float32, mean 0 and root mean square 1; the same picture at every size."""
     frequencies, phases = band(key)
     spectrum = np.zeros((size, size // 2 + 1), np.complex64)
+    # A small face cannot hold the finest frequencies (Nyquist); the others are the same at every size.
     inside = (np.abs(frequencies) * 2 < size).all(1)
     u, v = frequencies[inside].T
     spectrum[v, u] = phases[inside] * np.exp(1j * np.pi * (u + v) / size)  # the first pixel's centre is 0.5
@@ -67,9 +77,11 @@ def noise(size: int, key: bytes = KEY) -> np.ndarray:
 def band(key: bytes = KEY) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies (N,2) int, x 1.. and y, in cycles per frame, and the key's phases (N,) as unit complex numbers."""
     low, high = BAND
+    # A real picture's spectrum is symmetric, so half the plane (u > 0) holds all of it.
     u, v = np.meshgrid(np.arange(1, high + 1), np.arange(-high, high + 1))
     radius = np.hypot(u, v)
     held = (radius >= low) & (radius <= high)
+    # SHAKE-256 gives the same bits on every machine and for ever; a library's random generator promises neither.
     drawn = np.frombuffer(hashlib.shake_256(key).digest(4 * int(held.sum())), "<u4")
     return np.c_[u[held], v[held]], np.exp(2j * np.pi * drawn / 2**32)
 
@@ -91,6 +103,7 @@ def score(photo: np.ndarray, matrix: np.ndarray, key: bytes = KEY) -> float:
 
 def false_positive_rate(threshold: float = THRESHOLD, faces: int = 1) -> float:
     """Bound on the chance that unmarked faces reach a score: normal tail times the positions that may be tried."""
+    # The union bound: P(max of n scores >= t) <= n P(N(0,1) >= t), P(N(0,1) >= t) = erfc(t / sqrt 2) / 2.
     tried = len(SCALES) * len(TURNS) * (1 + len(NEAR_SCALES) * len(NEAR_TURNS)) * (2 * SHIFT + 1) ** 2
     return min(1.0, faces * tried * 0.5 * math.erfc(threshold / math.sqrt(2)))
 
@@ -115,10 +128,13 @@ def _best(flat: np.ndarray, scales: np.ndarray, turns: np.ndarray, key: bytes) -
             matrix[:, 2] += (SIDE - len(flat)) / 2
             view = cv2.warpAffine(flat, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC) * window
             seen = np.fft.rfft2(view)[v, u]
+            # Phases alone count: a strong edge of the face weighs no more than a faint frequency of the mark.
             agreement = seen / (np.abs(seen) + 1e-12) * phases.conj()
             spectrum = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
             spectrum[v, u] = agreement
+            # irfft2 sums both half planes (twice the real part) and divides by SIDE^2; each term's variance is 1/2.
             place = np.fft.irfft2(spectrum, (SIDE, SIDE)) * SIDE**2 / math.sqrt(2 * len(u))
+            # Shifts wrap around: rolled, -SHIFT..SHIFT lie in one square.
             near = np.roll(place, (SHIFT, SHIFT), (0, 1))[: 2 * SHIFT + 1, : 2 * SHIFT + 1]
             found.append((float(near.max()), float(scale), float(turn)))
     return max(found)
