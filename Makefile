@@ -37,7 +37,8 @@ types: $(VENV)/.types
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m pdoc --output-directory build/docs ganime_age !ganime_age.learning
+	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits \
+		$(addprefix ganime_age.,model images pipelines provenance card cli)
 	@echo "The library's pages are at build/docs/index.html"
 
 $(VENV)/.python:

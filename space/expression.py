@@ -73,7 +73,7 @@ def _slider(code: str) -> gr.Slider:
 
 
 def at_rest(units: Units) -> dict[str, float]:
-    """What a face shows, as the sliders show it."""
+    """The action units of a face as slider values."""
     return {code: round(units.get(code, 0.0), 1) for code in AU_CODES}
 
 
@@ -91,5 +91,5 @@ def at(rest: Units, targets: Units) -> list[float]:
 
 
 def strengthened(rest: Units, targets: Units) -> dict[str, float]:
-    """A preset's targets for a face: what it shows already is not made weaker, but for what the preset wants gone."""
+    """A preset's targets for a face: never below the intensity that the face already shows, except those set to 0."""
     return {code: max(value, rest[code]) if value else 0.0 for code, value in targets.items()}

@@ -18,7 +18,7 @@ from . import jobs
 
 HOUR = 3600
 SHOWN = 1600
-"""The longer side in pixels of what the page shows; a download has the photo's own size."""
+"""Longer side in pixels of a picture on the page; a download has the photo's own size."""
 
 _visits: dict[str, Path] = {}
 

@@ -1,8 +1,8 @@
 """What a visitor gives, taken in safely: uploads only, read by the package's own loader.
 
 Gradio's own image component opens any file of the server, takes `data:` addresses past the size limit and decodes
-whatever it is given; these two do none of that. What cannot be used is not raised but handed on as the BadInput that
-says why, so that the page can say it in place.
+whatever it is given; these two do none of that. An unusable file is handed on as its BadInput instead of raised, so
+that the page can show the sentence in place.
 """
 
 from __future__ import annotations

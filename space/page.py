@@ -1,4 +1,4 @@
-"""The Space's page: one photo, three editors beside each other that share it, and under them what came of it.
+"""The Space's page: one photo, three editors beside each other that share it, and the results under them.
 
 It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
 photo, faces, consent; change_age, age, age_groups, method; presets, copy_from and a slider for each action unit by
@@ -40,7 +40,7 @@ LINE = {"concurrency_id": "faces", "concurrency_limit": 1}
 
 JOB = {"api_visibility": "private", "show_progress": "full", **LINE}
 QUIET = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-"""What only moves a control, at once."""
+"""Events that only move a control: they run at once."""
 
 HEAD = """<header><h1>ganime_age</h1>
 <p>One face: at another age, with another expression, or moving like someone else.</p></header>"""
@@ -63,13 +63,13 @@ LIVE = """() => {
     target.dispatchEvent(new Event(kind, {bubbles: kind === 'pointerup'}));
   });
 }"""
-"""A screen reader says the status line when it changes. A slider is let go when the browser says that its value has
-changed: by mouse, touch, key or a typed number; gradio also takes a click into a number, or a walk through it, for
-that, and no key."""
+"""Screen readers announce each change of the status line. Sliders act on the browser's `change` event (mouse, touch,
+key or typed number). Gradio's own events also fire when a number field merely gains or loses focus, and never for
+keys."""
 
 
 class Buttons(NamedTuple):
-    """What starts, stops and takes back."""
+    """The buttons that start an edit, stop it and reset the controls."""
 
     edit: gr.Button
     cancel: gr.Button
@@ -87,7 +87,7 @@ def on_best_device(model: Any) -> FaceEditor:
 def build(editor: Any) -> gr.Blocks:
     """The page for one FaceEditor; start it with `.launch(**LAUNCH)`.
 
-    Who comes when the line is full is told so by gradio's own notice, as the request does not reach any handler.
+    When the queue is full Gradio shows its own message; no handler runs.
     """
     work = Jobs(editor)
     with gr.Blocks(title="ganime_age", delete_cache=(600, files.HOUR), fill_width=True) as page:

@@ -1,4 +1,4 @@
-"""What was asked and what was reached, as a small table that a screen reader can walk through."""
+"""Asked and read values as a small table that a screen reader can follow."""
 
 from __future__ import annotations
 

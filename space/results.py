@@ -26,7 +26,7 @@ class Results(NamedTuple):
 
 
 class Makers(NamedTuple):
-    """What a visitor chooses and presses here."""
+    """The choices and buttons beside the results."""
 
     picture_format: gr.Radio
     make_strip: gr.Button

@@ -211,7 +211,9 @@ def test_the_trainer_takes_several_folders_but_for_the_finder(tmp_path):
     train, folders = script("train"), [face_folder(tmp_path / name) for name in ("more", "turned")]
     assert len(train.shown(folders, Tables("readers", SIDE))) == 8
     assert isinstance(train.shown(folders[:1], Tables("finder", SIDE)), Faces)
-    with pytest.raises(BadInput, match="the finder learns from one folder of faces; give one after --faces"):
+    with pytest.raises(
+        BadInput, match="the detector learns from one folder of faces; give one after --faces"
+    ):
         train.shown(folders, Tables("finder", SIDE))
 
 

@@ -102,8 +102,8 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
 
 def shown(folders: list[Path], tables: Tables) -> Faces | JoinedFaces:
     """The faces of the folders that the recipe wants."""
-    if len(folders) > 1 and tables.task == "finder":
-        raise BadInput("the finder learns from one folder of faces; give one after --faces")
+    if len(folders) > 1 and tables.task in ("detector", "finder"):
+        raise BadInput("the detector learns from one folder of faces; give one after --faces")
     parts = [Faces(folder, tables.size, sources=tuple(tables.sources)) for folder in folders]
     return JoinedFaces(parts) if len(parts) > 1 else parts[0]
 

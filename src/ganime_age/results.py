@@ -1,4 +1,4 @@
-"""What an editor gives back: the readings of a face, and an edited photo with what was measured on it."""
+"""Results of an editor: the readings of a face, and an edited photo with its measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .provenance.metadata import write_edited
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What the readers measure on one face.
+    """The measurements of one face.
 
     age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
     landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame,
@@ -55,7 +55,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class EditResult:
-    """One edited photo and what was measured on it.
+    """One edited photo and its measurements.
 
     image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
     and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
@@ -96,7 +96,8 @@ class EditResult:
         write_edited(self.image, path, self.record() if self.edited and self.mark else None, signer)
 
     def record(self) -> dict[str, Any]:
-        """What is written into the file: the request, the method, the weights and the seed. Nothing of the person."""
+        """The record written into the file: the request, the method, the weights and the seed. Nothing of the
+        person."""
         driven = {} if self.driving_reading is None else {"driven": True}
         return {
             "age": self.edit.age,
@@ -145,7 +146,7 @@ class EditResult:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What became of a clip.
+    """The outcome of a clip.
 
     frames, edited: how many it has, and how many of them were edited. rate: frames a second. size: width and height in
     pixels. warnings: sentences about this clip. seconds: how long the work took.

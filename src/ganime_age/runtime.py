@@ -1,4 +1,4 @@
-"""Memory that runs out, however a library says so, as one sentence."""
+"""Device, dtype and memory checks: each failure is one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from .errors import BadInput, GanimeAgeError, MissingModel
 
 _WORDS = ("out of memory", "not enough memory", "insufficient memory", "allocate memory")
-"""What PyTorch's allocators (CPU, CUDA, MPS) and OpenCV's say, whose errors have no class of their own."""
+"""Phrases of the out-of-memory errors of PyTorch's allocators (CPU, CUDA, MPS) and OpenCV's, which have no class."""
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from .table1 import colour as row_colour
 from .table1 import title
 
 SIZE, PLOT, GAP, FINE = (1340, 640), (560, 400), 90, 2
-"""Of the chart and of each of its two plots in pixels; it is drawn FINE times as large and scaled down."""
+"""Size of the chart, size of each of its two plots and the gap between them in pixels; FINE: supersampling factor."""
 Curve = tuple[str, Sequence[float], str]
-"""What it is called, its values a group, its colour."""
+"""Name, values by age group, colour."""
 
 
 def table1_chart(results: Results) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The model card's tables of edits: what was asked and what judges saw, doing nothing beside it."""
+"""The model card's tables of edits: requests, the judges' readings, and those of the unedited faces."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..edits import AU_NAMES
 from .results import Results, columns, shown, summary, table
 
 WEAK = 0.3
-"""Correlation of asked and read under which an action unit hardly answers."""
+"""Correlation of asked and read intensity below which an action unit counts as hardly responding."""
 
 
 def edits(results: Results) -> str:
-    """Edits of one method, by the judges that were called; doing nothing beside each."""
+    """Edits of one method, by the judges at hand; the score of unedited faces beside each figure."""
     judges = results.get("judged_by")
     faces = (
         f"{results.number('faces', 'ages')} test faces (ages) and {results.number('faces', 'action_units')}"
@@ -62,7 +62,7 @@ def _edit_figures(judges: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 
 def matcher(results: Results) -> str:
-    """The threshold of the identity judge, and what it lets through."""
+    """The threshold of the identity judge with its false and true accept rates."""
 
     def get(key: str) -> str:
         return results.number("identity", key)
@@ -146,7 +146,7 @@ def _notes(results: Results) -> str:
 
 
 def _weakest(results: Results) -> str:
-    """What the measures themselves call weak."""
+    """The worst age groups and action units, by the measures themselves."""
     said = []
     groups = [row for row in results.get("groups") if "age_error" in row]
     if groups:

@@ -54,7 +54,7 @@ class Goal:
         return least <= value <= largest and not (self.text.startswith("< ") and value == largest)
 
     def beside(self, summary: Mapping[str, float]) -> str:
-        """What stands beside the figure: the goal, and that it is missed where it is."""
+        """The goal as text, marked where the figure misses it."""
         text = self.text
         if " of " in text:
             text = f"{text.split()[0]} {shown(max(v for v in self.limits(summary) if v < float('inf')))}"

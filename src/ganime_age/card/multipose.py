@@ -15,7 +15,7 @@ BY_YAW = {
 
 
 def multipose(results: Results) -> str:
-    """What a multi-pose set came to: counts, rejects, what turning does to identity and age by yaw."""
+    """A multi-pose set: counts, rejects, and identity and age by yaw."""
     figures = [
         ("images", "images", ""),
         ("test_share", "share of the test split, whose people are in no training image", ""),

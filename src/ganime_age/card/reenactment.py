@@ -27,7 +27,7 @@ AGED = {
 
 
 def reenactment(results: Results) -> str:
-    """How near a moved face is to the driving one, and to itself; age by yaw; the clip."""
+    """Distance of a moved face to the driving face and to its source; age by yaw; the clip."""
     rows = {
         f"{label}: {way}": results.get(kind, name)
         for kind, label in PAIRS.items()
@@ -48,7 +48,7 @@ def reenactment(results: Results) -> str:
 
 
 def _figures(results: Results) -> list[tuple[str, str, str]]:
-    """Each of the summary, what it means and its unit."""
+    """Keys of the summary with label and unit."""
     speed = f"frames of 256 px a second on {results.number('clip', 'threads')} CPU threads"
     return [
         ("pose_error_degrees", "yaw and pitch, error against the driving face", "degrees"),

@@ -48,7 +48,7 @@ def _held(results: Results, *figures: tuple[str, str, str]) -> list[tuple[str, s
 
 
 def finder(results: Results) -> str:
-    """The face finder on ordinary photos."""
+    """The face detector on ordinary photos."""
     figures = [
         ("recall", "reference faces found", ""),
         ("false_per_photo", "false faces a photo", ""),
@@ -79,7 +79,7 @@ def speed(results: Results) -> str:
 
 
 def provenance(results: Results) -> str:
-    """Is the watermark found again, does it show, is it seen where it is not."""
+    """The watermark: detection after common changes, visibility, false positives."""
     found = {
         key.removeprefix("detected_").replace("_", " "): value
         for key, value in results.get("summary").items()
@@ -128,7 +128,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ("speed", "Speed of an edit", speed),
     ("training", "Speed of training", training),
 )
-"""Name of the results file, heading, and what renders it. A file that is not there is left out."""
+"""Name of the results file, heading, rendering function. A missing file has no section."""
 
 
 def measured(found: Mapping[str, Results]) -> str:

@@ -35,7 +35,7 @@ _LINK = re.compile(r"\]\(([^)#:]+)\)")
 def space_files(root: Path | None = None) -> dict[str, Path]:
     """The files of the Space by their names in it, where they lie in a checkout (by default the one of this package).
 
-    These are the page, the package with its weights, without what trains, and what the README shows or points to.
+    These are the page, the package with its weights but without `learning/`, and the files that the README links.
     BadInput when it is no checkout, or when the README does not open with a Gradio Space's metadata.
     """
     root = root or CHECKOUT

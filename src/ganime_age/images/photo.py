@@ -20,13 +20,13 @@ MAX_PIXELS = 40_000_000
 MIN_SIDE = 64
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
-"""File endings that a folder of photos is searched for."""
+"""Endings of the photo files that a folder is searched for."""
 
 STILL_WITH_PARTS = ("MPO", "TIFF")
 UNREADABLE = "is not a readable image (JPEG, PNG, WebP, AVIF, BMP or TIFF)"
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Python's list of warning filters belongs to the whole process: two threads that change it undo each other."""
+"""Guards Python's list of warning filters, which is global: two threads that change it undo each other's changes."""
 
 
 def load_photo(source: Any) -> np.ndarray:

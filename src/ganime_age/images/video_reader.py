@@ -20,10 +20,10 @@ from ..errors import BadInput, MissingModel
 from .photo import MAX_PIXELS, MIN_SIDE, moving, open_file, photo_name
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf"
-"""FFmpeg's names of what is read. Playlists are not among them: one would open other files and addresses."""
+"""FFmpeg's names of the accepted formats. Playlists are excluded: they open other files and addresses."""
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg", ".flv", ".wmv")
-"""File endings of what can only be a clip; a .gif may be a photo as well."""
+"""File endings that are always clips; a .gif may also be a photo."""
 
 MAX_SIDE = 1920
 HDR_TRANSFERS = (16, 18)  # PQ and HLG, by their numbers in ITU-T H.273

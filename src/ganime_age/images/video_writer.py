@@ -23,7 +23,7 @@ from .video_reader import CLOCK, Clip, Frame, opened, pyav, reading
 
 ENDINGS = ".mp4 or .gif"
 GIF_RATE = 50
-"""Frames a second that browsers show of a GIF; a delay under 2/100 s they take for 10/100 s."""
+"""Most frames a second of a GIF that browsers play; they read a delay under 2/100 s as 10/100 s."""
 
 COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "flac", "opus")
 BT709 = 1  # by its number in ITU-T H.273

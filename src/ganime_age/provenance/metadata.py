@@ -1,4 +1,4 @@
-"""Says inside the file that a picture was edited, and how: metadata that platforms read (IPTC in XMP).
+"""Writes the edit into the file's metadata, where platforms look for it (IPTC in XMP).
 
 IPTC Photo Metadata Standard 2025.1 names the kind of picture (digital source type) and the system that made it; the
 edit's own numbers stand beside them as JSON. Colours are sRGB and no profile is written: what has none is sRGB.
@@ -26,7 +26,7 @@ WRITERS = {
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"quality": 95}),
 }
-"""File ending -> Pillow's format and how it is saved. PNG alone keeps every untouched pixel as it was."""
+"""File ending -> Pillow's format and its save options. Only PNG keeps untouched pixels byte for byte."""
 
 ENDINGS = ".png, .jpg or .webp"
 

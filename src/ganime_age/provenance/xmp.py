@@ -12,7 +12,7 @@ from .._version import __version__
 from ..images.photo import header
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-"""IPTC's word for a real photo that a trained model changed in part."""
+"""IPTC's digital source type of a real photo that a trained model changed in part."""
 
 
 MADE_BY_MODEL = ("compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia")
@@ -45,7 +45,7 @@ def xmp(record: dict[str, Any]) -> str:
 def read_metadata(source: Any) -> tuple[str | None, dict[str, Any] | None]:
     """The digital source type that a file states, by any tool, and ganime_age's record of its edit; None where absent.
 
-    source: as for `load_photo`; an array holds no metadata. What cannot be understood counts as absent.
+    source: as for `load_photo`; an array holds no metadata. Metadata that cannot be parsed counts as absent.
     """
     packet = header(source).get("xmp", b"")
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
