@@ -106,3 +106,46 @@ def test_every_package_that_a_file_imports_stands_in_an_extra():
             if by is not None and by not in known:
                 missing.add(f"{place(path)}:{line} {top}")
     assert missing == set()
+
+
+# Names with an underscore that libraries offer under no other: of named tuples, argparse, torch's operations on lists of
+# tensors, and the keywords of a model that PyTorchModelHubMixin keeps.
+OFFERED = (
+    "_asdict",
+    "_replace",
+    "_fields",
+    "_SubParsersAction",
+    "_foreach_lerp_",
+    "_foreach_copy_",
+    "_hub_mixin_config",
+)
+
+
+def private(name: str) -> bool:
+    """A leading underscore, but for OFFERED."""
+    return name.startswith("_") and not name.endswith("__") and name not in OFFERED
+
+
+def reached(path: Path) -> list[str]:
+    """Private names of other modules and objects in a file. `self._x` and `cls._x` are its own, and so is what an
+    object of a class of the same file keeps: names that the file itself assigns or defines."""
+    tree = ast.parse(path.read_text())
+    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own |= {
+        n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names if private(alias.name) and alias.name != "_version"]
+            found += [f"{place(path)}:{node.lineno} imports {name}" for name in names]
+        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in own:
+            mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not mine and not ast.unparse(node.value).startswith("super()"):
+                found.append(f"{place(path)}:{node.lineno} reads {ast.unparse(node)}")
+    return found
+
+
+def test_nobody_reaches_into_private_names():
+    assert [wrong for path in SOURCES for wrong in reached(path)] == []

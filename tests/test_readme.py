@@ -50,7 +50,6 @@ def test_the_table_of_rooms_is_the_code():
     assert all((ROOT / room).exists() for room in OUTSIDE)
 
 
-@pytest.mark.xfail(reason="pipelines/ still imports the editor", strict=False)
 def test_imports_point_down_the_table():
     rooms = modules()
     for path, room in rooms.items():
