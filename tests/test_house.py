@@ -108,8 +108,8 @@ def test_every_package_that_a_file_imports_stands_in_an_extra():
     assert missing == set()
 
 
-# Names with an underscore that libraries offer under no other: of named tuples, argparse, torch's operations on lists of
-# tensors, and the keywords of a model that PyTorchModelHubMixin keeps.
+# Names with an underscore that libraries offer under no other: of named tuples, argparse, torch's operations on lists
+# of tensors, and the keywords of a model that PyTorchModelHubMixin keeps.
 OFFERED = (
     "_asdict",
     "_replace",
