@@ -1,6 +1,7 @@
 """Train one network: `accelerate launch training/train.py --recipe recipes/NAME.toml --faces FOLDER --out DIR`.
 
 `--set run.steps=100` changes a number of the recipe, `--minutes N` stops by the clock (the learning rate follows),
+`--within N` stops N minutes after the command's start, reading faces and measuring included,
 `--resume` goes on from DIR/checkpoint, `--init-from DIR` starts from the networks that another run wrote, and
 `--dry-run` takes two steps in a folder that is thrown away. Several processes, each on its share of every step:
 `torchrun --nproc_per_node 2 training/train.py ...`, with or without GPUs. Exit code 2: the recipe, the faces or OUT
@@ -15,7 +16,12 @@ import math
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+STARTED = time.monotonic()
+LEAST = 0.05
+"""Minutes that a run trains when reading faces and measuring took all that it was given."""
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from ganime_age.learning.engine.requirements import need_train  # noqa: E402
@@ -26,6 +32,7 @@ import torch  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.data.joined_faces import JoinedFaces  # noqa: E402
+from ganime_age.learning.data.packed_faces import check_parts, parts_of  # noqa: E402
 from ganime_age.learning.engine.checkpoints import finished, start_from  # noqa: E402
 from ganime_age.learning.engine.collapse import Collapsed, Watch  # noqa: E402
 from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
@@ -46,11 +53,13 @@ def arguments() -> argparse.Namespace:
         type=Path,
         nargs="+",
         required=True,
-        help="a folder with a manifest (training/prepare_faces.py), or several",
+        help="a folder with a manifest (training/prepare_faces.py) or of parts (pack_faces.py), or several",
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="TABLE.KEY=VALUE")
-    parser.add_argument("--minutes", type=float)
+    clock = parser.add_mutually_exclusive_group()
+    clock.add_argument("--minutes", type=float, help="of training, those before a resume included")
+    clock.add_argument("--within", type=float, metavar="MINUTES", help="from the command's start to its end")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -94,6 +103,8 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
         start_from(run, given.init_from)
     if given.resume is not None:
         run.resume(Path(given.resume) if given.resume else given.out / "checkpoint")
+    if given.within is not None:
+        plan.minutes = run.seconds / 60 + max(given.within - (time.monotonic() - STARTED) / 60, LEAST)
     if given.dry_run:
         plan.steps = run.step + 2
     start_tracker(accelerator, tracker, dataclasses.asdict(tables), run.step)
@@ -102,6 +113,8 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
 
 def shown(folders: list[Path], tables: Tables) -> Faces | JoinedFaces:
     """The faces of the folders that the recipe wants."""
+    folders = parts_of(folders)
+    check_parts(folders)
     if len(folders) > 1 and tables.task in ("detector", "finder"):
         raise BadInput("the detector learns from one folder of faces; give one after --faces")
     parts = [Faces(folder, tables.size, sources=tuple(tables.sources)) for folder in folders]
