@@ -18,13 +18,13 @@ from ganime_age.edits import AU_CODES
 from ganime_age.images.detectors import EmbeddedDetector
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation import measure_reenactment
-from ganime_age.learning.evaluation.judge_motion import POINTS, angles, landmark_errors
+from ganime_age.learning.evaluation.judge_motion import angles, landmark_errors
 from ganime_age.learning.evaluation.judges import Judges
 from ganime_age.learning.evaluation.measure_reenacted_clip import expressions
 from ganime_age.learning.evaluation.measure_reenactment import Plan, measure
 from ganime_age.learning.evaluation.reenactment_baselines import pasted
 from ganime_age.learning.evaluation.reenactment_pairs import strangers_of
-from ganime_age.learning.external.mediapipe_face import BlendshapeReader, Seen
+from ganime_age.learning.external.mediapipe_face import IBUG, BlendshapeReader, Seen
 from ganime_age.networks.layers import Edited
 
 SIDE = 32
@@ -68,7 +68,7 @@ class Mesh:
         if red == 0:
             return None
         points = np.zeros((478, 2), np.float32)
-        points[list(POINTS)] = SHAPE
+        points[list(IBUG)] = SHAPE
         return Seen(
             np.full(len(self.names), 0.1 + abs(red - 128) / 128, np.float32), points, turn((red - 128) / 2)
         )

@@ -2,7 +2,7 @@
 
 After an intended change of weights or of numerics, write the file anew from the repository's root and look at the diff:
 
-    PYTHONPATH=src:. python -m tests.helpers.golden
+    PYTHONPATH=src:tests python -m helpers.golden
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .readers import YEARS, AIFDAttention, mean_and_spread
+from .similarity import Similarity, fit_similarity
 
 SIDE = 112
 """Pixels of the aligned face."""
@@ -118,17 +119,10 @@ def five_points(landmarks: Tensor) -> Tensor:
 def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
     """Faces (B,3,S,S), landmarks (B,68,2) in 0..1 -> (B,3,112,112), turned, scaled and shifted so that the five points
     come closest to ArcFace's (least squares), bilinear."""
-    points, goal = five_points(landmarks), landmarks.new_tensor(FIVE_POINTS)
-    centre, middle = points.mean(1, keepdim=True), goal.mean(0)
-    p, q = goal - middle, points - centre
-    norm = p.square().sum()
-    a = (q * p).sum((1, 2)) / norm
-    b = (q[..., 1] * p[:, 0] - q[..., 0] * p[:, 1]).sum(1) / norm
-    turn = torch.stack([torch.stack([a, -b], 1), torch.stack([b, a], 1)], 1)  # goal's frame -> the face's
+    # From ArcFace's frame to the face's: grid_sample asks, for each pixel of the result, where it lies in the source.
+    goal = landmarks.new_tensor(FIVE_POINTS)[None]
+    fit = fit_similarity(goal, five_points(landmarks))
     line = (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2) - middle.to(face)
-    turned = (turn.to(face)[:, None] * grid[:, None]).sum(
-        -1
-    )  # (B,112*112,2); no matmul: autocast would round it
-    at = (turned + centre.to(face)).unflatten(1, (SIDE, SIDE))
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(1, -1, 2)
+    at = Similarity(*(part.to(face) for part in fit)).apply(grid).unflatten(1, (SIDE, SIDE))
     return F.grid_sample(face, 2 * at - 1, mode="bilinear", padding_mode="border", align_corners=False)

@@ -8,16 +8,9 @@ import cv2
 import numpy as np
 
 from ...edits import AU_CODES
-from ..external.mediapipe_face import BlendshapeReader, action_units_from_blendshapes
+from ..external.mediapipe_face import IBUG, BlendshapeReader, action_units_from_blendshapes
 from ..external.onnx_models import similarity
 
-POINTS = (
-    127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2, 326, 327,
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-)  # fmt: skip
-"""Where iBUG's 68 points are among MediaPipe's 478."""
 BORDERS = (0.35, 0.0, 0.7)
 """Borders that are tried around a picture until a face is found, in sides of it: the detector wants surroundings."""
 SIDE = 256
@@ -46,7 +39,7 @@ def _motion(reader: BlendshapeReader, picture: np.ndarray) -> tuple[np.ndarray, 
         seen = reader.look(shown)
         if seen is not None:
             units = action_units_from_blendshapes(seen.scores[None], reader.names)[0]
-            points = (seen.points[list(POINTS)] * len(shown) - wide) / SIDE
+            points = (seen.points[list(IBUG)] * len(shown) - wide) / SIDE
             return units, angles(seen.turn), points
     return np.full(len(AU_CODES), np.nan), np.full(3, np.nan), np.full((68, 2), np.nan)
 

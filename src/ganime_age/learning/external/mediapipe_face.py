@@ -35,6 +35,18 @@ FULL_SCORE = {
 }  # fmt: skip
 """Score that counts as intensity 5: the 99.5th percentile over 46,387 faces of six public sets."""
 
+IBUG = (
+    127, 234, 93, 132, 58, 136, 150, 149, 152, 378, 379, 365, 288, 361, 323, 454, 356,
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2, 326, 327,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+)  # fmt: skip
+"""iBUG's 68 points among MediaPipe's 478, as the landmarks of labels, readers and head model have them.
+
+The jaw points 7 and 9 are 149 and 378, the neighbours of 6 and 10 on the outline. Evenly spaced points, as iBUG's own
+annotators set them, would be 176 and 400, but labels, readers and the head model were made with these.
+"""
+
 
 def action_units_from_blendshapes(scores: np.ndarray, names: list[str]) -> np.ndarray:
     """Scores (N,52) in 0..1 -> intensities (N,17) float32 in 0..5; NaN for what the teacher cannot see."""

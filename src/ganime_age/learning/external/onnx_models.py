@@ -22,6 +22,7 @@ from ...images.tensors import HALF_RANGE, to_tensor
 from ...model.model import GanimeAge
 from ...networks.age_judge import AgeJudge
 from ...networks.aifd import FIVE_POINTS as ARCFACE_POINTS
+from ...networks.similarity import fit_similarity
 from ..engine.checkpoints import load_light
 from .mediapipe_face import BlendshapeReader, action_units_from_blendshapes
 
@@ -41,10 +42,9 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
 
 def similarity(points: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Turn, scale and shift (2,3) that brings points (N,2) closest to goal (N,2), by least squares."""
-    (x, y), one, none = points.T, np.ones(len(points)), np.zeros(len(points))
-    rows = np.concatenate([np.stack([x, -y, one, none], 1), np.stack([y, x, none, one], 1)])
-    a, b, right, down = np.linalg.lstsq(rows, goal.T.reshape(-1), rcond=None)[0]
-    return np.array([[a, -b, right], [b, a, down]])
+    one, other = (torch.from_numpy(np.asarray(values, np.float64))[None] for values in (points, goal))
+    fit = fit_similarity(one, other)
+    return torch.cat([fit.matrix[0], fit.shift[0, :, None]], 1).numpy()
 
 
 def onnx_session(file: Path, option: str) -> Any:

@@ -13,6 +13,8 @@ import torch
 
 from ...errors import BadInput, MissingModel
 from ...networks.head import HeadModel, rotation
+from ...networks.similarity import fit_similarity
+from ..external.mediapipe_face import IBUG
 
 POINTS = 478
 FACE = 468
@@ -23,10 +25,7 @@ OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 """The outline of the face in MediaPipe's mesh, clockwise from the top of the forehead."""
 TEMPLES = (234, 454)
-IBUG = (127, 234, 93, 132, 58, 136, 150, 149, 152, 378, 379, 365, 288, 361, 323, 454, 356, 70, 63, 105, 66, 107, 336,
-        296, 334, 293, 300, 168, 197, 5, 4, 98, 97, 2, 326, 327, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373,
-        380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87)  # fmt: skip
-"""iBUG's 68 points among MediaPipe's, the nearest on the median face."""
+"""Where the face meets the ears, on the axis about which heads turn: the model's origin and unit."""
 LIPS_INSIDE = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 EYES_INSIDE = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -79,12 +78,8 @@ def rest_pose(points: np.ndarray, pose: np.ndarray, rounds: int = 5) -> np.ndarr
 
 def onto(shapes: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Shapes (N,V,3) turned, scaled and shifted onto the goal (V,3), by least squares."""
-    shapes = shapes - shapes.mean(1, keepdims=True)
-    centred = goal - goal.mean(0)
-    left, _, right = np.linalg.svd(np.einsum("nvi,vj->nij", shapes, centred))
-    shapes = shapes @ (left @ right)
-    scale = (shapes * centred).sum((1, 2)) / (shapes**2).sum((1, 2))
-    return shapes * scale[:, None, None] + goal.mean(0)
+    given = torch.from_numpy(np.ascontiguousarray(shapes, np.float64))
+    return fit_similarity(given, torch.from_numpy(np.float64(goal))[None]).apply(given).numpy()
 
 
 def mirror_index(shape: np.ndarray) -> np.ndarray:
