@@ -40,6 +40,8 @@ def test_the_result_holds_crops_readings_and_a_likeness(editor, portrait):
 
 
 def test_older_reads_older_than_younger(editor, portrait):
+    """By the package's own readers, which the generator was trained against: that an edit goes the right way, not that
+    others see the age. Judges of their own measure that (training/evaluate.py edits)."""
     young, old = editor.progression(portrait, ages=(15, 80))
     assert old.reading.age > young.reading.age
 

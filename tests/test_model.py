@@ -129,13 +129,14 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_a_part_needs_no_memory_for_the_others(saved, tmp_path):
-    GanimeAge(**TINY | {"generator_widths": [8, 8, 640], "generator_blocks": 2}).save_pretrained(tmp_path)
+    GanimeAge(**TINY | {"generator_widths": [8, 8, 1280], "generator_blocks": 2}).save_pretrained(tmp_path)
     size = (tmp_path / "model.safetensors").stat().st_size / 2**20
     command = [sys.executable, "-c", PEAK, saved, tmp_path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert size > 50 and float(done.stdout) < size / 4
+    assert size > 220 and float(done.stdout) < size / 4
 
 
 def test_the_embedded_weights_load_without_a_network_and_are_small(model):
