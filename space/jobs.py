@@ -29,7 +29,7 @@ except ImportError:
     GPU = None
 
 WAITING = 16
-"""Jobs that may wait in line; the next one is told to come back."""
+"""Jobs that may wait in the queue; the next one is refused."""
 
 ALL = "all"
 STRIP_AGES = (1, 5, 8, 12, 17, 25, 35, 45, 60, 75)

@@ -84,7 +84,7 @@ def test_every_call_of_a_snippet_fits_its_signature():
         given = [None] * (len(call.args) + (not inspect.ismethod(function)))
         bound.bind(*given, **{str(word.arg): None for word in call.keywords})
         seen.add(name)
-    wanted = "edit progression compare read reenact reenact_video edit_video"
+    wanted = "edit progression compare read reenact reenact_frames reenact_video animate_video edit_video"
     assert {f"FaceEditor.{method}" for method in wanted.split()} <= seen
     assert {"GanimeAge.from_pretrained", "GanimeAge.push_to_hub"} <= seen
 

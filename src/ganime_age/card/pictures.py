@@ -44,7 +44,7 @@ _STRIPS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ),
     ),
 }
-"""What is asked for each strip, by its file: titles and keywords of `FaceEditor.edit`."""
+"""File of a strip -> the title and the keywords of `FaceEditor.edit` of each of its faces."""
 
 
 def draw(model: GanimeAge, folder: Path) -> tuple[str, ...]:

@@ -28,7 +28,10 @@ class Parser(argparse.ArgumentParser):
 
 def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser of all commands; `run` maps each to what runs it."""
-    root = Parser(prog="ganime-age", description="Edit the age and the expression of a face in a photo.")
+    root = Parser(
+        prog="ganime-age",
+        description="Edit the age, the expression and the pose of a face in a photo or a clip.",
+    )
     root.add_argument("--version", action="version", version=f"ganime-age {__version__}")
     names = "edit | reenact | animate | read | verify | demo | convert | push | deploy-space"
     commands = root.add_subparsers(required=True, metavar=names, parser_class=Parser)
@@ -74,10 +77,10 @@ def _add_edit(commands: Commands, common: Parser) -> None:
 
 def _add_reenact(commands: Commands, common: Parser) -> None:
     reenact = commands.add_parser(
-        "reenact", parents=[common], help="let a face do what the face of another photo, or of a video, does"
+        "reenact", parents=[common], help="move a face like the face of another photo or of a video"
     )
-    reenact.add_argument("source", metavar="SOURCE", help="the photo of who is to be shown")
-    reenact.add_argument("driving", metavar="DRIVING", help="a photo, video or GIF of who is to be followed")
+    reenact.add_argument("source", metavar="SOURCE", help="the photo of the person to show")
+    reenact.add_argument("driving", metavar="DRIVING", help="a photo, video or GIF of the face to follow")
     reenact.add_argument(
         "-o",
         "--output",
@@ -87,10 +90,10 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
     )
     _add_wish(reenact)
     way = reenact.add_mutually_exclusive_group()
-    way.add_argument("--relative", action="store_true", default=None, help="of a video, what lies between its "
-                     "first frame and each frame, so that SOURCE starts as it is (default for a video)")  # fmt: skip
+    way.add_argument("--relative", action="store_true", default=None, help="of a video, the motion from its first "
+                     "frame on, so that SOURCE starts as it is (default for a video)")  # fmt: skip
     way.add_argument("--absolute", action="store_false", dest="relative", default=None,
-                     help="expression and pose as they are (a photo is always taken so)")  # fmt: skip
+                     help="expression and pose as they are (always so for a photo)")  # fmt: skip
     reenact.add_argument(
         "--driving-face", default=0, type=int, metavar="N", help="which face of DRIVING (default: 0)"
     )
@@ -98,12 +101,12 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
 
 
 def _add_wish(command: argparse.ArgumentParser) -> None:
-    """What may be asked of a face."""
-    command.add_argument("--age", metavar="YEARS", help="target age, 0 to 100")
+    """The options of a request: age, action units, strength."""
+    command.add_argument("--age", metavar="YEARS", help="target age, 0 to 100 years")
     command.add_argument(
         "--au", action="append", default=[], metavar="AU12=3", help="intensity 0 to 5, or a change: AU04=+2"
     )
-    command.add_argument("--strength", default="1", help="how far to go, 0 to 1.5 (default: 1)")
+    command.add_argument("--strength", default="1", help="scale of the edit, 0 to 1.5 (default: 1)")
 
 
 def _add_choices(command: argparse.ArgumentParser, method: bool = True, more: str = "") -> None:
@@ -118,26 +121,37 @@ def _add_choices(command: argparse.ArgumentParser, method: bool = True, more: st
     command.add_argument(
         "--no-mark",
         action="store_true",
-        help="for research: neither the watermark nor the metadata that say the picture is edited; say it yourself",
+        help="for research: leave out the watermark and the metadata of the edit; say yourself that it is one",
     )
 
 
 def _add_animate(commands: Commands, common: Parser) -> None:
-    animate = commands.add_parser("animate", parents=[common], help="make a video of one photo that changes")
+    animate = commands.add_parser(
+        "animate", parents=[common], help="make a video of one photo that changes from keyframe to keyframe"
+    )
     animate.add_argument("photo", metavar="PHOTO")
     animate.add_argument("-o", "--output", required=True, metavar="OUT", help=f"a {CLIP_ENDINGS} file")
     animate.add_argument(
-        "--to", action="append", default=[], metavar="age=80", help="where it ends: age=80, AU12=4 or AU12=+2"
+        "--to",
+        action="append",
+        default=[],
+        metavar="age=80",
+        help="the last keyframe: age=80, AU12=4 or AU12=+2",
     )
     animate.add_argument(
-        "--from", action="append", default=[], dest="start", metavar="age=20", help="where it begins"
+        "--from",
+        action="append",
+        default=[],
+        dest="start",
+        metavar="age=20",
+        help="the first keyframe (default: the photo)",
     )
     animate.add_argument(
-        "--ages", nargs="+", metavar="YEARS", help="lead through these ages instead: 5 15 30 50 70"
+        "--ages", nargs="+", metavar="YEARS", help="keyframes at these ages instead: 5 15 30 50 70"
     )
-    animate.add_argument("--seconds", default="4", help="how long (default: 4)")
+    animate.add_argument("--seconds", default="4", help="length in seconds (default: 4)")
     animate.add_argument("--fps", default="12", help="frames a second (default: 12)")
-    animate.add_argument("--there-and-back", action="store_true", help="return to where it began")
+    animate.add_argument("--there-and-back", action="store_true", help="return to the first keyframe")
     _add_choices(animate)
 
 
@@ -148,7 +162,9 @@ def _add_read(commands: Commands, common: Parser) -> None:
 
 
 def _add_verify(commands: Commands, common: Parser) -> None:
-    verify = commands.add_parser("verify", help="say whether pictures were edited, and by what that is known")
+    verify = commands.add_parser(
+        "verify", help="look for the marks of an edit in pictures and print the evidence"
+    )
     verify.add_argument("files", nargs="+", metavar="FILE")
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -165,7 +181,7 @@ def _add_convert(commands: Commands, common: Parser) -> None:
     convert = commands.add_parser("convert", help="turn weights in an old .pth file into a folder of weights")
     convert.add_argument("old", metavar="OLD.pth")
     convert.add_argument("folder", metavar="NEW_FOLDER")
-    convert.add_argument("--method", help="which network the file holds (default: found out from its names)")
+    convert.add_argument("--method", help="the network in the file (default: recognised by its tensor names)")
     convert.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -173,7 +189,7 @@ def _add_push(commands: Commands, common: Parser) -> None:
     push = commands.add_parser("push", help="upload weights and a fresh model card to the Hugging Face Hub")
     push.add_argument("repo", metavar="REPO", help="such as org/name; made if it does not exist")
     push.add_argument(
-        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="what to push (default: the embedded weights)"
+        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to push (default: the embedded ones)"
     )
     push.add_argument("--results", metavar="FOLDER", help="results files of these weights, for the card")
     push.add_argument("--branch", help="branch to push to, made if it does not exist (default: main)")

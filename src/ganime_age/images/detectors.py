@@ -133,8 +133,9 @@ class EmbeddedDetector:
         return sought.frames[0].flatten(1)[:, likely].T.double().cpu().numpy(), scores[likely].cpu().numpy()
 
     def _mark(self, photo: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Landmarks (M,68,2) in photo pixels and scores (M,) of frame rows (N,4) with scores (N,). What is hopeless at
-        the first look is dropped; the second look is by the first one's landmarks, hence centred and upright."""
+        """Landmarks (M,68,2) in photo pixels and scores (M,) of frame rows (N,4) with scores (N,). Two passes:
+        candidates whose score after the first pass is below 0.2 are dropped; the rest are re-cropped by their
+        predicted landmarks and evaluated again."""
         landmarks, faces = self._look(photo, rows)
         hope = np.sqrt(faces * scores) >= min(LEAST_HOPE, self.threshold)
         rows = np.array([_next_row(*pair) for pair in zip(landmarks[hope], rows[hope], strict=True)])

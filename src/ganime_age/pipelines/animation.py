@@ -33,7 +33,8 @@ MOST_GAPS = 5
 
 @dataclass(frozen=True)
 class Keyframe:
-    """What is asked at one moment of an animation; what is not named stays as at the keyframe before.
+    """The request at one moment of an animation; an age or action unit that is not named stays as at the keyframe
+    before.
 
     age, action_units: as for `FaceEditor.edit`; changes such as "AU12=+2" count from the photo. at: when, 0..1 of the
     whole way; either every keyframe of an animation says it or none, and then they are spread evenly and the photo

@@ -25,11 +25,11 @@ from .progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
 
 METHOD, AGE_METHOD = "dual_generator", "ganimation_age"
 PHOTO_SIDE, CLIP_SIDE = 1024, 512
-"""Most pixels of a face's side while it is moved: near the photo's own, so that its detail moves along."""
+"""Largest side of a face in pixels while it is moved, for a photo and for a clip: near the photo's own resolution."""
 MOST_TURN, MOST_SHIFT, MOST_SCALE = 30.0, 0.08, 1.15
-"""How far a head may tilt, move and grow in its frame: degrees, sides of the frame, times."""
+"""Limits of a head's motion in its frame: tilt in degrees, shift in sides of the frame, scale as a factor."""
 SETTLED = 0.5
-"""How much of what a moved face lacks of the driving action units is asked of it: all of it would cost its identity."""
+"""Fraction of the missing driving intensity that ganimation_age adds to a moved face; 1 would cost its identity."""
 
 
 class Action(NamedTuple):

@@ -27,7 +27,8 @@ from .tracking import FaceTrack, OneEuro
 
 FRAME_RATE = 25  # of frames that do not say when they are shown
 ACTION, PLACE = (2.0, 12.0), (1.0, 4.0)
-"""One-Euro, of landmarks and of the frame's place: least cutoff in hertz, hertz gained per frame side a second."""
+"""One-Euro filters of landmarks and of the frame's position: minimum cutoff in Hz and its slope in Hz per (frame side
+/ s)."""
 MEANWHILE = "the frame before was shown again"
 
 

@@ -15,7 +15,7 @@ from .face import FacePipeline
 from .reenactment import AGE_METHOD, CLIP_SIDE, Mover, action_of, check_reenactment, edit_face
 
 SWAY = (20.0, 8.0, 6.0)
-"""The most by which the head turns, nods and tilts: yaw, pitch and roll in degrees."""
+"""Largest yaw, pitch and roll of the head in degrees."""
 
 
 def driving_frames(

@@ -1,4 +1,4 @@
-"""Was this picture edited? Looks for what ganime_age leaves: metadata, a signature, the mark in each face."""
+"""Was this picture edited? Looks for the marks of ganime_age: metadata, a signature, the watermark of each face."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_FACES = 8
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a picture says about itself. `edited` False means not known: marks can be lost, so it is no proof.
+    """The evidence of one picture. `edited` False means not known: marks can be lost, so it is no proof.
 
     source_type: the IPTC digital source type in the metadata, by any tool. record: ganime_age's own, with the edit's
     numbers. credentials: made_by, signed_by and state of a C2PA signature. watermark: score of each face, the largest

@@ -109,7 +109,7 @@ def false_positive_rate(threshold: float = THRESHOLD, faces: int = 1) -> float:
 
 
 def _flattened(grey: np.ndarray) -> np.ndarray:
-    """Detail alone, divided by how busy its surroundings are: where skin is smooth the noise counts most."""
+    """High-pass detail divided by the local contrast, so that the noise weighs most on smooth skin."""
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 1.5)
     busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 1.5))
     return detail / (busy + 0.5)
