@@ -31,6 +31,7 @@ AU_NAMES = {
 """OpenFace's 17 action units with their FACS names, in the order of every AU vector of this project."""
 
 AU_CODES = tuple(AU_NAMES)
+"""The 17 codes in the order of every vector of action units, which is OpenFace's."""
 AU_UNSEEN = ("AU06", "AU09")
 """Action units the readers' teacher never sees move: they are read as 0 and cannot be edited."""
 NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
