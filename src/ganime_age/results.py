@@ -59,11 +59,12 @@ class EditResult:
 
     image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
     and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
-    measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: what was asked.
-    warnings: sentences about this photo. seconds: from the photo to the last reading. weights: fingerprint of the
-    model's. seed: of the random numbers drawn; no method draws any, so it is 0 and the same request gives the same
-    bytes. edited: False when nothing was asked, so the photo came back as it was. mark: whether the edit is marked.
-    driving_reading: measured on the driving photo of a reenactment, else None.
+    measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request.
+    warnings: sentences about this photo. seconds: from the photo, or from the edit before of the same call, to the last
+    reading. weights: the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was.
+    mark: whether the edit is marked. driving_reading: measured on the driving photo of a reenactment, else None.
+
+    No method draws random numbers: the same request gives the same bytes.
     """
 
     image: Image.Image
@@ -80,7 +81,6 @@ class EditResult:
     weights: str
     edited: bool
     mark: bool
-    seed: int = 0
     driving_reading: Reading | None = None
 
     def save(self, path: str | Path, signer: Signer | None = None) -> None:
@@ -96,8 +96,7 @@ class EditResult:
         write_edited(self.image, path, self.record() if self.edited and self.mark else None, signer)
 
     def record(self) -> dict[str, Any]:
-        """The record written into the file: the request, the method, the weights and the seed. Nothing of the
-        person."""
+        """The record written into the file: the request, the method and the weights. Nothing of the person."""
         driven = {} if self.driving_reading is None else {"driven": True}
         return {
             "age": self.edit.age,
@@ -106,7 +105,6 @@ class EditResult:
             **driven,
             "method": self.method,
             "weights": self.weights,
-            "seed": self.seed,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,7 +123,6 @@ class EditResult:
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 2),
             "weights": self.weights,
-            "seed": self.seed,
             "edited": self.edited,
             "marked": self.edited and self.mark,
         }

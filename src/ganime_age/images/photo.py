@@ -57,7 +57,7 @@ def load_photo(source: Any) -> np.ndarray:
     return pixels
 
 
-def moving(path: str | os.PathLike[str]) -> bool:
+def is_animated(path: str | os.PathLike[str]) -> bool:
     """Does a file hold more than one picture? False where that cannot be read."""
     try:
         with _quiet(), Image.open(path, formats=FORMATS) as image:

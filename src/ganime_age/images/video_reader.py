@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import BadInput, MissingModel
-from .photo import MAX_PIXELS, MIN_SIDE, moving, open_file, photo_name
+from .photo import MAX_PIXELS, MIN_SIDE, is_animated, open_file, photo_name
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf"
 """FFmpeg's names of the accepted formats. Playlists are excluded: they open other files and addresses."""
@@ -49,11 +49,11 @@ class Clip:
     """
 
     def __init__(self, path: str | os.PathLike[str], most_rate: float | None = None):
-        self._av = pyav()
+        self._av = load_pyav()
         self.path, self.name = Path(path), photo_name(path)
         self._file = open_file(self.path, "video")
         try:
-            self._container = opened(self._av, self._file, self.name)
+            self._container = open_container(self._av, self._file, self.name)
             self._stream = self._picture_stream()
             self._measure(most_rate)
         except BaseException:
@@ -69,7 +69,7 @@ class Clip:
 
     def __iter__(self) -> Iterator[Frame]:
         step, last, end, number = self._every / self._rate, None, Fraction(0), -1
-        with reading(self._av, self.name):
+        with naming_errors(self._av, self.name):
             for number, frame in enumerate(self._container.decode(self._stream)):
                 if number % self._every:
                     continue
@@ -107,7 +107,7 @@ class Clip:
             )
         if min(width, height) < MIN_SIDE:
             raise BadInput(f"{self.name} is {width}x{height}; both sides must be at least {MIN_SIDE} pixels")
-        self._size = fitted(width, height)
+        self._size = scale_down(width, height)
         self.time_base, notes = Fraction(stream.time_base or CLOCK), []
         self.start = (stream.start_time or 0) * self.time_base
         self._seconds = seconds = (stream.duration or 0) * self.time_base
@@ -142,17 +142,18 @@ def is_clip(source: Any) -> bool:
     if not isinstance(source, (str, os.PathLike)):
         return False
     ending = Path(source).suffix.lower()
-    return ending in SUFFIXES or (ending == ".gif" and moving(source))
+    return ending in SUFFIXES or (ending == ".gif" and is_animated(source))
 
 
-def fitted(width: int, height: int) -> tuple[int, int]:
+def scale_down(width: int, height: int) -> tuple[int, int]:
     """Width and height, scaled down so that no side is longer than MAX_SIDE."""
     scale = min(1.0, MAX_SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 @contextmanager
-def reading(av: Any, name: str) -> Iterator[None]:
+def naming_errors(av: Any, name: str) -> Iterator[None]:
+    """PyAV's errors while a clip is read, as one BadInput that names the file."""
     try:
         yield
     except av.error.DecoderNotFoundError:
@@ -161,14 +162,16 @@ def reading(av: Any, name: str) -> Iterator[None]:
         raise BadInput(f"{name} is damaged or cut off; give the whole file") from None
 
 
-def opened(av: Any, file: BinaryIO, name: str) -> Any:
+def open_container(av: Any, file: BinaryIO, name: str) -> Any:
+    """PyAV's container of an open file, restricted to FORMATS; BadInput when it is no video."""
     try:
         return av.open(file, options={"format_whitelist": FORMATS}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError):
         raise BadInput(f"{name} is not a readable video (MP4, MOV, WebM, MKV, AVI or GIF)") from None
 
 
-def pyav() -> Any:
+def load_pyav() -> Any:
+    """The package `av`; MissingModel says how to install it."""
     try:
         import av
     except ImportError:

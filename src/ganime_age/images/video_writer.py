@@ -19,7 +19,7 @@ import numpy as np
 from ..atomic import replacing
 from ..errors import BadInput
 from .photo import open_file
-from .video_reader import CLOCK, Clip, Frame, opened, pyav, reading
+from .video_reader import CLOCK, Clip, Frame, load_pyav, naming_errors, open_container
 
 ENDINGS = ".mp4 or .gif"
 GIF_RATE = 50
@@ -58,7 +58,7 @@ def new_clip(
     are even: an odd one loses its last row. Whatever ends the block early, Ctrl-C too, leaves nothing. BadInput for an
     ending or a place that cannot be written.
     """
-    av, path = pyav(), Path(target)
+    av, path = load_pyav(), Path(target)
     kind = _Mp4 if check_target(target) == ".mp4" else _Gif
     with _new_file(path) as file:
         writer = kind(av, file, path, Fraction(rate).limit_denominator(1_000_000), xmp, source)
@@ -169,7 +169,7 @@ class _Sound:
     def __init__(self, av: Any, clip: Clip, output: Any):
         self._av, self._clip, self._output = av, clip, output
         self._file = open_file(clip.path, "video")
-        self._container = opened(av, self._file, clip.name)
+        self._container = open_container(av, self._file, clip.name)
         stream = next(s for s in self._container.streams.audio if s.codec_context is not None)
         self._copied = stream.codec_context.name in COPIED_SOUND
         if self._copied:
@@ -181,7 +181,7 @@ class _Sound:
 
     def until(self, time: Fraction | None) -> None:
         """Everything that sounds up to a time in seconds; None: the rest."""
-        with reading(self._av, self._clip.name):
+        with naming_errors(self._av, self._clip.name):
             while self._next is not None and (time is None or self._time(self._next) <= time):
                 for packet in self._ready(self._next):
                     self._output.mux(packet)

@@ -17,7 +17,7 @@ from ..edits import AU_CODES, AUTarget, Edit
 from ..errors import BadInput
 from ..images.boxes import face_box
 from ..images.photo import load_photo
-from ..images.video_reader import Clip, Frame, fitted
+from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
@@ -166,7 +166,7 @@ def edit_clip(
     pipeline.check_method(method)
     if face < 0:
         raise BadInput(f"face {face} does not exist; faces are numbered from 0, the largest")
-    record = {**edit_record(edit), "method": method, "weights": pipeline.weights, "seed": 0} if mark else None
+    record = {**edit_record(edit), "method": method, "weights": pipeline.weights} if mark else None
     track = FaceTrack(face, steady)
 
     def change(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -268,7 +268,7 @@ def write_animation(
 def animation_record(keyframes: list[Keyframe], method: str, weights: str) -> dict[str, Any]:
     """An animation as plain numbers, for a file's metadata."""
     listed = [{"at": key.at, **edit_record(Edit.of(key.age, key.action_units))} for key in keyframes]
-    return {"keyframes": listed, "method": method, "weights": weights, "seed": 0}
+    return {"keyframes": listed, "method": method, "weights": weights}
 
 
 def _number(value: float | str, name: str, low: float, high: float) -> float:
@@ -284,7 +284,7 @@ def _number(value: float | str, name: str, low: float, high: float) -> float:
 def load_scaled(photo: Any) -> np.ndarray:
     """A photo's pixels, scaled down so that a clip can be made of them."""
     pixels = load_photo(photo)
-    size = fitted(*pixels.shape[1::-1])
+    size = scale_down(*pixels.shape[1::-1])
     return (
         pixels if size == pixels.shape[1::-1] else np.asarray(Image.fromarray(pixels).resize(size, LANCZOS))
     )

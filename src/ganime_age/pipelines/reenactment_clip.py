@@ -165,4 +165,4 @@ def reenact_clip(
 
 def reenactment_record(edit: Edit, weights: str) -> dict[str, Any]:
     """The metadata of a reenactment: the request, the method and the weights; nothing of either person."""
-    return {**edit_record(edit), "driven": True, "method": METHOD, "weights": weights, "seed": 0}
+    return {**edit_record(edit), "driven": True, "method": METHOD, "weights": weights}
