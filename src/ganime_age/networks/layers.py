@@ -1,4 +1,10 @@
-"""Building blocks that several systems share."""
+"""Building blocks that several systems share.
+
+Discriminators follow their papers, so their outputs differ; their methods mean the same everywhere:
+`features(face, ...)` -> what the heads read; `score(features or face, condition)` -> logits of "real, given the
+condition", larger is more real; further methods are named after what they predict (`groups`, `readings`); `forward`
+gives all outputs at once where there is no condition.
+"""
 
 from __future__ import annotations
 
