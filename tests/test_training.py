@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ganime_age.learning.tasks.calibration import fit_lines, smooth_curve
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -25,7 +26,6 @@ from ganime_age.learning.prepare.hair import read_hair
 from ganime_age.learning.tasks import edit_requests, task_module
 from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
 from ganime_age.learning.tasks import prototypes as prototypes_task
-from ganime_age.learning.tasks.calibration import fit_lines, smooth_curve
 from ganime_age.networks.readers import Readers
 from helpers.tiny import READERS
 from helpers.training import readers_run, rows

@@ -5,7 +5,7 @@
 `--resume` goes on from DIR/checkpoint, `--init-from DIR` starts from the networks that another run wrote, and
 `--dry-run` takes two steps in a folder that is thrown away. Several processes, each on its share of every step:
 `torchrun --nproc_per_node 2 training/train.py ...`, with or without GPUs. Exit code 2: the recipe, the faces or OUT
-cannot be used; 3: a model or a package is missing; 4: the collapse watch stopped the run. The last line says why.
+cannot be used; 3: a model or a package is missing; 4: the collapse monitor stopped the run. The last line says why.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.data.joined_faces import JoinedFaces  # noqa: E402
 from ganime_age.learning.data.packed_faces import check_parts, parts_of  # noqa: E402
 from ganime_age.learning.engine.checkpoints import finished, start_from  # noqa: E402
-from ganime_age.learning.engine.collapse import Collapsed, Watch  # noqa: E402
+from ganime_age.learning.engine.collapse import Collapsed  # noqa: E402
 from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
 from ganime_age.learning.engine.logging import choose_tracker, start_tracker  # noqa: E402
 from ganime_age.learning.engine.loop import Run  # noqa: E402
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe  # noqa: E402
 from ganime_age.learning.engine.task import Plan  # noqa: E402
 from ganime_age.learning.tasks import TASKS, task_module  # noqa: E402
+from ganime_age.learning.tasks.probes import CollapseLimits  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
@@ -87,7 +88,7 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
         raise BadInput(
             f"{given.recipe}: task {tables.task!r} is unknown; choose from {', '.join(TASKS)}"
         ) from None
-    plan, watch = planned(given, tables), fill(Watch, tables.watch, "[watch] table")
+    plan, limits = planned(given, tables), fill(CollapseLimits, tables.watch, "[watch] table")
     numbers = fill(module.Recipe, tables.recipe, "[recipe] table")
     if given.resume is None:
         check_unused(out)
@@ -98,7 +99,7 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     with accelerator.main_process_first():
         faces = shown(given.faces, tables)
     torch.manual_seed(plan.seed)
-    run = Run(module.build(numbers, faces, plan.seed), plan, out, accelerator, watch)
+    run = Run(module.build(numbers, faces, plan.seed), plan, out, accelerator, limits.watch())
     if given.init_from:
         start_from(run, given.init_from)
     if given.resume is not None:

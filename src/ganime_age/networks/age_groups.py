@@ -21,13 +21,23 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 """Faces (B,3,S,S) in [-1,1] and fractional groups (B,) in 0..9 -> the same persons in these groups, (B,3,S,S)."""
 
 
+def check_ages(age: Tensor) -> None:
+    """BadInput for an age (B,) outside 0..100 years, or one that is not a number."""
+    if not ((age >= 0) & (age <= AGE_MAX)).all():
+        raise BadInput(f"ages {age.tolist()} must all lie between 0 and {AGE_MAX:.0f} years")
+
+
+def check_groups(group: Tensor) -> None:
+    """BadInput for a fractional group (B,) outside 0..9, or one that is not a number."""
+    if not ((group >= 0) & (group <= GROUPS - 1)).all():
+        raise BadInput(f"age groups {group.tolist()} must all lie between 0 and {GROUPS - 1}")
+
+
 def group_of(age: Tensor) -> Tensor:
     """Years (B,) in 0..100 -> fractional groups (B,) in 0..9, piecewise linear through GROUP_AGES.
 
-    BadInput for an age outside, or one that is not a number.
+    Not checked, as it runs in every step of training; `check_ages` is for callers with a user's numbers.
     """
-    if not ((age >= 0) & (age <= AGE_MAX)).all():
-        raise BadInput(f"ages {age.tolist()} must all lie between 0 and {AGE_MAX:.0f} years")
     knots = age.new_tensor(GROUP_AGES)
     age = age.clamp(GROUP_AGES[0], GROUP_AGES[-1])
     low = torch.bucketize(age, knots[1:-1], right=True)
@@ -44,10 +54,8 @@ def age_of(group: Tensor) -> Tensor:
 def group_code(group: Tensor) -> Tensor:
     """Fractional groups (B,) in 0..9 -> codes (B,10): one-hot for a whole number, else a mix of both neighbours' codes.
 
-    BadInput for a group outside.
+    Not checked, as generators call it in `forward`; `check_groups` is for callers with a user's numbers.
     """
-    if not ((group >= 0) & (group <= GROUPS - 1)).all():
-        raise BadInput(f"age groups {group.tolist()} must all lie between 0 and {GROUPS - 1}")
     # Hat functions, the linear finite elements of the groups: code_k = max(0, 1 - |group - k|), of sum 1.
     numbers = torch.arange(GROUPS, device=group.device, dtype=group.dtype)
     return F.relu(1 - (group[:, None] - numbers).abs())
@@ -61,6 +69,8 @@ def edit_by_difference(draw: Draw, faces: Tensor, source_age: Tensor, target_age
     the face keeps its own detail. Where the groups are the same it comes back exactly. attention tells how much of
     each pixel was changed. BadInput for an age outside 0..100.
     """
+    check_ages(source_age)
+    check_ages(target_age)
     source, target = group_of(source_age), group_of(target_age)
     # Both pictures in one batch. x + G(x, target) - G(x, source): the generator's blur is in both and cancels.
     made, kept = draw(torch.cat([faces, faces]), torch.cat([target, source])).chunk(2)

@@ -6,8 +6,6 @@ normalisation, an ordinal head, the whole frame with the hair, other faces to le
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import resize
@@ -47,10 +45,3 @@ class AgeJudge(nn.Module):
         """(B,3,S,S) in [-1,1] -> age (B,) in years: the sum of the chances to be older (Niu et al., CVPR 2016)."""
         # E[age] = sum_k P(age > k), for any distribution over whole years.
         return self.logits(faces).sigmoid().sum(1)
-
-
-def ordinal_loss(logits: Tensor, age: Tensor, softness: float = 1.5) -> Tensor:
-    """Binary cross-entropy of every "older than k?" with a soft step of `softness` years at the age. (B,100), (B,)."""
-    years = torch.arange(OLDEST, device=age.device)
-    target = torch.sigmoid((age[:, None] - years - 0.5) / softness)
-    return F.binary_cross_entropy_with_logits(logits, target)

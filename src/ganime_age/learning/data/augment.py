@@ -31,8 +31,19 @@ def random_affine(
     return face, landmarks
 
 
+def moved_alike(*images: Tensor) -> list[Tensor]:
+    """DiffAugment's translation (Zhao et al. 2020) with rotation and scale, the same for all pictures of a face.
+
+    images (B,C_i,S,S): a face, its edit, their masks. A discriminator that sees real and generated faces moved alike
+    cannot tell them apart by the move.
+    """
+    moved, _ = random_affine(torch.cat(images, 1), None, turn=5, zoom=0.08, shift=0.06)
+    return list(moved.split([image.shape[1] for image in images], 1))
+
+
 def random_colour(face: Tensor, strength: float = 0.3, grey: float = 0.1) -> Tensor:
-    """Brightness, contrast, saturation and colour cast, each face its own; a share `grey` loses all colour."""
+    """Brightness, contrast, saturation and colour cast, each face its own; each loses all colour with
+    probability `grey`."""
     b, device = len(face), face.device
 
     def draw() -> Tensor:
@@ -47,19 +58,21 @@ def random_colour(face: Tensor, strength: float = 0.3, grey: float = 0.1) -> Ten
     return (face + cast).clamp(-1, 1)
 
 
-def random_quality(face: Tensor, share: float = 0.3) -> Tensor:
+def random_quality(face: Tensor, probability: float = 0.3) -> Tensor:
     """Some faces shrunk and enlarged again, and some noisy, as in small or bad photos."""
     b, side = len(face), face.shape[-1]
     small = F.interpolate(
         face, size=int(side * (0.3 + 0.5 * torch.rand(()).item())), mode="bilinear", antialias=True
     )
     blurred = F.interpolate(small, size=side, mode="bilinear", align_corners=False)
-    face = torch.where((torch.rand(b, 1, 1, 1) < share).to(face.device), blurred, face)
+    face = torch.where((torch.rand(b, 1, 1, 1) < probability).to(face.device), blurred, face)
     noise = torch.randn_like(face) * 0.08 * torch.rand(b, 1, 1, 1).to(face.device)
-    return torch.where((torch.rand(b, 1, 1, 1) < share).to(face.device), (face + noise).clamp(-1, 1), face)
+    return torch.where(
+        (torch.rand(b, 1, 1, 1) < probability).to(face.device), (face + noise).clamp(-1, 1), face
+    )
 
 
-def random_erase(face: Tensor, share: float = 0.3) -> Tensor:
+def random_erase(face: Tensor, probability: float = 0.3) -> Tensor:
     """A random rectangle of some faces becomes one grey value."""
     b, _, h, w = face.shape
     size, centre = torch.rand(b, 2) * 0.3 + 0.1, torch.rand(b, 2)
@@ -67,5 +80,5 @@ def random_erase(face: Tensor, share: float = 0.3) -> Tensor:
     inside = ((y - centre[:, :1, None]).abs() < size[:, :1, None] / 2) & (
         (x - centre[:, 1:, None]).abs() < size[:, 1:, None] / 2
     )
-    inside = (inside & (torch.rand(b, 1, 1) < share))[:, None].to(face.device)
+    inside = (inside & (torch.rand(b, 1, 1) < probability))[:, None].to(face.device)
     return torch.where(inside, (torch.rand(b, 1, 1, 1) * 2 - 1).to(face.device), face)

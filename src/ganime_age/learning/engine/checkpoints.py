@@ -1,4 +1,4 @@
-"""Checkpoints that a kill at any instant leaves whole, and light copies that travel to another machine."""
+"""Checkpoints that a kill at any instant leaves whole, and exported weights (the folder `light/`) that travel to another machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ...errors import BadInput
 
 N = TypeVar("N", bound=nn.Module)
 LIGHT_FILE = 16 * 2**20
-"""No file of a light copy is as large as this many bytes."""
+"""Exported weights are split so that each file is smaller than this, in bytes."""
 HEADER = 2**16
-"""Room left in a light file for its table of contents, in bytes."""
+"""Bytes of each exported file that are left for safetensors' header."""
 
 
 def replace_folder(final: Path, fill: Callable[[Path], None]) -> None:
@@ -117,7 +117,7 @@ def write_light(
 
 
 def check_light(networks: dict[str, nn.Module], configs: dict[str, dict[str, Any]]) -> None:
-    """BadInput names a tensor that alone does not fit into a light file."""
+    """BadInput names a tensor that alone does not fit into a file of exported weights."""
     for name in configs:
         for key, value in networks[name].state_dict().items():
             if 2 * value.numel() > LIGHT_FILE - HEADER:
@@ -128,7 +128,7 @@ def check_light(networks: dict[str, nn.Module], configs: dict[str, dict[str, Any
 
 
 def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
-    """A network's weights from a checkpoint (its average first) or a light copy, whole or in several files.
+    """A network's weights from a checkpoint (its average first) or exported weights, whole or in several files.
 
     None when the folder holds no such network; BadInput names a file that is missing or damaged.
     """
@@ -146,7 +146,7 @@ def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
 
 
 def load_light(kind: type[N], folder: str | Path, name: str) -> N:
-    """A network of a light copy, in eval mode: built from `NAME.json`, filled from its weights.
+    """A network from exported weights, in eval mode: built from `NAME.json`, filled from its weights.
 
     BadInput names what is missing or damaged, or does not fit.
     """

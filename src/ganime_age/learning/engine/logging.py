@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a progress bar, `log.jsonl`, and a tracker (TensorBoard, or another by name)."""
+"""What a run logs while it trains: a progress bar, `log.jsonl`, and a tracker (TensorBoard, or another by name)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ...atomic import replacing
 from ...errors import BadInput, MissingModel
 
 BAR = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}"
-"""Time left comes from the share of the run that is done, by steps or by the clock, whichever is further."""
+"""Format of the bar. The time left is extrapolated from the fraction of the run that is done, by steps or by the clock,
+whichever is further."""
 
 
-class Journal:
-    """The main process tells; in the others every call does nothing."""
+class RunLog:
+    """The main process writes; in the others every call does nothing."""
 
     def __init__(self, out: Path, accelerator: Accelerator, progress: float = 0.0):
         self.out, self.accelerator, self.mute = Path(out), accelerator, not accelerator.is_main_process
@@ -31,7 +32,7 @@ class Journal:
         self.bar = tqdm(total=1.0, initial=progress, bar_format=BAR, disable=self.mute, **seldom)
         self.images, self.since = 0, time.monotonic()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -42,27 +43,27 @@ class Journal:
         """Images per second of all processes since the last line of the log."""
         return self.images / max(time.monotonic() - self.since, 1e-9)
 
-    def tick(self, images: int, progress: float, step: int, terms: dict[str, float]) -> None:
+    def advance(self, images: int, progress: float, step: int, terms: dict[str, float]) -> None:
         """One more step: moves the bar."""
         self.images += images
         if not self.mute:
-            told = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
-            self.bar.set_postfix_str(f"step {step} {self.speed:.1f} images/s {told}", refresh=False)
+            text = " ".join(f"{name} {value:.3g}" for name, value in terms.items())
+            self.bar.set_postfix_str(f"step {step} {self.speed:.1f} images/s {text}", refresh=False)
             self.bar.update(max(progress - self.bar.n, 0))
 
-    def line(self, step: int, seconds: float, values: dict[str, Any]) -> None:
+    def write(self, step: int, seconds: float, values: dict[str, Any]) -> None:
         """One line of `log.jsonl`, and the same numbers to the tracker. What is not finite is written as null."""
         if self.mute:
             return
         values = values | {"images_per_second": self.speed}
         self.images, self.since = 0, time.monotonic()
-        told = {"step": step, "minutes": round(seconds / 60, 2)} | {k: tidy(v) for k, v in values.items()}
+        line = {"step": step, "minutes": round(seconds / 60, 2)} | {k: tidy(v) for k, v in values.items()}
         self.out.mkdir(parents=True, exist_ok=True)
         with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(told) + "\n")
+            file.write(json.dumps(line) + "\n")
         self.accelerator.log({k: v for k, v in values.items() if not isinstance(v, str)}, step=step)
 
-    def say(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         """A sentence above the bar."""
         if not self.mute:
             self.bar.write(sentence, file=sys.stderr)

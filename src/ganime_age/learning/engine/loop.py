@@ -20,16 +20,19 @@ from torch.optim.swa_utils import AveragedModel
 
 from ...errors import BadInput
 from .checkpoints import check_light, finished, read_checkpoint, replace_folder, write_checkpoint, write_light
-from .collapse import Collapsed, Verdict, Watch, Watcher, largest
+from .collapse import Collapsed, CollapseMonitor, Finding, Watch, largest
 from .distributed import agreed, average_buffers, average_gradients, copy_from_first
-from .logging import Journal, forget_after
-from .task import Plan, Task
+from .logging import RunLog, forget_after
+from .task import Plan, Step, Task
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Run:
-    """A task under way: optimisers, averages, counters; `train` moves it, `save` and `resume` keep it."""
+    """A task under way: optimisers, averages, counters; `train` moves it, `save` and `resume` keep it.
+
+    watch: limits of a healthy run, the task's own when None.
+    """
 
     def __init__(
         self,
@@ -41,8 +44,8 @@ class Run:
     ):
         self.task, self.plan, self.out = task, plan, Path(out)
         self.accelerator = accelerator or Accelerator()
-        share = self.accelerator.num_processes * plan.accumulate
-        self.plan.steps = plan.steps or math.ceil((task.steps or 0) / share)
+        batches = self.accelerator.num_processes * plan.accumulate
+        self.plan.steps = plan.steps or math.ceil((task.steps or 0) / batches)
         if self.plan.steps < 1:
             raise BadInput(f"run.steps is {self.plan.steps}; a run needs at least one step")
         check_light(task.networks, task.configs)
@@ -58,7 +61,7 @@ class Run:
         if plan.compile and self.accelerator.device.type == "cuda":
             for name in task.compiled:
                 task.networks[name].compile()
-        self.watcher = Watcher(watch or Watch())
+        self.monitor = CollapseMonitor(watch or task.watch)
         self.step, self.images, self.seconds = 0, 0, 0.0
         self.weights: dict[str, float] = {}
 
@@ -76,13 +79,13 @@ class Run:
     def train(self) -> dict[str, nn.Module]:
         """Run to the plan's end; returns the networks, averaged ones where an average is kept.
 
-        Collapsed says what is off scale when the watch stops the run.
+        Collapsed says what is off scale when the monitor stops the run.
         """
         copy_from_first(self.accelerator, [*self.task.networks.values(), *self.averages.values()])
         progress = self.plan.progress(self.step, self.seconds)
         started = time.monotonic() - self.seconds
         smooth: dict[str, float] = {}
-        with Journal(self.out, self.accelerator, progress) as journal:
+        with RunLog(self.out, self.accelerator, progress) as log:
             while progress < 1:
                 terms, images = self.one_step(progress)
                 self.step += 1
@@ -90,13 +93,13 @@ class Run:
                 self.seconds = agreed(self.accelerator, time.monotonic() - started)
                 progress = self.plan.progress(self.step, self.seconds)
                 smooth |= {k: 0.95 * smooth.get(k, v) + 0.05 * v for k, v in terms.items()}
-                journal.tick(images, progress, self.step, smooth)
-                self.report(journal, smooth, images, progress >= 1)
+                log.advance(images, progress, self.step, smooth)
+                self.report(log, smooth, images, progress >= 1)
         return self.best_networks()
 
     def one_step(self, progress: float) -> tuple[dict[str, float], int]:
         """One optimiser step of every player whose turn it is -> all terms, and the images that all processes saw."""
-        batches = [self.fetch(index) for index in self.indices()]
+        steps: list[Step[Any]] = [Step(self.fetch(index), self.step) for index in self.indices()]
         terms: dict[str, float] = {}
         for number, (player, optimizer) in enumerate(zip(self.task.players, self.optimizers, strict=True)):
             if self.step >= player.start and (self.step + 1) % player.every == 0:
@@ -104,13 +107,13 @@ class Run:
                 for group in optimizer.param_groups:
                     group["lr"] = player.lr * rate
                 optimizer.zero_grad()
-                terms |= self.gradient(number, batches)
+                terms |= self.gradient(number, steps)
                 optimizer.step()
         average_buffers(self.accelerator, list(self.task.networks.values()))
-        if self.step >= max(player.start for player in self.task.players):
+        if self.step >= max((player.start for player in self.task.players), default=0):
             for name, average in self.averages.items():
                 average.update_parameters(self.task.networks[name])
-        images = sum(len(next(iter(batch.values()))) for batch in batches)
+        images = sum(len(next(iter(step.batch.values()))) for step in steps)
         return terms, images * self.accelerator.num_processes
 
     def indices(self) -> range:
@@ -119,7 +122,7 @@ class Run:
         return range(first * self.plan.accumulate, (first + 1) * self.plan.accumulate)
 
     def seed(self, index: int, part: int) -> None:
-        """Chance depends on the batch's number and the part of the step alone, never on what came before."""
+        """Random numbers depend on the batch's number and the part of the step alone, never on what came before."""
         torch.manual_seed((self.plan.seed * 1_000_003 + index) * (len(self.task.players) + 1) + part)
 
     def fetch(self, index: int) -> dict[str, Any]:
@@ -131,48 +134,53 @@ class Run:
             for name, value in self.task.batch(index).items()
         }
 
-    def gradient(self, number: int, batches: list[dict[str, Any]]) -> dict[str, float]:
-        """A player's clipped gradient over all batches of all processes; returns the mean of every term."""
+    def gradient(self, number: int, steps: list[Step[Any]]) -> dict[str, float]:
+        """A player's clipped gradient over all batches of all processes; returns the mean of every term.
+
+        Terms and the check for finite numbers reach the host in one transfer, the only one of a player's turn.
+        """
         player, total = self.task.players[number], torch.zeros((), device=self.accelerator.device)
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[Tensor]] = {}
         parameters = [p for p in player.module.parameters() if p.requires_grad]
-        for index, batch in zip(self.indices(), batches, strict=True):
+        for index, step in zip(self.indices(), steps, strict=True):
             self.seed(index, number + 1)
             with nullcontext() if player.precise else self.accelerator.autocast():
-                loss, parts = player.loss(batch, self.step)
-            loss = loss / len(batches)
+                loss, logged = player.loss(step)
+            loss = loss / len(steps)
             loss.backward(inputs=parameters)
             total = total + loss.detach()
-            for name, value in parts.items():
-                found.setdefault(name, []).append(value)
-        terms = {name: sum(values) / len(values) for name, values in found.items()}
-        self.weights |= {name: player.weight(name, self.step) for name in terms}
+            for name, value in logged.items():
+                found.setdefault(name, []).append(value.float())
+        means = {name: torch.stack(values).mean() for name, values in found.items()}
         total = average_gradients(self.accelerator, parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, self.plan.clip)
-        if not torch.isfinite(total + norm):
-            what = "gradient" if torch.isfinite(total) else "loss"
+        *values, total_, norm_ = torch.stack([*means.values(), total.float(), norm.float()]).tolist()
+        terms = dict(zip(means, values, strict=True))
+        self.weights |= player.weights(self.step)
+        if not math.isfinite(total_ + norm_):
+            what = "gradient" if math.isfinite(total_) else "loss"
             raise self.collapse([f"the {what} of the {player.name} is not finite"], terms)
         return terms
 
-    def report(self, journal: Journal, terms: dict[str, float], images: int, last: bool) -> None:
-        """Probe, log, draw and save when their turn has come; only what the watch finds healthy is saved."""
+    def report(self, log: RunLog, terms: dict[str, float], images: int, last: bool) -> None:
+        """Probe, log, draw and save when their turn has come; only what the monitor finds healthy is saved."""
         plan, step = self.plan, self.step
         save = last or step % plan.save_every == 0
         watch = self.task.probe and plan.watch_every and (save or step % plan.watch_every == 0)
-        verdict, probe = self.look(last) if watch else (Verdict([], False, None), {})
+        finding, probe = self.judge(last) if watch else (Finding([], False, None), {})
         if last or watch or step % plan.log_every == 0:
-            told = {"images": self.images} | terms | self.rates()
-            told |= {f"probe_{name}": value for name, value in probe.items()}
-            journal.line(step, self.seconds, told | ({"alarm": verdict.alarm} if verdict.alarm else {}))
-        if verdict.alarm:
-            journal.say(f"alarm, step {step}: {verdict.alarm}")
+            values = {"images": self.images} | terms | self.rates()
+            values |= {f"probe_{name}": value for name, value in probe.items()}
+            log.write(step, self.seconds, values | ({"alarm": finding.alarm} if finding.alarm else {}))
+        if finding.alarm:
+            log.message(f"alarm, step {step}: {finding.alarm}")
         due = self.images // plan.sheet_every > (self.images - images) // plan.sheet_every
-        if last or verdict.stop or due:
-            self.draw(journal)
-        if verdict.stop:
-            raise self.collapse(verdict.faults, terms)
-        if save and verdict.faults:
-            journal.say(f"step {step} is not saved: {'; '.join(verdict.faults)}")
+        if last or finding.stop or due:
+            self.draw(log)
+        if finding.stop:
+            raise self.collapse(finding.faults, terms)
+        if save and finding.faults:
+            log.message(f"step {step} is not saved: {'; '.join(finding.faults)}")
         elif save:
             self.save()
 
@@ -181,30 +189,32 @@ class Run:
         players = zip(self.task.players, self.optimizers, strict=True)
         return {f"lr_{player.name}": optimizer.param_groups[0]["lr"] for player, optimizer in players}
 
-    def look(self, last: bool) -> tuple[Verdict, dict[str, float]]:
+    def judge(self, last: bool) -> tuple[Finding, dict[str, float]]:
         """The main process measures and judges; all of them stop or none."""
-        verdict = Verdict([], False, None)
+        finding = Finding([], False, None)
         probe: dict[str, float] = {}
         if self.task.probe and self.accelerator.is_main_process:
             torch.manual_seed(self.plan.seed)
             with measuring(self.best_networks()) as networks:
                 probe = self.task.probe(networks)
-            verdict = self.watcher.look(self.step, probe, last)
-        return verdict._replace(stop=bool(agreed(self.accelerator, verdict.stop))), probe
+            finding = self.monitor.judge(self.step, probe, last)
+        return finding._replace(stop=bool(agreed(self.accelerator, finding.stop))), probe
 
-    def draw(self, journal: Journal) -> None:
+    def draw(self, log: RunLog) -> None:
         """Write a sample sheet."""
         if self.task.sheet and self.accelerator.is_main_process:
             self.out.mkdir(parents=True, exist_ok=True)
             path = self.out / f"sheet-{self.step:06d}.jpg"
             with measuring(self.best_networks()) as networks:
                 self.task.sheet(networks, path)
-            journal.picture("sheet", path, self.step)
+            log.picture("sheet", path, self.step)
 
     def collapse(self, faults: list[str], terms: dict[str, float]) -> Collapsed:
         """The sentence that ends a run."""
         weighted = {
-            k: v * self.weights[k] for k, v in terms.items() if self.weights[k] or not math.isfinite(v)
+            name: value * (self.weights.get(name, 0.0) or 1.0)
+            for name, value in terms.items()
+            if self.weights.get(name) or not math.isfinite(value)
         }
         kept = finished(self.out / "checkpoint")
         where = f"the last good checkpoint is kept at {kept}" if kept else "no checkpoint had been saved yet"
@@ -221,11 +231,11 @@ class Run:
             "step": self.step,
             "images": self.images,
             "seconds": self.seconds,
-            "watch": self.watcher.memory(),
+            "watch": self.monitor.memory(),
         }
 
     def save(self) -> None:
-        """Write `checkpoint/` at once (a killed save leaves the one before), and `light/`, which can travel."""
+        """Write `checkpoint/` at once (a killed save leaves the one before), and the exported weights, `light/`."""
         if self.accelerator.is_main_process:
             replace_folder(self.out / "checkpoint", lambda folder: write_checkpoint(self, folder))
             light = (self.best_networks(), self.task.configs)
@@ -235,7 +245,7 @@ class Run:
         """Go on from a checkpoint that `save` wrote; BadInput names what is missing."""
         state = read_checkpoint(self, Path(folder))
         self.step, self.seconds, self.images = state["step"], state["seconds"], state["images"]
-        self.watcher.recall(state["watch"])
+        self.monitor.recall(state["watch"])
         if self.accelerator.is_main_process:
             forget_after(self.out / "log.jsonl", self.step)
 
@@ -260,9 +270,9 @@ def warming_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], 
 
     @torch.no_grad()
     def average(kept: Tensors, new: Tensors, count: Tensor | int) -> None:
-        share = min(decay, (1 + int(count)) / (10 + int(count)))
+        kept_fraction = min(decay, (1 + int(count)) / (10 + int(count)))
         if kept[0].is_floating_point():
-            torch._foreach_lerp_(kept, new, 1 - share)
+            torch._foreach_lerp_(kept, new, 1 - kept_fraction)
         else:
             torch._foreach_copy_(kept, new)
 

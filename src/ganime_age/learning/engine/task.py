@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from ...errors import BadInput
+from .collapse import Watch
 
-Loss = Callable[[dict[str, Any], int], tuple[Tensor, dict[str, float]]]
+Result = TypeVar("Result")
+
+
+@dataclass
+class Step(Generic[Result]):
+    """One batch on its way through the players of a step.
+
+    batch: tensors by name, as the task made them, on the device; players only read it. number: of the step, from 0.
+    result: what the player whose turn comes first hands to the others, of a type that the task defines; None until
+    then.
+    """
+
+    batch: dict[str, Tensor]
+    number: int
+    result: Result | None = None
+
+    def handed(self) -> Result:
+        """The result of an earlier player. RuntimeError where none has played: the task's players are out of order."""
+        if self.result is None:
+            raise RuntimeError(f"no player of step {self.number} has left a result for the later ones")
+        return self.result
+
+
+class Losses(NamedTuple):
+    """A player's loss. total: a scalar with a gradient, the mean over the batch's rows. logged: every term by its name,
+    unweighted and detached scalars on the device."""
+
+    total: Tensor
+    logged: dict[str, Tensor]
+
+
+Loss = Callable[[Step[Any]], Losses]
 
 
 @dataclass
 class Player:
-    """One optimiser with what it moves: `loss(batch, step)` -> (total, every term by its name).
+    """One optimiser with the module it moves and the loss it moves it by.
 
-    The loss is a mean over the batch's rows. What it adds to `batch` the later players of the step find there.
-    every, start: it plays in each so-manieth step, from step `start` on. precise: its loss runs in float32 under mixed
-    precision (a gradient penalty does not bear bfloat16); what other players leave it must be float32 too.
-    weight(name, step): how much a term counts, when `loss` tells it unweighted; 0 for what is only shown.
+    every, start: it plays in each `every`-th step, from step `start` on. precise: its loss runs in float32 under mixed
+    precision (a gradient penalty is not accurate in bfloat16); results that other players hand to it must be float32
+    too. weights(step number): the weights of the loss's terms, by name, with which a collapsed run ranks them; a term
+    without one is only logged.
     """
 
     name: str
@@ -34,20 +66,21 @@ class Player:
     every: int = 1
     start: int = 0
     precise: bool = False
-    weight: Callable[[str, int], float] = lambda name, step: 1.0
+    weights: Callable[[int], Mapping[str, float]] = lambda number: {}
 
 
 @dataclass
 class Task:
     """Everything the loop needs to know of what is trained.
 
-    networks: what checkpoints hold, by name. players: in the order of their steps. batch(number): a batch, a pure
+    networks: what checkpoints hold, by name. players: in the order of their turns. batch(number): a batch, a pure
     function of its number; every first tensor of it has one row an image. averaged: names of the networks of which an
-    exponential moving average is kept. configs: what each network is built from, for the light copies. sheet(networks,
-    path): optional picture of the state. probe(networks): optional figures of the state for the collapse watch (see
-    watch.py). helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of
-    the networks that torch.compile may take; none that is differentiated twice. steps: used when the plan's are 0,
-    counted for one process that accumulates nothing. notes: what `light/notes.json` says of how they were trained.
+    exponential moving average is kept. configs: what each network is built from, for the exported weights.
+    sheet(networks, path): optional picture of the state. probe(networks): optional figures of the state for the
+    collapse monitor; watch: the limits by which these are judged unless the run is given others (collapse.py).
+    helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of the networks
+    that torch.compile may take; none that is differentiated twice. steps: used when the plan's are 0, counted for one
+    process that accumulates nothing. notes: what `light/notes.json` says of how they were trained.
     """
 
     networks: dict[str, nn.Module]
@@ -61,13 +94,14 @@ class Task:
     compiled: tuple[str, ...] = ()
     steps: int | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass
 class Plan:
     """How long and how: numbers of a recipe's [run] table.
 
-    schedule: cosine (to zero), linear (constant, then evenly to zero over the last share `decay`) or constant.
+    schedule: cosine (to zero), linear (constant, then evenly to zero over the last fraction `decay`) or constant.
     accumulate: batches of one step, whose gradients are averaged. precision: auto (bfloat16 where a GPU has it, or
     what the launcher says), bf16, no. compile: torch.compile on a GPU. log_every, save_every, watch_every: steps
     (watch_every 0: never). sheet_every: images.
@@ -101,7 +135,7 @@ class Plan:
             )
 
     def progress(self, step: int, seconds: float) -> float:
-        """Share of the run that is done, by steps or by the clock, whichever is further."""
+        """Fraction of the run that is done, by steps or by the clock, whichever is further."""
         return min(max(step / self.steps, seconds / 60 / self.minutes), 1.0)
 
     def rate(self, step: int, progress: float) -> float:

@@ -1,40 +1,98 @@
-"""What AgeTransGAN and Re-Aging GAN share in training: requests, pictures, the terms that do not know which one it is.
+"""Training AgeTransGAN and Re-Aging GAN: what the two methods share.
 
-Both are trained on what the model delivers: with y the face as the prototypes change its age, y + G(y, target) -
-G(y, source), so that a small generator's blur leaves the difference (networks/age_groups.py) and what it has to learn
-is what no mean face shows.
+Both are trained on what the model delivers: with y the face as the prototypes change its age, the edit is
+y + G(y, target) - G(y, source). A small generator's blur is in both terms and leaves the difference
+(networks/age_groups.py), and the generator learns what no mean face shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...edits import AU_CODES
 from ...errors import BadInput
-from ...model.model import GanimeAge
-from ...networks.age_groups import GROUPS, age_of, group_of
+from ...networks.age_groups import GROUPS, age_of, edit_by_difference, group_of
 from ...networks.aifd import AIFD
+from ...networks.layers import Edited
 from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
 from .. import losses
 from ..data.augment import random_affine, random_colour
 from ..data.faces import Faces, balanced_weights, draw
-from ..engine.checkpoints import load_light
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
-from .age_watching import age_sheet, held_out, on_prototypes, prober, usable
-from .calibration import Calibration
-from .ganimation_age import load_readers
+from ..engine.task import Losses, Player, Step, Task
+from .frozen import Calibration, load_identity_branch, load_readers
+from .probes import CollapseLimits, Edit, prober
+from .sheets import as_picture, save_grid
+
+SHEET_AGES = (1.0, 5.0, 8.0, 12.0, 17.0, 25.0, 35.0, 45.0, 58.0, 76.0)
+"""Target ages of a sample sheet in years, one in each age group."""
 
 
-class Asked(NamedTuple):
-    """What is asked of a batch: ages in years and groups in 0..9, (B,) each."""
+class AgeGenerator(Protocol):
+    """A generator of faces in age groups: (faces (B,3,S,S) in [-1,1], groups (B,) in 0..9) -> (B,3,S,S)."""
+
+    prototypes: Prototypes
+
+    def __call__(self, faces: Tensor, groups: Tensor, /) -> Tensor: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]: ...
+
+
+@dataclass
+class AgeRecipe:
+    """Numbers that both recipes have. readers, prototypes, judge: folders of exported weights; the judge only watches,
+    and may be "". aifd: where E_A is, the exported folder of an aifd run or weights with readers, "" for the embedded
+    ones. momentum: the generator's first beta. age_noise: standard deviation in years that is added to labels.
+    kept_share, cycle_share: fractions of a batch for the reconstruction and the cycle. r1, r1_every: weight of R1, and
+    every how many steps it is taken. weights: the weight of every term at the start, weights_end: of those that change
+    later; they stay at the start for lead_steps and change over ramp_steps."""
+
+    readers: str = "training/checkpoints/readers_robust"
+    prototypes: str = "training/checkpoints/prototypes"
+    judge: str = "training/checkpoints/age_judge"
+    aifd: str = ""
+    batch: int = 8
+    lr_generator: float = 2e-4
+    lr_discriminator: float = 2e-4
+    momentum: float = 0.0
+    balance: float = 1.0
+    age_noise: float = 3.0
+    kept_share: float = 0.5
+    cycle_share: float = 0.25
+    r1: float = 10.0
+    r1_every: int = 16
+    lead_steps: int = 0
+    ramp_steps: int = 600
+    generator: dict[str, Any] = field(default_factory=dict)
+    discriminator: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Any] = field(default_factory=dict)
+    weights_end: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class AgeWeights:
+    """Weights of the terms that both generators' losses have."""
+
+    adversarial: float = 0.0
+    reconstruction: float = 0.0
+    cycle: float = 0.0
+    identity: float = 0.0
+    mi: float = 0.0
+    age: float = 0.0
+    change: float = 0.0
+
+
+class AgeRequest(NamedTuple):
+    """The edits of a batch: ages in years and fractional groups in 0..9, (B,) each."""
 
     source_age: Tensor
     target_age: Tensor
@@ -42,34 +100,34 @@ class Asked(NamedTuple):
     target: Tensor
 
 
-class Drawn(NamedTuple):
-    """What was drawn of a batch, (B,3,S,S) each."""
+class Generated(NamedTuple):
+    """What was generated for a batch, (B,3,S,S) each."""
 
-    shown: Tensor
+    base: Tensor
     """y: the faces as the prototypes change their age."""
     edit: Tensor
     """y + G(y, target) - G(y, source): what the model delivers, before clamping."""
     kept: Tensor
-    """G(x, source) of the first n faces, (n,3,S,S)."""
+    """G(x, source) of the first n faces, (n,3,S,S): their reconstruction."""
 
 
-def ask(age: Tensor, noise: float) -> Asked:
-    """Ages (B,) in years -> a random group for each face, half of them between two groups.
+def draw_request(age: Tensor, noise: float) -> AgeRequest:
+    """Ages (B,) in years -> a random target group for each face, half of them between two groups.
 
-    noise: standard deviation of what is added to the source's age, as it will come from a reader.
+    noise: standard deviation of what is added to the source's age, which in use comes from a reader.
     """
     b = len(age)
     source_age = (age + noise * torch.randn_like(age)).clamp(0, 100)
     target = torch.randint(GROUPS, (b,), device=age.device).float()
     between = (torch.rand_like(age) - 0.5) * (torch.rand_like(age) < 0.5)
     target = (target + between).clamp(0, GROUPS - 1)
-    return Asked(source_age, age_of(target), group_of(source_age), target)
+    return AgeRequest(source_age, age_of(target), group_of(source_age), target)
 
 
 class Measures:
-    """Everything frozen: robust readers that say an age, AIFD's identity branch.
+    """The frozen networks: robust readers that say an age, the identity branch E_A of the MI loss.
 
-    aifd: the network, or the readers, whose identity branch is E_A; None where the MI loss is off.
+    aifd: the AIFD, or readers, whose identity branch is E_A; None where the MI loss is off.
     """
 
     def __init__(self, readers: Readers, calibration: Calibration, aifd: AIFD | Readers | None):
@@ -78,180 +136,272 @@ class Measures:
     def modules(self) -> tuple[nn.Module, ...]:
         return tuple(m for m in (self.readers, self.aifd) if m is not None)
 
-    def reached(self, face: Tensor, edit: Tensor, asked: Asked) -> dict[str, Tensor]:
-        """age: distance in decades of what is read from what real faces of that age read. identity: cross-age, less
-        asked for over a wide gap."""
-        read = self.readers(shaken(edit))
+    def reading_terms(self, face: Tensor, edit: Tensor, request: AgeRequest) -> dict[str, Tensor]:
+        """age: distance in decades from what readers say of real faces of the target age. identity: across ages, with
+        less weight over a wide gap."""
+        read = self.readers(augmented(edit))
         with torch.no_grad():
             before = self.readers(face).identity
-        weight = losses.age_gap_weight(asked.source_age, asked.target_age)
+        weight = losses.age_gap_weight(request.source_age, request.target_age)
         return {
-            "age": (read.age - self.calibration.age(asked.target_age)).abs().mean() / 10,
+            "age": losses.age_l1(read.age, self.calibration.age(request.target_age)) / losses.DECADE,
             "identity": losses.identity_loss(before, read.identity, weight),
         }
 
     def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor) -> Tensor:
-        """L_MI = 1 - cos(E_A(I_s), E_A(I_t)), E_A the identity branch of AIFD, which sees the edit shaken, so that no
-        pattern drawn for it alone serves."""
+        """The MI loss of edits (B,3,S,S). The edit is randomly augmented first, so that the generator cannot satisfy
+        E_A with an adversarial pattern. Landmarks (B,68,2) in 0..1 of the face."""
         with torch.no_grad():
             before = self.person(face, landmarks)
-        return 1 - (before * self.person(*shaken_with(edit, landmarks))).sum(1).mean()
+        return losses.mutual_identity(before, self.person(*augmented_with(edit, landmarks)))
 
     def person(self, face: Tensor, landmarks: Tensor) -> Tensor:
-        """E_A: unit length, (B,128). Landmarks (B,68,2) in 0..1 align the face where E_A wants it aligned."""
+        """E_A: unit length, (B,128). Landmarks (B,68,2) in 0..1 align the face as an AIFD expects it."""
         assert self.aifd is not None, "E_A is loaded where the MI loss counts"
         found = self.aifd(face, landmarks) if isinstance(self.aifd, AIFD) else self.aifd(face)
         return found.identity
 
 
-def shaken(face: Tensor) -> Tensor:
-    """A copy that is shifted, scaled, turned and often grey."""
-    return shaken_with(face, None)[0]
+def augmented(face: Tensor) -> Tensor:
+    """A copy of (B,3,S,S), shifted, scaled, turned and in half of the cases grey."""
+    return augmented_with(face, None)[0]
 
 
-def shaken_with(face: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same, and the landmarks (B,68,2) where they then lie."""
+def augmented_with(face: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same with the landmarks (B,68,2), moved along."""
     moved, points = random_affine(face, landmarks, turn=4, zoom=0.06, shift=0.02)
     return random_colour(moved, 0.3, grey=0.5), cast(Tensor, points)
 
 
-def drawn_of(generator: Any, batch: dict[str, Tensor], asked: Asked, kept_share: float) -> Drawn:
-    """All pictures of a batch in one pass; the reconstruction of a share of it, of one face at least."""
+def on_prototypes(
+    generator: AgeGenerator, face: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
+) -> Tensor:
+    """Faces (B,3,S,S) as the generator's prototypes change their age; action units stay."""
+    still = torch.zeros(len(face), len(AU_CODES), device=face.device)
+    return generator.prototypes(face, landmarks, source_age, target_age, still, still)
+
+
+def generated(
+    generator: AgeGenerator, batch: dict[str, Tensor], request: AgeRequest, kept_fraction: float
+) -> Generated:
+    """All pictures of a batch in one pass; the reconstruction of a fraction of it, of one face at least."""
     face = batch["face"]
     with torch.no_grad():
-        shown = on_prototypes(generator, face, batch["landmarks"], asked.source_age, asked.target_age)
-    some = slice(0, max(1, round(kept_share * len(face))))
-    groups = torch.cat([asked.target, asked.source, asked.source[some]])
-    drawn = generator(torch.cat([shown, shown, face[some]]), groups)
-    made, off, kept = drawn.split([len(face), len(face), len(drawn) - 2 * len(face)])
-    return Drawn(shown, shown + made - off, kept)
+        base = on_prototypes(generator, face, batch["landmarks"], request.source_age, request.target_age)
+    some = slice(0, max(1, round(kept_fraction * len(face))))
+    groups = torch.cat([request.target, request.source, request.source[some]])
+    pictures = generator(torch.cat([base, base, face[some]]), groups)
+    at_target, at_source, kept = pictures.split([len(face), len(face), len(pictures) - 2 * len(face)])
+    return Generated(base, base + at_target - at_source, kept)
 
 
-def pictures(drawn: Drawn, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """reconstruction: G(x, source) is x. change: how much is drawn over the prototypes' picture. L1 both."""
-    face, valid, some = batch["face"], batch["valid"], slice(0, len(drawn.kept))
+def pixel_terms(pictures: Generated, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """reconstruction: G(x, source) is x. change: the edit beside the prototypes' picture. L1 both."""
+    face, valid, some = batch["face"], batch["valid"], slice(0, len(pictures.kept))
     return {
-        "reconstruction": losses.masked_l1(drawn.kept, face[some], valid[some]),
-        "change": losses.masked_l1(drawn.edit, drawn.shown, valid),
+        "reconstruction": losses.masked_l1(pictures.kept, face[some], valid[some]),
+        "change": losses.masked_l1(pictures.edit, pictures.base, valid),
     }
 
 
-def cycle(generator: nn.Module, drawn: Drawn, batch: dict[str, Tensor], asked: Asked, share: float) -> Tensor:
-    """What was drawn for target over source is drawn back on the edit: edit + G(edit, source) - G(edit, target) is the
-    prototypes' picture again, L1 over a share of the batch."""
-    some = slice(0, max(1, round(share * len(drawn.edit))))
-    edit = drawn.edit[some]
-    back, off = generator(torch.cat([edit, edit]), torch.cat([asked.source[some], asked.target[some]])).chunk(
-        2
-    )
-    return losses.masked_l1(edit + back - off, drawn.shown[some], batch["valid"][some])
+def cycle_term(
+    generator: AgeGenerator,
+    pictures: Generated,
+    batch: dict[str, Tensor],
+    request: AgeRequest,
+    fraction: float,
+) -> Tensor:
+    """Cycle consistency: edit + G(edit, source) - G(edit, target) is y again, L1 over a fraction of the batch."""
+    some = slice(0, max(1, round(fraction * len(pictures.edit))))
+    edit = pictures.edit[some]
+    groups = torch.cat([request.source[some], request.target[some]])
+    back, off = generator(torch.cat([edit, edit]), groups).chunk(2)
+    return losses.masked_l1(edit + back - off, pictures.base[some], batch["valid"][some])
 
 
-def weighed(terms: dict[str, Tensor], weight: Callable[[str], float]) -> tuple[Tensor, dict[str, float]]:
-    """The total of all terms times their weights, and each of them, unweighted, for the log."""
-    total = reduce(torch.add, (weight(name) * value for name, value in terms.items()))
-    return total, {name: float(value.detach()) for name, value in terms.items()}
+W = TypeVar("W", bound=AgeWeights)
+R = TypeVar("R", bound=AgeRecipe)
+G = TypeVar("G", bound=nn.Module)
+D = TypeVar("D", bound=nn.Module)
 
 
-Terms = TypeVar("Terms")
-
-
-def both_weights(kind: type[Terms], start: dict[str, Any], later: dict[str, Any]) -> tuple[Terms, Terms]:
+def both_weights(kind: type[W], recipe: AgeRecipe) -> tuple[W, W]:
     """A recipe's weights at the start and after the ramp; BadInput names a term that does not exist."""
-    first = fill(kind, start, "[recipe.weights] table")
-    return first, fill(kind, start | later, "[recipe.weights_end] table")
+    first = fill(kind, recipe.weights, "[recipe.weights] table")
+    return first, fill(kind, recipe.weights | recipe.weights_end, "[recipe.weights_end] table")
 
 
-def ramped(start: object, end: object, name: str, step: int, lead: int, ramp: int) -> float:
-    """The weight of a term: the start's for `lead` steps, then over `ramp` steps to the end's; 0 for one without."""
-    share = (step - lead) / max(ramp, 1)
-    low, high = getattr(start, name, 0.0), getattr(end, name, 0.0)
-    return low + (high - low) * min(max(share, 0.0), 1.0)
+class AgeObjective(ABC, Generic[R, G, D]):
+    """The losses of both players; a method says its terms in `generate` and `discriminate`."""
+
+    def __init__(self, recipe: R, generator: G, discriminator: D, measures: Measures, kind: type[AgeWeights]):
+        self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
+        self.measures = measures
+        self.start, self.end = both_weights(kind, recipe)
+
+    def weights(self, number: int) -> dict[str, float]:
+        """A step's weights of the generator's terms: the start's for lead_steps, then over ramp_steps to the end's."""
+        fraction = (number - self.recipe.lead_steps) / max(self.recipe.ramp_steps, 1)
+        fraction = min(max(fraction, 0.0), 1.0)
+        start, end = vars(self.start), vars(self.end)
+        return {name: low + (end[name] - low) * fraction for name, low in start.items()}
+
+    @property
+    def r1(self) -> float:
+        """The weight of R1 in a step that takes it: gamma / 2 (Mescheder et al. 2018), times the steps between."""
+        return self.recipe.r1 / 2 * self.recipe.r1_every
+
+    @abstractmethod
+    def generate(self, step: Step[Any]) -> Losses:
+        """The generator's loss; leaves in the step what the discriminator needs."""
+
+    @abstractmethod
+    def discriminate(self, step: Step[Any]) -> Losses:
+        """The discriminator's loss."""
+
+    @abstractmethod
+    def discriminator_weights(self, number: int) -> Mapping[str, float]:
+        """A step's weights of the discriminator's terms."""
 
 
-def moved_alike(*faces: Tensor) -> list[Tensor]:
-    """DiffAugment's translation (Zhao et al. 2020), with turns and scales: every picture of a face moves alike."""
-    moved, _ = random_affine(torch.cat(faces, 1), None, turn=5, zoom=0.08, shift=0.06)
-    return list(moved.split([face.shape[1] for face in faces], 1))
+def load_measures(recipe: AgeRecipe, faces: Faces, kind: type[AgeWeights]) -> Measures:
+    """The readers that a recipe names, calibrated on its faces, and E_A where one of its weights of the MI loss counts.
 
-
-def frozen(recipe: Any, faces: Faces, weights: type) -> Measures:
-    """The readers that a recipe names, and its aifd where one of its weights of the MI loss counts.
-
-    weights: the method's dataclass of weights, which has `mi`.
+    kind: the method's dataclass of weights.
     """
     readers = load_readers(recipe.readers)
-    both: tuple[Any, ...] = both_weights(weights, recipe.weights, recipe.weights_end)
-    aifd = identity_branch(recipe.aifd) if any(one.mi for one in both) else None
+    counts = any(weights.mi for weights in both_weights(kind, recipe))
+    aifd = load_identity_branch(recipe.aifd) if counts else None
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 
 
-def identity_branch(named: str) -> AIFD | Readers:
-    """E_A: the AIFD of a light folder, or the readers of weights, "" for the embedded ones."""
-    if named and (Path(named) / "aifd.json").is_file():
-        return load_light(AIFD, named, "aifd").requires_grad_(False)
-    readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers
-    readers.local = None  # only the identity branch is asked
-    return readers
+def usable(faces: Faces) -> np.ndarray:
+    """(N,) bool: a known age and landmarks, the head turned by at most 40 degrees and tilted by at most 30."""
+    labels = faces.labels
+    turned = (np.abs(labels["pose"][:, 0]) <= 40) & (np.abs(labels["pose"][:, 1]) <= 30)
+    return ~np.isnan(labels["age"]) & turned & ~np.isnan(labels["landmarks"]).any((1, 2))
 
 
-def measured_prototypes(folder: str) -> Prototypes:
-    """Frozen prototypes of a light copy; BadInput names what is missing or damaged."""
-    return load_light(Prototypes, folder, "prototypes").requires_grad_(False)
+def held_out(faces: Faces, count: int = 8) -> dict[str, Tensor]:
+    """A fixed handful of usable faces of the validation split, young to old; BadInput when there is none."""
+    good = np.flatnonzero(usable(faces))
+    if not len(good):
+        raise BadInput(f"{faces.folder} has no face with an age in the split val to draw sample sheets of")
+    # Faces of UTKFace fill their pictures: the frame around them is not real.
+    whole = good[faces.table["source"].to_numpy()[good] != "utkface"] if "source" in faces.table else good
+    good = whole if len(whole) >= count else good
+    order = good[np.argsort(faces.labels["age"][good], kind="stable")]
+    return faces.batch(order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(int)])
 
 
-def age_task(
-    method: str,
-    recipe: Any,
-    faces: Faces,
-    seed: int,
-    objective: Any,
-    extra: dict[str, Tensor],
-    alone: int = 0,
-) -> Task:
-    """The task of a method, whose generator has its name in checkpoints.
+@torch.no_grad()
+def age_sheet(generator: AgeGenerator, faces: dict[str, Tensor], path: Path) -> None:
+    """One row a face: the source, its reconstruction, the age of each group, attention of the last. Writes a JPEG."""
+    device = next(generator.parameters()).device
+    face, age = faces["face"].to(device), faces["age"].to(device)
+    columns = [face, generator(face, group_of(age))]
+    for years in SHEET_AGES:
+        target = torch.full_like(age, years)
+        base = on_prototypes(generator, face, faces["landmarks"].to(device), age, target)
+        edited = edit_by_difference(generator, base, age, target)
+        columns.append(edited.face)
+    save_grid([*columns, as_picture(edited.attention)], path)
 
-    objective: has `generator`, `discriminator`, `generate`, `discriminate`, `weight` and `measures`. extra: further
-    labels (N, ...) that every batch gets. alone: steps in which the discriminator learns before the generator does.
-    BadInput when no face has an age.
+
+class AgeAndPerson(NamedTuple):
+    """What the probe reads: age (B,) in years and identity (B,D); action units are not edited."""
+
+    age: Tensor
+    identity: Tensor
+
+
+def age_edits(network: nn.Module, faces: dict[str, Tensor]) -> Edit:
+    """The edits of a generator on fixed faces, for the probe: a face whose age stays is returned as it is."""
+    generator = cast(AgeGenerator, network)
+
+    def edit(face: Tensor, age: Tensor, to_age: Tensor, *_: Tensor) -> Edited:
+        if torch.equal(age, to_age):
+            return Edited(face, torch.zeros_like(face[:, :1]))
+        base = on_prototypes(generator, face, faces["landmarks"], age, to_age)
+        return edit_by_difference(generator, base, age, to_age)
+
+    return edit
+
+
+def age_batches(
+    faces: Faces, recipe: AgeRecipe, seed: int, extra: Mapping[str, Tensor]
+) -> Callable[[int], dict[str, Tensor]]:
+    """Batches of usable faces, age groups balanced; BadInput when there is none.
+
+    extra: further labels (N, ...) that every batch gets.
     """
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and landmarks; training ages needs both")
     chance = chance / chance.sum()
-    shown = held_out(Faces(faces.folder, faces.size, ("val",)))
 
-    def batch(step: int) -> dict[str, Tensor]:
-        picks, mirror = draw(step, seed, recipe.batch, chance)
+    def batch(number: int) -> dict[str, Tensor]:
+        picks, mirror = draw(number, seed, recipe.batch, chance)
         return faces.batch(picks, mirror) | {name: values[picks] for name, values in extra.items()}
+
+    return batch
+
+
+def age_players(objective: AgeObjective[R, G, D], lead: int) -> list[Player]:
+    """The generator, from step `lead` on, then the discriminator, whose R1 needs float32."""
+    recipe, rate = objective.recipe, objective.recipe.lr_discriminator
+    return [
+        Player(
+            "generator",
+            objective.generator,
+            objective.generate,
+            recipe.lr_generator,
+            (recipe.momentum, 0.99),
+            weights=objective.weights,
+            start=lead,
+        ),
+        Player(
+            "discriminator",
+            objective.discriminator,
+            objective.discriminate,
+            rate,
+            (0.0, 0.99),
+            precise=True,
+            weights=objective.discriminator_weights,
+        ),
+    ]
+
+
+def age_task(
+    method: str,
+    objective: AgeObjective[R, G, D],
+    faces: Faces,
+    seed: int,
+    extra: Mapping[str, Tensor] | None = None,
+    lead: int = 0,
+) -> Task:
+    """The task of a method, whose generator has the method's name in checkpoints.
+
+    extra: further labels (N, ...) that every batch gets. lead: steps in which the discriminator learns before the
+    generator does. BadInput when no face has an age.
+    """
+    recipe, readers = objective.recipe, objective.measures.readers
+    batch = age_batches(faces, recipe, seed, extra or {})
+    fixed = held_out(Faces(faces.folder, faces.size, ("val",)))
+
+    def read(face: Tensor) -> AgeAndPerson:
+        found = readers(face)
+        return AgeAndPerson(found.age, found.identity)
 
     return Task(
         networks={method: objective.generator, "discriminator": objective.discriminator},
-        players=[
-            Player(
-                "generator",
-                objective.generator,
-                objective.generate,
-                recipe.lr_generator,
-                (recipe.momentum, 0.99),
-                weight=objective.weight,
-                start=alone,
-            ),
-            Player(
-                "discriminator",
-                objective.discriminator,
-                objective.discriminate,
-                recipe.lr_discriminator,
-                (0.0, 0.99),
-                precise=True,
-                weight=lambda name, step: float(name.startswith("d_")),
-            ),
-        ],
+        players=age_players(objective, lead),
         batch=batch,
         averaged=(method,),
         configs={method: recipe.generator, "discriminator": recipe.discriminator},
-        sheet=lambda networks, path: age_sheet(cast(Any, networks[method]), shown, path),
-        probe=prober(method, objective.measures.readers, recipe.judge, shown),
+        sheet=lambda networks, path: age_sheet(cast(AgeGenerator, networks[method]), fixed, path),
+        probe=prober(method, age_edits, read, recipe.judge, fixed),
         helpers=objective.measures.modules(),
         compiled=(method,),
+        watch=CollapseLimits().watch(),
     )

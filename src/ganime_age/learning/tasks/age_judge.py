@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from ...errors import BadInput
-from ...networks.age_judge import AgeJudge, ordinal_loss
+from ...networks.age_judge import AgeJudge
+from .. import losses
 from ..data.faces import Faces, balanced_weights, draw
-from ..engine.task import Player, Task
+from ..engine.task import Losses, Player, Step, Task
 from .readers import augmented
+
+WEIGHTS = {"ordinal": 1.0}
 
 
 @dataclass
 class Recipe:
-    """Numbers of the age judge's recipe. augment: 0..1, how far faces are changed at random."""
+    """Numbers of the age judge's recipe. augment: 0..1, strength of the random augmentation."""
 
     batch: int = 32
     lr: float = 1e-3
@@ -35,16 +37,25 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     judge = AgeJudge(**recipe.network)
     chance = np.where(np.isnan(age), 0.0, balanced_weights(age, recipe.balance))
 
-    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = augmented(batch, recipe.augment)
+    def loss(step: Step[None]) -> Losses:
+        batch = augmented(step.batch, recipe.augment)
         logits = judge.logits(batch["face"])
-        total = ordinal_loss(logits, batch["age"])
-        error = (logits.detach().sigmoid().sum(1) - batch["age"]).abs().mean()
-        return total, {"ordinal": float(total.detach()), "age_error": float(error)}
+        terms = {"ordinal": losses.ordinal(logits, batch["age"])}
+        error = losses.age_l1(logits.detach().sigmoid().sum(1), batch["age"])
+        return losses.weighted_sum(terms, WEIGHTS, shown={"age_error": error})
 
     return Task(
         networks={"age_judge": judge},
-        players=[Player("age_judge", judge, loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        players=[
+            Player(
+                "age_judge",
+                judge,
+                loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+                weights=lambda number: WEIGHTS,
+            )
+        ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance / chance.sum())),
         averaged=("age_judge",),
         configs={"age_judge": recipe.network},

@@ -7,7 +7,6 @@ file keeps that file's terms of use: what it says may be learnt from, its weight
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,20 @@ from torch import Tensor, nn
 
 from ...errors import BadInput, MissingModel
 from ...networks.aifd import AIFD
+from .. import losses
 from ..data.faces import Faces, balanced_weights, draw
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
+from ..engine.task import Losses, Player, Step, Task
 from .readers import ReadersObjective, Weights, augmented
 
 FOLD = 127.5 / 128
-"""MobileFaceNets see (pixel - 127.5) / 128, AIFD pixels in [-1,1]."""
+"""Factor on the first layer's weights: MobileFaceNets take (pixel - 127.5) / 128, AIFD (pixel - 127.5) / 127.5."""
 
 
 @dataclass
 class Recipe:
-    """Numbers of a recipe. init: an ONNX file of a MobileFaceNet to start from, "" for none. augment: 0..1, how far
-    faces are changed at random."""
+    """Numbers of a recipe. init: an ONNX file of a MobileFaceNet to start from, "" for none. augment: 0..1, strength
+    of the random augmentation."""
 
     init: str = ""
     batch: int = 16
@@ -58,17 +58,24 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     chance = np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0)
     chance /= chance.sum()
 
-    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = augmented(batch, recipe.augment)
-        terms = objective.weighed(objective.person_terms(network(batch["face"], batch["landmarks"]), batch))
-        return reduce(torch.add, terms.values()), {
-            name: float(value.detach()) for name, value in terms.items()
-        }
+    def loss(step: Step[None]) -> Losses:
+        batch = augmented(step.batch, recipe.augment)
+        terms = objective.person_terms(network(batch["face"], batch["landmarks"]), batch)
+        return losses.weighted_sum(terms, vars(weights))
 
     players = nn.ModuleList([network, objective])
     return Task(
         networks={"aifd": network, "objective": objective},
-        players=[Player("aifd", players, loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        players=[
+            Player(
+                "aifd",
+                players,
+                loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+                weights=objective.weight,
+            )
+        ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("aifd",),
         configs={"aifd": {}},

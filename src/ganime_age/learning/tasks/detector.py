@@ -1,7 +1,7 @@
 """Training of the embedded finder: what each cell and each crop should answer, and what a wrong answer costs."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...images.detectors import MARKER_SPAN
-from ...images.tensors import to_tensor
-from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
+from .. import losses
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
 from ..data.faces import MIRROR, Faces
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
+from ..engine.task import Losses, Player, Step, Task
 
 MOST_FACES = 6  # of one canvas
 SOUGHT = (30.0, 72.0)  # frame sides in pixels that the seeker must find
@@ -25,7 +24,7 @@ TOLERATED = (22.0, 92.0)  # frame sides that it may find or not
 
 @dataclass
 class Weights:
-    """How much each loss counts; see seeker_terms and marker_terms."""
+    """Weights of the terms; see seeker_terms and marker_terms."""
 
     seek: float = 1.0
     frame: float = 4.0
@@ -116,34 +115,20 @@ def cell_targets(frames: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor
     return face.float(), face | ~vague, frame.transpose(1, 2).unflatten(2, (h, w))
 
 
-def focal(logits: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017, eq. 5; alpha 0.25, gamma 2), summed over counted cells, per face cell."""
-    chance = logits.sigmoid()
-    wrong = torch.where(target > 0, 1 - chance, chance)
-    weight = torch.where(target > 0, 0.25, 0.75) * wrong**2 * counted
-    loss = weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return loss.sum() / target.sum().clamp_min(1)
-
-
 def seeker_terms(sought: Proposals, frames: Tensor) -> dict[str, Tensor]:
-    """seek: focal loss of the cells; frame: error of the frames in shares of their side, at face cells."""
+    """seek: is a cell a face? frame: error of the frames at face cells. frames (B,N,4), NaN where there is none."""
     face, counted, frame = cell_targets(frames, *sought.logits.shape[-2:])
-    side = frame[:, 2:].norm(dim=1, keepdim=True).clamp_min(1)
-    error = F.smooth_l1_loss(sought.frames / side, frame / side, reduction="none", beta=0.05).sum(1)
     return {
-        "seek": focal(sought.logits[:, 0], face, counted),
-        "frame": (error * face).sum() / face.sum().clamp_min(1),
+        "seek": losses.focal(sought.logits[:, 0], face, counted),
+        "frame": losses.frame_error(sought.frames, frame, face),
     }
 
 
 def marker_terms(marked: FaceLandmarks, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
-    """landmarks: mean distance in shares of the outer eye distance, over points inside the crop; face: is it one?"""
-    inside = ((landmarks > 0) & (landmarks < 1)).all(-1) * is_face[:, None]
-    eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=-1).clamp_min(1e-3)
-    distance = ((marked.landmarks - landmarks).square().sum(-1) + 1e-8).sqrt() / eyes[:, None]
+    """landmarks (B,68,2) in 0..1 of the crop: their error inside it; face: is the crop one? is_face (B,) 0/1."""
     return {
-        "landmarks": (distance * inside).sum() / inside.sum().clamp_min(1),
-        "face": F.binary_cross_entropy_with_logits(marked.logits, is_face),
+        "landmarks": losses.crop_landmarks(marked.landmarks, landmarks, is_face),
+        "face": losses.binary(marked.logits, is_face),
     }
 
 
@@ -192,19 +177,28 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     def batch(step: int) -> dict[str, Tensor]:
         return mirrored(drawn(step // 2)) if step % 2 else drawn(step // 2)
 
-    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        sought = finder.propose(batch["canvases"])
+    def loss(step: Step[None]) -> Losses:
+        batch = step.batch
+        sought = finder.seek(batch["canvases"])
         terms = seeker_terms(sought, batch["frames"])
         crops, truth = hard_crops(sought, batch, finder.crop_side)
         marked = finder.locate(torch.cat([batch["closeups"], crops]))
         landmarks = torch.cat([batch["landmarks"], batch["landmarks"].new_full((len(crops), 68, 2), -1.0)])
         terms |= marker_terms(marked, landmarks, torch.cat([batch["is_face"], truth]))
-        terms = {name: getattr(weights, name) * value for name, value in terms.items()}
-        return reduce(torch.add, terms.values()), {name: value.item() for name, value in terms.items()}
+        return losses.weighted_sum(terms, vars(weights))
 
     return Task(
         networks={"finder": finder},
-        players=[Player("finder", finder, loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        players=[
+            Player(
+                "finder",
+                finder,
+                loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+                weights=lambda number: vars(weights),
+            )
+        ],
         batch=batch,
         configs={"finder": finder.config},
         averaged=("finder",),

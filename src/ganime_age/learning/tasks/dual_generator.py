@@ -1,4 +1,4 @@
-"""Training the face generator of the dual generator: what a mesh draws is to become the target's photo.
+"""Training the face generator of the dual generator: from a mesh's rendering to the target's photo.
 
 The shape generator has a recipe of its own (dual_shape.toml); its weights, if there are any, are carried along. Readers
 are frozen, and robust where they are trained against. A term that compares pixels counts where the target is exactly
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import BadInput
@@ -25,20 +23,20 @@ from ...networks.layers import Edited
 from ...networks.perceptual import perceptual_from
 from ...networks.readers import Readers, Readings
 from .. import losses
-from ..data.augment import random_affine
+from ..data.augment import moved_alike
 from ..data.faces import MIRROR, Faces
 from ..data.joined_faces import sources_of
 from ..engine.checkpoints import fit, load_light, read_network
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
-from .dual_pairs import KINDS, Pairs, Shares, load_head
+from ..engine.task import Losses, Player, Step, Task
+from .dual_pairs import KINDS, Pairs, Shares
 from .edit_requests import SEEN
-from .ganimation import as_picture
-from .ganimation_age import load_readers
-from .sheets import save_grid
+from .frozen import load_head, load_readers
+from .sheets import as_picture, save_grid
 
 OUTSIDE, UNSEEN = 0.2, 3.0
-"""What a pixel outside the face counts beside one of the face, and how much more one that the source did not show."""
+"""Pixel weights of the reconstruction beside 1 in the face: outside it, and what is added where the source's surface was
+hidden."""
 
 
 @dataclass
@@ -68,7 +66,7 @@ class Recipe:
 
 @dataclass
 class Weights:
-    """How much each term of the generator's loss counts; see the methods of `Objective` that name them."""
+    """Weights of the generator's terms; see the methods of `Objective` that name them."""
 
     adversarial: float = 0.3
     reconstruction: float = 10.0
@@ -90,101 +88,84 @@ class Objective:
         self.readers, self.perceptual = readers, perceptual_from("", "rgb", readers)
         self.weights = fill(Weights, recipe.weights, "[recipe.weights] table")
 
-    def weight(self, name: str, step: int) -> float:
-        """A term's weight; the adversary's grows over the first ramp_steps. 0 for what is only shown."""
-        weight = getattr(self.weights, name, 0.0)
-        return weight * min(step / max(self.recipe.ramp_steps, 1), 1.0) if name == "adversarial" else weight
+    def weights_at(self, number: int) -> dict[str, float]:
+        """A step's weights of the generator's terms; the adversary's grows over the first ramp_steps."""
+        ramp = min(number / max(self.recipe.ramp_steps, 1), 1.0)
+        return vars(self.weights) | {"adversarial": self.weights.adversarial * ramp}
 
-    def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """The generator's loss: the target's pixels, features and readings, and realism."""
-        edited = painted(self.generator, batch)
-        batch["made"] = edited.face.detach()
+    def discriminator_weights(self, number: int) -> dict[str, float]:
+        """1, and R1's, which makes up for the steps in which it is left out."""
+        return {"d_pairs": 1.0, "d_r1": self.recipe.r1 * self.recipe.r1_every}
+
+    def generate(self, step: Step[Tensor]) -> Losses:
+        """The generator's loss: the target's pixels, features and readings, and realism. Leaves its faces (B,3,S,S)."""
+        batch = step.batch
+        edited = generated(self.generator, batch)
+        step.result = edited.face.detach()
         with torch.no_grad():
             goal, before = self.readers(batch["target"]), self.readers(batch["source"])
         real, fake, valid, lines = alike(batch, edited.face)
-        terms = pixels(batch, edited.face) | reached(
-            self.readers(edited.face), goal, known(batch, goal, before)
-        )
+        read = self.readers(edited.face)
+        terms = pixel_terms(batch, edited.face) | reading_terms(read, goal, known(batch, goal, before))
         terms |= {
             "perceptual": self.perceptual(edited.face, batch["target"]),
             "adversarial": losses.relativistic(
                 self.discriminator(fake, valid, lines), self.discriminator(real, valid, lines)
             ),
         }
-        total = reduce(torch.add, (self.weight(name, step) * value for name, value in terms.items()))
-        drawn = pixels(batch, batch["rendered"])["reconstruction"]
-        shown = {"painted": edited.attention.mean(), "drawn": drawn}
-        return total, {name: float(value.detach()) for name, value in (terms | shown).items()}
+        rendered = pixel_terms(batch, batch["rendered"])["reconstruction"]
+        shown = {"painted": edited.attention.mean(), "drawn": rendered}
+        return losses.weighted_sum(terms, self.weights_at(step.number), shown)
 
-    def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Each target against what `generate` made of it last, lazy R1."""
-        real, fake, valid, lines = alike(batch, batch["made"])
-        real.requires_grad_(step % self.recipe.r1_every == 0)
+    def discriminate(self, step: Step[Tensor]) -> Losses:
+        """Each target against the generator's face, lazy R1."""
+        real, fake, valid, lines = alike(step.batch, step.handed())
+        real.requires_grad_(step.number % self.recipe.r1_every == 0)
         true, false = (self.discriminator(face, valid, lines) for face in (real, fake))
         terms = {"d_pairs": losses.relativistic(true, false)}
         if real.requires_grad:
-            terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real)
-        parts = {name: float(value.detach()) for name, value in terms.items()}
-        return reduce(torch.add, terms.values()), parts
+            terms["d_r1"] = losses.gradient_penalty(true, real)
+        return losses.weighted_sum(terms, self.discriminator_weights(step.number))
 
 
-def painted(generator: DualGenerator, batch: dict[str, Tensor]) -> Edited:
+def generated(generator: DualGenerator, batch: dict[str, Tensor]) -> Edited:
     """The face generator on a batch of Pairs."""
     return generator.face(*(batch[name] for name in ("rendered", "seen", "source", "target_landmarks")))
 
 
-def pixels(batch: dict[str, Any], made: Tensor) -> dict[str, Tensor]:
-    """L1 to exact targets, most of all in the face; to another photo of the person in the face alone, in its colours.
-    Means over the weighted pixels of the faces that a term is for."""
+def pixel_terms(batch: dict[str, Tensor], face: Tensor) -> dict[str, Tensor]:
+    """reconstruction: L1 to exact targets, most of all in the face. person: L1 to another photo of the person, in the
+    face alone and in its colours. Faces (B,3,S,S); means over the weighted pixels of the pairs that a term is for."""
     other = (batch["kind"] == KINDS.index("people")).float()[:, None, None, None]
-    face, valid = batch["face"], batch["valid"]
-    exact = valid * (OUTSIDE + (1 - OUTSIDE) * face + UNSEEN * (1 - batch["seen"])) * (1 - other)
-    tinted = recoloured(batch["target"], batch["rendered"], face)
+    region, valid = batch["face"], batch["valid"]
+    exact = valid * (OUTSIDE + (1 - OUTSIDE) * region + UNSEEN * (1 - batch["seen"])) * (1 - other)
+    person = region * valid * other
     return {
-        "reconstruction": weighted_l1(made, batch["target"], exact),
-        "person": weighted_l1(made, tinted, face * valid * other),
+        "reconstruction": losses.weighted_l1(face, batch["target"], exact),
+        "person": losses.recoloured_l1(face, batch["target"], batch["rendered"], region, person),
     }
 
 
-def weighted_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference of (B,3,S,S) over the pixels that weigh something; weight (B,1,S,S)."""
-    return losses.masked_l1(a, b, weight) / weight.mean().clamp_min(1e-3)
-
-
-def recoloured(face: Tensor, like: Tensor, where: Tensor) -> Tensor:
-    """A face (B,3,S,S) with the mean and the spread of every colour that `like` has within `where` (B,1,S,S)."""
-    total = where.sum((2, 3), keepdim=True).clamp_min(1e-3)
-
-    def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-        mean = (x * where).sum((2, 3), keepdim=True) / total
-        return mean, ((x - mean).square() * where).sum((2, 3), keepdim=True).div(total).sqrt().clamp_min(0.05)
-
-    (mean, spread), (wanted, wide) = moments(face), moments(like)
-    return ((face - mean) * wide / spread + wanted).clamp(-1, 1)
-
-
-def known(batch: dict[str, Any], goal: Readings, before: Readings) -> Tensor:
-    """Whose identity (B,128) is to be read: the target's where it is exact, else the source's, for light changes it."""
+def known(batch: dict[str, Tensor], goal: Readings, before: Readings) -> Tensor:
+    """The identity (B,128) to keep: the target's where it is exact, else the source's, since light changes it."""
     return torch.where((batch["kind"] == KINDS.index("people"))[:, None], before.identity, goal.identity)
 
 
-def reached(read: Readings, goal: Readings, identity: Tensor) -> dict[str, Tensor]:
-    """What the readers say of the result beside what they say of the target, and the identity (B,128) to keep."""
+def reading_terms(read: Readings, goal: Readings, identity: Tensor) -> dict[str, Tensor]:
+    """Readings of the result beside those of the target, and the identity (B,128) to keep."""
     units = (read.action_units - goal.action_units)[:, SEEN.to(read.age.device)]
     return {
         "identity": losses.identity_loss(identity, read.identity, torch.ones_like(read.age)),
-        "landmarks": (read.landmarks - goal.landmarks).abs().mean(),
-        "action_units": F.smooth_l1_loss(units, torch.zeros_like(units)),
-        "pose": (read.pose[:, :2] - goal.pose[:, :2]).abs().mean() / 10,
+        "landmarks": losses.pixel_l1(read.landmarks, goal.landmarks),
+        "action_units": losses.huber(units),
+        "pose": losses.pose_l1(read.pose, goal.pose),
     }
 
 
-def alike(batch: dict[str, Any], made: Tensor) -> list[Tensor]:
-    """Targets, what was made of them, what of both is valid and the landmarks' planes, all moved in the same way."""
-    lines = dots(batch["target_landmarks"], made.shape[-1])
-    whole = torch.cat([batch["target"], made, batch["valid"], lines], 1)
-    moved, _ = random_affine(whole, None, turn=5, zoom=0.08, shift=0.06)
-    return [part.contiguous() for part in moved.split([3, 3, 1, lines.shape[1]], 1)]
+def alike(batch: dict[str, Tensor], face: Tensor) -> list[Tensor]:
+    """Targets, generated faces, their valid area and the landmarks' planes, all moved in the same way."""
+    lines = dots(batch["target_landmarks"], face.shape[-1])
+    return [part.contiguous() for part in moved_alike(batch["target"], face, batch["valid"], lines)]
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
@@ -210,10 +191,16 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 objective.generate,
                 rates[0],
                 (0.0, 0.99),
-                weight=objective.weight,
+                weights=objective.weights_at,
             ),
             Player(
-                "discriminator", discriminator, objective.discriminate, rates[1], (0.5, 0.99), precise=True
+                "discriminator",
+                discriminator,
+                objective.discriminate,
+                rates[1],
+                (0.5, 0.99),
+                precise=True,
+                weights=objective.discriminator_weights,
             ),
         ],
         batch=Twice(lambda number: pairs.batch(np.random.default_rng([seed, number]), recipe.batch)),
@@ -221,13 +208,13 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         configs={"dual_generator": recipe.network, "discriminator": recipe.discriminator},
         sheet=lambda networks, path: pair_sheet(cast(DualGenerator, networks["dual_generator"]), shown, path),
         probe=lambda networks: probe_pairs(cast(DualGenerator, networks["dual_generator"]), readers, shown),
-        helpers=(readers,),
+        helpers=(readers, objective.perceptual),
     )
 
 
 class Twice:
-    """Batches of pairs, each shown in two steps, the second time mirrored: drawing them costs as much as learning from
-    them. make(number): a batch; the chance of torch is set by its number before."""
+    """Batches of pairs, each shown in two steps, the second time mirrored: rendering them costs as much as a step of
+    training. make(number): a batch; torch is seeded with its number before."""
 
     def __init__(self, make: Callable[[int], dict[str, Tensor]]):
         self.make = make
@@ -238,8 +225,8 @@ class Twice:
         if self.last[0] != number:
             torch.manual_seed(number)
             self.last = number, self.make(number)
-        made = self.last[1]
-        return mirrored(made) if step % 2 else dict(made)
+        pairs = self.last[1]
+        return mirrored(pairs) if step % 2 else dict(pairs)
 
 
 def mirrored(pairs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -264,24 +251,24 @@ def sheet_pairs(pairs: Pairs, count: int = 24) -> dict[str, Tensor]:
 
 
 def pair_sheet(generator: DualGenerator, pairs: dict[str, Tensor], path: Path) -> None:
-    """One row a pair: source, drawn by the mesh, painted, target, what the mesh saw, what was painted. A JPEG."""
-    edited = painted(generator, on(generator, pairs))
+    """One row a pair: source, the mesh's rendering, the generator's face, target, visibility, attention. A JPEG."""
+    edited = generated(generator, on(generator, pairs))
     masks = (as_picture(mask.cpu()) for mask in (pairs["seen"], edited.attention))
     save_grid([pairs["source"], pairs["rendered"], edited.face, pairs["target"], *masks], path)
 
 
 def probe_pairs(generator: DualGenerator, readers: Readers, pairs: dict[str, Tensor]) -> dict[str, float]:
-    """For the log: the mean share painted; L1 to the targets of what the mesh drew and of what was painted on it;
-    identity to the source by the readers trained against."""
+    """For the log: the mean attention (`painted`); L1 to the targets of the generator's faces and of the mesh's rendering
+    (`_drawn`); identity to the source by the readers trained against."""
     given = on(generator, pairs)
-    edited = painted(generator, given)
-    terms = pixels(given, edited.face)
-    drawn = pixels(given, given["rendered"])
+    edited = generated(generator, given)
+    terms = pixel_terms(given, edited.face)
+    rendered = pixel_terms(given, given["rendered"])
     identity = (readers(given["source"]).identity * readers(edited.face).identity).sum(1).mean()
     return {
         "painted": float(edited.attention.mean()),
         "identity": float(identity),
-    } | {f"{k}{end}": float(t[k]) for end, t in (("", terms), ("_drawn", drawn)) for k in t}
+    } | {f"{k}{end}": float(t[k]) for end, t in (("", terms), ("_drawn", rendered)) for k in t}
 
 
 def on(network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:

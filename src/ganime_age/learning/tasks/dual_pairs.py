@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
-from ...model.model import GanimeAge
 from ...networks.dual_generator import creased, face_region, render
 from ...networks.ganimation_age import Generator
 from ...networks.head import HeadModel
@@ -24,24 +23,19 @@ from ..data.faces import Faces
 
 KINDS = ("turned", "expressed", "people", "same")
 TURNS = (40.0, 20.0)
-"""The most by which a source is turned away from its photo: yaw and pitch in degrees."""
+"""Largest angles by which a source is turned away from its photo: yaw and pitch in degrees."""
 LIMITS = (50.0, 30.0)
 """The largest yaw and pitch of any face in a pair."""
 
 
 @dataclass
 class Shares:
-    """How often each kind of pair comes."""
+    """Fraction of each kind of pair."""
 
     turned: float = 0.4
     expressed: float = 0.25
     people: float = 0.3
     same: float = 0.05
-
-
-def load_head(folder: str) -> HeadModel:
-    """The head model of a weights folder, of the shipped weights where none is named."""
-    return GanimeAge.from_pretrained(folder or None, parts=["head"]).head
 
 
 class Couples:
@@ -59,15 +53,15 @@ class Couples:
         self.person = labels["person"]
         self.partnered = np.array(sorted(r for rows in self.groups.values() for r in rows), int)
 
-    def draw(self, chance: np.random.Generator, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, rng: np.random.Generator, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of sources and of targets (B,): two photos of one person where `people` (B,) is true, else the same."""
-        target = chance.choice(self.usable, len(people))
+        target = rng.choice(self.usable, len(people))
         if len(self.partnered):
-            target[people] = chance.choice(self.partnered, int(people.sum()))
+            target[people] = rng.choice(self.partnered, int(people.sum()))
         source = target.copy()
         for i in np.flatnonzero(people) if len(self.partnered) else ():
             others = self.groups[int(self.person[target[i]])]
-            source[i] = chance.choice(others[others != target[i]])
+            source[i] = rng.choice(others[others != target[i]])
         return source, target
 
 
@@ -90,26 +84,26 @@ class Pairs:
         self.faces, self.head, self.expressive = faces, head, expressive
         self.creases, self.noise = creases, noise
         self.couples = Couples(faces)
-        chances = np.array([getattr(shares, kind) for kind in KINDS])
-        if not chances.sum() > 0 or (chances < 0).any():
+        weights = np.array([getattr(shares, kind) for kind in KINDS])
+        if not weights.sum() > 0 or (weights < 0).any():
             raise BadInput("the recipe's shares of pairs must be at least 0, and one of them more")
-        self.chances = chances / chances.sum()
+        self.probabilities = weights / weights.sum()
 
     @torch.no_grad()
-    def batch(self, chance: np.random.Generator, size: int) -> dict[str, Tensor]:
+    def batch(self, rng: np.random.Generator, size: int) -> dict[str, Tensor]:
         """source, target, rendered (B,3,S,S); seen (B,1,S,S); source_landmarks, target_landmarks (B,68,2);
         target_aus (B,17); kind (B,), which of KINDS. valid, face (B,1,S,S): where the target is real, and its face."""
-        kinds = chance.choice(len(KINDS), size, p=self.chances)
+        kinds = rng.choice(len(KINDS), size, p=self.probabilities)
         people = kinds == KINDS.index("people")
-        rows, mirror = self.couples.draw(chance, people), chance.random(size) < 0.5
+        rows, mirror = self.couples.draw(rng, people), rng.random(size) < 0.5
         first, last = (self.faces.batch(r, mirror) for r in rows)
         source, landmarks, units = (first[k] for k in ("face", "landmarks", "action_units"))
         units = units.nan_to_num(0.0)
-        made: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
+        makers: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
             "turned": self.turned,
             "expressed": self.expressed,
         }
-        for kind, make in made.items():
+        for kind, make in makers.items():
             chosen = torch.from_numpy(kinds == KINDS.index(kind))
             if chosen.any():
                 parts = make(source[chosen], landmarks[chosen], units[chosen])
@@ -125,12 +119,12 @@ class Pairs:
             "valid": last["valid"],
             "face": face_region(self.expressive.prototypes, last["landmarks"], self.faces.size),
             "kind": torch.from_numpy(kinds),
-        } | self.drawn(source, landmarks, goal, units, wanted)
+        } | self.rendered(source, landmarks, goal, units, wanted)
 
-    def drawn(
+    def rendered(
         self, source: Tensor, landmarks: Tensor, goal: Tensor, units: Tensor, wanted: Tensor
     ) -> dict[str, Tensor]:
-        """What the face generator is given: the source drawn on the target's landmarks, and what of it was seen."""
+        """The face generator's input: the source rendered at the target's landmarks, and where its surface was visible."""
         prototypes = self.expressive.prototypes
         if self.creases:
             source = creased(source, landmarks, wanted - units, prototypes)

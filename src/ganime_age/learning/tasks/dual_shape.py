@@ -1,6 +1,6 @@
 """Training the shape generator: the head model's answer is corrected by what it gets wrong on real faces.
 
-A driving face of the same person would teach to copy it. So the face shape of every driving face is exchanged for a
+With driving faces of the same person it would learn to copy them. So the face shape of every driving face is exchanged for a
 stranger's by the head model, and the target stays the real photo: its person, its expression, its pose.
 """
 
@@ -17,10 +17,11 @@ from ...errors import BadInput
 from ...networks.dual_generator import ShapeGenerator, centre
 from ...networks.head import Head, HeadModel
 from ...networks.readers import Readers
+from .. import losses
 from ..data.faces import Faces
-from ..engine.task import Player, Task
-from .dual_pairs import Couples, load_head
-from .ganimation_age import load_readers
+from ..engine.task import Losses, Player, Step, Task
+from .dual_pairs import Couples
+from .frozen import load_head, load_readers
 
 KINDS = ("people", "strangers", "same")
 
@@ -68,14 +69,14 @@ class Landmarks:
     def batch(self, step: int, seed: int) -> dict[str, Tensor]:
         """source, driving, disguised, target (B,68,2): two driving faces that differ in their person alone, and what
         both must make of the source, in the source's size and place."""
-        chance = np.random.default_rng([seed, step])
-        kinds = chance.choice(len(KINDS), self.recipe.batch, p=self.shares)
+        rng = np.random.default_rng([seed, step])
+        kinds = rng.choice(len(KINDS), self.recipe.batch, p=self.shares)
         people, strangers, _ = (kinds == index for index in range(len(KINDS)))
-        first, last = self.couples.draw(chance, people)
-        last[strangers] = chance.choice(self.couples.usable, int(strangers.sum()))
+        first, last = self.couples.draw(rng, people)
+        last[strangers] = rng.choice(self.couples.usable, int(strangers.sum()))
         own, other = self.labelled(first), self.labelled(last)
-        source, driving = self.read(chance, first), self.read(chance, last)
-        one, two = (self.disguised(driving, other, chance) for _ in range(2))
+        source, driving = self.read(rng, first), self.read(rng, last)
+        one, two = (self.disguised(driving, other, rng) for _ in range(2))
         asked = own._replace(expression=other.expression, pose=other.pose)
         answer = self.sets[0][first] + self.head.landmarks(asked) - self.head.landmarks(own)
         photo = self.sets[0][last] * (own.scale / other.scale)[:, None, None]
@@ -88,9 +89,9 @@ class Landmarks:
             "target": wanted,
         }
 
-    def read(self, chance: np.random.Generator, rows: np.ndarray) -> Tensor:
+    def read(self, rng: np.random.Generator, rows: np.ndarray) -> Tensor:
         """Landmarks (B,68,2) of rows, each from any of the sets, with noise."""
-        picks = torch.from_numpy(chance.integers(0, len(self.sets), len(rows)))
+        picks = torch.from_numpy(rng.integers(0, len(self.sets), len(rows)))
         marks = torch.stack([marks[rows] for marks in self.sets])[picks, torch.arange(len(rows))]
         return marks + self.recipe.noise * torch.randn_like(marks)
 
@@ -98,9 +99,9 @@ class Landmarks:
         """The heads of rows."""
         return Head(*(part[rows] for part in self.heads))
 
-    def disguised(self, landmarks: Tensor, own: Head, chance: np.random.Generator) -> Tensor:
+    def disguised(self, landmarks: Tensor, own: Head, rng: np.random.Generator) -> Tensor:
         """Landmarks (B,68,2) of heads with the face shape of strangers."""
-        stranger = self.labelled(chance.choice(self.couples.usable, len(landmarks)))
+        stranger = self.labelled(rng.choice(self.couples.usable, len(landmarks)))
         other = own._replace(identity=stranger.identity)
         return landmarks + self.head.landmarks(other) - self.head.landmarks(own)
 
@@ -130,10 +131,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     )  # its own goes to the device, batches are made here
     still = held_out.batch(0, seed)
 
-    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        terms = objective(generator, batch)
-        total = recipe.landmarks * terms["landmarks"] + recipe.identity * terms["identity"]
-        return total, {name: float(value.detach()) for name, value in terms.items()}
+    weights = {"landmarks": recipe.landmarks, "identity": recipe.identity}
+
+    def loss(step: Step[None]) -> Losses:
+        return losses.weighted_sum(objective(generator, step.batch), weights)
 
     def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
         given = {name: value.to(generator.head.mean.device) for name, value in still.items()}
@@ -148,7 +149,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 loss,
                 recipe.lr,
                 weight_decay=recipe.weight_decay,
-                weight=lambda name, step: getattr(recipe, name),
+                weights=lambda number: weights,
             )
         ],
         batch=lambda step: landmarks.batch(step, seed),
@@ -160,10 +161,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
 
 
 def objective(generator: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """landmarks: mean distance to the target, in sides of the frame; identity: how far two driving persons
-    with one expression and pose lead apart, likewise."""
-    made, other = (generator(batch["source"], batch[name]) for name in ("driving", "disguised"))
+    """landmarks: mean distance to the target, in sides of the frame; identity: mean distance of the answers to two driving
+    persons with one expression and pose, likewise."""
+    answer, other = (generator(batch["source"], batch[name]) for name in ("driving", "disguised"))
     return {
-        "landmarks": (made - batch["target"]).norm(dim=2).mean(),
-        "identity": (made - other).norm(dim=2).mean(),
+        "landmarks": losses.point_distance(answer, batch["target"]),
+        "identity": losses.point_distance(answer, other),
     }

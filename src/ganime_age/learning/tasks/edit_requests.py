@@ -1,4 +1,4 @@
-"""What one step of a generator is asked: which edits, on which part of each face, and moved how."""
+"""The edits that one step of GANimation-age trains, and the crop of each face that it trains them on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...edits import AU_CODES, AU_MAX, AU_UNSEEN
-from ..data.augment import random_affine
 
 SEEN = torch.tensor([code not in AU_UNSEEN for code in AU_CODES])
-"""(17,) bool: the action units that labels may hold."""
+"""(17,) bool: the action units that the labels hold."""
 
 
 class Request(NamedTuple):
-    """What is asked of a batch: ages (B,) in years, action units (B,17), and whether the age moves (B,)."""
+    """The edits of a batch: ages (B,) in years, action units (B,17) in 0..5, and whether the age changes (B,) bool."""
 
     source_age: Tensor
     target_age: Tensor
@@ -49,9 +48,9 @@ def crop_corners(valid: Tensor, crop: int) -> list[tuple[int, int]]:
     """Top-left corner of each face's crop: around the face, or anywhere in the frame where the whole frame is real."""
     side = valid.shape[-1]
     free, corners = side - crop, []
-    for share in valid.mean((1, 2, 3)).tolist():
+    for fraction in valid.mean((1, 2, 3)).tolist():
         x, y = torch.rand(2).tolist()
-        if share > 0.8 and torch.rand(()) < 0.3:
+        if fraction > 0.8 and torch.rand(()) < 0.3:
             corners.append((round(y * free), round(x * free)))
         else:
             corners.append((round((0.5 + 0.5 * y) * free), round((0.3 + 0.4 * x) * free)))
@@ -73,9 +72,3 @@ def put_back(frames: Tensor, crops: Tensor, corners: list[tuple[int, int]]) -> T
     for i, (y, x) in enumerate(corners):
         inside[i, :, y : y + crop, x : x + crop] = 1
     return frames * (1 - inside) + torch.stack(padded)
-
-
-def moved_alike(face: Tensor, fake: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """DiffAugment's translation (Zhao et al. 2020), with turns and scales: a face and its edit move in the same way."""
-    seen, _ = random_affine(torch.cat([face, fake, valid], 1), None, turn=5, zoom=0.08, shift=0.06)
-    return seen[:, :3], seen[:, 3:6], seen[:, 6:]

@@ -1,7 +1,7 @@
 """Training GANimation with the losses of 2018: WGAN-GP, regressed action units, cycle, and a penalty on A.
 
-The critic takes every step of the loop, the generator every fifth. The log holds each term as it counts in its total,
-weight included; terms of the critic begin with `d_` and share the weight of the same name.
+The critic takes every step of the loop, the generator every fifth. Terms of the critic begin with `d_` in the log and
+share the weight of the same name.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from ...networks.layers import Edited
 from .. import losses
 from ..data.faces import Faces, draw
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
-from .sheets import EXPRESSIONS, save_grid, wanted
+from ..engine.task import Losses, Player, Step, Task
+from .probes import CollapseLimits
+from .sheets import EXPRESSIONS, as_picture, save_grid, wanted
 
 
 @dataclass
 class Weights:
-    """How much each loss counts. action_units stands before a mean square divided by Recipe.au_divisor."""
+    """Weights of the terms. action_units stands before a mean square divided by Recipe.au_divisor."""
 
     adversarial: float = 1.0
     gradient_penalty: float = 10.0
@@ -59,10 +60,9 @@ class Recipe:
     weights: dict[str, Any] = field(default_factory=dict)
 
 
-def counted(terms: dict[str, Tensor], weights: object) -> tuple[Tensor, dict[str, float]]:
-    """The total of all terms times their weights, and each of them for the log."""
-    parts = {name: getattr(weights, name.removeprefix("d_")) * value for name, value in terms.items()}
-    return reduce(torch.add, parts.values()), {name: float(value.detach()) for name, value in parts.items()}
+def critic_weights(weights: Weights) -> dict[str, float]:
+    """The weights of the critic's terms: those of the same name, which begin with `d_` in the log."""
+    return {f"d_{name}": weight for name, weight in vars(weights).items()}
 
 
 def asked_units(batch: dict[str, Tensor], noise: float) -> Tensor:
@@ -87,32 +87,33 @@ class Objective:
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.weights = fill(Weights, recipe.weights, "[recipe.weights] table")
 
-    def discriminate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def discriminate(self, step: Step[None]) -> Losses:
         """The critic's loss on real faces and on fresh edits of them."""
-        face, asked = batch["face"], asked_units(batch, self.recipe.au_noise)
+        batch, face = step.batch, step.batch["face"]
+        asked = asked_units(batch, self.recipe.au_noise)
         with torch.no_grad():
             fake = self.generator(face, asked.nan_to_num(0.0)).face
         patches, read = self.discriminator(face)
         terms = {
-            "d_adversarial": self.discriminator(fake)[0].mean() - patches.mean(),
+            "d_adversarial": losses.wasserstein(self.discriminator(fake)[0], patches),
             "d_gradient_penalty": losses.critic_penalty(partial(critic, self.discriminator), face, fake),
             "d_action_units": self.regression(read, batch["action_units"] / AU_MAX),
         }
-        return counted(terms, self.weights)
+        return losses.weighted_sum(terms, critic_weights(self.weights))
 
-    def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def generate(self, step: Step[None]) -> Losses:
         """The generator's loss on an edit and on the way back to the face's own action units."""
-        face, asked = batch["face"], asked_units(batch, self.recipe.au_noise)
+        batch, face = step.batch, step.batch["face"]
+        asked = asked_units(batch, self.recipe.au_noise)
         edited = self.generator(face, asked.nan_to_num(0.0))
         back = self.generator(edited.face, (batch["action_units"] / AU_MAX).nan_to_num(0.0))
         patches, read = self.discriminator(edited.face)
         terms = {
             "adversarial": -patches.mean(),
             "action_units": self.regression(read, asked),
-            "cycle": (back.face - face).abs().mean(),
+            "cycle": losses.pixel_l1(back.face, face),
         } | mask_terms(edited, back)
-        total, parts = counted(terms, self.weights)
-        return total, parts | {"mask": float(edited.attention.detach().mean())}
+        return losses.weighted_sum(terms, vars(self.weights), shown={"mask": edited.attention.mean()})
 
     def regression(self, read: Tensor, target: Tensor) -> Tensor:
         """The mean square as the released weight of 4000 expects it, divided by a batch size: see the recipe."""
@@ -124,8 +125,8 @@ def labelled(faces: Faces) -> np.ndarray:
     return ~np.isnan(faces.labels["action_units"]).all(1)
 
 
-def chances(faces: Faces, usable: np.ndarray, lacking: str) -> np.ndarray:
-    """(N,) the same chance for every usable face; BadInput says what the folder lacks when there is none."""
+def probabilities(faces: Faces, usable: np.ndarray, lacking: str) -> np.ndarray:
+    """(N,) the same probability for every usable face; BadInput says what the folder lacks when there is none."""
     if not usable.any():
         raise BadInput(f"{faces.folder} has no face with {lacking} to train on")
     return usable / usable.sum()
@@ -140,15 +141,18 @@ class TwoPlayers(Protocol):
     @property
     def discriminator(self) -> nn.Module: ...
 
-    def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]: ...
+    @property
+    def weights(self) -> Weights: ...
 
-    def discriminate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]: ...
+    def generate(self, step: Step[None]) -> Losses: ...
+
+    def discriminate(self, step: Step[None]) -> Losses: ...
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation on the faces of a folder; BadInput when their side does not divide by 64.
 
-    Light copies hold the generator alone: one layer of the discriminator is larger than any of their files may be.
+    Exported weights hold the generator alone: one layer of the discriminator is larger than any of their files may be.
     """
     if faces.size % 64:
         raise BadInput(
@@ -157,7 +161,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator = Generator(**recipe.generator)
     discriminator = Discriminator(**{"side": faces.size} | recipe.discriminator)
     objective = Objective(recipe, generator, discriminator)
-    chance = chances(faces, labelled(faces), "action units")
+    chance = probabilities(faces, labelled(faces), "action units")
     shown = held_out(faces, labelled)
     return Task(
         networks={"generator": generator, "discriminator": discriminator},
@@ -169,19 +173,32 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             "mask": mean_mask(expressions(cast(Generator, networks["generator"]), shown))
         },
         steps=math.ceil(recipe.epochs * (chance > 0).sum() / recipe.batch),
+        watch=CollapseLimits().watch(),
     )
 
 
 def critic_first(objective: TwoPlayers, lr: float, critic_steps: int) -> list[Player]:
     """The two players as WGAN-GP wants them: Adam (0.5, 0.999), several steps of the critic before the generator's."""
-    common: dict[str, Any] = {
-        "lr": lr,
-        "betas": (0.5, 0.999),
-        "weight": lambda name, step: float(name != "mask"),
-    }
+    betas, weights = (0.5, 0.999), objective.weights
     return [
-        Player("discriminator", objective.discriminator, objective.discriminate, precise=True, **common),
-        Player("generator", objective.generator, objective.generate, every=critic_steps, **common),
+        Player(
+            "discriminator",
+            objective.discriminator,
+            objective.discriminate,
+            lr,
+            betas,
+            precise=True,
+            weights=lambda number: critic_weights(weights),
+        ),
+        Player(
+            "generator",
+            objective.generator,
+            objective.generate,
+            lr,
+            betas,
+            every=critic_steps,
+            weights=lambda number: vars(weights),
+        ),
     ]
 
 
@@ -195,7 +212,7 @@ def held_out(faces: Faces, usable: Callable[[Faces], np.ndarray], count: int = 8
 
 
 def expression_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> None:
-    """One row a face: the source, five expressions, and the share changed by the first. Writes a JPEG."""
+    """One row a face: the source, five expressions, and the attention of the first. Writes a JPEG."""
     edits = expressions(generator, faces)
     save_grid([faces["face"], *(edit.face for edit in edits), as_picture(edits[0].attention)], path)
 
@@ -208,10 +225,5 @@ def expressions(generator: Generator, faces: dict[str, Tensor]) -> list[Edited]:
 
 
 def mean_mask(edits: list[Edited]) -> float:
-    """Mean share of a pixel that was changed, over all edits: what the collapse watch looks at."""
+    """Mean attention over all edits: the probe of the collapse monitor."""
     return float(torch.stack([edit.attention.mean() for edit in edits]).mean())
-
-
-def as_picture(mask: Tensor) -> Tensor:
-    """(B,1,S,S) in 0..1 -> (B,3,S,S) in [-1,1]."""
-    return mask.repeat(1, 3, 1, 1) * 2 - 1

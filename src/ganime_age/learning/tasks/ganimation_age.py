@@ -6,40 +6,35 @@ back into the frame. Every loss term has a name, a weight in the recipe and a pl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...edits import AU_CODES
 from ...errors import BadInput
-from ...networks.age_judge import AgeJudge
 from ...networks.ganimation_age import Discriminator, Generator
 from ...networks.layers import Edited
-from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers, Readings
 from .. import losses
-from ..data.augment import random_affine, random_colour
+from ..data.augment import moved_alike, random_affine, random_colour
 from ..data.faces import Faces, balanced_weights, draw
-from ..engine.checkpoints import load_light
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
-from .calibration import Calibration
-from .edit_requests import SEEN, Request, ask, crop_corners, cut, moved_alike, put_back
-from .probes import probe_edits
+from ..engine.task import Losses, Player, Step, Task
+from .edit_requests import SEEN, Request, ask, crop_corners, cut, put_back
+from .frozen import Calibration, load_prototypes, load_readers
+from .probes import CollapseLimits, Edit, prober
 from .sheets import edit_sheet
 
 
 @dataclass
 class Recipe:
     """Numbers of a recipe. readers, prototypes, judge: folders with what training/recipes/readers_robust.toml,
-    prototypes.toml and age_judge.toml made; the judge only watches, and may be "". weights: every term's weight at the
-    start, weights_end: of those that are another after ramp_steps."""
+    prototypes.toml and age_judge.toml made; the judge only watches, and may be "". wrong, heads, r1: weights of the
+    discriminator's terms. weights: every term's weight at the start, weights_end: of those that differ after
+    ramp_steps."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "training/checkpoints/prototypes"
@@ -65,7 +60,7 @@ class Recipe:
 
 @dataclass
 class Weights:
-    """How much each term of the generator's loss counts; see the methods of `Objective` that name them."""
+    """Weights of the generator's terms; see the methods of `Objective` that name them."""
 
     adversarial: float = 0.0
     head_age: float = 0.0
@@ -82,10 +77,14 @@ class Weights:
     cycle: float = 0.0
 
 
-class Judged(NamedTuple):
-    """What the age judge says: age (B,) in years."""
+class Handed(NamedTuple):
+    """What the generator hands to the discriminator: crops of the faces and of what of them is real, the edits of the
+    crops (B,C,crop,crop), and the request."""
 
-    age: Tensor
+    face: Tensor
+    valid: Tensor
+    edit: Tensor
+    request: Request
 
 
 class Objective:
@@ -105,114 +104,108 @@ class Objective:
         later = recipe.weights | recipe.weights_end
         self.end = fill(Weights, later, "[recipe.weights_end] table")
 
-    def weight(self, name: str, step: int) -> float:
-        """This step's weight of a term: from weights to weights_end over ramp_steps; 0 for what is only shown."""
-        start, end = getattr(self.start, name, 0.0), getattr(self.end, name, 0.0)
-        return start + (end - start) * min(step / max(self.recipe.ramp_steps, 1), 1.0)
+    def weights(self, number: int) -> dict[str, float]:
+        """A step's weights of the generator's terms: from weights to weights_end over ramp_steps."""
+        fraction = min(number / max(self.recipe.ramp_steps, 1), 1.0)
+        end = vars(self.end)
+        return {name: low + (end[name] - low) * fraction for name, low in vars(self.start).items()}
 
-    def discriminate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """Each face of the batch against its own edit that `generate` saw last, against itself under a wrong age or
-        wrong action units, heads on the real faces, lazy R1."""
-        d, (face, valid, fake, asked) = self.discriminator, batch["shown"]
+    def discriminator_weights(self, number: int) -> dict[str, float]:
+        """A step's weights of the discriminator's terms; R1 makes up for the steps in which it is left out."""
+        heads, r1 = self.recipe.heads, self.recipe.r1 * self.recipe.r1_every
+        return {"d_pairs": 1.0, "d_wrong": self.recipe.wrong, "d_age": heads, "d_aus": heads, "d_r1": r1}
+
+    def discriminate(self, step: Step[Handed]) -> Losses:
+        """Each face beside the generator's edit of it, beside itself under a wrong age or wrong action units, heads on
+        the real faces, lazy R1."""
+        d, (face, valid, fake, request), age = self.discriminator, step.handed(), step.batch["age"]
         real, fake, valid = moved_alike(face, fake, valid)
-        real.requires_grad_(step % self.recipe.r1_every == 0)
+        real.requires_grad_(step.number % self.recipe.r1_every == 0)
         features = d.features(real, valid)
-        true = d.score(features, batch["age"], asked.source_aus)
-        false = d.score(d.features(fake, valid), asked.target_age, asked.target_aus)
+        true = d.score(features, age, request.source_aus)
+        false = d.score(d.features(fake, valid), request.target_age, request.target_aus)
         terms = {"d_pairs": losses.relativistic(true, false)}
-        terms["d_wrong"] = self.recipe.wrong * self.wrong(true, features, batch["age"], asked.source_aus)
-        age, aus = d.readings(features)
-        terms["d_age"] = self.recipe.heads * F.smooth_l1_loss(age / 10, batch["age"] / 10)
-        terms["d_aus"] = self.recipe.heads * F.smooth_l1_loss(aus[:, SEEN], asked.source_aus[:, SEEN])
+        terms["d_wrong"] = self.wrong(true, features, age, request.source_aus)
+        read_age, read_aus = d.readings(features)
+        terms["d_age"] = losses.huber(read_age / losses.DECADE - age / losses.DECADE)
+        terms["d_aus"] = losses.huber(read_aus[:, SEEN] - request.source_aus[:, SEEN])
         if real.requires_grad:
-            terms["d_r1"] = self.recipe.r1 * self.recipe.r1_every * losses.gradient_penalty(true, real)
-        return reduce(torch.add, terms.values()), {
-            name: float(value.detach()) for name, value in terms.items()
-        }
+            terms["d_r1"] = losses.gradient_penalty(true, real)
+        return losses.weighted_sum(terms, self.discriminator_weights(step.number))
 
     def wrong(self, true: Tensor, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
         """A real face under its own label must beat itself under an age at least 12 years off, or under another
         face's action units. true (B,1,h,w): its own scores."""
+        score = self.discriminator.score
         off = (age - age.roll(1)).abs() > 12
         moved = (aus - aus.roll(1, 0)).abs().sum(1) > 5
-        by_age = F.softplus(self.discriminator.score(features, age.roll(1), aus) - true).mean((1, 2, 3)) * off
-        by_aus = (
-            F.softplus(self.discriminator.score(features, age, aus.roll(1, 0)) - true).mean((1, 2, 3)) * moved
-        )
-        return by_age.mean() + by_aus.mean()
+        by_age = losses.mismatched(score(features, age.roll(1), aus), true, off)
+        by_aus = losses.mismatched(score(features, age, aus.roll(1, 0)), true, moved)
+        return by_age + by_aus
 
-    def generate(self, batch: dict[str, Any], step: int) -> tuple[Tensor, dict[str, float]]:
-        """The generator's loss: realism, the readings asked for, and everything that is to stay."""
-        asked = ask(batch, self.recipe.age_noise)
-        corners = crop_corners(batch["valid"], self.recipe.crop)
-        face, valid = (
-            cut(batch["face"], corners, self.recipe.crop),
-            cut(batch["valid"], corners, self.recipe.crop),
-        )
+    def generate(self, step: Step[Handed]) -> Losses:
+        """The generator's loss: realism, the readings of the request, and everything that is to stay."""
+        batch, crop, weights = step.batch, self.recipe.crop, self.weights(step.number)
+        request = ask(batch, self.recipe.age_noise)
+        corners = crop_corners(batch["valid"], crop)
+        face, valid = cut(batch["face"], corners, crop), cut(batch["valid"], corners, crop)
         with torch.no_grad():
-            moved = self.generator.prototypes(batch["face"], batch["landmarks"], *asked[:4])
-        moved = cut(moved, corners, self.recipe.crop)
-        edited = self.generator(moved, *asked[:4])
-        batch["shown"] = (face, valid, edited.face.detach(), asked)
+            base = self.generator.prototypes(batch["face"], batch["landmarks"], *request[:4])
+        base = cut(base, corners, crop)
+        edited = self.generator(base, *request[:4])
+        step.result = Handed(face, valid, edited.face.detach(), request)
         frame = put_back(batch["face"], edited.face, corners)
         terms = (
-            self.adversary(face, edited, valid, batch["age"], asked)
-            | self.reached(frame, batch, asked)
-            | self.kept(moved, edited, valid, asked)
+            self.adversary(face, edited, valid, batch["age"], request)
+            | self.reading_terms(frame, batch, request)
+            | self.kept(base, edited, valid, request)
         )
-        quarter = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
-        if self.weight("cycle", step) > 0:
-            back = self.generator(edited.face[quarter], *(asked[i][quarter] for i in (1, 0, 3, 2)))
-            terms["cycle"] = losses.masked_l1(back.face, moved[quarter], valid[quarter])
-        total = reduce(torch.add, (self.weight(name, step) * value for name, value in terms.items()))
-        watch = {"mask": float(edited.attention.detach().mean())}
-        return total, {name: float(value.detach()) for name, value in terms.items()} | watch
+        if weights["cycle"] > 0:
+            some = slice(0, max(1, round(self.recipe.cycle_share * len(face))))
+            back = self.generator(edited.face[some], *(request[i][some] for i in (1, 0, 3, 2)))
+            terms["cycle"] = losses.masked_l1(back.face, base[some], valid[some])
+        return losses.weighted_sum(terms, weights, shown={"mask": edited.attention.mean()})
 
     def adversary(
-        self, face: Tensor, edited: Edited, valid: Tensor, age: Tensor, asked: Request
+        self, face: Tensor, edited: Edited, valid: Tensor, age: Tensor, request: Request
     ) -> dict[str, Tensor]:
-        """What the discriminator says of the edited faces beside their sources, and what its heads read on them."""
+        """The discriminator's scores of the edited faces beside their sources, and what its heads read on them."""
+        d = self.discriminator
         real, fake, valid = moved_alike(face, edited.face, valid)
         with torch.no_grad():
-            true = self.discriminator.score(self.discriminator.features(real, valid), age, asked.source_aus)
-        features = self.discriminator.features(fake, valid)
-        read_age, aus = self.discriminator.readings(features)
+            true = d.score(d.features(real, valid), age, request.source_aus)
+        features = d.features(fake, valid)
+        read_age, aus = d.readings(features)
+        score = d.score(features, request.target_age, request.target_aus)
         return {
-            "adversarial": losses.relativistic(
-                self.discriminator.score(features, asked.target_age, asked.target_aus), true
-            ),
-            "head_age": F.smooth_l1_loss(read_age / 10, asked.target_age / 10),
-            "head_aus": F.smooth_l1_loss(aus[:, SEEN], asked.target_aus[:, SEEN]),
+            "adversarial": losses.relativistic(score, true),
+            "head_age": losses.huber(read_age / losses.DECADE - request.target_age / losses.DECADE),
+            "head_aus": losses.huber(aus[:, SEEN] - request.target_aus[:, SEEN]),
         }
 
-    def reached(self, frame: Tensor, batch: dict[str, Tensor], asked: Request) -> dict[str, Tensor]:
-        """What the robust readers say, on jittered and often grey copies, beside what real faces of that kind read."""
-        read = self.read(frame)
+    def reading_terms(self, frame: Tensor, batch: dict[str, Tensor], request: Request) -> dict[str, Tensor]:
+        """What the robust readers say of augmented copies, beside what they say of real faces of that kind."""
+        read, calibration = self.read(frame), self.calibration
         with torch.no_grad():
             before = self.readers(batch["face"])
-        wanted_age = self.calibration.age(asked.target_age)
-        wanted_aus = self.calibration.action_units(asked.target_aus)
-        error = (read.action_units - wanted_aus) / self.calibration.au_spread.to(frame.device)
-        trust = self.calibration.au_trust.to(frame.device)
-        weight = losses.age_gap_weight(asked.source_age, asked.target_age)
+        spread, trust = calibration.au_spread.to(frame.device), calibration.au_trust.to(frame.device)
+        units = calibration.action_units(request.target_aus)
+        weight = losses.age_gap_weight(request.source_age, request.target_age)
         return {
-            "age": (read.age - wanted_age).abs().mean() / 10,
-            "action_units": (trust * F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none"))
-            .sum(1)
-            .mean()
-            / trust.sum(),
+            "age": losses.age_l1(read.age, calibration.age(request.target_age)) / losses.DECADE,
+            "action_units": losses.trusted_units(read.action_units, units, spread, trust),
             "identity": losses.identity_loss(before.identity, read.identity, weight),
-            "pose": ((read.pose[:, :2] - before.pose[:, :2]).abs().mean()) / 10,
+            "pose": losses.pose_l1(read.pose, before.pose),
         }
 
     def read(self, frame: Tensor) -> Readings:
-        """The robust readers on a copy that is shifted, scaled, turned and often grey."""
+        """The robust readers on a copy that is shifted, scaled, turned and in half of the cases grey."""
         seen, _ = random_affine(frame, None, turn=4, zoom=0.06, shift=0.02)
         return self.readers(random_colour(seen, 0.3, grey=0.5))
 
-    def kept(self, face: Tensor, edited: Edited, valid: Tensor, asked: Request) -> dict[str, Tensor]:
-        """What painting must leave: pixels where no age is asked, overall colours, a calm mask."""
-        still = (~asked.ages_moves).float()[:, None, None, None]
+    def kept(self, face: Tensor, edited: Edited, valid: Tensor, request: Request) -> dict[str, Tensor]:
+        """What an edit must leave: pixels where the age stays, overall colours, a calm mask."""
+        still = (~request.ages_moves).float()[:, None, None, None]
         return {
             "still": losses.masked_l1(face, edited.face, valid * still),
             "change": losses.masked_l1(face, edited.face, valid),
@@ -220,11 +213,6 @@ class Objective:
             "mask_band": losses.band(edited.attention.mean(), *self.recipe.mask_band),
             "mask_smooth": losses.total_variation(edited.attention),
         }
-
-
-def load_readers(folder: str) -> Readers:
-    """Frozen readers of a light copy; BadInput names what is missing, damaged or does not fit."""
-    return load_light(Readers, folder, "readers").requires_grad_(False)
 
 
 def usable(faces: Faces) -> np.ndarray:
@@ -238,7 +226,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of GANimation-age on the faces of a folder."""
     readers = load_readers(recipe.readers)
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
-    generator.prototypes = load_light(Prototypes, recipe.prototypes, "prototypes").requires_grad_(False)
+    generator.prototypes = load_prototypes(recipe.prototypes)
     objective = Objective(recipe, generator, discriminator, readers, Calibration.measure(readers, faces))
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
@@ -251,44 +239,45 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         averaged=("generator",),
         configs={"generator": recipe.generator, "discriminator": recipe.discriminator},
         sheet=lambda networks, path: edit_sheet(cast(Generator, networks["generator"]), shown, path),
-        probe=prober(readers, recipe.judge, shown),
+        probe=prober("generator", edits, readers, recipe.judge, shown),
         helpers=(readers,),
         compiled=("generator",),
+        watch=CollapseLimits().watch(),
     )
 
 
 def players(objective: Objective) -> list[Player]:
-    """The generator, then the discriminator on what it made."""
-    recipe, made, judge = objective.recipe, objective.generator, objective.discriminator
-    generate, discriminate = objective.generate, objective.discriminate
-    rates = recipe.lr_generator, recipe.lr_discriminator
+    """The generator, then the discriminator on its edits."""
+    recipe = objective.recipe
     return [
-        Player("generator", made, generate, rates[0], (0.0, 0.99), weight=objective.weight),
-        Player("discriminator", judge, discriminate, rates[1], (0.5, 0.99), precise=True),
+        Player(
+            "generator",
+            objective.generator,
+            objective.generate,
+            recipe.lr_generator,
+            (0.0, 0.99),
+            weights=objective.weights,
+        ),
+        Player(
+            "discriminator",
+            objective.discriminator,
+            objective.discriminate,
+            recipe.lr_discriminator,
+            (0.5, 0.99),
+            precise=True,
+            weights=objective.discriminator_weights,
+        ),
     ]
 
 
-def prober(
-    readers: Readers, judge: str, faces: dict[str, Tensor]
-) -> Callable[[dict[str, Any]], dict[str, float]]:
-    """What the collapse watch measures: edits of fixed faces, by the readers trained against and by the age judge of
-    the folder `judge`, if one is named. BadInput when it cannot be loaded."""
-    watcher: Callable[[Tensor], Judged] | None = None
-    if judge:
-        judge_network = load_light(AgeJudge, judge, "age_judge")
-        watcher = lambda face: Judged(judge_network.to(face.device)(face))  # noqa: E731
+def edits(network: nn.Module, faces: dict[str, Tensor]) -> Edit:
+    """The edits of a generator on fixed faces, for the probe."""
+    generator = cast(Generator, network)
 
-    def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
-        generator = cast(Generator, networks["generator"])
-        device = next(generator.parameters()).device
-        given = {name: value.to(device) for name, value in faces.items()}
+    def edit(face: Tensor, *request: Tensor) -> Edited:
+        return generator(generator.prototypes(face, faces["landmarks"], *request), *request)
 
-        def edit(face: Tensor, *asked: Tensor) -> Edited:
-            return generator(generator.prototypes(face, given["landmarks"], *asked), *asked)
-
-        return probe_edits(edit, readers, watcher, given)
-
-    return probe
+    return edit
 
 
 def sheet_faces(faces: Faces, count: int = 8) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 What its paper states is here as stated: the modulated age beside the action units, MSE on both, a perceptual loss, a
 patch discriminator that can be switched off, two stages. What it leaves open is GANimation's: WGAN-GP, five steps of
-the critic for one of the generator, cycle, penalties on A. The log holds each term as it counts in its total.
+the critic for one of the generator, cycle, penalties on A.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...edits import AGE_MAX, AU_MAX
 from ...errors import BadInput
 from ...networks.ganimation_age_published import Discriminator, Generator
 from ...networks.layers import Edited
 from ...networks.perceptual import Perceptual, perceptual_from
-from ...networks.readers import Readers
 from .. import losses
 from ..data.faces import Faces, balanced_weights, draw
 from ..engine.recipe import fill
-from ..engine.task import Task
+from ..engine.task import Losses, Step, Task
 from . import ganimation as ganimation_task
-from .ganimation import as_picture, asked_units, chances, counted, critic_first, held_out, mask_terms
-from .ganimation_age import load_readers, usable
-from .probes import probe_edits
-from .sheets import AGES, EXPRESSIONS, save_grid, wanted
+from .frozen import load_readers
+from .ganimation import asked_units, critic_first, critic_weights, held_out, mask_terms, probabilities
+from .ganimation_age import usable
+from .probes import CollapseLimits, Edit, prober
+from .sheets import AGES, EXPRESSIONS, as_picture, save_grid, wanted
 
 
 @dataclass
 class Weights(ganimation_task.Weights):
-    """How much each loss counts; action_units and age stand before plain mean squares of values in 0..1."""
+    """Weights of the terms; action_units and age stand before plain mean squares of values in 0..1."""
 
     action_units: float = 160.0
     age: float = 160.0
@@ -95,25 +95,26 @@ class Objective:
         age = batch["age"].roll(1, 0)
         return self.generator(batch["face"], age, AU_MAX * asked.nan_to_num(0.0)), age, asked
 
-    def discriminate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def discriminate(self, step: Step[None]) -> Losses:
         """The critic's loss on real faces and on fresh edits of them, and what its heads misread on the real ones."""
+        batch = step.batch
         with torch.no_grad():
             fake = self.edit(batch)[0].face
         judged = self.discriminator(batch["face"])
         terms = {
-            "d_adversarial": self.discriminator(fake).real.mean() - judged.real.mean(),
+            "d_adversarial": losses.wasserstein(self.discriminator(fake).real, judged.real),
             "d_gradient_penalty": losses.critic_penalty(self.critic, batch["face"], fake),
             "d_action_units": losses.known_square_error(judged.aus, batch["action_units"] / AU_MAX),
             "d_age": (judged.age - batch["age"] / AGE_MAX).square().mean(),
         }
-        return counted(terms, self.weights)
+        return losses.weighted_sum(terms, critic_weights(self.weights))
 
     def critic(self, face: Tensor) -> Tensor:
         return self.discriminator(face).real.mean((1, 2, 3))
 
-    def generate(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def generate(self, step: Step[None]) -> Losses:
         """The generator's loss on an edit and on the way back to the face's own age and action units."""
-        face = batch["face"]
+        batch, face = step.batch, step.batch["face"]
         edited, age, asked = self.edit(batch)
         back = self.generator(edited.face, batch["age"], batch["action_units"].nan_to_num(0.0))
         judged = self.discriminator(edited.face)
@@ -121,17 +122,16 @@ class Objective:
             "adversarial": -judged.real.mean(),
             "action_units": losses.known_square_error(judged.aus, asked),
             "age": (judged.age - age / AGE_MAX).square().mean(),
-            "cycle": (back.face - face).abs().mean(),
+            "cycle": losses.pixel_l1(back.face, face),
             "perceptual": self.perceptual(edited.face, face),
         } | mask_terms(edited, back)
-        total, parts = counted(terms, self.weights)
-        return total, parts | {"mask": float(edited.attention.detach().mean())}
+        return losses.weighted_sum(terms, vars(self.weights), shown={"mask": edited.attention.mean()})
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task of one stage on the faces of a folder; BadInput when they are not decoded at the stage's side.
 
-    Light copies hold the generator alone: one layer of the discriminator is larger than any of their files may be.
+    Exported weights hold the generator alone: one layer of the discriminator is larger than any of their files may be.
     """
     stage = recipe.current()
     if faces.size != stage.size:
@@ -140,7 +140,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     readers = load_readers(recipe.readers)
     perceptual = perceptual_from(recipe.perceptual, recipe.perceptual_input, readers)
     objective = Objective(recipe, generator, discriminator, perceptual)
-    chance = chances(faces, usable(faces), "an age and action units")
+    chance = probabilities(faces, usable(faces), "an age and action units")
     chance = np.where(chance > 0, balanced_weights(faces.labels["age"], recipe.balance), 0)
     shown = held_out(faces, usable)
     return Task(
@@ -148,23 +148,23 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         players=critic_first(objective, stage.lr, recipe.critic_steps),
         batch=lambda step: faces.batch(*draw(step, seed, stage.batch, chance / chance.sum())),
         configs={"generator": recipe.generator},
-        sheet=lambda networks, path: seed_sheet(cast(Generator, networks["generator"]), shown, path),
-        probe=lambda networks: probe(cast(Generator, networks["generator"]), readers, shown),
+        sheet=lambda networks, path: published_sheet(cast(Generator, networks["generator"]), shown, path),
+        probe=prober("generator", edits, readers, "", shown),
         helpers=(perceptual, readers),
         steps=math.ceil(stage.epochs * (chance > 0).sum() / stage.batch),
         notes={"perceptual": perceptual.name},
+        watch=CollapseLimits().watch(),
     )
 
 
-def probe(generator: Generator, readers: Readers, faces: dict[str, Tensor]) -> dict[str, float]:
-    """Figures for the collapse watch, by readers that this recipe does not train against."""
-    device = next(generator.parameters()).device
-    edit = lambda face, age, to_age, aus, to_aus: generator(face, to_age, to_aus)  # noqa: E731
-    return probe_edits(edit, readers, None, {name: value.to(device) for name, value in faces.items()})
+def edits(network: nn.Module, faces: dict[str, Tensor]) -> Edit:
+    """The edits of a generator, for the probe; its readers take no part in this recipe's losses."""
+    generator = cast(Generator, network)
+    return lambda face, age, to_age, aus, to_aus: generator(face, to_age, to_aus)
 
 
-def seed_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> None:
-    """One row a face: the source, six ages, five expressions, and the share changed for the last age. Writes a JPEG."""
+def published_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> None:
+    """One row a face: the source, six ages, five expressions, and the attention of the last age. Writes a JPEG."""
     device = next(generator.parameters()).device
     face, age = faces["face"].to(device), faces["age"].to(device)
     aus = faces["action_units"].nan_to_num(0.0).to(device)

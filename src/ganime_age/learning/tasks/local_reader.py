@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import BadInput
 from ...networks.local_reader import LEFT_EYE, LOOKS, MOUTH, RIGHT_EYE, SIDE, Crop, LocalReader, crops
 from ...networks.readers import Readers
+from .. import losses
 from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces, draw
 from ..engine.recipe import fill
-from ..engine.task import Player, Task
-from ..evaluation.metrics import landmark_error
+from ..engine.task import Losses, Player, Step, Task
 from ..prepare.age_estimators import stored_readers
 from .readers import unit_spread
 
 SEEN = [*MOUTH, *RIGHT_EYE, *LEFT_EYE]
-PARTED = ((62, 66), (37, 41), (38, 40), (43, 47), (44, 46))
-"""Inner lips and lids: pairs of landmarks whose distance is what one looks at."""
+"""The landmarks that the second look corrects by itself: mouth and both eyes."""
 COMMON = 0.3
-"""A face without expression is drawn as often as one whose strongest action unit has this many deviations."""
+"""Sampling weight of a face without expression, in standard deviations of an action unit: a face is drawn in proportion
+to this plus its strongest action unit."""
 
 
 @dataclass
 class Recipe:
-    """Numbers of a recipe. readers: what is corrected, as `stored_readers` names them. augment: 0..1, how far colours
-    and quality are changed. Shakes are standard deviations: of crops' places and of landmarks in frame sides, of crops'
+    """Numbers of a recipe. readers: what is corrected, as `stored_readers` names them. augment: 0..1, strength of
+    the changes of colour and quality. Shakes are standard deviations: of crops' places and of landmarks in frame sides, of crops'
     sides relatively, of their turns in radians."""
 
     readers: str = "readers"
@@ -50,7 +48,7 @@ class Recipe:
 
 @dataclass
 class Weights:
-    """How much each loss counts; see `Objective.terms`."""
+    """Weights of the terms; see `Objective.terms`."""
 
     landmarks: float = 1.0
     parted: float = 0.1
@@ -64,16 +62,13 @@ class Objective:
         self.recipe, self.local, self.readers, self.spread = recipe, local, readers, spread
         self.weights = fill(Weights, recipe.weights, "[recipe.weights] table")
 
-    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        """The sum of all terms and each of them, weighted."""
-        terms = {name: getattr(self.weights, name) * value for name, value in self.terms(batch).items()}
-        return reduce(torch.add, terms.values()), {
-            name: float(value.detach()) for name, value in terms.items()
-        }
+    def loss(self, step: Step[None]) -> Losses:
+        """The weighted sum of all terms."""
+        return losses.weighted_sum(self.terms(step.batch), vars(self.weights))
 
     def terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """landmarks: mean error of those that are looked at, in 3 % of the distance of the eyes. parted: how far lips
-        and lids are apart, in % of it. action_units: in units of their spread."""
+        """landmarks: mean error of SEEN, see losses.eye_distances. parted: error of the openings of lips and lids.
+        action_units: in units of their spread."""
         true, units = batch["landmarks"], batch["action_units"]
         with torch.no_grad():
             read = self.readers(batch["face"])
@@ -82,19 +77,19 @@ class Objective:
         face = random_quality(
             random_colour(batch["face"], 0.3 * strength, grey=0.1 * strength), 0.3 * strength
         )
-        found = self.local.look(face, self.shaken(crops(guess)), guess, read.action_units)
+        found = self.local.look(face, self.jittered(crops(guess)), guess, read.action_units)
         out = {
-            "landmarks": landmark_error(found.landmarks, true, SEEN).mean() / 3,
-            "parted": 100 * (parted(found.landmarks) - parted(true)).abs().mean(),
+            "landmarks": losses.eye_distances(found.landmarks, true, SEEN),
+            "parted": losses.aperture_l1(found.landmarks, true),
         }
         seen = ~units.isnan()
         if seen.any():
             error = ((found.action_units - units) / self.spread.to(units))[seen]
-            out["action_units"] = F.smooth_l1_loss(error, torch.zeros_like(error))
+            out["action_units"] = losses.huber(error)
         return out
 
-    def shaken(self, at: tuple[Crop, ...]) -> tuple[Crop, ...]:
-        """The crops a little elsewhere, larger or smaller, and turned."""
+    def jittered(self, at: tuple[Crop, ...]) -> tuple[Crop, ...]:
+        """The crops randomly shifted, scaled and turned."""
         recipe = self.recipe
         return tuple(
             Crop(
@@ -106,15 +101,8 @@ class Objective:
         )
 
 
-def parted(landmarks: Tensor) -> Tensor:
-    """Landmarks (B,68,2) -> distances of the pairs of PARTED in that of the outer eye corners, (B,5)."""
-    first, second = (landmarks[:, [pair[i] for pair in PARTED]] for i in (0, 1))
-    eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=1, keepdim=True)
-    return (first - second).norm(dim=2) / eyes.clamp_min(1e-3)
-
-
-def chances(faces: Faces, spread: Tensor) -> np.ndarray:
-    """(N,) how often each face is drawn: the stronger its strongest action unit, the more; 0 without landmarks.
+def probabilities(faces: Faces, spread: Tensor) -> np.ndarray:
+    """(N,) the probability of each face, growing with its strongest action unit; 0 without landmarks.
     BadInput when no face has landmarks."""
     has = np.isfinite(faces.labels["landmarks"]).all((1, 2))
     if not has.any():
@@ -143,12 +131,21 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     readers, _ = stored_readers(recipe.readers)
     readers.local = None
     local, spread = LocalReader(**recipe.network), unit_spread(faces)
-    chance = chances(faces, spread)
+    chance = probabilities(faces, spread)
     mean_points(faces, local)
     objective = Objective(recipe, local, readers.eval().requires_grad_(False), spread)
     return Task(
         networks={"local_reader": local},
-        players=[Player("local_reader", local, objective.loss, recipe.lr, weight_decay=recipe.weight_decay)],
+        players=[
+            Player(
+                "local_reader",
+                local,
+                objective.loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+                weights=lambda number: vars(objective.weights),
+            )
+        ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("local_reader",),
         configs={"local_reader": recipe.network},

@@ -13,18 +13,21 @@ from torch import Tensor
 
 from ...errors import BadInput
 from ...networks.prototypes import Prototypes
+from .. import losses
 from ..data.augment import random_affine, random_colour, random_quality
 from ..data.faces import Faces
-from ..engine.task import Player, Task
+from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import hair_masks
 from .prototype_fit import centre, fit_hair, fit_mouth, fit_pixels, fit_shape, set_gains
+
+WEIGHTS = {"hair": 1.0}
 
 
 @dataclass
 class Recipe:
     """Numbers of the recipe. hair_teacher: ONNX file; empty leaves hair as it is. hair_faces: how many faces it labels.
     pixel_faces, mouth_faces: how many faces colours and textures, and the insides of mouths, are measured on. gains:
-    see `prototypes.set_gains`."""
+    see `prototype_fit.set_gains`."""
 
     hair_teacher: str = ""
     hair_faces: int = 2600
@@ -64,19 +67,28 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         shown = faces.batch(rows[picks], mirror)
         return {"face": shown["face"], "hair": torch.from_numpy(mask.copy())[:, None].float() / 255}
 
-    def loss(batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(step: Step[None]) -> Losses:
+        batch = step.batch
         hair = F.interpolate(
             batch["hair"], size=batch["face"].shape[-2:], mode="bilinear", align_corners=False
         )
         seen, _ = random_affine(torch.cat([batch["face"], hair], 1), None, turn=15, zoom=0.15, shift=0.08)
         face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
         wanted = F.adaptive_avg_pool2d(seen[:, 3:], 64).clamp(0, 1)
-        total = F.binary_cross_entropy_with_logits(prototypes.hair.logits(face), wanted)
-        return total, {"hair": float(total.detach())}
+        terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
+        return losses.weighted_sum(terms, WEIGHTS)
 
     return Task(
         networks={"prototypes": prototypes},
-        players=[Player("hair", prototypes.hair, loss, recipe.lr if recipe.hair_teacher else 0.0)],
+        players=[
+            Player(
+                "hair",
+                prototypes.hair,
+                loss,
+                recipe.lr if recipe.hair_teacher else 0.0,
+                weights=lambda number: WEIGHTS,
+            )
+        ],
         batch=batch,
         averaged=("prototypes",),
         configs={"prototypes": recipe.network},

@@ -1,4 +1,4 @@
-"""Sample sheets: what a generator does to a few held-out faces, to be looked at while it trains."""
+"""Sample sheets: edits of a few held-out faces in one picture, written while a generator trains."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ...networks.ganimation_age import Generator
 from ...networks.layers import Edited
 
 AGES = (5.0, 15.0, 30.0, 50.0, 70.0, 85.0)
+"""Target ages of a sheet's columns, in years."""
 EXPRESSIONS = (
     {"AU12": 4.5, "AU25": 3.0},
     {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0},
@@ -21,6 +22,7 @@ EXPRESSIONS = (
     {"AU01": 4.5, "AU02": 4.5},
     {"AU26": 4.5},
 )
+"""Target action units (0..5) of a sheet's columns; those that are not named stay."""
 
 
 def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> None:
@@ -38,7 +40,7 @@ def edit_sheet(generator: Generator, faces: dict[str, Tensor], path: Path) -> No
     old = run(torch.full_like(age, 70.0), aus)
     columns += [
         run(torch.full_like(age, 70.0), wanted(aus, EXPRESSIONS[0])).face.cpu(),
-        old.attention.cpu().repeat(1, 3, 1, 1) * 2 - 1,
+        as_picture(old.attention.cpu()),
     ]
     save_grid(columns, path)
 
@@ -55,3 +57,8 @@ def wanted(aus: Tensor, targets: dict[str, float]) -> Tensor:
     for code, value in targets.items():
         out[:, AU_CODES.index(code)] = value
     return out
+
+
+def as_picture(mask: Tensor) -> Tensor:
+    """(B,1,S,S) in 0..1 -> (B,3,S,S) in [-1,1]."""
+    return mask.repeat(1, 3, 1, 1) * 2 - 1

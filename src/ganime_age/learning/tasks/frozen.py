@@ -1,19 +1,49 @@
-"""What a reader says of real faces of a known age or expression: the target a generator is held to.
+"""Frozen networks that tasks train against: loading them, and what readers say of real faces.
 
-A reader trained on hard examples answers towards the middle. Asking a generator to make it answer 80 would ask for a
-caricature, so the generator is asked to make it answer what it answers on real faces of 80.
+A reader trained on hard examples regresses towards the mean. A generator held to "read as 80" would have to draw a
+caricature; it is held to what the reader says of real faces of 80 instead (`Calibration`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...model.model import GanimeAge
+from ...networks.aifd import AIFD
+from ...networks.head import HeadModel
+from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
 from ..data.faces import Faces
+from ..engine.checkpoints import load_light
+
+
+def load_readers(folder: str) -> Readers:
+    """Frozen readers of exported weights; BadInput names what is missing, damaged or does not fit."""
+    return load_light(Readers, folder, "readers").requires_grad_(False)
+
+
+def load_prototypes(folder: str) -> Prototypes:
+    """Frozen prototypes of exported weights; BadInput names what is missing or damaged."""
+    return load_light(Prototypes, folder, "prototypes").requires_grad_(False)
+
+
+def load_identity_branch(named: str) -> AIFD | Readers:
+    """E_A of the MI loss, frozen: the AIFD of an exported folder, or the readers of weights, "" for the embedded ones."""
+    if named and (Path(named) / "aifd.json").is_file():
+        return load_light(AIFD, named, "aifd").requires_grad_(False)
+    readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers
+    readers.local = None  # the identity branch does not need the second look at mouth and eyes
+    return readers
+
+
+def load_head(folder: str) -> HeadModel:
+    """The head model of a weights folder, of the embedded weights where none is named."""
+    return GanimeAge.from_pretrained(folder or None, parts=["head"]).head
 
 
 @dataclass
@@ -31,9 +61,9 @@ class Calibration:
     def age(self, years: Tensor) -> Tensor:
         """(B,) true years -> (B,) years that the reader says of such faces on average."""
         low = years.clamp(0, 99).long()
-        share = years.clamp(0, 100) - low
+        fraction = years.clamp(0, 100) - low
         curve = self.age_curve.to(years.device)
-        return curve[low] * (1 - share) + curve[low + 1] * share
+        return curve[low] * (1 - fraction) + curve[low + 1] * fraction
 
     def action_units(self, intensities: Tensor) -> Tensor:
         """(B,17) labelled intensities -> (B,17) average readings."""
