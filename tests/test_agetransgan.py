@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
-from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.engine.task import Plan, Step
 from ganime_age.learning.tasks import age_editing
 from ganime_age.learning.tasks import agetransgan as agetransgan_task
 from ganime_age.model.model import GanimeAge
@@ -46,7 +46,16 @@ def test_fractional_groups_mix_the_codes_of_both_neighbours():
 @pytest.mark.parametrize("group", [-0.1, 9.5, float("nan")])
 def test_a_group_that_does_not_exist_is_named(group):
     with pytest.raises(BadInput, match="must all lie between 0 and 9"):
-        age_groups.group_code(torch.tensor([1.0, group]))
+        age_groups.check_groups(torch.tensor([1.0, group]))
+    age_groups.check_groups(torch.tensor([0.0, 9.0]))
+
+
+@pytest.mark.parametrize("age", [-0.1, 100.5, float("nan")])
+def test_an_age_outside_is_named_where_an_edit_begins(age):
+    given = torch.tensor([30.0]), torch.tensor([age])
+    for source, target in (given, given[::-1]):
+        with pytest.raises(BadInput, match="must all lie between 0 and 100 years"):
+            age_groups.edit_by_difference(lambda x, group: x, torch.zeros(1, 3, 8, 8), source, target)
 
 
 @pytest.mark.parametrize(("size", "levels"), [(64, 1), (256, 3)])
@@ -246,7 +255,7 @@ def test_the_two_recipes_differ_by_the_mi_loss_alone():
 
 def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helpers, aifd, monkeypatch):
     seen = []
-    monkeypatch.setattr(age_editing, "shaken_with", lambda *given: seen.append(given[0]) or given)
+    monkeypatch.setattr(age_editing, "augmented_with", lambda *given: seen.append(given[0]) or given)
     task = agetransgan_task.build(recipe(helpers, "agetransgan_mi", aifd), Faces(folder, 64), 0)
     measures = task.players[0].loss.__self__.measures
     assert any(m is measures.aifd for m in task.helpers)
@@ -256,7 +265,7 @@ def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helper
     other = torch.rand(2, 3, 64, 64, requires_grad=True)
     by_hand = 1 - F.cosine_similarity(measures.aifd(face).identity, measures.aifd(other).identity).mean()
     assert measures.mutual(face, other, points).item() == pytest.approx(by_hand.item(), abs=1e-5)
-    assert seen[-1] is other and not any(one is face for one in seen[1:]), "the edit alone is shaken"
+    assert seen[-1] is other and not any(one is face for one in seen[1:]), "the edit alone is augmented"
     measures.mutual(face, other, points).backward()
     assert other.grad.abs().sum() > 0
 
@@ -270,18 +279,18 @@ def test_what_training_sees_is_what_the_model_delivers(count):
     batch = {"face": torch.rand(count, 3, 64, 64) - 0.5, "valid": torch.ones(count, 1, 64, 64)}
     batch["landmarks"] = torch.rand(count, 68, 2)
     young, old = torch.full((count,), 30.0), torch.full((count,), 70.0)
-    asked = age_editing.Asked(young, old, age_groups.group_of(young), age_groups.group_of(old))
+    asked = age_editing.AgeRequest(young, old, age_groups.group_of(young), age_groups.group_of(old))
     with torch.no_grad():
-        drawn = age_editing.drawn_of(generator, batch, asked, 0.5)
+        drawn = age_editing.generated(generator, batch, asked, 0.5)
         delivered = age_groups.edit_by_difference(
-            generator, drawn.shown, asked.source_age, asked.target_age
+            generator, drawn.base, asked.source_age, asked.target_age
         ).face
         kept = generator(batch["face"], asked.source)[: len(drawn.kept)]
-        edit, shown = drawn.edit[:1], drawn.shown[:1]
+        edit, shown = drawn.edit[:1], drawn.base[:1]
         back = edit + generator(edit, asked.source[:1]) - generator(edit, asked.target[:1])
-        returned = age_editing.cycle(generator, drawn, batch, asked, 0.25)
+        returned = age_editing.cycle_term(generator, drawn, batch, asked, 0.25)
     assert torch.allclose(drawn.edit.clamp(-1, 1), delivered, atol=1e-5)
-    assert (drawn.shown - batch["face"]).abs().mean() > 0.02 < (drawn.edit - drawn.shown).abs().mean()
+    assert (drawn.base - batch["face"]).abs().mean() > 0.02 < (drawn.edit - drawn.base).abs().mean()
     assert len(drawn.kept) == max(1, round(count / 2)) and torch.allclose(drawn.kept, kept, atol=1e-5)
     assert returned.item() == pytest.approx((back - shown).abs().mean().item(), rel=1e-4)
 
@@ -302,8 +311,12 @@ def test_the_discriminator_only_learns_groups_until_it_counts(folder, helpers):
         player.loss for player in agetransgan_task.build(numbers, Faces(folder, 64), 0).players
     )
     batch = Faces(folder, 64).batch(np.arange(3))
-    assert "adversarial" not in generate(batch, 5)[1] and set(discriminate(batch, 5)[1]) == {"d_group"}
-    assert "adversarial" in generate(batch, 6)[1] and "d_edit" in discriminate(batch, 6)[1]
+    first, later = Step(batch, 5), Step(batch, 6)
+    with pytest.raises(RuntimeError, match="no player of step 5 has left a result"):
+        discriminate(first)
+    assert "adversarial" not in generate(first).logged and set(discriminate(first).logged) == {"d_group"}
+    assert "adversarial" in generate(later).logged and "d_edit" in discriminate(later).logged
+    assert set(batch) == set(Faces(folder, 64).batch(np.arange(3))), "the batch is left as it was"
 
 
 def test_wrong_recipes_and_faces_are_named(helpers, folder, tmp_path):

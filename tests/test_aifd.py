@@ -17,7 +17,7 @@ from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.external.onnx_models import OnnxIdentity
-from ganime_age.learning.tasks import age_editing
+from ganime_age.learning.tasks import age_editing, frozen
 from ganime_age.learning.tasks import aifd as aifd_task
 from ganime_age.networks import aifd
 from helpers.ages import face_folder
@@ -162,7 +162,7 @@ def test_a_light_copy_is_e_a(folder, tmp_path):
     log = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert {"age", "identity", "relations", "person", "age_group", "unlearnt_age"} <= set(log)
     light = load_light(aifd.AIFD, tmp_path / "run" / "light", "aifd")
-    measures = age_editing.Measures(None, None, age_editing.identity_branch(str(tmp_path / "run" / "light")))
+    measures = age_editing.Measures(None, None, frozen.load_identity_branch(str(tmp_path / "run" / "light")))
     assert isinstance(measures.aifd, aifd.AIFD) and not any(
         p.requires_grad for p in measures.aifd.parameters()
     )

@@ -9,13 +9,15 @@ import torch
 from PIL import Image
 
 from ganime_age.errors import BadInput
+from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.checkpoints import load_light, write_light
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.tasks import dual_generator as dual_generator_task
 from ganime_age.learning.tasks import dual_shape as dual_shape_task
-from ganime_age.learning.tasks.dual_pairs import KINDS, Couples, Pairs, Shares, load_head
+from ganime_age.learning.tasks.dual_pairs import KINDS, Couples, Pairs, Shares
+from ganime_age.learning.tasks.frozen import load_head
 from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.head import Head, HeadModel
 from helpers.training import readers_run
@@ -184,7 +186,7 @@ def test_colours_are_those_of_the_other_photo():
     face, where = torch.rand(2, 3, 16, 16) * 0.4 - 0.2, torch.zeros(2, 1, 16, 16)
     where[..., 4:12, 4:12] = 1
     like = face * 2 + 0.1
-    assert (dual_generator_task.recoloured(face, like, where) - like).abs().max() < 1e-4
+    assert (losses.recoloured(face, like, where) - like).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(

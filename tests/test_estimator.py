@@ -13,9 +13,11 @@ from PIL import Image
 from ganime_age.card.multipose import age_estimator
 from ganime_age.card.results import Results
 from ganime_age.errors import BadInput
+from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces, balanced_weights
 from ganime_age.learning.data.joined_faces import JoinedFaces, in_shares
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
+from ganime_age.learning.engine.task import Step
 from ganime_age.learning.evaluation.measure_estimator import measure, turned_error, yaw_bins
 from ganime_age.learning.tasks import readers as readers_task
 from ganime_age.networks.readers import Readers
@@ -158,7 +160,7 @@ def test_readers_go_on_from_stored_ones_on_several_folders_with_mtlfaces_terms(j
     readers, objective = task.networks["readers"], task.networks["objective"]
     assert torch.equal(readers.age_head.weight, first.age_head.weight.half().float())
     assert task.configs["readers"] == READERS and readers.training
-    total, terms = task.players[0].loss(task.batch(0), 0)
+    total, terms = task.players[0].loss(Step(task.batch(0), 0))
     total.backward()
     assert {"age", "age_group", "unlearnt_age", "person", "landmarks", "pose"} <= set(terms)
     for network in (readers, objective):
@@ -186,7 +188,7 @@ def test_the_identity_learns_to_hide_the_age_that_a_head_learns_to_find():
 def test_a_group_is_as_likely_as_its_years():
     logits = torch.zeros(1, 101)
     for years, size in ((1.0, 3), (25.0, 10), (60.0, 20), (100.0, 31)):
-        loss = readers_task.group_loss(logits, torch.tensor([years]))
+        loss = losses.age_group(logits, torch.tensor([years]))
         assert float(loss) == pytest.approx(-np.log(size / 101), rel=1e-4)
 
 
@@ -211,10 +213,11 @@ def test_the_trainer_takes_several_folders_but_for_the_finder(tmp_path):
     train, folders = script("train"), [face_folder(tmp_path / name) for name in ("more", "turned")]
     assert len(train.shown(folders, Tables("readers", SIDE))) == 8
     assert isinstance(train.shown(folders[:1], Tables("finder", SIDE)), Faces)
-    with pytest.raises(
-        BadInput, match="the detector learns from one folder of faces; give one after --faces"
-    ):
-        train.shown(folders, Tables("finder", SIDE))
+    for name in ("detector", "finder"):
+        with pytest.raises(
+            BadInput, match="the detector learns from one folder of faces; give one after --faces"
+        ):
+            train.shown(folders, Tables(name, SIDE))
 
 
 def test_the_script_measures_the_readers_of_two_runs(tmp_path):

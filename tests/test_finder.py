@@ -13,6 +13,7 @@ from ganime_age.errors import BadInput
 from ganime_age.images.boxes import box_overlap, keep_apart
 from ganime_age.images.detectors import EmbeddedDetector, FoundFace
 from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.engine.task import Step
 from ganime_age.learning.evaluation.measure_finder import match, measure
 from ganime_age.learning.tasks import detector as finder_task
 from ganime_age.networks.detector import FaceDetector, expectation
@@ -61,10 +62,12 @@ def test_two_steps_reach_every_parameter(faces):
     (player,) = task.players
     optimizer = torch.optim.SGD(player.module.parameters(), 1e-3)
     for step in range(2):
-        loss, terms = player.loss(task.batch(step), step)
+        loss, terms = player.loss(Step(task.batch(step), step))
         loss.backward()
         optimizer.step()
-    assert set(terms) == {"seek", "frame", "landmarks", "face"} and np.isfinite(list(terms.values())).all()
+    assert set(terms) == {"seek", "frame", "landmarks", "face"} and all(
+        value.isfinite() for value in terms.values()
+    )
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in player.module.parameters())
 
 

@@ -102,8 +102,9 @@ def test_the_penalty_of_a_linear_critic_is_known():
     real, fake = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
     penalty = losses.critic_penalty(lambda x: (x * slope).sum((1, 2, 3)), real, fake)
     assert penalty.item() == pytest.approx(4.0)
-    _, parts = ganimation_task.counted({"d_gradient_penalty": penalty}, ganimation_task.Weights())
-    assert parts["d_gradient_penalty"] == pytest.approx(40.0)
+    weights = ganimation_task.critic_weights(ganimation_task.Weights())
+    total, logged = losses.weighted_sum({"d_gradient_penalty": penalty}, weights)
+    assert total.item() == pytest.approx(40.0) and logged["d_gradient_penalty"].item() == pytest.approx(4.0)
 
 
 def test_the_penalty_reaches_the_weights_of_the_critic():
@@ -131,7 +132,8 @@ def test_4000_of_the_released_code_is_160_on_a_plain_mean_square():
         read, target = torch.rand(batch, 17), torch.rand(batch, 17)
         term = {"action_units": objective.regression(read, target)}
         plain = (read - target).square().mean()
-        assert ganimation_task.counted(term, objective.weights)[0].item() == pytest.approx(160 * plain.item())
+        total, _ = losses.weighted_sum(term, vars(objective.weights))
+        assert total.item() == pytest.approx(160 * plain.item())
 
 
 def test_unknown_action_units_cost_nothing():

@@ -12,7 +12,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning.data.faces import MIRROR, Faces
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
-from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.engine.task import Plan, Step
 from ganime_age.learning.tasks import local_reader as task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import local_reader as networks
@@ -126,9 +126,9 @@ def test_training_moves_the_local_reader_alone_and_brings_it_nearer(folder, tmp_
     before = {key: value.clone() for key, value in readers.state_dict().items()}
     run = Run(made, Plan(steps=60, warmup=5, log_every=5), tmp_path / "run")
     batch = made.batch(0)
-    first = made.players[0].loss(batch, 0)[1]
+    first = made.players[0].loss(Step(batch, 0)).logged
     run.train()
-    last = made.players[0].loss(batch, 60)[1]
+    last = made.players[0].loss(Step(batch, 60)).logged
     assert set(first) == set(vars(task.Weights()))
     assert all(last[name] < 0.8 * first[name] for name in first)
     assert all(torch.equal(value, before[key]) for key, value in readers.state_dict().items())
@@ -136,7 +136,7 @@ def test_training_moves_the_local_reader_alone_and_brings_it_nearer(folder, tmp_
 
 def test_faces_with_an_expression_are_drawn_more_often(folder):
     faces = Faces(folder, 128, ("train",))
-    chance = task.chances(faces, task.unit_spread(faces))
+    chance = task.probabilities(faces, task.unit_spread(faces))
     assert chance.sum() == pytest.approx(1, abs=1e-5) and chance[0] == chance.max() > 3 * chance[1]
 
 

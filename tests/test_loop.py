@@ -21,9 +21,9 @@ from torch import nn
 
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.engine import checkpoints
-from ganime_age.learning.engine import logging as journal
+from ganime_age.learning.engine import logging as run_log
 from ganime_age.learning.engine.loop import Run
-from ganime_age.learning.engine.task import Plan, Player, Task
+from ganime_age.learning.engine.task import Losses, Plan, Player, Task
 from helpers.training import ENVIRONMENT, TRAIN, order, readers_run, recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,21 +185,20 @@ class Pair(nn.Module):
 
 
 def pair_task(size: int = 4, sheet=None, **more) -> Task:
-    """Two players on numbers: the second's loss uses what the first left in the batch."""
+    """Two players on numbers: the second's loss uses the result of the first."""
     torch.manual_seed(0)
     networks = {"maker": Pair(), "critic": Pair()}
 
-    def make(batch, step):
-        batch["made"] = networks["maker"].layer(batch["x"])
-        loss = (batch["made"] - batch["x"].flip(1)).square().mean() - networks["critic"].layer(
-            batch["made"]
-        ).mean()
-        batch["made"] = batch["made"].detach().float()
-        return loss, {"make": float(loss.detach())}
+    def make(step):
+        x = step.batch["x"]
+        made = networks["maker"].layer(x)
+        loss = (made - x.flip(1)).square().mean() - networks["critic"].layer(made).mean()
+        step.result = made.detach().float()
+        return Losses(loss, {"make": loss.detach()})
 
-    def judge(batch, step):
-        loss = (networks["critic"].layer(batch["made"]) - batch["x"]).square().mean()
-        return loss, {"judge": float(loss.detach())}
+    def judge(step):
+        loss = (networks["critic"].layer(step.handed()) - step.batch["x"]).square().mean()
+        return Losses(loss, {"judge": loss.detach()})
 
     def batch(number):
         rows = [
@@ -261,8 +260,8 @@ def test_the_learning_rate_goes_on_where_it_was(tmp_path):
     first.save, kept = (lambda: None), first.save
     original = first.report
 
-    def stop(journal, terms, images, last):
-        original(journal, terms, images, last)
+    def stop(log, terms, images, last):
+        original(log, terms, images, last)
         if first.step == 3:
             kept()
             raise KeyboardInterrupt
@@ -338,7 +337,7 @@ def test_light_copies_are_small_files_from_which_another_run_starts(tmp_path):
     def task():
         torch.manual_seed(1)
         wide = nn.Sequential(*(nn.Linear(2048, 2048) for _ in range(3)))
-        loss = lambda batch, step: (wide(batch["x"]).square().mean(), {"x": 1.0})  # noqa: E731
+        loss = lambda step: Losses(wide(step.batch["x"]).square().mean(), {"x": torch.ones(())})  # noqa: E731
         batch = lambda number: {"x": torch.ones(1, 2048)}  # noqa: E731
         return Task(
             {"wide": wide}, [Player("wide", wide, loss, 1e-2)], batch, configs={"wide": {"side": 2048}}
@@ -395,9 +394,9 @@ def test_mixed_precision_leaves_a_precise_player_in_float32(tmp_path):
     for player in task.players:
         real = player.loss
 
-        def loss(batch, step, real=real, name=player.name):
-            seen[name] = (task.networks[name].layer(batch["x"])).dtype
-            return real(batch, step)
+        def loss(step, real=real, name=player.name):
+            seen[name] = (task.networks[name].layer(step.batch["x"])).dtype
+            return real(step)
 
         player.loss = loss
     task.players[1].precise = True
@@ -412,11 +411,11 @@ def test_mixed_precision_leaves_a_precise_player_in_float32(tmp_path):
 def test_tensorboard_shows_losses_speed_rates_and_sheets(tmp_path):
     tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     sheet = lambda networks, path: Image.new("RGB", (8, 4), (255, 0, 0)).save(path)  # noqa: E731
-    name, note = journal.choose_tracker(None)
+    name, note = run_log.choose_tracker(None)
     assert name == "tensorboard" and note is None
     accelerator = Accelerator(log_with=name, project_dir=tmp_path)
     run = Run(pair_task(sheet=sheet), plan(7, sheet_every=12), tmp_path, accelerator)
-    journal.start_tracker(accelerator, name, {"task": "pair", "run": {"steps": 7, "minutes": [1, 2]}}, 0)
+    run_log.start_tracker(accelerator, name, {"task": "pair", "run": {"steps": 7, "minutes": [1, 2]}}, 0)
     run.train()
     accelerator.end_training()
     assert [p.name for p in sorted(tmp_path.glob("sheet-*.jpg"))] == [
@@ -428,10 +427,10 @@ def test_tensorboard_shows_losses_speed_rates_and_sheets(tmp_path):
 
 
 def test_the_bar_tells_images_a_second_and_the_time_left(tmp_path):
-    with journal.Journal(tmp_path, Accelerator(), 0.25) as told:
+    with run_log.RunLog(tmp_path, Accelerator(), 0.25) as told:
         told.bar.start_t -= 30
         told.since -= 4
-        told.tick(8, 0.75, 3, {"cycle": 0.5})
+        told.advance(8, 0.75, 3, {"cycle": 0.5})
         assert "75%" in str(told.bar) and "00:30<00:15" in str(told.bar)
         assert "step 3 2.0 images/s cycle 0.5" in str(told.bar)
 
@@ -439,19 +438,19 @@ def test_the_bar_tells_images_a_second_and_the_time_left(tmp_path):
 def test_a_resumed_log_has_each_step_once(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    journal.forget_after(log, 2)
+    run_log.forget_after(log, 2)
     assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
-    assert journal.tidy(float("nan")) is None and journal.tidy(0.000123456) == 0.0001235
+    assert run_log.tidy(float("nan")) is None and run_log.tidy(0.000123456) == 0.0001235
 
 
 def test_trackers_are_chosen_by_name(monkeypatch):
-    assert journal.choose_tracker("none") == (None, None)
+    assert run_log.choose_tracker("none") == (None, None)
     with pytest.raises(BadInput, match="tracker nothing is unknown; choose none or one of"):
-        journal.choose_tracker("nothing")
-    monkeypatch.setattr(journal, "get_available_trackers", list)
+        run_log.choose_tracker("nothing")
+    monkeypatch.setattr(run_log, "get_available_trackers", list)
     assert (
-        journal.choose_tracker(None)[0] is None
-        and "pip install tensorboard" in journal.choose_tracker(None)[1]
+        run_log.choose_tracker(None)[0] is None
+        and "pip install tensorboard" in run_log.choose_tracker(None)[1]
     )
     with pytest.raises(MissingModel, match="wandb is not installed: pip install wandb"):
-        journal.choose_tracker("wandb")
+        run_log.choose_tracker("wandb")

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from ganime_age.errors import BadInput
+from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces
-from ganime_age.learning.engine.collapse import Watch
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan, Task
 from ganime_age.learning.tasks import ragan as ragan_task
+from ganime_age.learning.tasks.probes import CollapseLimits
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ragan
 from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
@@ -118,8 +119,8 @@ def test_the_mask_parts_face_and_forehead_from_the_background():
 def test_broad_shades_count_and_fine_lines_do_not():
     broad = torch.full((1, 3, 64, 64), 0.1)
     lines = broad * torch.tensor([1.0, -1.0]).repeat(32)
-    assert ragan_task.shade(broad).item() == pytest.approx(0.01, rel=1e-4)
-    assert ragan_task.shade(lines).item() == pytest.approx(0, abs=1e-6)
+    assert losses.shade(broad).item() == pytest.approx(0.01, rel=1e-4)
+    assert losses.shade(lines).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,8 @@ def task(folder: Path, helpers: dict[str, str], **numbers):
 
 
 def run_of(task: Task, steps: int, out: Path) -> Run:
-    watch = fill(Watch, read_recipe(RECIPES / "ragan.toml", [])["watch"], "[watch] table")
-    return Run(task, Plan(steps=steps, warmup=0, schedule="constant", log_every=1), out, watch=watch)
+    limits = fill(CollapseLimits, read_recipe(RECIPES / "ragan.toml", [])["watch"], "[watch] table")
+    return Run(task, Plan(steps=steps, warmup=0, schedule="constant", log_every=1), out, watch=limits.watch())
 
 
 @pytest.mark.parametrize("mi", [0.0, 0.5])
@@ -186,7 +187,7 @@ def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, aifd, tmp_pa
 
 
 def test_far_groups_share_the_weight_and_near_ones_have_none():
-    far = ragan_task.far_groups(torch.tensor([0.0, 4.4, 9.0]))
+    far = losses.far_groups(torch.tensor([0.0, 4.4, 9.0]))
     assert torch.allclose(far.sum(1), torch.ones(3))
     assert [row.nonzero().flatten().tolist() for row in far] == [
         [2, 3, 4, 5, 6, 7, 8, 9],

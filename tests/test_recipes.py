@@ -1,12 +1,19 @@
 """Every recipe of training/recipes builds its task and takes three steps, with tiny networks on synthetic faces."""
 
+import json
+import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType, MethodType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 
+from ganime_age.errors import MissingModel
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.engine.loop import Run
@@ -14,7 +21,7 @@ from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.tasks import head as head_task
 from ganime_age.learning.tasks import task_module
-from ganime_age.learning.tasks.dual_pairs import load_head
+from ganime_age.learning.tasks.frozen import load_head
 from ganime_age.learning.tasks.head_fit import DEPTH
 from ganime_age.networks.age_judge import AgeJudge
 from ganime_age.networks.dual_generator import ShapeGenerator
@@ -168,7 +175,70 @@ def tiny_run(name: str, faces: Path, networks: Path, out: Path, **changes) -> Ru
     table = vars(module.Recipe()) | tables.recipe
     numbers = tables.recipe | places(table, networks) | TINY[tables.task] | changes
     recipe = fill(module.Recipe, numbers, "[recipe] table")
-    plan = Plan(steps=3, warmup=1, schedule="constant", log_every=1, save_every=3, sheet_every=10**6)
+    plan = Plan(steps=3, warmup=1, schedule="constant", log_every=1, save_every=3, watch_every=0)
     torch.manual_seed(0)
     size = 128 if tables.task == "local_reader" else SIDE
     return Run(module.build(recipe, Faces(faces, size, sources=tuple(tables.sources)), plan.seed), plan, out)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("synthetic") / "faces")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    return write_networks(tmp_path_factory.mktemp("trained") / "networks")
+
+
+SHOWN = {"mask", "believed", "painted", "drawn", "age_error"}
+"""What tasks log beside their terms."""
+
+
+def used(thing: object, depth: int = 4) -> Iterator[torch.nn.Module]:
+    """The networks that a loss reaches: through what a function closes over and what the package's objects hold."""
+    if isinstance(thing, torch.nn.Module):
+        yield thing
+        return
+    held: list[object] = []
+    if isinstance(thing, MethodType):
+        held = [thing.__self__]
+    elif isinstance(thing, FunctionType):
+        held = [cell.cell_contents for cell in thing.__closure__ or ()]
+    elif type(thing).__module__.startswith("ganime_age.learning.tasks"):
+        held = list(vars(thing).values())
+    for each in held if depth else ():
+        yield from used(each, depth - 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_takes_three_steps_and_all_its_networks_move(
+    name, faces, networks, tmp_path, monkeypatch
+):
+    stand_in(monkeypatch)
+    run = tiny_run(name, faces, networks, tmp_path)
+    run.train()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    counters = {"step", "minutes", "images", "images_per_second"}
+    terms = {key for line in lines for key in line if key not in counters and not key.startswith("lr_")}
+    weights = {key for player in run.task.players for key in player.weights(2)}
+    assert terms - weights <= SHOWN and (terms or not run.task.players)
+    assert all(line[key] is not None for line in lines for key in terms & set(line)), "all are finite"
+    assert (tmp_path / "light" / f"{next(iter(run.task.configs))}.json").is_file()
+    if run.task.probe:
+        with torch.no_grad():
+            found = run.task.probe(run.best_networks())
+        assert all(math.isfinite(value) for value in found.values())
+    run.accelerator = SimpleNamespace(device=torch.device("meta"))
+    run.place()
+    for module in (module for player in run.task.players for module in used(player.loss)):
+        left = [key for key, value in module.named_buffers() if not value.is_meta]
+        left += [key for key, value in module.named_parameters() if not value.is_meta]
+        assert not left, f"{type(module).__name__} stays on the CPU when a run is on a GPU: {left}"
+
+
+def test_a_head_model_without_scipy_is_one_sentence(faces, networks, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.spatial", None)
+    with pytest.raises(MissingModel, match="scipy must be installed to measure a head model: pip install"):
+        tiny_run("head", faces, networks, tmp_path)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ganime_age.learning.tasks.calibration import fit_lines, smooth_curve
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -26,6 +25,8 @@ from ganime_age.learning.prepare.hair import read_hair
 from ganime_age.learning.tasks import edit_requests, task_module
 from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
 from ganime_age.learning.tasks import prototypes as prototypes_task
+from ganime_age.learning.tasks.frozen import fit_lines, load_readers, smooth_curve
+from ganime_age.learning.tasks.probes import prober
 from ganime_age.networks.readers import Readers
 from helpers.tiny import READERS
 from helpers.training import readers_run, rows
@@ -179,9 +180,9 @@ def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(face_shard
 def test_weights_ramp_from_the_start_to_those_that_end_otherwise():
     weights = {"weights": {"age": 0.0, "pose": 0.3}, "weights_end": {"age": 1.5}}
     recipe = ganimation_age_task.Recipe(ramp_steps=600, **weights)
-    weight = ganimation_age_task.Objective(recipe, *[None] * 4).weight
-    assert [weight("age", step) for step in (0, 300, 600, 9000)] == [0, 0.75, 1.5, 1.5]
-    assert [weight("pose", step) for step in (0, 600)] == [0.3, 0.3] and weight("mask", 0) == 0
+    weights = ganimation_age_task.Objective(recipe, *[None] * 4).weights
+    assert [weights(step)["age"] for step in (0, 300, 600, 9000)] == [0, 0.75, 1.5, 1.5]
+    assert [weights(step)["pose"] for step in (0, 600)] == [0.3, 0.3] and "mask" not in weights(0)
 
 
 @pytest.mark.parametrize("table", ["weights", "weights_end"])
@@ -201,28 +202,28 @@ def test_light_copies_are_read_whole_or_in_files_and_name_what_does_not_fit(tmp_
     monkeypatch.setattr(checkpoints, "LIGHT_FILE", checkpoints.HEADER + 20_000)
     checkpoints.write_light(made, configs, tmp_path)
     assert len(list(tmp_path.glob("readers-*.safetensors"))) > 1
-    read = ganimation_age_task.load_readers(str(tmp_path))
+    read = load_readers(str(tmp_path))
     assert not read.training and not any(p.requires_grad for p in read.parameters())
     assert torch.equal(read.age_head.weight, made["readers"].age_head.weight.half().float())
     (tmp_path / "readers.json").write_text(json.dumps(READERS | {"widths": [8, 8, 8, 32]}))
     with pytest.raises(BadInput, match=r"another network than readers\.json says: size mismatch"):
-        ganimation_age_task.load_readers(str(tmp_path))
+        load_readers(str(tmp_path))
     for damage in ("{", "[]", '{"sise": 3}'):
         (tmp_path / "readers.json").write_text(damage)
         with pytest.raises(BadInput, match=r"readers\.json describes no Readers"):
-            ganimation_age_task.load_readers(str(tmp_path))
+            load_readers(str(tmp_path))
     (tmp_path / "readers.json").write_text(json.dumps(READERS))
     (tmp_path / "readers.safetensors.index.json").write_text("{}")
     with pytest.raises(BadInput, match=r"index\.json is damaged"):
-        ganimation_age_task.load_readers(str(tmp_path))
+        load_readers(str(tmp_path))
 
 
 def test_a_judge_that_is_named_must_be_there(tmp_path):
     with pytest.raises(
         BadInput, match=r"none.age_judge\.json is missing; run the recipe that makes age_judge"
     ):
-        ganimation_age_task.prober(Readers(**READERS), str(tmp_path / "none"), {})
-    assert callable(ganimation_age_task.prober(Readers(**READERS), "", {}))
+        prober("generator", ganimation_age_task.edits, Readers(**READERS), str(tmp_path / "none"), {})
+    assert callable(prober("generator", ganimation_age_task.edits, Readers(**READERS), "", {}))
 
 
 def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(face_shards):

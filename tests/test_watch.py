@@ -1,4 +1,4 @@
-"""The collapse watch: it stops what no longer edits, says why in one sentence, and keeps the last good checkpoint."""
+"""The collapse monitor: it stops what no longer edits, says why in one sentence, and keeps the last good checkpoint."""
 
 import json
 import subprocess
@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganime_age.learning.engine.collapse import Collapsed, Watch, Watcher
+from ganime_age.learning.engine.collapse import Collapsed, CollapseMonitor
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Plan, Player, Task
-from ganime_age.learning.tasks.probes import AU12, probe_edits
+from ganime_age.learning.losses import weighted_sum
+from ganime_age.learning.tasks.probes import AU12, CollapseLimits, probe_edits
 from helpers.training import ENVIRONMENT, TRAIN, order, recipe
 
 HEALTHY = {"mask": 0.2, "age_slope": 0.7, "age_slope_judge": 0.6, "gap": 0.1, "au12_slope": 0.5}
@@ -88,35 +89,35 @@ def test_probe_measures_what_an_editor_is_known_to_do():
     ],
 )
 def test_each_limit_has_its_clause(change, words):
-    watch = Watch()
+    watch = CollapseLimits().watch()
     assert watch.faults(5000, HEALTHY) == []
     (clause,) = watch.faults(5000, HEALTHY | change)
     assert words in clause
 
 
 def test_a_response_may_be_flat_at_first_and_one_bad_probe_is_forgiven():
-    watcher = Watcher(Watch(flat_after=100, patience=2))
+    monitor = CollapseMonitor(CollapseLimits(flat_after=100, patience=2).watch())
     flat = HEALTHY | {"age_slope": 0.0, "gap": 0.0}
-    assert not watcher.look(99, flat).faults
+    assert not monitor.judge(99, flat).faults
     first, good, again, second = (
-        watcher.look(step, p) for step, p in ((100, flat), (101, HEALTHY), (102, flat), (103, flat))
+        monitor.judge(step, p) for step, p in ((100, flat), (101, HEALTHY), (102, flat), (103, flat))
     )
     assert first.faults and not first.stop and not good.faults and not again.stop and second.stop
-    assert Watcher(Watch(flat_after=100)).look(100, flat, last=True).stop
+    assert CollapseMonitor(CollapseLimits(flat_after=100).watch()).judge(100, flat, last=True).stop
 
 
 def test_a_gap_that_grows_without_the_judge_is_an_alarm_and_no_stop():
     def looks(gaps, judged):
-        watcher = Watcher(Watch(gap_probes=3, gap_growth=0.05))
+        monitor = CollapseMonitor(CollapseLimits(gap_probes=3, gap_growth=0.05).watch())
         probes = [HEALTHY | {"gap": g, "age_slope_judge": j} for g, j in zip(gaps, judged, strict=True)]
-        return [watcher.look(step, probe) for step, probe in enumerate(probes)], watcher
+        return [monitor.judge(step, probe) for step, probe in enumerate(probes)], monitor
 
-    fooled, watcher = looks([0.1, 0.2, 0.3, 0.4], [0.3, 0.3, 0.3, 0.25])
+    fooled, monitor = looks([0.1, 0.2, 0.3, 0.4], [0.3, 0.3, 0.3, 0.25])
     assert [bool(v.alarm) for v in fooled] == [False, False, False, True] and not any(v.stop for v in fooled)
     assert "grew over 3 probes, from 0.10 to 0.40" in fooled[-1].alarm
-    again = Watcher(Watch())
-    again.recall(json.loads(json.dumps(watcher.memory())))
-    assert again.look(4, HEALTHY | {"gap": 0.5, "age_slope_judge": 0.2}).alarm
+    again = CollapseMonitor(CollapseLimits().watch())
+    again.recall(json.loads(json.dumps(monitor.memory())))
+    assert again.judge(4, HEALTHY | {"gap": 0.5, "age_slope_judge": 0.2}).alarm
     learning, _ = looks([0.1, 0.2, 0.3, 0.4], [0.3, 0.4, 0.5, 0.6])
     wavering, _ = looks([0.1, 0.2, 0.15, 0.4], [0.3, 0.3, 0.3, 0.3])
     assert not any(v.alarm for v in learning + wavering)
@@ -127,20 +128,21 @@ def collapsing(kind: str) -> Task:
     torch.manual_seed(0)
     editor = Editor(0.5)
 
-    def loss(batch, step):
-        share = editor.share.sigmoid()
-        terms = {"mask": share, "cycle": 0.01 * share, "shown": share * 100}
-        if kind == "nan" and step == 7:
-            terms["cycle"] = (share - 2).log()
-        total = 3 * terms["mask"] + terms["cycle"]
-        return total, {name: float(value.detach()) for name, value in terms.items()}
+    weights = {"mask": 3.0, "cycle": 1.0}
 
-    weight = lambda name, step: {"mask": 3.0, "cycle": 1.0}.get(name, 0.0)  # noqa: E731
+    def loss(step):
+        share = editor.share.sigmoid()
+        terms = {"mask": share, "cycle": 0.01 * share}
+        if kind == "nan" and step.number == 7:
+            terms["cycle"] = (share - 2).log()
+        return weighted_sum(terms, weights, shown={"shown": share * 100})
+
     return Task(
         networks={"editor": editor},
-        players=[Player("editor", editor, loss, 0.3, weight=weight)],
+        players=[Player("editor", editor, loss, 0.3, weights=lambda number: weights)],
         batch=lambda number: {"face": torch.zeros(2, 3, 4, 4)},
         probe=lambda networks: probe_edits(networks["editor"], read, judge, faces()),
+        watch=CollapseLimits().watch(),
     )
 
 

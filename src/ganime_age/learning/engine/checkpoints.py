@@ -1,4 +1,4 @@
-"""Checkpoints that a kill at any instant leaves whole, and exported weights (the folder `light/`) that travel to another machine."""
+"""Checkpoints that a kill at any instant leaves whole, and exported weights: the folder `light/`, in half precision."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ T = TypeVar("T")
 @dataclasses.dataclass
 class Tables:
     """A recipe's top level. task: which module trains. size: side of a face in pixels. sources: which ones of the
-    manifest's column `source`; all when empty. The tables are for task.Plan, the task's Recipe and the limits of its collapse monitor."""
+    manifest's column `source`; all when empty. The tables are for task.Plan, the task's Recipe and the limits of its
+    collapse monitor."""
 
     task: str
     size: int = 128

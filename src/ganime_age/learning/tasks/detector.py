@@ -1,4 +1,4 @@
-"""Training of the embedded finder: what each cell and each crop should answer, and what a wrong answer costs."""
+"""Training the face detector: composites, the targets of proposal cells, and crops that its second stage gets wrong."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...images.detectors import MARKER_SPAN
+from ...images.tensors import to_tensor
+from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
 from .. import losses
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
@@ -17,9 +19,12 @@ from ..data.faces import MIRROR, Faces
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 
-MOST_FACES = 6  # of one canvas
-SOUGHT = (30.0, 72.0)  # frame sides in pixels that the seeker must find
-TOLERATED = (22.0, 92.0)  # frame sides that it may find or not
+MOST_FACES = 6
+"""Faces on one canvas at most."""
+SOUGHT = (30.0, 72.0)
+"""Range of frame sides in pixels that the proposal network must find."""
+TOLERATED = (22.0, 92.0)
+"""Range of frame sides in pixels that it may find; a cell near such a face does not count."""
 
 
 @dataclass
@@ -34,7 +39,7 @@ class Weights:
 
 @dataclass
 class Recipe:
-    """Numbers of a finder recipe. canvas: side of the seeker's pictures in pixels."""
+    """Numbers of a detector recipe. canvas: side in pixels of the pictures that the proposal network learns on."""
 
     batch: int = 32
     canvas: int = 96
@@ -47,11 +52,11 @@ class Recipe:
 def bank_of(faces: Faces) -> FaceBank:
     """The faces that have landmarks; sources of many pictures are drawn less often each, by the root of their size."""
     good = np.flatnonzero(np.isfinite(faces.labels["landmarks"]).all((1, 2)))
-    chance = np.ones(len(good))
+    weight = np.ones(len(good))
     if "source" in faces.table:
         source = faces.table["source"].iloc[good]
-        chance = 1 / np.sqrt(source.map(source.value_counts()).to_numpy(float))
-    return FaceBank(faces.pictures, faces.labels["landmarks"][good], faces.rows[good], chance)
+        weight = 1 / np.sqrt(source.map(source.value_counts()).to_numpy(float))
+    return FaceBank(faces.pictures, faces.labels["landmarks"][good], faces.rows[good], weight)
 
 
 def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str, Tensor]:
@@ -135,9 +140,10 @@ def marker_terms(marked: FaceLandmarks, landmarks: Tensor, is_face: Tensor) -> d
 def hard_crops(
     sought: Proposals, batch: dict[str, Tensor], side: int, share: float = 0.4
 ) -> tuple[Tensor, Tensor]:
-    """What the seeker takes for faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
+    """The proposal network's faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
 
-    The most face-like wrong cell of a share of the canvases, unless a face lies there, and half as many true frames.
+    The highest-scored wrong cell of a fraction `share` of the canvases, unless a face lies there, and half as many true
+    frames.
     """
     canvases, logits = batch["canvases"], sought.logits.detach()[:, 0]
     face, counted, _ = cell_targets(batch["frames"], *logits.shape[-2:])
@@ -163,7 +169,7 @@ def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
-    """The finder's task on composites of a folder's faces."""
+    """The detector's task on composites of a folder's faces; `finder` is its name in weights."""
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
     finder = FaceDetector(**recipe.network)
     finder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -171,15 +177,15 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     composer = Composer(bank, Backgrounds(bank), recipe.canvas, finder.crop_side)
 
     @lru_cache(maxsize=1)
-    def drawn(number: int) -> dict[str, Tensor]:
+    def composed(number: int) -> dict[str, Tensor]:
         return draw_batch(composer, recipe.batch, seed, number)
 
     def batch(step: int) -> dict[str, Tensor]:
-        return mirrored(drawn(step // 2)) if step % 2 else drawn(step // 2)
+        return mirrored(composed(step // 2)) if step % 2 else composed(step // 2)
 
     def loss(step: Step[None]) -> Losses:
         batch = step.batch
-        sought = finder.seek(batch["canvases"])
+        sought = finder.propose(batch["canvases"])
         terms = seeker_terms(sought, batch["frames"])
         crops, truth = hard_crops(sought, batch, finder.crop_side)
         marked = finder.locate(torch.cat([batch["closeups"], crops]))

@@ -35,8 +35,8 @@ from .frozen import load_head, load_readers
 from .sheets import as_picture, save_grid
 
 OUTSIDE, UNSEEN = 0.2, 3.0
-"""Pixel weights of the reconstruction beside 1 in the face: outside it, and what is added where the source's surface was
-hidden."""
+"""Pixel weights of the reconstruction beside 1 in the face: outside it, and what is added where the source's
+surface was hidden."""
 
 
 @dataclass
@@ -258,8 +258,8 @@ def pair_sheet(generator: DualGenerator, pairs: dict[str, Tensor], path: Path) -
 
 
 def probe_pairs(generator: DualGenerator, readers: Readers, pairs: dict[str, Tensor]) -> dict[str, float]:
-    """For the log: the mean attention (`painted`); L1 to the targets of the generator's faces and of the mesh's rendering
-    (`_drawn`); identity to the source by the readers trained against."""
+    """For the log: the mean attention (`painted`); L1 to the targets of the generator's faces and of the mesh's
+    rendering (`_drawn`); identity to the source by the readers trained against."""
     given = on(generator, pairs)
     edited = generated(generator, given)
     terms = pixel_terms(given, edited.face)

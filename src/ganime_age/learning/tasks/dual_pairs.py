@@ -124,7 +124,7 @@ class Pairs:
     def rendered(
         self, source: Tensor, landmarks: Tensor, goal: Tensor, units: Tensor, wanted: Tensor
     ) -> dict[str, Tensor]:
-        """The face generator's input: the source rendered at the target's landmarks, and where its surface was visible."""
+        """The face generator's input: the source rendered at the target's landmarks, and its visibility."""
         prototypes = self.expressive.prototypes
         if self.creases:
             source = creased(source, landmarks, wanted - units, prototypes)

@@ -1,7 +1,7 @@
 """Training the shape generator: the head model's answer is corrected by what it gets wrong on real faces.
 
-With driving faces of the same person it would learn to copy them. So the face shape of every driving face is exchanged for a
-stranger's by the head model, and the target stays the real photo: its person, its expression, its pose.
+With driving faces of the same person it would learn to copy them. So the face shape of every driving face is exchanged
+for a stranger's by the head model, and the target stays the real photo: its person, its expression, its pose.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
 
 
 def objective(generator: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """landmarks: mean distance to the target, in sides of the frame; identity: mean distance of the answers to two driving
-    persons with one expression and pose, likewise."""
+    """landmarks: mean distance to the target, in sides of the frame; identity: mean distance of the answers to two
+    driving persons with one expression and pose, likewise."""
     answer, other = (generator(batch["source"], batch[name]) for name in ("driving", "disguised"))
     return {
         "landmarks": losses.point_distance(answer, batch["target"]),

@@ -33,7 +33,7 @@ def load_prototypes(folder: str) -> Prototypes:
 
 
 def load_identity_branch(named: str) -> AIFD | Readers:
-    """E_A of the MI loss, frozen: the AIFD of an exported folder, or the readers of weights, "" for the embedded ones."""
+    """E_A of the MI loss, frozen: the AIFD of an exported folder, or the readers of weights ("": the embedded ones)."""
     if named and (Path(named) / "aifd.json").is_file():
         return load_light(AIFD, named, "aifd").requires_grad_(False)
     readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers

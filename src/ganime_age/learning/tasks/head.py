@@ -47,7 +47,9 @@ class MeshReader(BlendshapeReader):
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
-    """The task on the faces of a folder; BadInput without MediaPipe's file or with too few faces."""
+    """The task on the faces of a folder; BadInput without MediaPipe's file or with too few faces, MissingModel without
+    scipy."""
+    head_fit.delaunay()  # asked for before minutes of measuring
     rows = chosen(faces, recipe.faces, seed)
     rows, points, scores = measured(recipe.landmarker, faces, rows)
     if len(rows) < FEWEST:

@@ -6,7 +6,8 @@ left is identity; principal components of either are kept. Both sides of a face 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -233,17 +234,23 @@ def whole_mirror(face: np.ndarray, pins: int) -> np.ndarray:
     return np.concatenate([face, *rings, FACE + len(RINGS) * len(OVAL) + opposite])
 
 
+def delaunay() -> Callable[[np.ndarray], Any]:
+    """scipy's Delaunay triangulation; MissingModel where scipy is not installed."""
+    try:
+        from scipy.spatial import Delaunay  # only measuring a head model needs it
+    except ImportError:
+        raise MissingModel(
+            "scipy must be installed to measure a head model: pip install -e '.[train]'"
+        ) from None
+    return Delaunay
+
+
 def triangulate(layout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Triangles (T,3), clockwise in the picture, between places (V,2), and what they show (T,): see `HeadModel.inside`.
 
     layout: lips and eyelids well apart, so that every triangle lies on one side of them.
     """
-    try:
-        from scipy.spatial import Delaunay  # only needed to measure a model
-    except ImportError:
-        raise MissingModel("scipy is not installed; pip install 'ganime_age[evaluate]'") from None
-
-    triangles = Delaunay(layout).simplices
+    triangles = delaunay()(layout).simplices
     corner = layout[triangles]
     (ax, ay), (bx, by) = (corner[:, 1] - corner[:, 0]).T, (corner[:, 2] - corner[:, 0]).T
     area = ax * by - ay * bx

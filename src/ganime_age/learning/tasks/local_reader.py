@@ -30,8 +30,8 @@ to this plus its strongest action unit."""
 @dataclass
 class Recipe:
     """Numbers of a recipe. readers: what is corrected, as `stored_readers` names them. augment: 0..1, strength of
-    the changes of colour and quality. Shakes are standard deviations: of crops' places and of landmarks in frame sides, of crops'
-    sides relatively, of their turns in radians."""
+    the changes of colour and quality. Shakes are standard deviations: of crops' places and of landmarks in frame sides,
+    of crops' sides relatively, of their turns in radians."""
 
     readers: str = "readers"
     batch: int = 64
