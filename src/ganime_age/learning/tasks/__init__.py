@@ -3,6 +3,8 @@
 import importlib
 from types import ModuleType
 
+__all__ = ["FORMER", "TASKS", "task_module"]
+
 TASKS = (
     "readers",
     "local_reader",
