@@ -87,3 +87,27 @@ def recipe(place: Path, steps: int, **changes) -> Path:
 
 def order(faces: Path, out: Path, recipe: Path, *more: str) -> list[str]:
     return ["--recipe", str(recipe), "--faces", str(faces), "--out", str(out), "--tracker", "none", *more]
+
+
+def write_people(path: Path, count: int = 48) -> Path:
+    """A face folder that every recipe can be tried on: noise for pictures, landmarks of heads in the middle of their
+    frames, three people, all labels, an eighth of the faces in the split val."""
+    from ganime_age.learning.tasks.frozen import load_head
+    from ganime_age.networks.head import Head
+
+    head, chance = load_head(""), torch.Generator().manual_seed(0)
+    shapes = (0.5 * torch.randn(count, len(b), generator=chance) for b in (head.identity, head.expression))
+    pose = 15 * torch.randn(count, 3, generator=chance) * torch.tensor([1.0, 0.5, 0.1])
+    placed = torch.full((count,), 0.56), torch.full((count, 2), 0.5)
+    landmarks = head.landmarks(Head(*shapes, pose, *placed)).flatten(1).numpy()
+    table = rows(count)
+    table["file"] = [f"{name}.webp" for name in table["id"]]
+    table["split"] = ["val" if i % 8 == 7 else "train" for i in range(count)]
+    table["identity"] = [f"person{i % 3}" for i in range(count)]
+    table["landmarks"] = list(landmarks)
+    table["yaw"], table["pitch"], table["roll"] = pose.T.numpy()
+    path.mkdir(parents=True, exist_ok=True)
+    for i, file in enumerate(table["file"]):
+        (path / file).write_bytes(picture(i))
+    table.to_parquet(path / "manifest.parquet")
+    return path
