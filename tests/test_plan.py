@@ -108,6 +108,18 @@ def test_minutes_follow_the_shares_and_what_a_part_has_had(tmp_path):
     assert plan.budget(8, {}, ["readers", "age_judge"]) == {"readers": 6, "age_judge": 2}
     assert plan.budget(4, {"readers": 4.0}, ["readers", "age_judge"]) == {"readers": 2, "age_judge": 2}
     assert plan.budget(5, {"readers": 3.0}, ["age_judge"]) == {"age_judge": 5}
+    assert plan.budget(0, {}, ["readers", "age_judge"]) == {"readers": 0, "age_judge": 0}
+
+
+def test_parts_for_which_no_time_is_left_are_named_and_come_with_more_minutes(tmp_path):
+    plan, lines = plan_of(tmp_path, "[parts.readers]\n[parts.age_judge]\n"), []
+    failing = [sys.executable, "-c", "raise SystemExit('no memory')"]
+    runner = Runner(plan, tmp_path / "runs", failing, tmp_path, tmp_path, say=lines.append)
+    runner.progress["readers"].minutes = 5.0
+    runner.run(5, list(plan.parts))
+    assert runner.progress["age_judge"].why == "0 minutes were left for it"
+    runner.run(9, list(plan.parts))
+    assert (runner.progress["age_judge"].state, runner.progress["age_judge"].why) == ("failed", "no memory")
 
 
 def test_minutes_too_few_for_a_part_are_refused(tmp_path):

@@ -60,6 +60,8 @@ class TrainingPlan:
         self, minutes: float, had: Mapping[str, float], open_parts: Collection[str]
     ) -> dict[str, float]:
         """Minutes of every open part when `minutes` are left: by shares, less what a part has had already."""
+        if minutes <= 0:
+            return dict.fromkeys(open_parts, 0.0)
         shares = {part.name: part.share for part in self.parts}
         whole = minutes + sum(had.get(name, 0.0) for name in open_parts)
         total = sum(shares[name] for name in open_parts)
