@@ -303,7 +303,7 @@ def test_memory_that_runs_out_is_one_sentence_and_the_next_edit_works(editor, po
         with pytest.raises(MissingModel, match=NO_MEMORY):
             editor.edit(portrait, age=70)
         with pytest.raises(MissingModel, match=NO_MEMORY):
-            list(editor.animate(portrait, [{"age": 70}], frames=2))
+            list(editor.animate(portrait, keyframes=[{"age": 70}], frames=2))
     with monkeypatch.context() as patch:
         patch.setattr(editor.model, "read", SHORTAGES[kind])
         with pytest.raises(MissingModel, match=NO_MEMORY):

@@ -134,8 +134,15 @@ def promised() -> list[tuple[Path, str]]:
 
 
 def described(path: Path, name: str) -> str | None:
-    """The docstring that stands at a name's definition: of a function or class, or the string after a constant. Where a
-    file imports the name, the file that it comes from is read."""
+    """The docstring that stands at a name's definition: of a function, class or module, or the string after a constant.
+    Where a file imports the name, the file that it comes from is read."""
+    for module in (path.parent / f"{name}.py", path.parent / name / "__init__.py"):
+        if (
+            path.name == "__init__.py"
+            and module.is_file()
+            and not re.search(rf"import .*\b{name}\b", path.read_text())
+        ):
+            return ast.get_docstring(ast.parse(module.read_text()))
     nodes = list(ast.walk(ast.parse(path.read_text())))
     for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
