@@ -39,8 +39,9 @@ def small_weights(tmp_path_factory):
 
     torch.manual_seed(0)
     model = GanimeAge(
-        ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
-        reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
+        ("readers", "ganimation_age"), 64, edit_size=64,
+        readers={"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]},
+        ganimation_age={"widths": [8, 8, 16], "blocks": 1},
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("small") / "weights"
     model.save_pretrained(folder)

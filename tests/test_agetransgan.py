@@ -151,12 +151,12 @@ def test_what_is_drawn_is_the_difference_of_two_pictures_and_nothing_asked_is_no
 def test_the_pictures_are_drawn_of_the_face_as_the_prototypes_change_it(model):
     torch.manual_seed(0)
     other = copy.deepcopy(model)
-    other.agetransgan.prototypes.age_tone.normal_(std=0.3)
-    other.agetransgan.prototypes.region.fill_(1.0)
+    other.prototypes.age_tone.normal_(std=0.3)
+    other.prototypes.region.fill_(1.0)
     faces, aus = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 17)
     with torch.no_grad():
         landmarks = other.read(faces).landmarks
-        shown = other.agetransgan.prototypes(faces, landmarks, ages(30), ages(70), aus, aus)
+        shown = other.prototypes(faces, landmarks, ages(30), ages(70), aus, aus)
         old, own = (other.agetransgan(shown, age_groups.group_of(age)) for age in (ages(70), ages(30)))
     edited = edit(other, faces, ages(30), ages(70), "agetransgan")
     assert (shown - faces).abs().mean() > 0.05
@@ -170,7 +170,7 @@ def test_what_cannot_be_asked_is_one_sentence(model):
     with pytest.raises(BadInput, match="agetransgan edits ages only; choose the method ganimation_age"):
         model.edit(faces, ages(30), ages(40), aus, aus + 1, method="agetransgan")
     with pytest.raises(
-        MissingModel, match="these weights hold readers, agetransgan; load weights with ragan"
+        MissingModel, match="these weights hold readers, prototypes, agetransgan; load weights with ragan"
     ):
         edit(model, faces, ages(30), ages(40), "ragan")
 

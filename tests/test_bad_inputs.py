@@ -388,10 +388,13 @@ BAD_WEIGHTS = {
     "config is a list": (put("config.json", b"[]"), "config.json holds a list"),
     "unknown key": (configured(colour="red"), "holds what this ganime_age does not know: colour"),
     "huge width": (
-        configured(generator_widths=[10**9] * 3),
-        "config.json: generator_widths holds 1000000000",
+        configured(ganimation_age={"widths": [10**9] * 3}),
+        "config.json: ganimation_age.widths holds 1000000000",
     ),
-    "huge depth": (configured(generator_blocks=10**9), "config.json: generator_blocks holds 1000000000"),
+    "huge depth": (
+        configured(ganimation_age={"blocks": 10**9}),
+        "config.json: ganimation_age.blocks holds 1000000000",
+    ),
     "deep nesting": (put("config.json", b"[" * 100_000), "config.json"),
 }
 
@@ -420,7 +423,11 @@ def test_a_byte_order_mark_in_a_config_is_no_harm(small_weights, tmp_path):
     shutil.copytree(small_weights, tmp_path / "weights")
     config = tmp_path / "weights" / "config.json"
     config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
-    assert GanimeAge.from_pretrained(tmp_path / "weights").parts == ("readers", "ganimation_age")
+    assert GanimeAge.from_pretrained(tmp_path / "weights").parts == (
+        "readers",
+        "prototypes",
+        "ganimation_age",
+    )
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_a_push_renders_the_card_at_that_moment_and_refuses_a_stale_one(
     commits = set(online.repos[FACES].commits)
     change(results, "finder", "made_by", "weights", "finder", value="0" * 16)
     assert cli.main(push) == 2
-    assert "finder.json was measured on other weights of finder" in capsys.readouterr().err
+    assert "finder.json was measured on other weights of detector" in capsys.readouterr().err
     assert set(online.repos[FACES].commits) == commits
 
     Image.fromarray(portrait).save(tmp_path / "portrait.jpg", quality=95)

@@ -80,7 +80,8 @@ def test_what_no_method_can_do_is_one_sentence(weights, portrait, parts, asked, 
 def test_a_method_whose_part_is_not_held_is_named(weights, portrait):
     editor = FaceEditor(GanimeAge.from_pretrained(weights, parts=("finder", "readers", "ganimation_age")))
     with pytest.raises(
-        MissingModel, match="hold finder, readers, ganimation_age; load weights with agetransgan"
+        MissingModel,
+        match="hold detector, readers, prototypes, ganimation_age; load weights with agetransgan",
     ):
         editor.edit(portrait, age=70, method="agetransgan")
 

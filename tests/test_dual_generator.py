@@ -155,13 +155,15 @@ def mover(model):
     sizes = {"readers": (64, (8, 8, 8, 16), (1, 1, 1))}
     torch.manual_seed(0)
     made = GanimeAge(
-        parts, 128, edit_size=64, reader_size=sizes["readers"][0], reader_widths=sizes["readers"][1],
-        reader_blocks=sizes["readers"][2], dual_generator=TINY | {"shape_hidden": 16},
+        parts, 128, edit_size=64,
+        readers=dict(zip(("size", "widths", "blocks"), sizes["readers"], strict=True)),
+        dual_generator=TINY | {"shape_hidden": 16}, ganimation_age=model._hub_mixin_config["ganimation_age"],
         head={"points": len(model.head.mean), "triangles": len(model.head.triangles),
               "identity": len(model.head.identity), "expression": len(model.head.expression)},
     )  # fmt: skip
     made.head.load_state_dict(model.head.state_dict())
     made.ganimation_age.load_state_dict(model.ganimation_age.state_dict())
+    made.prototypes.load_state_dict(model.prototypes.state_dict())
     awake(made.dual_generator)
     return made.eval().requires_grad_(False)
 

@@ -151,7 +151,7 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
 def shipped() -> EmbeddedDetector:
     from ganime_age.model.model import GanimeAge
 
-    return EmbeddedDetector(GanimeAge.from_pretrained(parts=["finder"]).finder)
+    return EmbeddedDetector(GanimeAge.from_pretrained(parts=["finder"]).detector)
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,10 @@ def test_branches_tags_commits_and_pull_requests(online, tiny):
 
 
 def test_both_files_come_from_one_commit_while_somebody_pushes(pushed, tiny):
-    repo, other = pushed.repos[FACES], GanimeAge(**TINY | {"reader_widths": [8, 8, 8, 8]})
+    repo, other = (
+        pushed.repos[FACES],
+        GanimeAge(**TINY | {"readers": TINY["readers"] | {"widths": [8, 8, 8, 8]}}),
+    )
 
     def push_between(request) -> bool:
         if request.path.endswith("model.safetensors"):
@@ -388,7 +391,7 @@ def test_pushing_keeps_a_readme_that_is_there_and_takes_one_that_is_given(online
     GanimeAge(**TINY).push_to_hub(FACES, token=TOKEN)
     assert files()["README.md"] == card.read_bytes()
     assert set(files()) == {".gitattributes", "README.md", "config.json", "figures/a.md", "model.safetensors"}
-    assert json.loads(files()["config.json"])["reader_widths"] == TINY["reader_widths"]
+    assert json.loads(files()["config.json"])["readers"] == TINY["readers"]
 
 
 def test_pushing_private_is_private_or_refused(pushed, tiny):

@@ -146,8 +146,9 @@ def test_what_no_judge_is_named_for_is_left_out(painted_faces):
 def test_a_generator_that_does_nothing_measures_as_nothing(painted_faces):
     torch.manual_seed(0)
     model = GanimeAge(
-        ("readers", "ganimation_age"), 64, edit_size=64, reader_size=32, reader_widths=[8, 8, 8, 16],
-        reader_blocks=[1, 1, 1], generator_widths=[8, 8, 16], generator_blocks=1,
+        ("readers", "ganimation_age"), 64, edit_size=64,
+        readers={"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]},
+        ganimation_age={"widths": [8, 8, 16], "blocks": 1},
     ).eval()  # fmt: skip
     summary = measure(model, painted_faces, ALL, Plan.of(8))["summary"]
     for name in SUMMARY - {"mask_mean"}:

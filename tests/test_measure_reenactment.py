@@ -228,7 +228,7 @@ def test_landmark_errors_forgive_place_size_and_tilt_and_count_the_shape():
 
 
 def test_the_paste_lays_the_driving_face_over_the_source_in_its_colours(portrait, model):
-    landmarks = EmbeddedDetector(model.finder)(portrait)[0].landmarks / 320
+    landmarks = EmbeddedDetector(model.detector)(portrait)[0].landmarks / 320
     other = (portrait[:, ::-1] * 0.5).astype(np.uint8)
     mirrored = landmarks.copy()
     mirrored[:, 0] = 1 - mirrored[:, 0]

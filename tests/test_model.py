@@ -52,7 +52,7 @@ def test_a_saved_model_comes_back_the_same(saved, tmp_path):
     assert torch.equal(first.read(face).age, second.read(face).age)
     assert same(first, second)
     assert (tmp_path / "config.json").read_text() == (saved / "config.json").read_text()
-    assert json.loads((tmp_path / "config.json").read_text())["reader_widths"] == [8, 8, 8, 16]
+    assert json.loads((tmp_path / "config.json").read_text())["readers"]["widths"] == [8, 8, 8, 16]
     assert not first.training and not any(p.requires_grad for p in first.parameters())
 
 
@@ -95,11 +95,14 @@ def test_a_variant_that_is_not_there_is_named(saved):
 
 
 @pytest.mark.parametrize("keyword", ["strict", "torch_dtype", "map_location", "config", "face_size"])
-def test_unknown_keywords_are_not_swallowed(saved, keyword):
+def test_unknown_keywords_are_not_swallowed(saved, tmp_path, keyword):
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
         GanimeAge.from_pretrained(saved, **{keyword: 1})
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
-        GanimeAge.from_pretrained(saved).save_pretrained(saved, **{keyword: 1})
+    if keyword != "config":
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
+            GanimeAge.from_pretrained(saved).save_pretrained(tmp_path, **{keyword: 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'magic'"):
+        GanimeAge(magic=1)
 
 
 def test_loading_says_nothing(saved, capfd):
@@ -110,12 +113,12 @@ def test_loading_says_nothing(saved, capfd):
 def test_parts_load_alone(saved, tmp_path):
     model = GanimeAge.from_pretrained(saved, parts=["readers"])
     assert model.parts == ("readers",) and model.methods == ()
-    assert not hasattr(model, "finder") and not hasattr(model, "ganimation_age")
+    assert not hasattr(model, "detector") and not hasattr(model, "ganimation_age")
     with pytest.raises(MissingModel, match="hold readers; load weights with ganimation_age"):
         model.edit(torch.zeros(1, 3, 64, 64), *request())
     model.save_pretrained(tmp_path)
     assert GanimeAge.from_pretrained(tmp_path).parts == ("readers",)
-    with pytest.raises(MissingModel, match="hold readers, not finder"):
+    with pytest.raises(MissingModel, match="hold readers, not detector"):
         GanimeAge.from_pretrained(tmp_path, parts=["finder", "readers"])
 
 
@@ -131,7 +134,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 @pytest.mark.slow
 def test_a_part_needs_no_memory_for_the_others(saved, tmp_path):
-    GanimeAge(**TINY | {"generator_widths": [8, 8, 1280], "generator_blocks": 2}).save_pretrained(tmp_path)
+    GanimeAge(**TINY | {"ganimation_age": {"widths": [8, 8, 1280], "blocks": 2}}).save_pretrained(tmp_path)
     size = (tmp_path / "model.safetensors").stat().st_size / 2**20
     command = [sys.executable, "-c", PEAK, saved, tmp_path]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -141,7 +144,7 @@ def test_a_part_needs_no_memory_for_the_others(saved, tmp_path):
 
 def test_the_embedded_weights_load_without_a_network_and_are_small(model):
     assert model.parts == shipped()
-    assert sum(p.numel() for p in model.finder.parameters()) < 500_000
+    assert sum(p.numel() for p in model.detector.parameters()) < 500_000
     assert sum(p.stat().st_size for p in EMBEDDED.iterdir()) < 25e6
 
 
@@ -169,7 +172,9 @@ def harmed_tensor(folder, harm):
 
 def harmed_config(folder, **changes):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    config = json.loads(path.read_text())
+    inner = {key: config[key] | value for key, value in changes.items() if isinstance(value, dict)}
+    path.write_text(json.dumps(config | changes | inner))
 
 
 def write(name, content):
@@ -244,33 +249,39 @@ HARM = {
         lambda f: harmed_config(f, parts=["magic"]),
         "describes no model .* unknown part 'magic'",
     ),
-    "words for numbers": (lambda f: harmed_config(f, reader_widths="wide"), "describes no model"),
-    "negative width": (lambda f: harmed_config(f, generator_widths=[8, -8, 16]), "describes no model"),
+    "words for numbers": (lambda f: harmed_config(f, readers={"widths": "wide"}), "describes no model"),
+    "negative width": (
+        lambda f: harmed_config(f, ganimation_age={"widths": [8, -8, 16]}),
+        "describes no model",
+    ),
     "size that cannot be": (
         lambda f: harmed_config(f, face_size=100),
         "describes no model .* multiples of 8",
     ),
-    "other widths": (lambda f: harmed_config(f, generator_widths=[8, 16, 16]), "has the shape"),
-    "ten terabytes": (lambda f: harmed_config(f, generator_widths=[8, 8, 4096]), "has the shape|lacks"),
+    "other widths": (lambda f: harmed_config(f, ganimation_age={"widths": [8, 16, 16]}), "has the shape"),
+    "ten terabytes": (
+        lambda f: harmed_config(f, ganimation_age={"widths": [8, 8, 4096]}),
+        "has the shape|lacks",
+    ),
     "huge width": (
-        lambda f: harmed_config(f, generator_widths=[8, 8, 10**9]),
-        "generator_widths holds 1000000000, which is beyond 4096",
+        lambda f: harmed_config(f, ganimation_age={"widths": [8, 8, 10**9]}),
+        "ganimation_age.widths holds 1000000000, which is beyond 4096",
     ),
     "endless blocks": (
-        lambda f: harmed_config(f, generator_blocks=4000),
-        "generator_blocks holds 4000, which is beyond 64",
+        lambda f: harmed_config(f, ganimation_age={"blocks": 4000}),
+        "ganimation_age.blocks holds 4000, which is beyond 64",
     ),
     "not finite": (lambda f: harmed_config(f, crop_scale=float("inf")), "crop_scale holds inf"),
     "newer format": (
         lambda f: harmed_config(f, format_version=99, magic=1, ganime_age_version="7.1.0"),
-        "format version 99, this ganime_age reads up to 2; install ganime_age 7.1.0 or newer",
+        "format version 99, this ganime_age reads up to 3; install ganime_age 7.1.0 or newer",
     ),
     "newer format of nobody": (
         lambda f: harmed_config(f, format_version=99, ganime_age_version="; rm"),
         "install a newer ganime_age",
     ),
     "older format": (lambda f: harmed_config(f, format_version=1), "has the old format version 1"),
-    "format that is no number": (lambda f: harmed_config(f, format_version="2"), "format_version '2'"),
+    "format that is no number": (lambda f: harmed_config(f, format_version="3"), "format_version '3'"),
 }
 
 
@@ -286,7 +297,7 @@ def test_weights_that_do_not_fit_are_refused_by_name(copied, name):
 def test_a_part_that_is_not_asked_for_may_be_of_another_version(copied):
     """So that a folder can be repacked after one of its networks has changed."""
     harmed_tensor(copied, lambda s: s.pop("ganimation_age.head.weight"))
-    assert GanimeAge.from_pretrained(copied, parts=["finder", "readers"]).parts == ("finder", "readers")
+    assert GanimeAge.from_pretrained(copied, parts=["finder", "readers"]).parts == ("detector", "readers")
     with pytest.raises(MissingModel, match="lacks tensor ganimation_age.head.weight"):
         GanimeAge.from_pretrained(copied)
 
@@ -324,10 +335,10 @@ def test_what_could_not_be_loaded_again_is_not_saved(saved, tmp_path, change, va
 
 def test_a_config_is_never_dropped(tmp_path):
     parts = (part for part in ["readers"])  # no JSON could hold a generator
-    small = {"reader_size": 32, "reader_widths": (8, 8, 8, 16), "reader_blocks": (1, 1, 1)}
+    small = {"readers": {"size": 32, "widths": (8, 8, 8, 16), "blocks": (1, 1, 1)}}
     GanimeAge(parts, 128, **small).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert (config["parts"], config["face_size"], config["reader_widths"]) == (
+    assert (config["parts"], config["face_size"], config["readers"]["widths"]) == (
         ["readers"],
         128,
         [8, 8, 8, 16],

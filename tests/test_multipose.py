@@ -63,7 +63,7 @@ def many_faces(folder: Path, count: int = 400, **columns) -> Faces:
 def real(tmp_path_factory, model, portrait):
     """Forty photos of twenty people: one portrait, each a little darker, whose age is about what the readers say."""
     folder = tmp_path_factory.mktemp("real")
-    found = EmbeddedDetector(model.finder)(portrait)[0]
+    found = EmbeddedDetector(model.detector)(portrait)[0]
     matrix = frame_matrix(found.landmarks, 128)
     face = crop(portrait, matrix, 128)
     with torch.inference_mode():
@@ -425,7 +425,7 @@ def test_a_folder_that_is_none_weights_without_a_head_and_a_full_disk(
     with pytest.raises(BadInput, match=r"20 images need about 1 MB in .*, 0 MB are free; make room"):
         script("--faces", real, "--out", tmp_path / "out", *SMALL, backend=Still())
     headless = type(model)(
-        ("finder", "readers"), reader_size=32, reader_widths=[8] * 4, reader_blocks=[1] * 3
+        ("detector", "readers"), readers={"size": 32, "widths": [8] * 4, "blocks": [1] * 3}
     )
     with pytest.raises(MissingModel, match="head"):
         multipose_mesh.MeshBackend(headless)

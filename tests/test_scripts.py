@@ -46,7 +46,7 @@ def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):
     light(runs, "generator", Generator(**GENERATOR), GENERATOR)
     assert script("pack.py", "--generator", runs, "--out", out)[0] == 0
     model = GanimeAge.from_pretrained(out)
-    assert model.parts == ("readers", "ganimation_age")
+    assert model.parts == ("readers", "prototypes", "ganimation_age")
     assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
 
 

@@ -109,7 +109,9 @@ def test_runs_are_weights_light_folders_or_the_measured_weights(small, small_wei
     )
     one, face = models["agetransgan_mi"], torch.rand(1, 3, 64, 64) * 2 - 1
     assert one.readers is small.readers
-    assert torch.equal(next(one.agetransgan.parameters()), next(network.parameters()).half().float())
+    assert torch.equal(
+        next(one.agetransgan.encoder.parameters()), next(network.encoder.parameters()).half().float()
+    )
     units, years = torch.zeros(1, 17), torch.tensor([25.0])
     with torch.inference_mode():
         assert one.edit(face, years, years + 40, units, units, "agetransgan").face.shape == face.shape
@@ -123,14 +125,14 @@ def test_runs_are_weights_light_folders_or_the_measured_weights(small, small_wei
 def test_the_row_of_the_prototypes_is_what_the_methods_draw_on(small):
     torch.manual_seed(0)
     model = copy.deepcopy(small)
-    model.ganimation_age.prototypes.age_tone.normal_(std=0.3)
-    model.ganimation_age.prototypes.region.fill_(1.0)
+    model.prototypes.age_tone.normal_(std=0.3)
+    model.prototypes.region.fill_(1.0)
     torch.nn.init.normal_(model.ganimation_age.head.weight, std=0.5)
     face, units, years = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 17), torch.tensor([25.0])
     asked = (years, years + 40, units, units)
     with torch.inference_mode():
         alone = models_of(model, [])["prototypes"].edit(face, *asked, "prototypes")
-        shown = model.ganimation_age.prototypes(face, model.read(face).landmarks, *asked)
+        shown = model.prototypes(face, model.read(face).landmarks, *asked)
         drawn = model.edit(face, *asked)
     assert (
         torch.equal(alone.face, shown) and alone.face.shape == face.shape and 0 < alone.attention.mean() < 1
@@ -144,10 +146,14 @@ def test_the_row_of_the_prototypes_is_what_the_methods_draw_on(small):
         ("magic=folder", BadInput, "--runs magic=folder: write ROW=FOLDER with a ROW of agetransgan, "),
         ("prototypes=own", BadInput, "--runs prototypes=own: write ROW=FOLDER"),
         ("ragan", BadInput, "--runs ragan: write ROW=FOLDER"),
-        ("ragan=own", MissingModel, "these weights hold readers, ganimation_age; load weights with ragan"),
+        (
+            "ragan=own",
+            MissingModel,
+            "these weights hold readers, prototypes, ganimation_age; load weights with ragan",
+        ),
         ("ragan=LIGHT", BadInput, "describes no generator of ragan"),
         ("agetransgan=LIGHT", BadInput, "of another network than a generator of agetransgan"),
-        ("ragan=SMALL", MissingModel, "hold readers, ganimation_age, not ragan"),
+        ("ragan=SMALL", MissingModel, "hold readers, prototypes, ganimation_age, not ragan"),
         ("ragan=nowhere/at/all", GanimeAgeError, "nowhere/at/all"),
     ],
 )

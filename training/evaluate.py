@@ -136,7 +136,7 @@ def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.images.detectors import EmbeddedDetector
     from ganime_age.learning.evaluation.measure_finder import measure
 
-    return measure(EmbeddedDetector(model.finder), needed(given, "raw"))
+    return measure(EmbeddedDetector(model.detector), needed(given, "raw"))
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:

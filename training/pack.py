@@ -9,70 +9,114 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from safetensors.torch import load_file  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
-from ganime_age.errors import GanimeAgeError, MissingModel  # noqa: E402
-from ganime_age.model.model import EMBEDDED, GanimeAge, read_config  # noqa: E402
-from ganime_age.model.storage import save  # noqa: E402
+from ganime_age.errors import BadInput, GanimeAgeError, MissingModel  # noqa: E402
+from ganime_age.learning.engine.checkpoints import read_network  # noqa: E402
+from ganime_age.learning.evaluation.measure_table1 import parted  # noqa: E402
+from ganime_age.model.methods import METHODS, PROTOTYPES  # noqa: E402
+from ganime_age.model.model import GanimeAge  # noqa: E402
+from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
+from ganime_age.model.thresholds import thresholds_of  # noqa: E402
 
-LARGEST = 15_000_000
-"""Bytes that one file of the shipped weights may have."""
-KEYWORDS = {
-    "readers": ("readers", {"size": "reader_size", "widths": "reader_widths", "blocks": "reader_blocks"}),
-    "local_reader": ("readers.local", "reader_local"),
-    "generator": ("ganimation_age", {"widths": "generator_widths", "blocks": "generator_blocks"}),
-    "finder": ("finder", "finder"),
-    "agetransgan": ("agetransgan", "agetransgan"),
-    "ragan": ("ragan", "ragan"),
-    "head": ("head", "head"),
-    "dual_generator": ("dual_generator", "dual_generator"),
-}
-"""A network's name in training -> its place in the model, and its keywords in config.json: each by a name of its own,
-or all under one."""
+PLACES = {
+    "readers": "readers",
+    "local_reader": "readers.local",
+    "finder": "detector",
+    "head": "head",
+    "prototypes": "prototypes",
+    "dual_generator": "dual_generator",
+} | {row.trained_name: row.part for row in METHODS.values() if row.shipped}
+"""A network's name in training -> its place in the model."""
 
 
-def trained(name: str, folder: Path) -> tuple[dict, dict]:
-    """The model's keywords and tensors, by their names there, of one trained network."""
-    place, keywords = KEYWORDS[name]
+class Packed:
+    """Keywords and tensors of a model that is put together."""
+
+    def __init__(self, config: dict[str, Any], state: dict[str, Tensor]):
+        self.config, self.state = config, state
+
+    @classmethod
+    def of(cls, folder: Path, without: Iterable[str]) -> Packed:
+        """What a folder of weights holds, but for the networks that are named."""
+        if not (folder / CONFIG).is_file():
+            return cls({"parts": []}, {})
+        config, _ = read_config(folder / CONFIG)
+        whole = GanimeAge.from_pretrained(folder).state_dict()
+        return cls(config, {key: value for key, value in whole.items() if trained_as(key) not in without})
+
+    def add(self, name: str, folder: Path) -> None:
+        """Put in a trained network; the prototypes that a generator was trained on become the part of that name."""
+        keywords, tensors = trained(name, folder)
+        place = PLACES[name]
+        part, _, inner = place.partition(".")
+        if inner:
+            self.config[part] = (self.config.get(part) or {}) | {inner: keywords}
+        else:
+            kept = {"local": self.config[part]["local"]} if self._corrected(part) else {}
+            self.config[part] = keywords | kept
+        network, prototypes = parted(tensors)
+        self.state |= {f"{place}.{key}": value for key, value in network.items()}
+        for key, value in prototypes.items():
+            self._put_prototype(key, value, folder)
+        self.config["parts"] = sorted({*self.config["parts"], part})
+
+    def _corrected(self, part: str) -> bool:
+        """Whether the readers keep a local reader that is not packed anew."""
+        return part == "readers" and any(key.startswith("readers.local.") for key in self.state)
+
+    def _put_prototype(self, key: str, value: Tensor, folder: Path) -> None:
+        name = f"{PROTOTYPES}.{key}"
+        if name in self.state and not torch.equal(self.state[name], value):
+            raise BadInput(
+                f"{folder} was trained on other prototypes than the rest ({key} differs); weights hold one set for all "
+                "methods: train on the same ones, or pack into another folder with --out"
+            )
+        self.state[name] = value
+
+
+def trained(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The keywords and tensors of one trained network, from one file or several."""
     try:
         config = json.loads((folder / f"{name}.json").read_text())
-        state = load_file(folder / f"{name}.safetensors")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise MissingModel(f"{folder} holds no finished {name}: {error}") from None
-    single = isinstance(keywords, str)
-    config = {keywords: config} if single else {keywords[key]: value for key, value in config.items()}
-    return config, {
-        f"{place}.{key}": value.float() if value.is_floating_point() else value
-        for key, value in state.items()
-    }
+    state = read_network(folder, name)
+    if state is None:
+        raise MissingModel(f"{folder} holds no finished {name}: {name}.safetensors is missing")
+    return config, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def trained_as(key: str) -> str | None:
     """The network in training that a tensor of the model belongs to: the one whose place is the longest start of it."""
-    names = [name for name, (place, _) in KEYWORDS.items() if key.startswith(f"{place}.")]
-    return max(names, key=lambda name: len(KEYWORDS[name][0]), default=None)
+    names = [name for name, place in PLACES.items() if key.startswith(f"{place}.")]
+    return max(names, key=lambda name: len(PLACES[name]), default=None)
 
 
-def pack(folders: dict[str, Path], out: Path) -> tuple[GanimeAge, list[Path]]:
-    """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files."""
-    config, state, parts = {}, {}, {KEYWORDS[name][0].split(".")[0] for name in folders}
-    if (out / "config.json").is_file():
-        config = read_config(out / "config.json")
-        whole = GanimeAge.from_pretrained(out).state_dict()
-        state = {key: value for key, value in whole.items() if trained_as(key) not in folders}
-        parts |= set(config["parts"])
+def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tuple[GanimeAge, list[Path]]:
+    """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files.
+
+    results: a results file of the readers, whose identity thresholds the weights then state. Without it, they keep
+    theirs unless the readers are new.
+    """
+    packed = Packed.of(out, folders)
     for name, folder in folders.items():
-        keywords, tensors = trained(name, folder)
-        config |= keywords
-        state |= tensors
-    if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in state):
+        packed.add(name, folder)
+    if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in packed.state):
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
-    model = GanimeAge(**config | {"parts": sorted(parts)})
-    model.load_state_dict(state)
+    if results:
+        packed.config["identity_thresholds"] = thresholds_of(json.loads(results.read_text()))
+    elif "readers" in folders:
+        packed.config["identity_thresholds"] = ()
+    model = GanimeAge(**packed.config)
+    model.load_state_dict(packed.state)
     return model.half(), save(model, out, largest=LARGEST)
 
 
@@ -80,18 +124,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in KEYWORDS:
+    for name in PLACES:
         parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument(
+        "--results", type=Path, help="results of these readers, such as model_card/results/readers.json: the weights "
+        "state their identity thresholds"
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     given = vars(parser.parse_args())
-    out = given.pop("out")
-    model, files = pack({name: folder for name, folder in given.items() if folder}, out)
+    out, results = given.pop("out"), given.pop("results")
+    model, files = pack({name: folder for name, folder in given.items() if folder}, out, results)
     (out / "README.md").unlink(missing_ok=True)
     size = sum(file.stat().st_size for file in files) / 1e6
     if given["readers"] and not given["local_reader"] and model.readers.local is not None:
         print(
             "the local reader of before stays, which learnt on other readers: train the recipe local_reader again"
         )
+    if given["readers"] and not results:
+        print("the identity thresholds were of the readers before: measure again, then pack with --results")
     print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision -> {out}")
 
 

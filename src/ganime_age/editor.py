@@ -86,7 +86,7 @@ class FaceEditor:
         progress: Progress | None = None,
     ) -> EditResult:
         """Edit one face of a photo; the options are the class's."""
-        edit = Edit.of(age, action_units, relative, strength)
+        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
         return self._edit_photo(photo, [(edit, method)], face, mark, progress)[0]
 
     def progression(
@@ -103,7 +103,10 @@ class FaceEditor:
         progress: Progress | None = None,
     ) -> list[EditResult]:
         """The same face at several ages, each edited from the original; the face is found and read once."""
-        edits = [(Edit.of(age, action_units, relative, strength), method) for age in ages]
+        edits = [
+            (Edit.of(age, action_units, relative, strength, self.model.editable_action_units), method)
+            for age in ages
+        ]
         self.check_method(method)
         return self._edit_photo(photo, edits, face, mark, progress)
 
@@ -124,7 +127,7 @@ class FaceEditor:
         Methods that change ages alone are left out where action units are asked, and the other way round; BadInput
         when none is left.
         """
-        edit = Edit.of(age, action_units, relative, strength)
+        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
         asked = ["age"] * (edit.age is not None) + ["action_units"] * bool(edit.action_units)
         methods = self.model.methods_for(*asked)
         if not methods:
@@ -203,7 +206,7 @@ class FaceEditor:
         tracking.py), so that nothing flickers. Memory does not grow with the clip. Whatever stops it, no half file is
         left.
         """
-        edit = Edit.of(age, action_units, relative, strength)
+        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
         with enough_memory(self.device):
             return edit_clip(self.pipeline, source, target, edit, steady, method, face, mark, progress)
 
@@ -225,7 +228,7 @@ class FaceEditor:
         Action units come on top of the driving expression; strength scales all of it. MissingModel when the weights
         hold no dual_generator, or no ganimation_age for an age or action units.
         """
-        edit = Edit.of(age, action_units, strength=strength)
+        edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if is_moving(driving):
             raise BadInput(
                 "a clip or several frames give no single edit; use reenact_frames or reenact_video"
@@ -253,7 +256,7 @@ class FaceEditor:
         the frame before is shown again. relative=False takes expression and pose as they are; a tilt of the head is
         taken too. The rest is as for `reenact`. Raises BadInput at once for a source or a request that cannot be used.
         """
-        edit = Edit.of(age, action_units, strength=strength)
+        edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if not is_moving(driving):
             raise BadInput("one driving photo gives no frames; use reenact, or give a clip or several frames")
         with enough_memory(self.device):
@@ -283,7 +286,7 @@ class FaceEditor:
         times, steadied (see tracking.py), and the size of the photo, scaled down to 1920 pixels. Memory does not grow
         with the clip. Whatever stops it, no half file is left.
         """
-        edit = Edit.of(age, action_units, strength=strength)
+        edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         with enough_memory(self.device):
             return reenact_clip(
                 self.pipeline, source, driving, target, edit, relative, face, driving_face, mark, progress

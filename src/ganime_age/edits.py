@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .errors import BadInput
@@ -33,7 +33,10 @@ AU_NAMES = {
 AU_CODES = tuple(AU_NAMES)
 """The 17 codes in the order of every vector of action units, which is OpenFace's."""
 AU_UNSEEN = ("AU06", "AU09")
-"""Action units the readers' teacher never sees move: they are read as 0 and cannot be edited."""
+"""Action units that the teacher of the shipped readers never sees move: they are read as 0, and pseudo-labels lack
+them. Which ones can be edited is said by the weights: `GanimeAge.editable_action_units`."""
+LABELLED_AUS = tuple(code for code in AU_CODES if code not in AU_UNSEEN)
+"""The action units that pseudo-labels hold."""
 NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
 """What takes a full smile away."""
 
@@ -60,16 +63,21 @@ def check_age(age: float | str) -> float:
 
 
 def au_code(name: str) -> str:
-    """`AU1`, `au01`, `AU01` -> `AU01`; BadInput for what is not one of the 17, or cannot be edited."""
+    """`AU1`, `au01`, `AU01` -> `AU01`; BadInput for what is not one of the 17."""
     match = re.fullmatch(r"AU0*(\d{1,2})", str(name).strip().upper())
     code = f"AU{int(match[1]):02d}" if match else None
     if code not in AU_NAMES:
         raise BadInput(f"unknown action unit {name!r}; choose from {' '.join(AU_CODES)}")
-    if code in AU_UNSEEN:
-        raise BadInput(
-            f"{code} ({AU_NAMES[code]}) cannot be edited: these weights were trained without a label for it"
-        )
     return code
+
+
+def check_editable(codes: Iterable[str], editable: Collection[str]) -> None:
+    """BadInput names the first action unit for which weights that can edit `editable` have no label."""
+    for code in codes:
+        if code not in editable:
+            raise BadInput(
+                f"{code} ({AU_NAMES[code]}) cannot be edited: these weights were trained without a label for it"
+            )
 
 
 @dataclass(frozen=True)
@@ -102,22 +110,26 @@ def au_target(code: str, value: float | str, relative: bool = False) -> AUTarget
 
 
 def parse_action_units(
-    given: Mapping[str, float] | Iterable[str], relative: bool = False
+    given: Mapping[str, float] | Iterable[str],
+    relative: bool = False,
+    editable: Collection[str] = AU_CODES,
 ) -> dict[str, AUTarget]:
     """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order.
 
-    A mapping may be what a reading holds: the zero of an action unit that is never seen asks for nothing.
+    editable: the action units that the weights can edit; BadInput names another one. A mapping may be what a reading
+    holds: the zero of an action unit that is never seen asks for nothing.
     """
     mapping = isinstance(given, Mapping)
     pairs: Iterable[tuple[str, float | str]]
     pairs = given.items() if isinstance(given, Mapping) else [_split(item) for item in given]
     targets = {}
     for name, value in pairs:
-        if mapping and name in AU_UNSEEN and value == 0:
+        if mapping and name in AU_CODES and name not in editable and value == 0:
             continue
         code = au_code(name)
         if code in targets:
             raise BadInput(f"{code} is asked for twice; give each action unit once")
+        check_editable((code,), editable)
         targets[code] = au_target(code, value, relative)
     return {code: targets[code] for code in AU_CODES if code in targets}
 
@@ -148,8 +160,9 @@ class Edit:
         action_units: Mapping[str, float] | Iterable[str] | None = None,
         relative: bool = False,
         strength: float | str = 1.0,
+        editable: Collection[str] = AU_CODES,
     ) -> Edit:
-        """Check human words into an Edit; BadInput names what is wrong."""
+        """Check human words into an Edit; BadInput names what is wrong. editable: see `parse_action_units`."""
         try:
             power = float(strength)
         except (TypeError, ValueError):
@@ -157,7 +170,7 @@ class Edit:
         if not 0 <= power <= 1.5:
             raise BadInput(f"strength {strength} is out of range; give a value between 0 and 1.5")
         years = None if age is None else check_age(age)
-        return cls(years, parse_action_units(action_units or {}, relative), power)
+        return cls(years, parse_action_units(action_units or {}, relative, editable), power)
 
     def targets_for(self, source_age: float, source_aus: Iterable[float]) -> tuple[float, list[float]]:
         """Target age in years and the 17 target intensities for a face that reads `source_age`, `source_aus`."""

@@ -25,7 +25,7 @@ def without_gradient(network: torch.nn.Module) -> list[str]:
 
 def tiny_readers() -> dict[str, object]:
     """Keywords of GanimeAge for READERS."""
-    return {f"reader_{key}": value for key, value in READERS.items()}
+    return {"readers": READERS}
 
 
 def readers_folder(path: Path) -> str:

@@ -183,8 +183,9 @@ def config_harmed(rng: random.Random, content: bytes) -> bytes:
 
 
 TINY = {
-    "parts": ("readers", "ganimation_age"), "face_size": 64, "edit_size": 64, "reader_size": 32,
-    "reader_widths": [8, 8, 8, 16], "reader_blocks": [1, 1, 1], "generator_widths": [8, 8, 16], "generator_blocks": 1,
+    "parts": ("readers", "ganimation_age"), "face_size": 64, "edit_size": 64,
+    "readers": {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]},
+    "ganimation_age": {"widths": [8, 8, 16], "blocks": 1},
 }  # fmt: skip
 
 

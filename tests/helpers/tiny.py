@@ -9,12 +9,9 @@ from safetensors.torch import save_file
 TINY = {
     "face_size": 64,
     "edit_size": 64,
-    "finder": {"seek_width": 8, "mark_width": 8, "crop_side": 32},
-    "reader_size": 32,
-    "reader_widths": [8, 8, 8, 16],
-    "reader_blocks": [1, 1, 1],
-    "generator_widths": [8, 8, 16],
-    "generator_blocks": 1,
+    "detector": {"seek_width": 8, "mark_width": 8, "crop_side": 32},
+    "readers": {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]},
+    "ganimation_age": {"widths": [8, 8, 16], "blocks": 1},
 }
 """Keywords of a GanimeAge."""
 READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}

@@ -10,7 +10,8 @@ from textwrap import fill
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..errors import BadInput
-from ..model.fingerprint import fingerprint
+from ..model.fingerprint import fingerprint, part_fingerprint
+from ..model.format2 import FORMER_PARTS
 from ..model.methods import METHODS, parts, table1_rows
 from ..model.model import GanimeAge
 from .charts import table1_chart
@@ -24,8 +25,8 @@ NAME = "ganime_age"
 TASK = "image-to-image"
 RELIES_ON = {
     "readers": ("readers",),
-    "finder": ("finder",),
-    "provenance": ("finder",),
+    "finder": ("detector",),
+    "provenance": ("detector",),
     "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
     "speed": (),
     "training": (),
@@ -61,7 +62,7 @@ def own_folder() -> Path:
 
 def fingerprints(model: GanimeAge) -> dict[str, str]:
     """Part -> fingerprint of its weights; a results file holds them to say what it measured."""
-    return {part: fingerprint(getattr(model, part)) for part in model.parts}
+    return {part: part_fingerprint(model, part) for part in model.parts}
 
 
 def read_results(folder: Path) -> dict[str, Results]:
@@ -86,8 +87,11 @@ def check_current(found: Mapping[str, Results], model: GanimeAge) -> None:
     """BadInput names a results file that was measured on other weights than the model's."""
     own = fingerprints(model)
     for name, results in found.items():
+        measured_on = {
+            FORMER_PARTS.get(part, part): digits for part, digits in results.get("made_by", "weights").items()
+        }
         for part in relies_on(name, own):
-            if results.get("made_by", "weights").get(part) != own.get(part):
+            if measured_on.get(part) != own.get(part):
                 raise BadInput(
                     f"{results.path} was measured on other weights of {part} than these; measure again with "
                     f"`{results.get('made_by', 'command')}`"

@@ -52,7 +52,7 @@ def draw(model: GanimeAge, folder: Path) -> tuple[str, ...]:
 
     MissingModel when scikit-image, which brings the portrait, is not installed.
     """
-    if not {"finder", "readers", METHOD} <= set(model.parts):
+    if not {"detector", "readers", METHOD} <= set(model.parts):
         return ()
     editor = FaceEditor(model)
     photo = astronaut()

@@ -178,8 +178,10 @@ def _add_demo(commands: Commands, common: Parser) -> None:
 
 
 def _add_convert(commands: Commands, common: Parser) -> None:
-    convert = commands.add_parser("convert", help="turn weights in an old .pth file into a folder of weights")
-    convert.add_argument("old", metavar="OLD.pth")
+    convert = commands.add_parser(
+        "convert", help="turn an old .pth file, or weights of an older format, into a folder of weights"
+    )
+    convert.add_argument("old", metavar="OLD.pth_OR_FOLDER")
     convert.add_argument("folder", metavar="NEW_FOLDER")
     convert.add_argument("--method", help="the network in the file (default: recognised by its tensor names)")
     convert.add_argument("--debug", action="store_true", help="show the traceback of an error")

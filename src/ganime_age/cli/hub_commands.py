@@ -11,7 +11,7 @@ from ..model.hub import check_name, split_revision
 def weights(text: str | None) -> dict[str, Any]:
     """`--weights` as keywords of from_pretrained."""
     source, revision = split_revision(text) if text else (None, None)
-    return {"source": source, "revision": revision}
+    return {"pretrained_model_name_or_path": source, "revision": revision}
 
 
 def convert(args: argparse.Namespace) -> int:

@@ -95,15 +95,16 @@ def _request(editor: FaceEditor, args: argparse.Namespace) -> dict[str, Any]:
 
 def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
     """The expression of the face in --au-from, as --au would ask for it; an action unit that --au names is left out."""
-    from ..edits import AU_UNSEEN, parse_action_units
+    from ..edits import parse_action_units
 
     if args.au_from:
         shown, *others = editor.read(Path(args.au_from))
         if others:
             found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
             say(f"{found}; the largest one's expression is taken")
-        kept = {*AU_UNSEEN, *parse_action_units(args.au)}
-        return [f"{code}={value:.3f}" for code, value in shown.action_units.items() if code not in kept]
+        named = parse_action_units(args.au)
+        wanted = [code for code in editor.model.editable_action_units if code not in named]
+        return [f"{code}={shown.action_units[code]:.3f}" for code in wanted]
     return []
 
 
@@ -299,7 +300,7 @@ def _detector(text: str, model: GanimeAge) -> Detector | None:
         raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
     from ..images.detectors import EmbeddedDetector, InsightFaceDetector
 
-    return InsightFaceDetector(pack.parent.parent, pack.name, EmbeddedDetector(model.finder).landmarks)
+    return InsightFaceDetector(pack.parent.parent, pack.name, EmbeddedDetector(model.detector).landmarks)
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Weights of older code, in pickled .pth files, as a folder of weights. Nothing but tensors is ever unpickled."""
+"""Weights of older code, in pickled .pth files or older formats, as a folder. Nothing but tensors is ever unpickled."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ..edits import AU_CODES
 from ..errors import BadInput
 from ..networks.ganimation import Generator
 from .model import GanimeAge
+from .shards import index_of
+from .storage import LARGEST, VARIANTS, save, weights_name
 
 METHODS = ("ganimation",)
 
@@ -37,27 +39,43 @@ _AGETRANSGAN = ("convs_ei.", "convs_es.")
 
 
 def convert(old: str | Path, folder: str | Path, method: str | None = None) -> GanimeAge:
-    """Write the network of an old file, beside the embedded finder and readers, as a folder of weights.
+    """Write old weights as a folder of weights of today's format.
 
-    old: what torch.save wrote of a state dict, or of a dict that holds one. method: the network to expect,
-    "ganimation"; by default the names in the file tell. BadInput, and nothing written, says why the file or the
-    folder cannot be.
+    old: a folder of weights of an older format, with its reduced copies; or what torch.save wrote of a network's state
+    dict, or of a dict that holds one, which is put beside the embedded detector and readers. method: the network to
+    expect in such a file, "ganimation"; by default the names in the file tell. BadInput, and nothing written, says why
+    the file or the folder cannot be; MissingModel what is wrong with a folder of weights.
     """
     if method is not None and method not in METHODS:
         raise BadInput(f"no file can be converted to the method {method!r}; choose from {', '.join(METHODS)}")
     folder = Path(folder)
     if (folder / "config.json").exists():
         raise BadInput(f"{folder} already holds weights; give a new folder")
+    if Path(old).is_dir():
+        return _convert_folder(Path(old), folder)
     keywords, state = ganimation(tensors(Path(old)), Path(old))
-    shipped = GanimeAge.from_pretrained(parts=["finder", "readers"])
+    shipped = GanimeAge.from_pretrained(parts=["detector", "readers"])
     parts = [*shipped.parts, "ganimation"]
     config = cast(dict[str, Any], shipped._hub_mixin_config)
-    model = GanimeAge(**config | {"parts": parts, "ganimation": keywords})
+    model = GanimeAge(**config | {"parts": parts, "ganimation": keywords, "editable_action_units": AU_CODES})
     for part in shipped.parts:
         getattr(model, part).load_state_dict(getattr(shipped, part).state_dict())
     model.ganimation.load_state_dict(state)
     model.save_pretrained(folder)
     return model.eval()
+
+
+def _convert_folder(old: Path, folder: Path) -> GanimeAge:
+    """A folder of weights with its reduced copies, each in the precision that it has, no file over LARGEST bytes."""
+    copies = [
+        variant
+        for variant in (None, *VARIANTS)
+        if any(file.exists() for file in (old / weights_name(variant), index_of(old / weights_name(variant))))
+    ]
+    for variant in copies or [None]:
+        model = GanimeAge.from_pretrained(old, variant=variant, dtype="auto")
+        save(model, folder, variant, largest=LARGEST)
+    return model
 
 
 def tensors(path: Path) -> dict[str, Tensor]:

@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import (
     CommitOperationAdd,
+    CommitOperationDelete,
     HfApi,
     constants,
     get_hf_file_metadata,
@@ -22,7 +24,7 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import FileMetadataError, HFValidationError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, not exported
+from huggingface_hub.utils import filter_repo_objects, validate_repo_id  # type: ignore[attr-defined]  # documented, not exported
 
 from ..errors import BadInput, MissingModel
 from .hub_errors import FAILURES, no_folder, no_such_file, not_loaded, not_pushed, passing, short
@@ -80,23 +82,49 @@ def check_name(repo: str) -> None:
         raise BadInput(f"{repo!r} is no name of a Hub repository; give one such as org/name") from None
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which files a push sends and which of the repository's it removes, by patterns such as "*.json"."""
+
+    allow: list[str] | str | None = None
+    ignore: list[str] | str | None = None
+    delete: list[str] | str | None = None
+
+    def sent(self, names: Iterable[str]) -> list[str]:
+        """The names that are sent; BadInput when the patterns leave none."""
+        kept = list(filter_repo_objects(names, allow_patterns=self.allow, ignore_patterns=self.ignore))
+        if not kept:
+            raise BadInput("allow_patterns and ignore_patterns leave no file to push; change them")
+        return kept
+
+    def removed(self, api: HfApi, repo: str, branch: str | None, sent: Iterable[str]) -> list[str]:
+        """The files of the repository that are removed; those that are sent anew are not."""
+        if self.delete is None:
+            return []
+        held = set(api.list_repo_files(repo, revision=branch)) - set(sent) - {".gitattributes"}
+        return sorted(filter_repo_objects(held, allow_patterns=self.delete))
+
+
 def push(
     model: Any,
     repo: str,
     *,
     files: Mapping[str, str | Path],
+    config: Any,
     variant: str | None,
     private: bool | None,
     branch: str | None,
     create_pr: bool,
     commit_message: str,
     token: str | bool | None,
+    choice: Choice,
+    card: Mapping[str, Any],
 ) -> str:
     """What GanimeAge.push_to_hub does: a fresh folder of the model and `files`, uploaded as one commit."""
     check_name(repo)
     with TemporaryDirectory() as made:
         folder = Path(made)
-        model.save_pretrained(folder, variant=variant)
+        model.save_pretrained(folder, variant=variant, config=config)
         _add_files(folder, files)
         try:
             api = HfApi(token=token)
@@ -104,9 +132,11 @@ def push(
             if not (folder / "README.md").exists() and not api.file_exists(
                 repo, "README.md", revision=branch
             ):
-                model.generate_model_card().save(folder / "README.md")
+                model.generate_model_card(**card).save(folder / "README.md")
             all_files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-            return commit(api, repo, all_files, branch, create_pr, commit_message)
+            sent = {name: all_files[name] for name in choice.sent(all_files)}
+            removed = choice.removed(api, repo, branch, sent)
+            return commit(api, repo, sent, branch, create_pr, commit_message, removed=removed)
         except BadInput:
             raise
         except FAILURES as error:
@@ -143,11 +173,16 @@ def commit(
     create_pr: bool = False,
     message: str = "",
     repo_type: str | None = None,
+    removed: Iterable[str] = (),
 ) -> str:
-    """Add files, by their names in the repository, as one commit; returns its address, or that of its pull request."""
+    """Add files, by their names in the repository, and remove others, as one commit; returns its address, or that of
+    its pull request."""
     made = api.create_commit(
         repo,
-        [CommitOperationAdd(name, path) for name, path in sorted(files.items())],
+        [
+            *(CommitOperationAdd(name, path) for name, path in sorted(files.items())),
+            *(CommitOperationDelete(name) for name in removed),
+        ],
         commit_message=message,
         revision=branch,
         create_pr=create_pr,

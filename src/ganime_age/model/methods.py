@@ -7,20 +7,29 @@ training task, its recipe, and one row here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
-from ..networks import agetransgan, ganimation, ganimation_age, ragan
-from ..networks.detector import FaceDetector
-from ..networks.dual_generator import DualGenerator
-from ..networks.head import HeadModel
-from ..networks.layers import Edited
-from ..networks.readers import Readers
+    from ..networks.layers import Edited
 
 DEFAULT = "ganimation_age"
 """The method that edits when none is named."""
+
+
+def later(module: str, name: str, **fixed: Any) -> Callable[..., Any]:
+    """A function or class of networks/, imported when it is first called: reading the table needs no torch."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        return getattr(import_module(f"..networks.{module}", __package__), name)(
+            *arguments, **fixed, **keywords
+        )
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -28,12 +37,14 @@ class Part:
     """One network of the weights.
 
     description: what it is, in the model card. network: builds it from its keywords in config.json, after the modules
-    of the parts that it `borrows`. shipped: whether a model has it unless parts are named.
+    of the parts that it `borrows`. brings: parts that are loaded with it. shipped: whether a model has it unless parts
+    are named.
     """
 
     description: str
     network: Callable[..., nn.Module]
     borrows: tuple[str, ...] = ()
+    brings: tuple[str, ...] = ()
     shipped: bool = True
 
 
@@ -99,8 +110,8 @@ METHODS: dict[str, Method] = {
             ("age", "action_units"),
             part="ganimation_age",
             colour="#4a8f4d",
-            edit=ganimation_age.edit,
-            network=ganimation_age.Generator,
+            edit=later("ganimation_age", "edit"),
+            network=later("ganimation_age", "Generator", own_prototypes=False),
             trained_as="generator",
         ),
         Method(
@@ -109,8 +120,8 @@ METHODS: dict[str, Method] = {
             ("action_units",),
             part="ganimation",
             colour="#9c6b30",
-            edit=ganimation.edit,
-            network=ganimation.Generator,
+            edit=later("ganimation", "edit"),
+            network=later("ganimation", "Generator"),
             reads=False,
             shipped=False,
         ),
@@ -120,8 +131,8 @@ METHODS: dict[str, Method] = {
             ("age",),
             part="agetransgan",
             colour="#2a6fb0",
-            edit=agetransgan.edit,
-            network=agetransgan.Generator,
+            edit=later("agetransgan", "edit"),
+            network=later("agetransgan", "Generator", own_prototypes=False),
             variants=(Variant("mi", "with MI", "#0b3d6b"),),
         ),
         Method(
@@ -130,32 +141,45 @@ METHODS: dict[str, Method] = {
             ("age",),
             part="ragan",
             colour="#e08a5c",
-            edit=ragan.edit,
-            network=ragan.Generator,
+            edit=later("ragan", "edit"),
+            network=later("ragan", "Generator", own_prototypes=False),
             variants=(Variant("mi", "with MI", "#a83f17"),),
         ),
     )
 }
 """Name -> row, the default method first."""
 
+PROTOTYPES = "prototypes"
+"""The part with the mean change of each age and action unit, on which most methods draw."""
 REENACTMENT = "dual_generator"
 """The part that moves a face like another; it takes a driving face instead of an age or action units."""
 REENACTMENT_LABEL = "Dual generator (reenactment)"
 
+
 _BEFORE = {
-    "finder": Part("a face finder", FaceDetector),
-    "readers": Part("readers that measure a face", Readers),
-    "head": Part("a 3-D head", HeadModel),
+    "detector": Part("a face detector", later("detector", "FaceDetector")),
+    "readers": Part("readers that measure a face", later("readers", "Readers")),
+    "head": Part("a 3-D head", later("head", "HeadModel")),
+    PROTOTYPES: Part("prototypes of ages and expressions", later("prototypes", "measured_prototypes")),
 }
 _AFTER = {
-    REENACTMENT: Part("a dual generator that moves a face like another", DualGenerator, borrows=("head",)),
+    REENACTMENT: Part(
+        "a dual generator that moves a face like another",
+        later("dual_generator", "DualGenerator"),
+        borrows=("head",),
+    ),
 }
 
 
 def parts() -> dict[str, Part]:
     """Every part that weights may hold, by its name, in the order in which a model builds them."""
     networks = {
-        row.part: Part(f"the generator {row.title}", row.network, shipped=row.shipped)
+        row.part: Part(
+            f"the generator {row.title}",
+            row.network,
+            brings=(PROTOTYPES,) if row.reads else (),
+            shipped=row.shipped,
+        )
         for row in METHODS.values()
     }
     return _BEFORE | networks | _AFTER
@@ -164,6 +188,13 @@ def parts() -> dict[str, Part]:
 def shipped() -> tuple[str, ...]:
     """The parts of a model for which none are named."""
     return tuple(name for name, part in parts().items() if part.shipped)
+
+
+def with_companions(names: Iterable[str]) -> tuple[str, ...]:
+    """Known names of parts and of those that they bring along, each once, in the order of `parts()`."""
+    known = parts()
+    given = set(names)
+    return tuple(name for name in known if name in given.union(*(known[one].brings for one in given)))
 
 
 def methods_that_edit(*asked: str) -> tuple[str, ...]:

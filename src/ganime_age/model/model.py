@@ -11,29 +11,31 @@ import torch.nn.functional as F
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from ..edits import AGE_MAX, AU_CODES, LABELLED_AUS
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.head import HeadModel
 from ..networks.layers import Edited, resize, unchanged_share
+from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from ..runtime import checked_device, checked_dtype
 from . import hub
-from .methods import DEFAULT, METHODS, Method, methods_that_edit, shipped
+from .format2 import present_names
+from .methods import DEFAULT, METHODS, PROTOTYPES, Method, methods_that_edit, shipped, with_companions
 from .methods import parts as known_parts
 from .storage import (
     CONFIG,
     EMBEDDED,
-    FORMAT_VERSION,
-    check_file,
-    fill,
+    StoredWeights,
     read_config,
     save,
     sketched,
     stored_dtype,
     weights_name,
 )
+from .thresholds import checked_thresholds
 
 
 class GanimeAge(
@@ -44,16 +46,19 @@ class GanimeAge(
     license="other",
     tags=["face-editing", "face-aging", "action-units", "safetensors"],
 ):
-    """The parts that were asked for, as submodules of their own names. The keywords are config.json, flat.
+    """The parts that were asked for, as submodules of their own names. The keywords are those of config.json.
 
-    parts: any of methods.parts(). face_size: side in pixels that the editor crops faces to.
-    crop_scale: size of the frame relative to FFHQ's. edit_size: side at which the generator works; what it changes is
-    enlarged to the face's own side. The rest sizes the networks. BadInput names a number that cannot be.
+    parts: any of methods.parts(); a method brings the prototypes that it draws on. face_size: side in pixels that the
+    editor crops faces to. crop_scale: size of the frame relative to FFHQ's. edit_size: side at which a generator works
+    that has no side of its own; what it changes is enlarged to the face's side. editable_action_units: the codes for
+    which the methods were trained. identity_thresholds: see model/thresholds.py; empty where none were measured.
+    networks: part -> the keywords of its network. BadInput names a number that cannot be.
     """
 
-    finder: FaceDetector
+    detector: FaceDetector
     readers: Readers
     head: HeadModel
+    prototypes: Prototypes
     ganimation_age: ganimation_age.Generator
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
@@ -64,13 +69,8 @@ class GanimeAge(
         face_size: int = 256,
         crop_scale: float = 1.0,
         edit_size: int = 128,
-        reader_size: int = 96,
-        reader_widths: tuple[int, ...] | list[int] = (24, 48, 96, 192),
-        reader_blocks: tuple[int, ...] | list[int] = (2, 2, 2),
-        reader_local: dict[str, Any] | None = None,
-        generator_widths: tuple[int, ...] | list[int] = (40, 80, 160),
-        generator_blocks: int = 2,
-        format_version: int = FORMAT_VERSION,
+        editable_action_units: Iterable[str] = LABELLED_AUS,
+        identity_thresholds: Iterable[Any] = (),
         **networks: dict[str, Any] | None,
     ):
         super().__init__()
@@ -78,11 +78,6 @@ class GanimeAge(
         foreign = sorted(set(networks) - set(known_parts()))
         if foreign:
             raise TypeError(f"GanimeAge.__init__() got an unexpected keyword argument {foreign[0]!r}")
-        if format_version > FORMAT_VERSION:
-            raise MissingModel(
-                f"these weights have format version {format_version}, this ganime_age reads up to {FORMAT_VERSION}; "
-                "install a newer ganime_age"
-            )
         if face_size % 8 or edit_size % 8 or not 64 <= face_size <= 1024 or not 64 <= edit_size <= 1024:
             raise BadInput(
                 f"face_size {face_size} and edit_size {edit_size} must be multiples of 8 within 64..1024"
@@ -90,10 +85,8 @@ class GanimeAge(
         if not 0.5 <= crop_scale <= 2:
             raise BadInput(f"crop_scale {crop_scale} must be within 0.5..2")
         self.face_size, self.crop_scale, self.edit_size = face_size, crop_scale, edit_size
-        networks["readers"] = {
-            "size": reader_size, "widths": tuple(reader_widths), "blocks": tuple(reader_blocks), "local": reader_local,
-        }  # fmt: skip
-        networks["ganimation_age"] = {"widths": tuple(generator_widths), "blocks": generator_blocks}
+        self.editable_action_units = checked_units(editable_action_units)
+        self.identity_thresholds = checked_thresholds(identity_thresholds)
         for name in self.parts:
             self.add_module(name, self._network(name, networks.get(name) or {}))
 
@@ -141,10 +134,11 @@ class GanimeAge(
         if not any(changes):
             return Edited(faces, torch.zeros_like(faces[:, :1]))
         check_method_edits(row, *changes)
+        check_ages(source_age, target_age)
         request = (source_age, target_age, source_aus, target_aus)
         network, shown = getattr(self, row.part), faces
         if row.reads:
-            shown = network.prototypes(faces, self.read(faces).landmarks, *request)
+            shown = self.prototypes(faces, self.read(faces).landmarks, *request)
         small = resize(shown, getattr(network, "size", self.edit_size))
         return add_change(faces, shown, small, row.edit(network, small, *request))
 
@@ -160,7 +154,7 @@ class GanimeAge(
         from the source to the target action units (B,17) in 0..5.
 
         `dual_generator.shape` tells the target landmarks for a driving face. A mesh moves the face's own pixels; with
-        ganimation_age's prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face
+        prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face
         generator then repairs at `edit_size` is enlarged and added. A face of which nothing is asked comes back
         exactly. attention tells how much of each pixel was changed. MissingModel when the weights are not loaded.
         """
@@ -169,8 +163,8 @@ class GanimeAge(
         if not asked.any():
             return Edited(faces, torch.zeros_like(faces[:, :1]))
         prototypes, shown = None, faces
-        if "ganimation_age" in self.parts:
-            prototypes = self.ganimation_age.prototypes
+        if PROTOTYPES in self.parts:
+            prototypes = self.prototypes
             shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes)
         drawn, seen = render(shown, source_landmarks, target_landmarks, target_aus, self.head, prototypes)
         given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
@@ -185,73 +179,153 @@ class GanimeAge(
                 f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it"
             )
 
-    def save_pretrained(  # type: ignore[override]  # the mixin's takes more, which does not fit these weights
-        self, folder: str | Path, variant: str | None = None
-    ) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        variant: str | None = None,
+        *,
+        config: Any = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: dict[str, Any] | None = None,
+        **push_to_hub_kwargs: Any,
+    ) -> str | None:
         """Write config.json and model.safetensors, in the model's own precision; no other file is touched.
 
-        variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors.
-        BadInput, and nothing written, when a number is not finite or the folder cannot be written.
+        variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors. config:
+        keywords to write instead of the model's own. push_to_hub: also push to `repo_id`, by default the folder's name,
+        with `model_card_kwargs` and what else `push_to_hub` takes, and return the commit's address.
+        BadInput, and nothing written, when a number is not finite, a config does not describe the tensors, or the
+        folder cannot be written.
         """
-        save(self, folder, variant)
+        if push_to_hub_kwargs and not push_to_hub:
+            raise TypeError(
+                f"save_pretrained() got an unexpected keyword argument {next(iter(push_to_hub_kwargs))!r}"
+            )
+        save(self, save_directory, variant, config=config)
+        if not push_to_hub:
+            return None
+        return self.push_to_hub(
+            repo_id or Path(save_directory).name,
+            variant=variant,
+            config=config,
+            model_card_kwargs=model_card_kwargs,
+            **push_to_hub_kwargs,
+        )
 
-    def push_to_hub(  # type: ignore[override]
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """The mixin's hook: what `save_pretrained` writes."""
+        save(self, save_directory)
+
+    def push_to_hub(
         self,
-        repo: str,
+        repo_id: str,
         *,
-        branch: str | None = None,
-        create_pr: bool = False,
-        private: bool | None = None,
+        config: Any = None,
         commit_message: str = "Push ganime_age weights",
+        private: bool | None = None,
         token: str | bool | None = None,
+        branch: str | None = None,
+        create_pr: bool | None = None,
+        allow_patterns: list[str] | str | None = None,
+        ignore_patterns: list[str] | str | None = None,
+        delete_patterns: list[str] | str | None = None,
+        model_card_kwargs: dict[str, Any] | None = None,
         variant: str | None = None,
         files: Mapping[str, str | Path] | None = None,
     ) -> str:
         """Upload what `save_pretrained` writes, and `files` (path in the repository -> file here), as one commit.
 
         The repository and the branch are made where they do not exist; a README.md that is there is replaced only by
-        one in `files`. Returns the web address of the commit, or of the pull request with `create_pr`. BadInput for a
-        model or a request that cannot be pushed, MissingModel when the Hub does not take it.
+        one in `files`, and where there is none the mixin's card is made of `model_card_kwargs`. allow_patterns and
+        ignore_patterns choose among the files; delete_patterns removes files of the repository in the same commit.
+        Returns the web address of the commit, or of the pull request with `create_pr`. BadInput for a model or a
+        request that cannot be pushed, MissingModel when the Hub does not take it.
         """
+        choice = hub.Choice(allow_patterns, ignore_patterns, delete_patterns)
         return hub.push(
             self,
-            repo,
+            repo_id,
             files=files or {},
+            config=config,
             variant=variant,
             private=private,
             branch=branch,
-            create_pr=create_pr,
+            create_pr=bool(create_pr),
             commit_message=commit_message,
             token=token,
+            choice=choice,
+            card=model_card_kwargs or {},
         )
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
-        source: str | Path | None = None,
+        pretrained_model_name_or_path: str | Path | None = None,
         *,
-        revision: str | None = None,
-        subfolder: str | None = None,
-        variant: str | None = None,
+        force_download: bool = False,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
-        force_download: bool = False,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        variant: str | None = None,
         dtype: torch.dtype | str | None = None,
         device: str | torch.device = "cpu",
         parts: tuple[str, ...] | list[str] | None = None,
+        **model_kwargs: Any,
     ) -> GanimeAge:
-        """The embedded weights (no argument), a folder, or a Hub repository; ready to use (eval mode).
+        """The embedded weights (no argument), a folder, or a Hub repository; ready to use.
 
+        The model is in eval mode and frozen: no parameter requires a gradient. To train a part, call
+        `model.PART.requires_grad_().train()`.
         parts loads a subset, and no more memory. dtype: of the model, float32 by default whatever the file holds;
         "auto" keeps the file's. variant: "fp16" or "bf16" reads that smaller file. revision: branch, tag or commit of
-        a repository, of which subfolder holds the weights.
+        a repository, of which subfolder holds the weights. Weights of format 2 are converted while they are loaded.
         Loading is strict: MissingModel names the missing, foreign, misshapen or non-finite tensor, or says why the
         source cannot be had; BadInput names a keyword that cannot be.
         """
-        device = checked_device(device)
+        if model_kwargs:
+            raise TypeError(
+                f"from_pretrained() got an unexpected keyword argument {next(iter(model_kwargs))!r}"
+            )
+        source = EMBEDDED if pretrained_model_name_or_path is None else pretrained_model_name_or_path
+        return cls._from_pretrained(
+            model_id=source,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            map_location=device,
+            subfolder=subfolder,
+            variant=variant,
+            dtype=dtype,
+            parts=parts,
+        )
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str | Path,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str | torch.device = "cpu",
+        strict: bool = True,
+        subfolder: str | None = None,
+        variant: str | None = None,
+        dtype: torch.dtype | str | None = None,
+        parts: tuple[str, ...] | list[str] | None = None,
+        **model_kwargs: Any,
+    ) -> GanimeAge:
+        """The mixin's hook, strict whatever `strict` says: config.json alone tells what is built."""
+        device = checked_device(map_location)
         folder = hub.weights_folder(
-            EMBEDDED if source is None else source,
+            model_id,
             revision=revision,
             subfolder=subfolder,
             variant=variant,
@@ -271,7 +345,7 @@ class GanimeAge(
         parts: tuple[str, ...] | list[str] | None,
     ) -> GanimeAge:
         """A model in eval mode from a folder's config.json and its weights file `name`."""
-        config = read_config(folder / CONFIG)
+        config, version = read_config(folder / CONFIG)
         whole = sketched(cls, config, folder / CONFIG)
         config["parts"] = whole.parts if parts is None else checked_parts(parts)
         lacking = [part for part in config["parts"] if part not in whole.parts]
@@ -279,12 +353,11 @@ class GanimeAge(
             raise MissingModel(
                 f"the weights in {folder} hold {', '.join(whole.parts)}, not {', '.join(lacking)}"
             )
-        others = tuple(part for part in whole.parts if part not in config["parts"])
-        expected = {k: v for k, v in whole.state_dict().items() if k.split(".")[0] not in others}
-        check_file(folder / name, expected, others)
+        stored = StoredWeights(folder / name, version, whole.parts, config["parts"])
+        stored.check({k: v for k, v in whole.state_dict().items() if k.split(".")[0] in config["parts"]})
         dtype = stored_dtype(folder / name) if dtype == "auto" else checked_dtype(dtype)
         model = cls(**config).to(dtype)
-        fill(model, folder / name)
+        stored.fill(model)
         return model.eval().requires_grad_(False)
 
 
@@ -324,13 +397,32 @@ def check_method_edits(row: Method, age: bool, expression: bool) -> None:
             raise BadInput(f"{row.name} edits {others} only; choose the method {able} to change {noun}")
 
 
+def check_ages(*ages: Tensor) -> None:
+    """BadInput for ages (B,) that do not lie within 0..100 years, or are not numbers."""
+    for age in ages:
+        if not ((age >= 0) & (age <= AGE_MAX)).all():
+            raise BadInput(f"ages {age.tolist()} must all lie between 0 and {AGE_MAX:.0f} years")
+
+
+def checked_units(codes: Any) -> tuple[str, ...]:
+    """Action unit codes in the order of AU_CODES; BadInput names one that does not exist."""
+    given = () if isinstance(codes, str) else tuple(codes)
+    for code in given:
+        if code not in AU_CODES:
+            raise BadInput(f"unknown action unit {code!r}; choose from {' '.join(AU_CODES)}")
+    return tuple(code for code in AU_CODES if code in given)
+
+
 def checked_parts(parts: Any) -> tuple[str, ...]:
-    """The parts in the order of methods.parts(); BadInput names one that does not exist."""
+    """The parts and those that they bring, in the order of methods.parts(); BadInput names one that does not exist.
+
+    Names of parts in older weights, such as finder, are accepted.
+    """
     known = tuple(known_parts())
     given = () if isinstance(parts, str) or not isinstance(parts, Iterable) else tuple(parts)
     if not given:
         raise BadInput(f"parts {parts!r} must be a list of some of {', '.join(known)}")
-    for part in given:
+    for part in present_names(given):
         if part not in known:
             raise BadInput(f"unknown part {part!r}; choose from {', '.join(known)}")
-    return tuple(part for part in known if part in given)
+    return with_companions(present_names(given))

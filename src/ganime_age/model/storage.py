@@ -10,8 +10,9 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +27,15 @@ from torch import Tensor, nn
 from .._version import __version__
 from ..atomic import replacing
 from ..errors import BadInput, MissingModel
-from .methods import parts
+from . import format2
+from .methods import parts as known_parts
 from .shards import Joined, files_of, index_of, others_of
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG = "config.json"
+LARGEST = 15_000_000
+"""Bytes that one file of the shipped, and of converted, weights may have."""
 VARIANTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """Reduced copies of the weights, `model.fp16.safetensors` beside `model.safetensors`."""
 PICKLES = (".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt")
@@ -53,8 +57,11 @@ def weights_name(variant: str | None = None) -> str:
     return f"model.{variant}.safetensors"
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """config.json as keywords of the model; MissingModel names the file and what is wrong with it."""
+def read_config(path: Path) -> tuple[dict[str, Any], int]:
+    """config.json as keywords of the model, and the format version in which the file's tensors are named.
+
+    A config of format 2 is converted. MissingModel names the file and what is wrong with it.
+    """
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise MissingModel(
@@ -68,7 +75,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise MissingModel(f"{path} holds a {type(config).__name__}, not the keywords of a model")
     writer = config.pop(_WRITER, None)
-    version = config.get("format_version", FORMAT_VERSION)
+    version = config.pop("format_version", format2.FORMAT)
     if type(version) is not int or version < 1:
         raise MissingModel(
             f"{path} holds the format_version {version!r}, which is not a whole number from 1 on"
@@ -78,18 +85,18 @@ def read_config(path: Path) -> dict[str, Any]:
         raise MissingModel(
             f"{path} has format version {version}, this ganime_age reads up to {FORMAT_VERSION}; install {install}"
         )
-    if version < FORMAT_VERSION:
+    if version < format2.FORMAT:
         raise MissingModel(
-            f"{path} has the old format version {version}, this ganime_age reads {FORMAT_VERSION}; take newer weights, "
-            "or install the ganime_age that wrote them"
+            f"{path} has the old format version {version}, this ganime_age reads {format2.FORMAT} and "
+            f"{FORMAT_VERSION}; take newer weights, or install the ganime_age that wrote them"
         )
     _check_numbers(config, path)
-    return config
+    return (format2.upgraded(config) if version == format2.FORMAT else config), version
 
 
 def sketched(kind: type[nn.Module], config: dict[str, Any], path: Path) -> Any:
     """The model that a config describes, without memory for its tensors; MissingModel when there can be none."""
-    foreign = set(config) - set(inspect.signature(kind).parameters) - set(parts())
+    foreign = set(config) - set(inspect.signature(kind).parameters) - set(known_parts())
     if foreign:
         raise MissingModel(
             f"{path} holds what this ganime_age does not know: {', '.join(map(_plain, sorted(foreign)[:3]))}; "
@@ -102,41 +109,76 @@ def sketched(kind: type[nn.Module], config: dict[str, Any], path: Path) -> Any:
         raise MissingModel(f"{path} describes no model that can be built: {_first_line(error)}") from None
 
 
-def check_file(path: Path, expected: dict[str, Tensor], others: tuple[str, ...] = ()) -> None:
-    """Compare a file's names, shapes and kinds of numbers with a state dict; MissingModel names what does not fit.
+class StoredWeights:
+    """A weights file and the names under which it holds a model's tensors.
 
-    others: parts of the file that are left alone.
+    version: of its format. held: the parts in the file. parts: those that are wanted of it; others are left alone.
     """
-    with _opened(path) as file:
-        given = {key for key in file.keys() if key.split(".")[0] not in others}
-        for problem, keys in (("lacks", set(expected) - given), ("holds the foreign", given - set(expected))):
-            if keys:
-                raise MissingModel(
-                    f"{path} {problem} tensor {_plain(min(keys))}; the file does not belong to this config"
-                )
-        for key, tensor in expected.items():
-            stored = file.get_slice(key)
-            if tuple(stored.get_shape()) != tuple(tensor.shape):
-                raise MissingModel(
-                    f"{path}: {key} has the shape {tuple(stored.get_shape())}, "
-                    f"the config asks for {tuple(tensor.shape)}"
-                )
-            if stored.get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
-                raise MissingModel(
-                    f"{path}: {key} holds {stored.get_dtype()} numbers, which do not fit there"
-                )
+
+    def __init__(self, path: Path, version: int, held: Iterable[str], parts: Iterable[str]):
+        self.path, self.version = path, version
+        self.held, self.parts = tuple(held), tuple(parts)
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The names of a tensor in the file; format 2 held copies of the prototypes, which must be equal."""
+        if self.version != format2.FORMAT:
+            return (key,)
+        return format2.names_in_file(key, self.parts) or format2.names_in_file(key, self.held)[:1]
+
+    def check(self, expected: Mapping[str, Tensor]) -> None:
+        """Compare names, shapes and kinds of numbers with a state dict; MissingModel names what does not fit."""
+        wanted = {name: tensor for key, tensor in expected.items() for name in self.names(key)}
+        others = {
+            name.partition(".")[0]
+            for part in set(self.held) - set(self.parts)
+            for name in self.names(f"{part}.")
+        }
+        with _opened(self.path) as file:
+            given = {key for key in file.keys() if key in wanted or key.partition(".")[0] not in others}
+            for problem, keys in (("lacks", set(wanted) - given), ("holds the foreign", given - set(wanted))):
+                if keys:
+                    raise MissingModel(
+                        f"{self.path} {problem} tensor {_plain(min(keys))}; "
+                        "the file does not belong to this config"
+                    )
+            for key, tensor in wanted.items():
+                stored = file.get_slice(key)
+                if tuple(stored.get_shape()) != tuple(tensor.shape):
+                    raise MissingModel(
+                        f"{self.path}: {key} has the shape {tuple(stored.get_shape())}, "
+                        f"the config asks for {tuple(tensor.shape)}"
+                    )
+                if stored.get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
+                    raise MissingModel(
+                        f"{self.path}: {key} holds {stored.get_dtype()} numbers, which do not fit there"
+                    )
+
+    def fill(self, model: nn.Module) -> None:
+        """Copy the checked file's tensors into the model's own, and no others.
+
+        MissingModel names one that is not finite, and copies of format 2 that are not equal.
+        """
+        with _opened(self.path) as file:
+            for key, own in model.state_dict().items():
+                name, *copies = self.names(key)
+                stored = file.get_tensor(name)
+                given = stored.to(own.dtype)
+                if not torch.isfinite(given).all():
+                    raise MissingModel(
+                        f"{self.path}: {name} holds NaN or infinite numbers; download or save the weights again"
+                    )
+                for copy in copies:
+                    if not torch.equal(stored, file.get_tensor(copy)):
+                        raise MissingModel(_differing(self.path, name, copy))
+                own.copy_(given)
 
 
-def fill(model: nn.Module, path: Path) -> None:
-    """Copy a checked file's tensors into the model's own, and no others; MissingModel names one that is not finite."""
-    with _opened(path) as file:
-        for key, own in model.state_dict().items():
-            given = file.get_tensor(key).to(own.dtype)
-            if not torch.isfinite(given).all():
-                raise MissingModel(
-                    f"{path}: {key} holds NaN or infinite numbers; download or save the weights again"
-                )
-            own.copy_(given)
+def _differing(path: Path, name: str, copy: str) -> str:
+    one, other = (key.partition(".")[0] for key in (name, copy))
+    return (
+        f"{path}: {name} and {copy} differ, and weights hold one set of prototypes for all methods; load {one} or "
+        f"{other} alone, with parts=['detector', 'readers', '{one}']"
+    )
 
 
 def stored_dtype(path: Path) -> torch.dtype:
@@ -148,18 +190,33 @@ def stored_dtype(path: Path) -> torch.dtype:
 
 
 def save(
-    model: Any, folder: str | Path, variant: str | None = None, largest: int | None = None
+    model: Any,
+    folder: str | Path,
+    variant: str | None = None,
+    largest: int | None = None,
+    config: Any = None,
 ) -> list[Path]:
     """Write config.json and the weights; BadInput, and nothing written, when they could not be read back. Returns the
-    weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py)."""
+    weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py).
+    config: keywords, or a dataclass of them, to write instead of those that the model was built with."""
     folder, name = Path(folder), weights_name(variant)
-    config = dict(model._hub_mixin_config, parts=list(model.parts))
+    given = model._hub_mixin_config if config is None else config
+    if is_dataclass(given) and not isinstance(given, type):
+        given = asdict(given)
+    absent = set(known_parts()) - set(model.parts)
+    config = {key: value for key, value in given.items() if key not in absent}
+    config |= {
+        "parts": list(model.parts),
+        "editable_action_units": list(model.editable_action_units),
+        "identity_thresholds": [one._asdict() for one in model.identity_thresholds],
+    }
     state = model.state_dict()
     sketch = sketched(type(model), config, folder / CONFIG).state_dict()
     if {k: v.shape for k, v in sketch.items()} != {k: v.shape for k, v in state.items()}:
         raise BadInput("the model was changed after it was built; its config no longer describes its tensors")
     state = {key: _to_store(key, tensor, VARIANTS.get(variant or "")) for key, tensor in state.items()}
-    text = json.dumps(config | {_WRITER: __version__}, sort_keys=True, indent=2) + "\n"
+    facts = {"format_version": FORMAT_VERSION, _WRITER: __version__}
+    text = json.dumps(config | facts, sort_keys=True, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = _write(state, folder / name, largest)
@@ -258,7 +315,7 @@ def _check_numbers(value: Any, path: Path, name: str = "") -> None:
     """MissingModel for a number no network of this package could have, before anything is built with it."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            _check_numbers(inner, path, key)
+            _check_numbers(inner, path, f"{name}.{key}" if name else key)
     elif isinstance(value, list):
         for inner in value:
             _check_numbers(inner, path, name)

@@ -178,13 +178,22 @@ class SynthesisBlock(nn.Module):
 
 class Generator(nn.Module):
     """size: side of the faces in pixels, 64 to 1024. width: factor on every channel of CHANNELS. style, layers: width
-    and depth of the mapping. prototypes change a face before it is drawn. BadInput for a size that cannot be."""
+    and depth of the mapping. BadInput for a size that cannot be.
+    own_prototypes: whether it holds prototypes itself, as in training; a model hands in its part."""
 
-    def __init__(self, size: int = 128, width: float = 1.0, style: int = 128, layers: int = 8):
+    def __init__(
+        self,
+        size: int = 128,
+        width: float = 1.0,
+        style: int = 128,
+        layers: int = 8,
+        own_prototypes: bool = True,
+    ):
         super().__init__()
         check_size(size)
         self.size = size
-        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
+        if own_prototypes:
+            self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         self.encoder, self.mapping = Encoder(size, width), Mapping(style, layers)
         start = channels(FEATURE, width)
         self.first = nn.ModuleList(ModulatedConv(start, start, style) for _ in range(2))

@@ -61,12 +61,19 @@ class ActionStyle(nn.Module):
 
 
 class Generator(nn.Module):
-    """Fully convolutional, any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side."""
+    """Fully convolutional, any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side.
+    own_prototypes: whether it holds prototypes itself, as in training; a model hands in its part."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 96, 192), blocks: int = 2):
+    def __init__(
+        self,
+        widths: tuple[int, ...] | list[int] = (48, 96, 192),
+        blocks: int = 2,
+        own_prototypes: bool = True,
+    ):
         super().__init__()
         self.age_style, self.action_style = AgeStyle(), ActionStyle()
-        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
+        if own_prototypes:
+            self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         condition = 128 + 64
         self.stem = nn.Conv2d(3, widths[0], 6, 2, 2)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))

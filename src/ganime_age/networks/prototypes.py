@@ -291,3 +291,8 @@ def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
     # One level of a Laplacian pyramid (Burt & Adelson 1983): the picture minus its enlarged half-size copy.
     coarse = F.interpolate(light, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
     return light - F.interpolate(coarse, size=light.shape[-2:], mode="bicubic", align_corners=False), coarse
+
+
+def measured_prototypes(**keywords: int) -> Prototypes:
+    """Prototypes as a part of a model: they are measured on faces, so no gradient changes them."""
+    return Prototypes(**keywords).requires_grad_(False)

@@ -75,16 +75,23 @@ class UnnormalisedBlock(nn.Module):
 
 class Generator(nn.Module):
     """Any side that is a multiple of 8. widths: channels at 1/2, 1/4 and 1/8 of the side, multiples of 8. blocks:
-    residual blocks at 1/8. order: of the products of identity and age. What is drawn is added to the face. prototypes
-    change a face before it is drawn."""
+    residual blocks at 1/8. order: of the products of identity and age. What is drawn is added to the face.
+    own_prototypes: whether it holds prototypes itself, as in training; a model hands in its part."""
 
-    def __init__(self, widths: tuple[int, ...] | list[int] = (32, 64, 128), blocks: int = 2, order: int = 3):
+    def __init__(
+        self,
+        widths: tuple[int, ...] | list[int] = (32, 64, 128),
+        blocks: int = 2,
+        order: int = 3,
+        own_prototypes: bool = True,
+    ):
         super().__init__()
         if any(width % 8 or width < 8 for width in widths) or len(widths) < 2 or order < 1:
             raise BadInput(
                 f"widths {list(widths)} of ragan must be two or more multiples of 8, and order {order} at least 1"
             )
-        self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
+        if own_prototypes:
+            self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
         last = widths[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -63,7 +63,7 @@ def animate(
     pipeline.check_method(method)
     loaded = pipeline.load(photo)
     source = pipeline.read_face(loaded, pipeline.find_faces(loaded), face)
-    moments, values = keyframe_values(source.reading, keyframes)
+    moments, values = keyframe_values(source.reading, keyframes, pipeline.model.editable_action_units)
 
     def draw_frames() -> Iterator[Image.Image]:
         count = FrameCount(progress, frames)
@@ -97,13 +97,15 @@ def check_keyframes(keyframes: Iterable[Keyframe | Mapping[str, Any]]) -> list[K
     return keys
 
 
-def keyframe_values(reading: Reading, keyframes: list[Keyframe]) -> tuple[np.ndarray, np.ndarray]:
+def keyframe_values(
+    reading: Reading, keyframes: list[Keyframe], editable: Collection[str] = AU_CODES
+) -> tuple[np.ndarray, np.ndarray]:
     """Moments (K,) in 0..1 and the targets at each, (K,18): age in years, then the 17 action units. The photo as it
     reads comes first where no keyframe is at 0."""
     source = [reading.action_units[code] for code in AU_CODES]
     wanted = [np.array([reading.age, *source])]
     for key in keyframes:
-        edit = Edit.of(key.age, key.action_units)
+        edit = Edit.of(key.age, key.action_units, editable=editable)
         age, units = edit.targets_for(reading.age, source)
         named = [edit.age is not None, *(code in edit.action_units for code in AU_CODES)]
         wanted.append(np.where(named, [age, *units], wanted[-1]))

@@ -219,8 +219,8 @@ class FacePipeline:
             )
 
     def _embedded_detector(self) -> EmbeddedDetector:
-        self.model.require("finder")
-        return EmbeddedDetector(self.model.finder)
+        self.model.require("detector")
+        return EmbeddedDetector(self.model.detector)
 
 
 def to_generated(edited: Edited) -> Generated:

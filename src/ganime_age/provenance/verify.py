@@ -93,7 +93,7 @@ def verify(image: Any, detector: Detector | None = None) -> Verdict:
 
 @lru_cache(maxsize=1)
 def _embedded_detector() -> Detector:
-    return EmbeddedDetector(GanimeAge.from_pretrained(parts=("finder",)).finder)
+    return EmbeddedDetector(GanimeAge.from_pretrained(parts=("detector",)).detector)
 
 
 def _credentials(image: Any) -> dict[str, str] | None:

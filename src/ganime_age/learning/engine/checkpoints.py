@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ...errors import BadInput
+from ...errors import BadInput, MissingModel
+from ...model.shards import files_of, index_of
 
 N = TypeVar("N", bound=nn.Module)
 LIGHT_FILE = 16 * 2**20
@@ -135,14 +136,14 @@ def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
     for file in (folder / f"{name}.average.safetensors", folder / f"{name}.safetensors"):
         if file.is_file():
             return read_tensors(file)
-    index = folder / f"{name}.safetensors.index.json"
-    if not index.is_file():
+    whole = folder / f"{name}.safetensors"
+    if not index_of(whole).is_file():
         return None
     try:
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BadInput(f"{index} is damaged ({type(error).__name__}: {error})") from None
-    return {key: value for file in files for key, value in read_tensors(folder / Path(file).name).items()}
+        files = files_of(whole)
+    except MissingModel as error:
+        raise BadInput(str(error)) from None
+    return {key: value for file in files for key, value in read_tensors(file).items()}
 
 
 def load_light(kind: type[N], folder: str | Path, name: str) -> N:

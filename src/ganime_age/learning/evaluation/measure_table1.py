@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ...edits import AGE_GROUPS, GROUP_STARTS, age_group
 from ...errors import BadInput
-from ...model.fingerprint import fingerprint
+from ...model.fingerprint import part_fingerprint
 from ...model.methods import METHODS, table1_rows
 from ...model.model import GanimeAge, add_change
 from ...networks.layers import Edited
@@ -104,7 +104,7 @@ def measure(
             ],
             "methods": rows,
             "left_out": [name for name in table1_rows() if name not in models],
-            "weights": {name: fingerprint(getattr(model, part_of(name))) for name, model in models.items()},
+            "weights": {name: part_fingerprint(model, part_of(name)) for name, model in models.items()},
             "identity": yard,
             "age_judge": {"mean_absolute_error_years": real.error},
             "notes": NOTES,
@@ -113,10 +113,10 @@ def measure(
 
 
 class PrototypesAlone:
-    """The prototypes of a part of a model, without what its generator draws on them; edits as GanimeAge does."""
+    """The prototypes of a model, without what a generator adds to them; edits as GanimeAge does."""
 
-    def __init__(self, model: GanimeAge, part: str):
-        self.model, self.prototypes = model, getattr(model, part).prototypes
+    def __init__(self, model: GanimeAge):
+        self.model, self.prototypes = model, model.prototypes
 
     def read(self, faces: Tensor) -> Readings:
         return self.model.read(faces)
@@ -192,7 +192,7 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | Protot
     wanted = own | named
     found = {row: _editing(model, part_of(row), wanted[row]) for row in table1_rows() if row in wanted}
     first = next(iter(found), None)
-    return found | ({PROTOTYPES: PrototypesAlone(found[first], part_of(first))} if first else {})
+    return found | ({PROTOTYPES: PrototypesAlone(found[first])} if first else {})
 
 
 def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:
@@ -202,22 +202,33 @@ def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:
     (trained,) = {row.trained_name for row in METHODS.values() if row.part == part}
     light = Path(folder) / f"{trained}.json"
     one = light_model(part, light) if light.is_file() else GanimeAge.from_pretrained(folder, parts=(part,))
-    one.readers, one.parts = model.readers, ("readers", part)
+    one.readers, one.parts = model.readers, ("readers", *one.parts)
     return one.eval()
 
 
 def light_model(part: str, config: Path) -> GanimeAge:
     """A model of one part from a run's light folder; BadInput when it is of another method, or damaged."""
     try:
-        numbers = json.loads(config.read_text())
-        given = (
-            {f"generator_{k}": v for k, v in numbers.items()} if part == "ganimation_age" else {part: numbers}
-        )
-        one = GanimeAge((part,), **given)
+        one = GanimeAge((part,), **{part: json.loads(config.read_text())})
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"{config} describes no generator of {part}: {error}") from None
     weights = read_network(config.parent, config.stem)
     if weights is None:
         raise BadInput(f"{config.parent} holds no {config.stem}.safetensors; name a run that is finished")
-    fit(getattr(one, part), weights, config.parent, f"a generator of {part}")
+    network, prototypes = parted(weights)
+    fit(getattr(one, part), network, config.parent, f"a generator of {part}")
+    if prototypes:
+        fit(one.prototypes, prototypes, config.parent, "those that this ganime_age draws on")
     return one.requires_grad_(False)
+
+
+def parted(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of a trained generator, and those of the prototypes that it was trained on."""
+    network, prototypes = {}, {}
+    for key, value in weights.items():
+        part, _, rest = key.partition(".")
+        if part == PROTOTYPES:
+            prototypes[rest] = value
+        else:
+            network[key] = value
+    return network, prototypes

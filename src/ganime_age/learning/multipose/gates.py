@@ -139,10 +139,10 @@ class Examiner:
         curves: PoseCurves = PoseCurves(),  # noqa: B008 immutable
         device: str | torch.device = "cpu",
     ):
-        for part in ("finder", "readers", "head"):
+        for part in ("detector", "readers", "head"):
             model.require(part)
         self.model, self.device, self.gates, self.curves = model.to(device).eval(), device, gates, curves
-        self.finder = EmbeddedDetector(model.finder, max_side=64, threshold=gates.face)
+        self.finder = EmbeddedDetector(model.detector, max_side=64, threshold=gates.face)
 
     @torch.inference_mode()
     def look(self, pictures: np.ndarray, find: bool = True) -> Looks:

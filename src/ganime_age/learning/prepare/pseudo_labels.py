@@ -63,10 +63,10 @@ class FaceReader:
         teacher: BlendshapeReader | None = None,
         device: str = "cpu",
     ):
-        for part in ("finder", "readers"):
+        for part in ("detector", "readers"):
             model.require(part)
         self.model, self.device = model.to(device).eval(), device
-        self.finder = EmbeddedDetector(model.finder, threshold=min_confidence)
+        self.finder = EmbeddedDetector(model.detector, threshold=min_confidence)
         self.size, self.choose, self.aligned, self.teacher = size, choose, aligned, teacher
 
     def cut(self, photo: np.ndarray) -> CutFace:
