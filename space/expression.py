@@ -6,12 +6,12 @@ where the face has it stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import gradio as gr
 
-from ganime_age.edits import AU_CODES, AU_MAX, AU_NAMES, AU_UNSEEN
+from ganime_age.edits import AU_CODES, AU_MAX, AU_NAMES
 
 from .loader import PhotoInput
 
@@ -25,10 +25,10 @@ PRESETS = {
     "Surprise": {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
     "Anger": {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
     "Sadness": {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
-    "Neutral": dict.fromkeys((code for code in AU_CODES if code not in AU_UNSEEN), 0.0),
+    "Neutral": dict.fromkeys(AU_CODES, 0.0),
 }
-"""EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which cannot be edited, and with the
-parted lips that a wide smile and surprise have."""
+"""EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which the shipped weights cannot edit, and
+with the parted lips that a wide smile and surprise have."""
 
 Units = Mapping[str, float]
 
@@ -41,8 +41,8 @@ class Expression(NamedTuple):
     copy_from: PhotoInput
 
 
-def show() -> Expression:
-    """Build the editor where it is called."""
+def show(editable: Collection[str]) -> Expression:
+    """Build the editor where it is called. editable: the action units that the weights can edit."""
     gr.HTML("<h2>Expression</h2>")
     with gr.Row(elem_id="presets"):
         presets = {name: gr.Button(name, size="sm", min_width=72) for name in PRESETS}
@@ -52,9 +52,10 @@ def show() -> Expression:
             with gr.Column(min_width=200):
                 for group, codes in column:
                     gr.HTML(f"<h3>{group}</h3>")
-                    sliders |= {code: _slider(code) for code in codes}
-    unseen = " and ".join(AU_UNSEEN)
-    gr.HTML(f"<p class='note'>{unseen} cannot be edited: the training data never showed them.</p>")
+                    sliders |= {code: _slider(code, code in editable) for code in codes}
+    unseen = " and ".join(code for code in AU_CODES if code not in editable)
+    if unseen:
+        gr.HTML(f"<p class='note'>{unseen} cannot be edited: the training data never showed them.</p>")
     with gr.Accordion("Copy from another photo", open=False):
         copy_from = PhotoInput(
             label="Photo with the expression", show_label=False, elem_id="copy_from", height=180, buttons=[],
@@ -63,12 +64,11 @@ def show() -> Expression:
     return Expression(tuple(sliders[code] for code in AU_CODES), presets, copy_from)
 
 
-def _slider(code: str) -> gr.Slider:
-    seen = code not in AU_UNSEEN
+def _slider(code: str, editable: bool) -> gr.Slider:
     name = AU_NAMES[code].capitalize()
     return gr.Slider(
         0, AU_MAX, 0, step=STEP, label=f"{name} · {code}", elem_id=code, elem_classes="unit",
-        interactive=seen, buttons=[],
+        interactive=editable, buttons=[],
     )  # fmt: skip
 
 
@@ -77,17 +77,15 @@ def at_rest(units: Units) -> dict[str, float]:
     return {code: round(units.get(code, 0.0), 1) for code in AU_CODES}
 
 
-def asked(rest: Units, values: tuple[float, ...]) -> dict[str, float]:
+def asked(rest: Units, values: tuple[float, ...], editable: Collection[str]) -> dict[str, float]:
     """The action units whose sliders are not where the face has them."""
     moved = zip(AU_CODES, values, strict=True)
-    return {
-        code: value for code, value in moved if code not in AU_UNSEEN and abs(value - rest[code]) > STEP / 2
-    }
+    return {code: value for code, value in moved if code in editable and abs(value - rest[code]) > STEP / 2}
 
 
-def at(rest: Units, targets: Units) -> list[float]:
+def at(rest: Units, targets: Units, editable: Collection[str]) -> list[float]:
     """Where the 17 sliders stand when `targets` are asked of a face and the rest is left."""
-    return [round(rest[code] if code in AU_UNSEEN else targets.get(code, rest[code]), 1) for code in AU_CODES]
+    return [round(targets.get(code, rest[code]) if code in editable else rest[code], 1) for code in AU_CODES]
 
 
 def strengthened(rest: Units, targets: Units) -> dict[str, float]:

@@ -136,7 +136,7 @@ class Handlers:
         download = files.saved(made[0], folder, given[self.on.makers.picture_format])
         return {
             out.pictures: files.before_and_after(asked.photo, made[0], folder),
-            out.report: report.report(made[0]),
+            out.report: report.report(made[0], self.work.thresholds, self.work.editable),
             out.attention: gr.update(
                 value=files.picture(made[0].attention, folder / "attention.png"), visible=made[0].edited
             ),
@@ -211,13 +211,19 @@ class Handlers:
     def _units(self, given: dict) -> dict[str, float]:
         """The action units whose sliders were moved away from what the face shows."""
         values = tuple(given[slider] for slider in self.on.expression.units)
-        return expression.asked(self._seen(given).rest, values)
+        return expression.asked(self._seen(given).rest, values, self.work.editable)
 
     def _seen(self, given: dict) -> Seen:
         return Seen(**given[self.on.seen])
 
     def _sliders(self, seen: Seen, targets: dict[str, float]) -> dict:
-        return dict(zip(self.on.expression.units, expression.at(seen.rest, targets), strict=True))
+        return dict(
+            zip(
+                self.on.expression.units,
+                expression.at(seen.rest, targets, self.work.editable),
+                strict=True,
+            )
+        )
 
     def _shown(self, given: dict, seen: Seen, asked: dict[str, float]) -> dict:
         """The sliders of another face: what was asked stays, the rest shows what the face has."""

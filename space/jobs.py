@@ -66,6 +66,8 @@ class Jobs:
         self.editor = editor
         self.methods: tuple[str, ...] = tuple(editor.model.methods)
         self.reenacts = "dual_generator" in editor.model.parts
+        self.thresholds = editor.model.identity_thresholds
+        self.editable: tuple[str, ...] = editor.model.editable_action_units
         self.read = on_gpu(5)(self._read)
         self.edit = on_gpu(10)(self._edit)
         self.progression = on_gpu(20)(self._progression)

@@ -109,7 +109,7 @@ def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
         with gr.Column(elem_classes="sheet"):
             of_age = age.show(work.methods, compares=len(work.methods) > 1)
         with gr.Column(elem_classes="sheet"):
-            of_expression = expression.show()
+            of_expression = expression.show(work.editable)
         with gr.Column(elem_classes="sheet"):
             of_reenact = reenact.show(work.reenacts)
     with gr.Row(elem_id="bar"):

@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import html
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from ganime_age.edits import AU_NAMES, AU_UNSEEN
+from ganime_age.edits import AU_NAMES
+from ganime_age.model.thresholds import Threshold
 
 from .age import plain_name
 from .jobs import sentence
 
-
-class Threshold(NamedTuple):
-    """A cosine of the package's own identity reader, and how many in a hundred pairs of photos reach it: of different
-    people, of one person. Measured on people it never saw: identity.thresholds in model_card/results/readers.json."""
-
-    cosine: float
-    strangers: int
-    same: int
-
-
-SAME_PERSON = Threshold(0.42, 1, 24)
-"""From here a face passes as the same person."""
-CLOSE = Threshold(0.22, 10, 57)
-
 EMPTY = "<p class='note'>What was asked, what was reached, and whether it is still the same person.</p>"
 
 
-def report(result: Any) -> str:
-    """The report of one EditResult as HTML."""
+def report(result: Any, thresholds: Sequence[Threshold], editable: Collection[str]) -> str:
+    """The report of one EditResult as HTML. thresholds, editable: what the weights state of identity and of action
+    units."""
     if not result.edited:
         return "<p><strong>Nothing was asked,</strong> so this is the photo as you gave it.</p>" + _facts(
             result
         )
-    rows = "".join(_row(*row) for row in _rows(result))
+    rows = "".join(_row(*row) for row in _rows(result, editable))
     head = "".join(f"<th scope='col'>{name}</th>" for name in ("", "asked", "before", "after"))
     warnings = "".join(f"<li>{html.escape(sentence(warning))}</li>" for warning in result.warnings)
     return (
-        f"{_identity(result.identity)}<div class='scroll' tabindex='0' role='region' aria-label='Asked and reached'>"
+        f"{_identity(result.identity, thresholds)}"
+        "<div class='scroll' tabindex='0' role='region' aria-label='Asked and reached'>"
         "<table><caption>Asked and reached, as the readers measure it</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f"{f'<ul>{warnings}</ul>' if warnings else ''}{_facts(result)}"
@@ -60,13 +50,13 @@ def clip_report(result: Any) -> str:
     )
 
 
-def _rows(result: Any) -> list[tuple[str, str, str, str]]:
+def _rows(result: Any, editable: Collection[str]) -> list[tuple[str, str, str, str]]:
     before, after, driving = result.source_reading, result.reading, result.driving_reading
     asked_age = "" if result.edit.age is None else f"{result.edit.age:g}"
     rows = [("Age", asked_age, f"{before.age:.0f}", f"{after.age:.0f} ± {after.age_spread:.0f}")]
     asked = result.asked_units()
     if driving is not None:
-        asked = {code: value for code, value in driving.action_units.items() if code not in AU_UNSEEN} | asked
+        asked = {code: value for code, value in driving.action_units.items() if code in editable} | asked
         for name in ("yaw", "pitch"):
             values = (f"{round(getattr(reading, name))}°" for reading in (driving, before, after))
             rows.append((f"Head {name}", *values))
@@ -81,20 +71,34 @@ def _row(name: str, *values: str) -> str:
     return f"<tr><th scope='row'>{name}</th>{cells}</tr>"
 
 
-def _identity(cosine: float) -> str:
-    passed = cosine >= SAME_PERSON.cosine
+def _identity(cosine: float, thresholds: Sequence[Threshold]) -> str:
+    """Whether the face passes as the same person, at the thresholds that the weights state, the strictest first."""
+    if not thresholds:
+        return (
+            f"<p class='verdict'>identity cosine {cosine:.2f} <span>These weights state no threshold from which two "
+            "faces count as one person.</span></p>"
+        )
+    strict, *looser = thresholds
+    passed = cosine >= strict.cosine
     verdict = "Same person" if passed else "Same person not confirmed"
     if passed:
-        sure = f"Of pairs of different people, {SAME_PERSON.strangers} in 100 would pass too."
+        sure = f"Of pairs of different people, {_in_100(strict.different)} in 100 would pass too."
     else:
-        sure = f"No proof of another: of pairs of photos of one person, {100 - SAME_PERSON.same} in 100 fail too."
-        if cosine >= CLOSE.cosine:
-            sure += f" These two are closer than {100 - CLOSE.strangers} in 100 pairs of different people."
+        sure = f"No proof of another: of pairs of photos of one person, {_in_100(1 - strict.same)} in 100 fail too."
+        close = next((one for one in looser if cosine >= one.cosine), None)
+        if close:
+            sure += (
+                f" These two are closer than {_in_100(1 - close.different)} in 100 pairs of different people."
+            )
     return (
         f"<p class='verdict {'pass' if passed else 'fail'}'><strong>{'✓' if passed else '✗'} {verdict}</strong> "
-        f"identity cosine {cosine:.2f}, {'pass' if passed else 'fail'} at {SAME_PERSON.cosine:.2f} "
+        f"identity cosine {cosine:.2f}, {'pass' if passed else 'fail'} at {strict.cosine:.2f} "
         f"<span>{sure}</span></p>"
     )
+
+
+def _in_100(share: float) -> int:
+    return round(100 * share)
 
 
 def _facts(result: Any) -> str:

@@ -23,7 +23,7 @@ from gradio.utils import get_upload_folder  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
-from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, age_group  # noqa: E402
+from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
 from space import age, expression, files, jobs, loader, page, report  # noqa: E402
 from space.handlers import Handlers, Seen, answering  # noqa: E402
@@ -475,27 +475,46 @@ def test_every_action_unit_and_group_has_its_control():
 
 def test_the_report_says_pass_and_fail_at_its_threshold(editor, portrait):
     result = editor.edit(portrait, age=45)
+    stated = editor.model.identity_thresholds, editor.model.editable_action_units
+    same, close = stated[0]
     for identity, *verdict in (
-        (report.SAME_PERSON.cosine + 0.01, "cosine 0.43, pass at 0.42", "1 in 100 would pass too"),
+        (same.cosine + 0.01, "cosine 0.43, pass at 0.42", "1 in 100 would pass too"),
         (
-            report.SAME_PERSON.cosine - 0.01,
+            same.cosine - 0.01,
             "cosine 0.41, fail at 0.42",
             "76 in 100 fail too",
             "closer than 90 in 100",
         ),
-        (report.CLOSE.cosine - 0.01, "cosine 0.21, fail at 0.42", "76 in 100 fail too"),
+        (close.cosine - 0.01, "cosine 0.21, fail at 0.42", "76 in 100 fail too"),
     ):
-        said = report.report(SimpleNamespace(**{**vars(result), "identity": identity, "asked_units": dict}))
+        said = report.report(
+            SimpleNamespace(**{**vars(result), "identity": identity, "asked_units": dict}), *stated
+        )
         assert all(words in said for words in verdict)
     assert "closer than" not in said
-    assert "Nothing was asked" in report.report(editor.edit(portrait))
+    assert "Nothing was asked" in report.report(editor.edit(portrait), *stated)
 
 
-@pytest.mark.parametrize(("rate", "said"), [(0.01, report.SAME_PERSON), (0.1, report.CLOSE)])
-def test_the_reports_thresholds_are_the_measured_ones(rate, said):
-    results = json.loads((ROOT / "model_card" / "results" / "readers.json").read_text())
-    measured = results["identity"]["thresholds"][str(rate)]
-    assert said == (round(measured["cosine"], 2), 100 * rate, round(100 * measured["same_accepted"]))
+def test_weights_that_state_no_threshold_get_no_verdict(editor, portrait):
+    result = editor.edit(portrait, age=45)
+    said = report.report(result, (), AU_CODES)
+    assert f"identity cosine {result.identity:.2f}" in said and "state no threshold" in said
+    assert "Same person" not in said
+
+
+def test_the_sliders_and_the_neutral_face_follow_the_weights():
+    rest, values = dict.fromkeys(AU_CODES, 1.0), tuple([2.0] * len(AU_CODES))
+    assert list(expression.asked(rest, values, LABELLED_AUS)) == list(LABELLED_AUS)
+    assert list(expression.asked(rest, values, AU_CODES)) == list(AU_CODES)
+    still = expression.at(rest, expression.PRESETS["Neutral"], LABELLED_AUS)
+    assert [value for code, value in zip(AU_CODES, still, strict=True) if code in AU_UNSEEN] == [1.0, 1.0]
+    assert not any(expression.at(rest, expression.PRESETS["Neutral"], AU_CODES))
+    with gr.Blocks():
+        for editable in (LABELLED_AUS, AU_CODES):
+            shown = expression.show(editable).units
+            assert [code for code, unit in zip(AU_CODES, shown, strict=True) if unit.interactive] == list(
+                editable
+            )
 
 
 def test_the_pages_own_events_are_not_endpoints(editor):

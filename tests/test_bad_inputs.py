@@ -454,7 +454,9 @@ def test_what_is_missing_is_one_line(
 
 
 def _embedded_or_real(real, embedded):
-    return lambda source=None, **keywords: real(source, **keywords) if source else embedded
+    return lambda pretrained_model_name_or_path=None, **keywords: (
+        real(pretrained_model_name_or_path, **keywords) if pretrained_model_name_or_path else embedded
+    )
 
 
 @pytest.mark.parametrize("module", ["skimage", "insightface"])

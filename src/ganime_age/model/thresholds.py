@@ -44,6 +44,6 @@ def thresholds_of(
     """The thresholds that a results file of the readers states for shares of different people."""
     table = results["identity"]["thresholds"]
     return tuple(
-        Threshold(table[share]["cosine"], float(share), round(table[share]["same_accepted"], 2))
+        Threshold(round(table[share]["cosine"], 2), float(share), round(table[share]["same_accepted"], 2))
         for share in accepted
     )
