@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, ModelCard, constants
 from safetensors.torch import load_file
 
 from ganime_age.cli import main as cli
@@ -480,3 +480,58 @@ def test_half_precision_files_are_half_as_large(tiny, tmp_path):
     full = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(half[key].float(), full[key].half().float()) for key in full)
     assert len(tiny[1]["model.fp16.safetensors"]) < 0.7 * len(tiny[1]["model.safetensors"])
+
+
+def held(online, repo: str = FACES) -> dict[str, bytes]:
+    """The files of a repository's main branch."""
+    found = online.repos[repo]
+    return found.commits[found.refs["main"]]
+
+
+def test_the_mixins_keywords_push(online, tiny, tmp_path, monkeypatch):
+    model = tiny[0]
+    monkeypatch.setattr(
+        GanimeAge, "generate_model_card", lambda self, author="?": ModelCard(f"# By {author}")
+    )
+    push = {
+        "token": TOKEN,
+        "private": True,
+        "commit_message": "First",
+        "model_card_kwargs": {"author": "me"},
+    }
+    address = model.save_pretrained(tmp_path / "faces", push_to_hub=True, repo_id="me/named", **push)
+    assert address.startswith(f"{online.url}/me/named/commit/") and online.repos["me/named"].private
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    assert held(online, "me/named")["README.md"].endswith(b"# By me")
+    model.push_to_hub(repo_id=FACES, token=TOKEN, create_pr=None, variant="fp16")
+    assert "model.fp16.safetensors" in held(online)
+    model.push_to_hub(repo_id=FACES, token=TOKEN, delete_patterns="*.fp16.*", ignore_patterns=["README.md"])
+    assert {"config.json", "model.safetensors"} <= set(held(online)) and "model.fp16.safetensors" not in held(
+        online
+    )
+    before = held(online)["model.safetensors"]
+    GanimeAge(**TINY).push_to_hub(FACES, token=TOKEN, allow_patterns="*.json")
+    assert held(online)["model.safetensors"] == before
+    with pytest.raises(BadInput, match="leave no file to push"):
+        model.push_to_hub(FACES, token=TOKEN, allow_patterns="*.bin")
+
+
+def test_a_config_that_is_given_is_written_if_it_describes_the_tensors(tiny, tmp_path):
+    model = tiny[0]
+    model.save_pretrained(tmp_path / "one", config=TINY | {"crop_scale": 1.25})
+    assert GanimeAge.from_pretrained(tmp_path / "one").crop_scale == 1.25
+    with pytest.raises(BadInput, match="config no longer describes its tensors"):
+        model.save_pretrained(tmp_path / "two", config=TINY | {"ragan": {"widths": [8, 16]}})
+    assert not (tmp_path / "two").exists()
+
+
+def test_the_mixins_hooks_save_and_load(tiny, tmp_path):
+    tiny[0]._save_pretrained(tmp_path)
+    request = dict.fromkeys(("revision", "cache_dir", "token"))
+    loaded = GanimeAge._from_pretrained(
+        model_id=str(tmp_path), force_download=False, local_files_only=True, map_location="cpu", **request
+    )
+    assert same(loaded, tiny[0]) and not any(p.requires_grad for p in loaded.parameters())

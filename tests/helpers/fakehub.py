@@ -228,6 +228,8 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.hub.blobs[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
         pulls = itertools.count(1)
         number = next(n for n in pulls if f"refs/pr/{n}" not in repo.refs)
         sha = repo.commit(files, f"refs/pr/{number}" if pull else revision)

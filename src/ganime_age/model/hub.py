@@ -101,7 +101,8 @@ class Choice:
         """The files of the repository that are removed; those that are sent anew are not."""
         if self.delete is None:
             return []
-        held = set(api.list_repo_files(repo, revision=branch)) - set(sent) - {".gitattributes"}
+        files = api.model_info(repo, revision=branch).siblings or []
+        held = {file.rfilename for file in files} - set(sent) - {".gitattributes"}
         return sorted(filter_repo_objects(held, allow_patterns=self.delete))
 
 
