@@ -200,7 +200,7 @@ def planned(
         rules=rules,
         out=given.out,
         settings=settings,
-        weights=f"finder {parts['finder']}, readers {parts['readers']}",
+        weights=f"finder {parts['detector']}, readers {parts['readers']}",
         seed=given.seed,
         part=recipe.part,
         batch=recipe.batch,
