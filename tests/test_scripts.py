@@ -80,6 +80,8 @@ def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):
         ("evaluate.py", ("readers",), "readers needs --faces"),
         ("evaluate.py", ("finder",), "finder needs --raw"),
         ("evaluate.py", ("edits",), "edits needs --faces"),
+        ("evaluate.py", ("identity",), "identity needs --faces"),
+        ("make_faces.py", ("blended", "nowhere", "out"), "nowhere holds no manifest"),
         ("prepare_faces.py", ("nowhere", "out"), "nowhere is not a folder"),
         ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
     ],

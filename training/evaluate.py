@@ -9,6 +9,10 @@ training measures images/s of the default training step beside GANimation's, on 
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
 
+identity (--faces; --split, --identity, a light folder of the recipe of that name) tells photos of one person from
+photos of two by the package's readers, by that network and by --judges' identity judge, on real faces and on --count
+of them edited to other ages. It prints everything, and writes a file only where --out is given.
+
 edits judges the edits of --method. The default judges are face_reid_0095.onnx, face_landmarker.task and
 hair_prismanet_256.onnx of the folder --models, and the age judge in training/checkpoints/age_judge. --judges names
 others, comma-separated, as JUDGE (for all that it can judge) or KIND=JUDGE: `default`, `readers` (the package's own),
@@ -60,6 +64,19 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
     return measure(
         model.readers, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",))
     )
+
+
+def identity(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.engine.checkpoints import load_light
+    from ganime_age.learning.evaluation.measure_identity import looks_of, measure
+    from ganime_age.networks.identity import IdentityReader
+
+    faces = Faces(needed(given, "faces"), 128, (given.split,))
+    network = load_light(IdentityReader, given.identity, "identity") if given.identity else None
+    judges = given.judges.replace("default", "") and judged(given, model, given.judges)[0].identity
+    looks = looks_of(network, model, judges or None)
+    return measure(looks, faces, model, 20 if given.quick else given.count)
 
 
 def edits(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -183,10 +200,11 @@ def needed(given: argparse.Namespace, name: str) -> Path:
 
 def told(words: list[str]) -> list[str]:
     """The command's words, with the places on this machine as the names of their options, as in --faces FACES."""
-    places = ("--faces", "--raw", "--models", "--weights", "--real", "--before", "--after")
+    places = ("--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity")
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
     shown = [re.sub(r"^(\w*(?:gan|gan_mi|_age))=(?!own$).+", r"\1=RUN", word) for word in shown]
+    shown = [re.sub(r"onnx:[^,]+", "onnx:FILE", word) for word in shown]
     kept = [i for i, word in enumerate(shown) if "--out" not in (word, shown[i - 1] if i else "")]
     return [shown[i] for i in kept]
 
@@ -194,6 +212,7 @@ def told(words: list[str]) -> list[str]:
 def main() -> None:
     measures = {
         "readers": readers,
+        "identity": identity,
         "edits": edits,
         "table1": table1,
         "estimator": estimator,
@@ -224,14 +243,24 @@ def main() -> None:
     )
     parser.add_argument("--before", default="readers", help="estimator, multipose: the readers to start from")
     parser.add_argument("--after", help="estimator, multipose: the readers that were trained further")
+    parser.add_argument("--identity", type=Path, metavar="DIR", help="identity: a light folder of its reader")
     parser.add_argument(
         "--quick", action="store_true", help="a try: 20 faces; training: one repeat; fuzz: 100"
     )
     parser.add_argument("--weights", help="a folder or Hub repository instead of the embedded weights")
-    parser.add_argument("--out", type=Path, default=ROOT / "model_card" / "results")
+    parser.add_argument("--out", type=Path, help="model_card/results, but identity then writes nothing")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    if given.name in ("readers", "edits", "reenactment", "table1", "estimator", "multipose", "training"):
+    if given.name in (
+        "readers",
+        "identity",
+        "edits",
+        "reenactment",
+        "table1",
+        "estimator",
+        "multipose",
+        "training",
+    ):
         need_train()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -247,8 +276,12 @@ def main() -> None:
         "numpy": numpy.__version__,
         "weights": fingerprints(model),
     }
-    given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / f"{results_name(given)}.json"
+    if given.name == "identity" and not given.out:  # a reader on trial belongs in no card
+        print(json.dumps(result, indent=2))
+        return
+    out = given.out or ROOT / "model_card" / "results"
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{results_name(given)}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["summary"], indent=2), f"\n-> {path}")
 

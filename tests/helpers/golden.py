@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ganime_age.editor import FaceEditor
 from ganime_age.edits import AU_CODES
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks import age_judge, aifd, ganimation, ganimation_age_published, mesh
+from ganime_age.networks import age_judge, aifd, ganimation, ganimation_age_published, identity, mesh
 from ganime_age.networks.dual_generator import fit_heads
 from ganime_age.networks.perceptual import perceptual_from
 
@@ -136,6 +136,7 @@ def unshipped(model: GanimeAge) -> dict[str, list[float]]:
         "ganimation_age_published.aus": numbers(judged.aus),
         "aifd.identity": numbers(identified.identity),
         "aifd.age": numbers(identified.age / 100),
+        "identity": numbers(filled(identity.IdentityReader())(face, landmarks)),
         "age_judge": numbers(filled(age_judge.AgeJudge())(face) / 100),
         "perceptual": numbers(perceptual_from("", "rgb", model.readers)(face[:1], face[1:])[None]),
     }

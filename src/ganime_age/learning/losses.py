@@ -223,6 +223,15 @@ def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
     return 10 * F.mse_loss(embedding @ embedding.T, teacher @ teacher.T)
 
 
+def similarity_distribution(embedding: Tensor, teacher: Tensor, bank: Tensor, scale: float) -> Tensor:
+    """-sum_j softmax_j(scale t.b_j) log softmax_j(scale s.b_j) over a bank b of a teacher's embeddings (SEED, Fang et
+    al., ICLR 2021, eq. 4), to which the teacher's of these faces are added. s, t (B,D), b (N,D), of unit length."""
+    # Strangers who look alike weigh most. Two photos of one person are no strangers: the teacher's softmax says so.
+    among = torch.cat([teacher, bank]).T  # (D,B+N)
+    wanted = (scale * teacher @ among).softmax(1)
+    return -(wanted * (scale * embedding @ among).log_softmax(1)).sum(1).mean()
+
+
 # ------------------------------------------------------------------------------- action units, pose, landmarks
 
 

@@ -82,18 +82,24 @@ class Faces:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The decoded pictures (B,4,S,S) uint8: RGB and the share that is real."""
+        order = np.argsort(self.rows[indices])
+        raw = np.empty((len(indices), 4, self.size, self.size), np.uint8)
+        raw[order] = self.pictures[self.rows[indices][order]]
+        release(self.pictures)
+        return raw
+
     def batch(self, indices: np.ndarray, mirror: np.ndarray | None = None) -> dict[str, torch.Tensor]:
         """Faces (B,3,S,S) float32 in [-1,1], their valid area (B,1,S,S) in 0..1 and every label; NaN is missing.
 
         mirror: (B,) bool, which of them to show mirrored, landmarks and yaw and roll with them.
         """
         mirror = np.zeros(len(indices), bool) if mirror is None else mirror
-        order = np.argsort(self.rows[indices])
-        raw = np.empty((len(indices), 4, self.size, self.size), np.uint8)
-        raw[order] = self.pictures[self.rows[indices][order]]
+        raw = self.pixels(indices)
         raw[mirror] = raw[mirror][..., ::-1]
         out = {name: torch.from_numpy(values[indices].copy()) for name, values in self.labels.items()}
-        release(self.pictures, *self.labels.values())
+        release(*self.labels.values())
         mirror_labels(out, torch.from_numpy(mirror))
         pixels = torch.from_numpy(raw)
         out["face"] = to_unit(pixels[:, :3])

@@ -23,7 +23,8 @@ from .checkpoints import check_light, finished, read_checkpoint, replace_folder,
 from .collapse import Collapsed, CollapseMonitor, Finding, Watch, largest
 from .distributed import agreed, average_buffers, average_gradients, copy_from_first
 from .logging import RunLog, forget_after
-from .task import Plan, Step, Task
+from .muon import Muon
+from .task import Plan, Player, Step, Task
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -50,10 +51,7 @@ class Run:
             raise BadInput(f"run.steps is {self.plan.steps}; a run needs at least one step")
         check_light(task.networks, task.configs)
         self.place()
-        self.optimizers = [
-            torch.optim.AdamW(p.module.parameters(), p.lr, p.betas, weight_decay=p.weight_decay)
-            for p in task.players
-        ]
+        self.optimizers = [optimizer_of(player) for player in task.players]
         self.averages = {
             name: AveragedModel(task.networks[name], multi_avg_fn=warming_average(plan.ema), use_buffers=True)
             for name in task.averaged
@@ -248,6 +246,17 @@ class Run:
         self.monitor.recall(state["watch"])
         if self.accelerator.is_main_process:
             forget_after(self.out / "log.jsonl", self.step)
+
+
+def optimizer_of(player: Player) -> torch.optim.Optimizer:
+    """What moves a player's parameters; BadInput for a name that is none."""
+    if player.optimizer == "muon":
+        return Muon(player.module, player.lr, player.betas, player.weight_decay)
+    if player.optimizer != "adamw":
+        raise BadInput(f"the optimizer is {player.optimizer!r}; choose adamw or muon")
+    return torch.optim.AdamW(
+        player.module.parameters(), player.lr, player.betas, weight_decay=player.weight_decay
+    )
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class Player:
     every, start: it plays in each `every`-th step, from step `start` on. precise: its loss runs in float32 under mixed
     precision (a gradient penalty is not accurate in bfloat16); results that other players hand to it must be float32
     too. weights(step number): the weights of the loss's terms, by name, with which a collapsed run ranks them; a term
-    without one is only logged.
+    without one is only logged. optimizer: adamw, or
+    muon (muon.py).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Player:
     every: int = 1
     start: int = 0
     precise: bool = False
+    optimizer: str = "adamw"
     weights: Callable[[int], Mapping[str, float]] = lambda number: {}
 
 

@@ -10,6 +10,7 @@ TASKS = (
     "local_reader",
     "age_judge",
     "aifd",
+    "identity",
     "prototypes",
     "detector",
     "head",

@@ -1,0 +1,201 @@
+"""The identity reader: its network, the faces it learns from, its optimiser, its recipe and its measurement."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganime_age.errors import BadInput
+from ganime_age.learning import losses
+from ganime_age.learning.data.aligned_crops import aligned_crops
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.data.joined_faces import JoinedFaces
+from ganime_age.learning.engine.checkpoints import load_light
+from ganime_age.learning.engine.loop import Run
+from ganime_age.learning.engine.muon import Muon, orthogonal
+from ganime_age.learning.engine.recipe import fill, read_recipe
+from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.evaluation.measure_identity import edited_pairs, looks_of, measure, verification
+from ganime_age.learning.prepare import made_faces
+from ganime_age.learning.tasks import identity as identity_task
+from ganime_age.model.model import GanimeAge
+from ganime_age.networks.identity import IdentityReader
+from helpers.ages import face_folder
+
+RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "identity.toml"
+TINY = {"widths": [8, 8, 16], "blocks": [1, 1, 1], "squeeze": 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return face_folder(tmp_path_factory.mktemp("faces"), identities=True)
+
+
+def run(folder, out, steps, **numbers):
+    recipe = identity_task.Recipe(**{"batch": 6, "network": TINY} | numbers)
+    torch.manual_seed(0)
+    task = identity_task.build(recipe, Faces(folder, 64), 0)
+    return Run(task, Plan(steps=steps, warmup=1, schedule="constant", log_every=1, save_every=2), out)
+
+
+def test_a_face_of_any_side_becomes_a_unit_vector():
+    torch.manual_seed(0)
+    network = IdentityReader(**TINY)
+    landmarks = torch.rand(2, 68, 2) * 0.2 + 0.4
+    for side in (64, 128, 160):
+        found = network(torch.rand(2, 3, side, side) * 2 - 1, landmarks)
+        assert found.shape == (2, 128) and torch.allclose(found.norm(dim=1), torch.ones(2))
+    network.eval()
+    crop = torch.rand(1, 3, 112, 112)
+    network.crop = lambda face, landmarks: face
+    assert torch.allclose(network(crop, landmarks), network(crop.flip(3), landmarks), atol=1e-6)
+    found[:, 0].sum().backward()
+    assert not [name for name, p in network.named_parameters() if p.grad is None]
+
+
+def test_the_network_of_the_recipe_has_about_a_million_weights_and_travels_light():
+    numbers = fill(identity_task.Recipe, read_recipe(RECIPE, [])["recipe"], "[recipe] table")
+    count = sum(v.numel() for v in IdentityReader(**numbers.network).state_dict().values())
+    assert 0.9e6 < count < 1.25e6
+
+
+def test_crops_are_what_the_network_sees_and_change_with_strength(folder):
+    faces = Faces(folder, 64)
+    indices, still = np.arange(4), np.zeros(4, bool)
+    batch = faces.batch(indices)
+    seen = IdentityReader.crop(batch["face"], batch["landmarks"])
+    crops = aligned_crops(faces, indices, still, 0.0, np.random.default_rng(0))
+    assert crops.shape == (4, 3, 112, 112) and crops.dtype == torch.uint8
+    assert (crops.float() / 127.5 - 1 - seen).abs().mean() < 0.02
+    mirrored = aligned_crops(faces, indices, ~still, 0.0, np.random.default_rng(0))
+    assert (
+        mirrored.float() - crops.flip(3).float()
+    ).abs().mean() < 12  # ArcFace's points are not quite symmetric
+    changed = [aligned_crops(faces, indices, still, 1.0, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(changed[0], changed[1]) and not torch.equal(changed[0], changed[2])
+
+
+def test_the_recipe_trains_three_steps_and_a_stopped_run_goes_on_bit_exactly(folder, tmp_path):
+    unbroken = run(folder, tmp_path / "a", 3)
+    before = {k: v.clone() for k, v in unbroken.task.networks["identity"].named_parameters()}
+    unbroken.train()
+    run(folder, tmp_path / "b", 2).train()
+    again = run(folder, tmp_path / "b", 3)
+    again.resume(tmp_path / "b" / "checkpoint")
+    again.train()
+    for name in unbroken.task.networks:
+        for key, value in unbroken.task.networks[name].state_dict().items():
+            assert torch.equal(value, again.task.networks[name].state_dict()[key]), key
+    after = dict(unbroken.task.networks["identity"].named_parameters())
+    assert not [key for key, value in after.items() if torch.equal(value, before[key])]
+    assert load_light(IdentityReader, tmp_path / "a" / "light", "identity").embed(
+        torch.zeros(1, 3, 112, 112)
+    ).shape == (1, 128)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_what_is_lost_falls(folder, tmp_path, optimizer):
+    trained = run(folder, tmp_path, 1, augment=0.0, optimizer=optimizer, lr=1e-2)
+    totals = [sum(trained.one_step(0.0)[0].values()) for trained.step in range(40)]
+    assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
+
+
+def test_the_right_person_among_strangers_costs_least():
+    teacher, bank = torch.eye(8)[:3], torch.eye(8)[3:]
+    right, wrong = (
+        losses.similarity_distribution(e, teacher, bank, 32.0) for e in (teacher, teacher.roll(1, 0))
+    )
+    assert right < 1e-3 and wrong > 10
+    twin = losses.similarity_distribution(
+        teacher, teacher, teacher, 32.0
+    )  # everyone twice: no stranger, so halves
+    assert torch.isclose(twin, torch.tensor(2.0).log(), atol=1e-3)
+
+
+def test_faces_without_a_teacher_are_named(folder):
+    faces = Faces(folder, 64)
+    faces.labels["teacher"] = np.full_like(faces.labels["teacher"], np.nan)
+    with pytest.raises(BadInput, match="landmarks and teacher_identity"):
+        identity_task.build(identity_task.Recipe(network=TINY), faces, 0)
+
+
+def test_muon_steps_along_an_orthogonal_matrix_of_the_size_of_adams_step():
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(6, 20)))
+    assert 0.5 < values.min() and values.max() < 1.3
+    layer = nn.Linear(20, 6)
+    before = [p.detach().clone() for p in layer.parameters()]
+    optimizer = Muon(layer, lr=0.01)
+    layer(torch.randn(8, 20)).square().sum().backward()
+    optimizer.step()
+    steps = [(new - old).square().mean().sqrt() for old, new in zip(before, layer.parameters(), strict=True)]
+    assert 0.0014 < steps[0] < 0.0026  # 0.2 learning rates
+    assert torch.isclose(steps[1], torch.tensor(0.01), rtol=1e-3)  # Adam's first step
+
+
+def same_look(landmarks):
+    """A network that sees the same in every picture of one face: where its landmarks are."""
+    flat = landmarks.flatten(1)[:, :128]
+    return flat / flat.norm(dim=1, keepdim=True)
+
+
+def test_blends_lie_between_two_faces_and_carry_the_teachers_word(folder, tmp_path):
+    faces = Faces(folder, 64)
+
+    def teacher(pictures, landmarks):
+        return same_look(torch.from_numpy(landmarks)).numpy()
+
+    made = made_faces.blends(teacher, faces, 5, 0)
+    assert made_faces.write(tmp_path, faces, made, "blended", 5) == 5
+    joined = JoinedFaces([faces, Faces(tmp_path, 64)])
+    assert len(joined) == len(faces) + 5 and (joined.labels["person"][-5:] == -1).all()
+    assert np.allclose(np.linalg.norm(joined.labels["teacher"][-5:], axis=1), 1, atol=1e-5)
+    assert joined.pixels(np.array([len(faces) + 1, 0])).shape == (2, 4, 64, 64)
+    assert torch.equal(
+        torch.from_numpy(joined.pixels(np.array([0]))), torch.from_numpy(faces.pixels(np.array([0])))
+    )
+
+
+def test_one_half_of_each_of_two_equal_faces_is_that_face():
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    points = np.random.default_rng(1).uniform(0.3, 0.7, (68, 2))
+    both, between = made_faces.blended(picture, picture, points, points, 0.5)
+    assert np.abs(both.astype(int) - picture).max() <= 2 and np.allclose(between, points, atol=1e-5)
+
+
+def test_perfect_and_blind_readers_measure_as_such():
+    person = np.repeat(np.arange(40), 5)
+    perfect = np.eye(40)[person]
+    figures = verification(perfect, person)
+    assert figures["auc"] == 1 and figures["tar_far1e3"] == 1
+    chance = np.random.default_rng(0).normal(size=(200, 8))
+    blind = verification(chance / np.linalg.norm(chance, axis=1, keepdims=True), person)
+    assert 0.4 < blind["auc"] < 0.6 and blind["tar_far1e3"] < 0.05
+    assert verification(perfect[:5], person[:5]) == {}
+    edited = edited_pairs(perfect, np.stack([perfect, np.roll(perfect, 5, 0)]), person, 0.5)
+    assert edited["edited_tar"] == 0.5 and edited["edited_tar_by_age"] == {"5": 1.0, "20": 0.0}
+
+
+def test_the_measurement_has_a_row_for_every_reader_and_the_teacher(folder):
+    faces = Faces(folder, 64)
+    model = GanimeAge.from_pretrained()
+    looks = looks_of(IdentityReader(**TINY), model, lambda pictures, landmarks: np.eye(128)[: len(pictures)])
+    found = measure(looks, faces, model, 3)
+    assert set(found["readers"]) == {
+        "todays_readers",
+        "identity",
+        "identity_labelled_landmarks",
+        "judge",
+        "teacher",
+    }
+    assert found["faces"] == 12 and found["people"] == 4
+    assert {f"identity_{name}" for name in ("auc", "tar_far1e3", "edited_auc", "edited_tar")} <= set(
+        found["summary"]
+    )
+    assert len(found["readers"]["identity"]["edited_tar_by_age"]) == 5
+    assert -1 <= found["readers"]["identity"]["cosine_to_teacher"] <= 1
+    faces.labels["person"][:] = -1
+    with pytest.raises(BadInput, match="names no person"):
+        measure({}, faces)
