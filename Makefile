@@ -24,7 +24,7 @@ quick: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # Tracing makes tests a quarter slower, so it looks at the tests of a photo's way, and at the package without learning/.
-COVERED = alignment cli convert editor edits head hub mesh model mouth networks photo prototypes provenance video
+COVERED = alignment convert edits editor head mouth networks photo prototypes
 coverage: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered \
 		$(COVERED:%=tests/test_%.py)

@@ -2,6 +2,7 @@
 
 After Jordan et al. (2024, kellerjordan.github.io/posts/muon), with the steps of Liu et al. (2025, arXiv 2502.16982): a
 learning rate that suits AdamW suits it too. A gradient's few large directions no longer drown its many small ones.
+torch.optim.Muon takes matrices alone and is missing before torch 2.9.
 """
 
 from __future__ import annotations

@@ -54,8 +54,7 @@ class Player:
     every, start: it plays in each `every`-th step, from step `start` on. precise: its loss runs in float32 under mixed
     precision (a gradient penalty is not accurate in bfloat16); results that other players hand to it must be float32
     too. weights(step number): the weights of the loss's terms, by name, with which a collapsed run ranks them; a term
-    without one is only logged. optimizer: adamw, or
-    muon (muon.py).
+    without one is only logged. optimizer: "adamw" or "muon" (muon.py).
     """
 
     name: str
