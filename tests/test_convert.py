@@ -2,10 +2,12 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ganime_age import FaceEditor
 from ganime_age.cli import main as cli
 from ganime_age.errors import BadInput
 from ganime_age.model.convert import convert
@@ -105,6 +107,21 @@ def test_the_readers_beside_it_are_the_embedded_ones(tmp_path):
     converted = convert(tmp_path / "old.pth", tmp_path / "new", method="ganimation")
     face = torch.rand(1, 3, 64, 64) * 2 - 1
     assert torch.equal(converted.read(face).age, readers.read(face).age)
+
+
+def test_converted_weights_edit_the_units_that_the_embedded_ones_were_never_taught(tmp_path, portrait):
+    """AU06 and AU09 have no label in our training data; GANimation was published with labels for both."""
+    torch.manual_seed(0)
+    torch.save(Published(*LAYOUTS["main"]).state_dict(), tmp_path / "old.pth")
+    convert(tmp_path / "old.pth", tmp_path / "new")
+    with pytest.raises(BadInput, match="AU06"):
+        FaceEditor(GanimeAge.from_pretrained()).edit(portrait, action_units={"AU06": 3})
+    editor = FaceEditor(GanimeAge.from_pretrained(tmp_path / "new"))
+    still, raised = (
+        editor.edit(portrait, action_units=units, method="ganimation", mark=False)
+        for units in ({"AU12": 3}, {"AU12": 3, "AU06": 3})
+    )
+    assert (np.asarray(still.face) != np.asarray(raised.face)).any()
 
 
 def changed(state: dict, **changes) -> dict:
