@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ganime_age.card.card import fingerprints, own_folder, render
-from ganime_age.card.facts import Facts, Goal
+from ganime_age.card.facts import Facts
+from ganime_age.card.results import Goal
 from ganime_age.errors import BadInput
 from helpers.results import made_up, section, written
 

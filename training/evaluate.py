@@ -209,25 +209,30 @@ def told(words: list[str]) -> list[str]:
     return [shown[i] for i in kept]
 
 
-def main() -> None:
-    measures = {
-        "readers": readers,
-        "identity": identity,
-        "edits": edits,
-        "table1": table1,
-        "estimator": estimator,
-        "reenactment": reenactment,
-        "multipose": multipose,
-        "finder": finder,
-        "speed": speed,
-        "training": training,
-        "provenance": provenance,
-        "fuzz": fuzz,
-    }
+MEASURES = {
+    "readers": readers,
+    "identity": identity,
+    "edits": edits,
+    "table1": table1,
+    "estimator": estimator,
+    "reenactment": reenactment,
+    "multipose": multipose,
+    "finder": finder,
+    "speed": speed,
+    "training": training,
+    "provenance": provenance,
+    "fuzz": fuzz,
+}
+"""What the command line can name -> the function that measures it."""
+NEED_TRAIN = ("readers", "identity", "edits", "reenactment", "table1", "estimator", "multipose", "training")
+"""Those of them that need the packages of the extra `train`."""
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=measures)
+    parser.add_argument("name", choices=MEASURES)
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--raw", type=Path)
     parser.add_argument("--method", default="ganimation_age", help="edits: the method that is measured")
@@ -250,22 +255,17 @@ def main() -> None:
     parser.add_argument("--weights", help="a folder or Hub repository instead of the embedded weights")
     parser.add_argument("--out", type=Path, help="model_card/results, but identity then writes nothing")
     parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    if given.name in (
-        "readers",
-        "identity",
-        "edits",
-        "reenactment",
-        "table1",
-        "estimator",
-        "multipose",
-        "training",
-    ):
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.name in NEED_TRAIN:
         need_train()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     model = GanimeAge.from_pretrained(given.weights)
-    result = measures[given.name](given, model)
+    result = MEASURES[given.name](given, model)
     result["made_by"] = {
         "command": f"python training/evaluate.py {' '.join(told(sys.argv[1:]))}",
         "date": datetime.date.today().isoformat(),

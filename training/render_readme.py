@@ -13,8 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from ganime_age.card.facts import Facts, Goal  # noqa: E402
-from ganime_age.card.results import Results, shown, table  # noqa: E402
+from ganime_age.card.facts import Facts  # noqa: E402
+from ganime_age.card.results import (  # noqa: E402
+    Goal,  # noqa: E402
+    Results,
+    shown,
+    table,
+)
 from ganime_age.errors import GanimeAgeError  # noqa: E402
 
 EDITS, READERS, SPEED = "edits-ganimation_age", "readers", "speed"

@@ -11,13 +11,14 @@ from .._lazy import exports
 if TYPE_CHECKING:
     from .card import check_current, fingerprints, own_folder, read_results, render, write_card
     from .contact_sheet import compare_sheet, demo_sheet
-    from .facts import Facts, Goal
+    from .facts import Facts
+    from .results import Goal
 else:
     __getattr__ = exports(
         __name__,
         {
             "Facts": ".facts",
-            "Goal": ".facts",
+            "Goal": ".results",
             "check_current": ".card",
             "compare_sheet": ".contact_sheet",
             "demo_sheet": ".contact_sheet",

@@ -1,17 +1,60 @@
-"""One results file, and how its figures become a Markdown table."""
+"""One results file, the goals of its figures, and how they become a Markdown table."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import BadInput
 
-if TYPE_CHECKING:
-    from .facts import Goal
+_GOAL = re.compile(r"(<=|>=|<) (?:(\d[\d.]*)|(\d[\d.]*) of (\w+))")
+_RANGE = re.compile(r"(\d[\d.]*) to (\d[\d.]*)")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A limit for one figure: `<= 5`, `>= 0.9`, `< 2`, `0.6 to 1.2`, or `<= 0.5 of KEY`, a share of another figure of
+    the same summary. BadInput when the text is none of these."""
+
+    file: str
+    key: str
+    label: str
+    unit: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if not (_GOAL.fullmatch(self.text) or _RANGE.fullmatch(self.text)):
+            raise BadInput(
+                f"the goal {self.text!r} of {self.file}.{self.key} is none; write `<= 5` or `0.6 to 1.2`"
+            )
+
+    def limits(self, summary: Mapping[str, float]) -> tuple[float, float]:
+        """The least and the largest value that meets the goal."""
+        if between := _RANGE.fullmatch(self.text):
+            return float(between[1]), float(between[2])
+        sign, number, share, of = _GOAL.fullmatch(self.text).groups()  # type: ignore[union-attr]  # checked when made
+        if of and of not in summary:
+            raise BadInput(
+                f"the goal {self.text!r} of {self.file}.{self.key} needs {of} in {self.file}.json's summary"
+            )
+        limit = float(number) if number else float(share) * summary[of]
+        return (limit, float("inf")) if sign == ">=" else (float("-inf"), limit)
+
+    def met(self, summary: Mapping[str, float]) -> bool:
+        least, largest = self.limits(summary)
+        value = summary[self.key]
+        return least <= value <= largest and not (self.text.startswith("< ") and value == largest)
+
+    def beside(self, summary: Mapping[str, float]) -> str:
+        """The goal as text, marked where the figure misses it."""
+        text = self.text
+        if " of " in text:
+            text = f"{text.split()[0]} {shown(max(v for v in self.limits(summary) if v < float('inf')))}"
+        return text if self.met(summary) else f"{text}, **missed**"
 
 
 @dataclass(frozen=True)
