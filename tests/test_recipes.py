@@ -47,6 +47,7 @@ TINY = {
         "discriminator": {"size": SIDE, "width": 0.25},
     },
     "aifd": {"batch": 3},
+    "identity": {"batch": 4, "bank": 16, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
     "detector": {
         "batch": 4,
         "canvas": 64,
