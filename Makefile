@@ -1,5 +1,5 @@
-# demo, test, quick, coverage, lint, types and docs each make .venv and install what they need; a stamp file makes the
-# second call fast.
+# demo, test, quick, smoke, coverage, lint, types and docs each make .venv and install what they need; a stamp file
+# makes the second call fast.
 # make demo PYTHON=python3.12      the interpreter, 3.10 or newer
 # make demo TORCH="torch>=2.8,<2.14"   another torch; one that .venv already holds is left as it is
 PYTHON ?= python3
@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test quick coverage lint types docs
+.PHONY: demo test quick smoke coverage lint types docs
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -22,6 +22,10 @@ test: $(VENV)/.test
 # What to run while one works: without the tests that are marked slow.
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Every recipe end to end with tiny networks, about four minutes on one core; `make test` takes three of them.
+smoke: $(VENV)/.test
+	GANIME_AGE_SMOKE=1 $(BIN)/python -m pytest tests/test_plan.py -k end_to_end --durations=5
 
 # Tracing makes tests a quarter slower, so it looks at the tests of a photo's way, and at the package without learning/.
 COVERED = alignment convert edits editor head mouth networks photo prototypes

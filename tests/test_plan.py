@@ -21,6 +21,7 @@ from helpers.tiny import READERS
 from helpers.training import ENVIRONMENT, ROOT, write_people
 
 SCRIPT = ROOT / "training" / "train_all.py"
+SMOKE = ROOT / "training" / "plans" / "smoke.toml"
 RECIPES = ("readers", "local_reader", "age_judge")
 TINY = [
     "sources=[]", "size=32", "recipe.batch=4", "run.log_every=1", "run.save_every=2", "run.warmup=1",
@@ -148,7 +149,7 @@ def test_every_plan_fits_its_recipes(path):
 
 def test_the_smoke_plan_trains_every_recipe():
     names = runpy.run_path(str(SCRIPT))["recipe_files"](ROOT / "training" / "recipes")
-    plan = read_plan(ROOT / "training" / "plans" / "smoke.toml", names)
+    plan = read_plan(SMOKE, names)
     assert {part.recipe for part in plan.parts} == set(names)
 
 
@@ -292,11 +293,17 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 @pytest.mark.slow
+def test_recipes_train_end_to_end_and_give_their_results_on(tmp_path):
+    faces, few = write_people(tmp_path / "faces"), ("readers_robust", "prototypes", "ganimation_age")
+    status, told, said = called(SMOKE, faces, tmp_path / "runs", "--only", ",".join(few), minutes="6")
+    found = states(tmp_path / "runs")
+    assert (status, [found[name] for name in few]) == (0, ["done"] * 3), told + said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("GANIME_AGE_SMOKE" not in os.environ, reason="takes minutes: make smoke")
 def test_every_recipe_trains_end_to_end(tmp_path):
-    faces = write_people(tmp_path / "faces")
-    status, told, said = called(
-        ROOT / "training" / "plans" / "smoke.toml", faces, tmp_path / "runs", minutes="12"
-    )
+    status, told, said = called(SMOKE, write_people(tmp_path / "faces"), tmp_path / "runs", minutes="12")
     found = states(tmp_path / "runs")
     assert found.pop("head") == "skipped"  # it is measured with MediaPipe's file, which no test has
     assert set(found.values()) == {"done"}, told + said
