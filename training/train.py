@@ -33,6 +33,7 @@ from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.data.joined_faces import JoinedFaces  # noqa: E402
 from ganime_age.learning.data.packed_faces import check_parts, parts_of  # noqa: E402
+from ganime_age.learning.data.resident import reside  # noqa: E402
 from ganime_age.learning.engine.checkpoints import finished, start_from  # noqa: E402
 from ganime_age.learning.engine.collapse import Collapsed  # noqa: E402
 from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
@@ -96,10 +97,11 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     accelerator = make_accelerator(plan.precision, tracker, out)
     if note:
         accelerator.print(note)
-    with accelerator.main_process_first():
-        faces = shown(given.faces, tables)
+    faces = shown(given.faces, tables)
     torch.manual_seed(plan.seed)
     run = Run(module.build(numbers, faces, plan.seed), plan, out, accelerator, limits.watch())
+    if run.task.ahead and reside(faces, accelerator.device, plan.resident):
+        plan.prefetch = False
     if given.init_from:
         start_from(run, given.init_from)
     if given.resume is not None:
@@ -113,7 +115,8 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
 
 
 def shown(folders: list[Path], tables: Tables) -> Faces | JoinedFaces:
-    """The faces of the folders that the recipe wants."""
+    """The faces of the folders that the recipe wants. Of several processes one decodes, and a lock lets the others
+    wait, however long that takes: a barrier would give up after half an hour."""
     folders = parts_of(folders)
     check_parts(folders)
     if len(folders) > 1 and tables.task in ("detector", "finder"):

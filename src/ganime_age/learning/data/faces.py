@@ -17,9 +17,10 @@ import torch
 from ...edits import GROUP_STARTS
 from ...errors import BadInput
 from ...images.tensors import to_unit
-from ..engine.atomic_files import read_at_random, release
+from ..engine.atomic_files import RowReader, read_at_random, release
 from .manifest import LISTS, Manifest
 from .picture_cache import cache_place, open_cache
+from .resident import ResidentFaces
 
 MIRROR = np.array(
     [
@@ -78,24 +79,25 @@ class Faces:
         self.table = table.iloc[self.rows].reset_index(drop=True)
         self.labels = read_labels(manifest, self.table, self.rows, cache_place(self.folder))
         read_at_random(self.pictures, *self.labels.values())
+        self.reader = RowReader(self.pictures)
+        self.resident: ResidentFaces | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def pixels(self, indices: np.ndarray) -> np.ndarray:
         """The decoded pictures (B,4,S,S) uint8: RGB and the share that is real."""
-        order = np.argsort(self.rows[indices])
-        raw = np.empty((len(indices), 4, self.size, self.size), np.uint8)
-        raw[order] = self.pictures[self.rows[indices][order]]
-        release(self.pictures)
-        return raw
+        return self.reader.read(self.rows[indices])
 
     def batch(self, indices: np.ndarray, mirror: np.ndarray | None = None) -> dict[str, torch.Tensor]:
         """Faces (B,3,S,S) float32 in [-1,1], their valid area (B,1,S,S) in 0..1 and every label; NaN is missing.
 
-        mirror: (B,) bool, which of them to show mirrored, landmarks and yaw and roll with them.
+        mirror: (B,) bool, which of them to show mirrored, landmarks and yaw and roll with them. On the CPU, or on the
+        device where the faces reside (resident.py).
         """
         mirror = np.zeros(len(indices), bool) if mirror is None else mirror
+        if self.resident:
+            return self.resident.batch(indices, mirror)
         raw = self.pixels(indices)
         raw[mirror] = raw[mirror][..., ::-1]
         out = {name: torch.from_numpy(values[indices].copy()) for name, values in self.labels.items()}
@@ -109,9 +111,20 @@ class Faces:
 
 def mirror_labels(labels: dict[str, torch.Tensor], mirror: torch.Tensor) -> None:
     """Mirror landmarks (N,68,2) and head pose (N,3) in place where `mirror` (N,) is true."""
-    flipped = labels["landmarks"][mirror][:, MIRROR]
-    labels["landmarks"][mirror] = torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
-    labels["pose"][mirror] = labels["pose"][mirror] * torch.tensor([-1.0, 1.0, -1.0])
+    labels["landmarks"][mirror] = mirrored_landmarks(labels["landmarks"][mirror])
+    labels["pose"][mirror] = mirrored_pose(labels["pose"][mirror])
+
+
+def mirrored_landmarks(landmarks: torch.Tensor, order: torch.Tensor | np.ndarray = MIRROR) -> torch.Tensor:
+    """Landmarks (N,68,2) in 0..1 of the mirrored faces. order: MIRROR, on the device of the landmarks."""
+    flipped = landmarks[:, order]
+    return torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
+
+
+def mirrored_pose(pose: torch.Tensor) -> torch.Tensor:
+    """Yaw, pitch and roll (N,3) of the mirrored faces."""
+    yaw, pitch, roll = pose.unbind(-1)
+    return torch.stack([-yaw, pitch, -roll], -1)
 
 
 def read_labels(

@@ -13,6 +13,7 @@ import torch
 from ...errors import BadInput
 from .faces import Faces
 from .picture_cache import cache_place
+from .resident import ResidentFaces
 
 
 class JoinedFaces:
@@ -35,6 +36,7 @@ class JoinedFaces:
                 f"labels cannot be written to {place}: {error.strerror}; make room there"
             ) from None
         self.labels["person"] = persons(self.table)
+        self.resident: ResidentFaces | None = None
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -51,6 +53,8 @@ class JoinedFaces:
     def batch(self, indices: np.ndarray, mirror: np.ndarray | None = None) -> dict[str, torch.Tensor]:
         """As `Faces.batch`, in the order of the indices."""
         mirror = np.zeros(len(indices), bool) if mirror is None else mirror
+        if self.resident:
+            return self.resident.batch(indices, mirror)
         owner = np.searchsorted(self.starts, indices, side="right") - 1
         places = [np.flatnonzero(owner == number) for number in range(len(self.parts))]
         shown = [

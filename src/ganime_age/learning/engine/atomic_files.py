@@ -1,10 +1,12 @@
-"""Files that several processes may want at once: locks, and the memory of mapped arrays."""
+"""Files that several processes may want at once: locks, mapped arrays and their memory, rows read without a map."""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,3 +62,28 @@ def _advise(arrays: tuple[np.ndarray, ...], advice: str) -> None:
             base = base.base
         if isinstance(base, mmap.mmap) and hasattr(mmap, advice):
             base.madvise(getattr(mmap, advice))
+
+
+class RowReader:
+    """Reads rows of a memory-mapped array as plain reads of its file: one request a row instead of a page fault for
+    every 4 KB of it, and no page that counts as this process's memory. The file stays open, so that the rows stay what
+    they are when another file takes its name."""
+
+    def __init__(self, array: np.ndarray):
+        self.shape, self.dtype = array.shape[1:], array.dtype
+        self.stride = int(np.prod(self.shape)) * self.dtype.itemsize
+        mapped: Any = array
+        self.start = int(mapped.offset)
+        self.file = open(mapped.filename, "rb", buffering=0)
+        weakref.finalize(self, self.file.close)
+        self.lock = threading.Lock()
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """(B, ...) the rows, in the order that is asked for; read in the order of the file."""
+        out = np.empty((len(rows), *self.shape), self.dtype)
+        with self.lock:
+            for place in np.argsort(rows, kind="stable"):
+                self.file.seek(self.start + int(rows[place]) * self.stride)
+                if self.file.readinto(memoryview(out[place]).cast("B")) != self.stride:
+                    raise OSError(f"{self.file.name} is cut off")
+        return out

@@ -6,10 +6,11 @@ recipe's seed, n and the state, so a run that goes on from a checkpoint repeats 
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ...errors import BadInput
+from .batches import BatchesAhead, on_device
 from .checkpoints import check_light, finished, read_checkpoint, replace_folder, write_checkpoint, write_light
 from .collapse import Collapsed, CollapseMonitor, Finding, Watch, largest
 from .distributed import agreed, average_buffers, average_gradients, copy_from_first
@@ -62,6 +64,7 @@ class Run:
         self.monitor = CollapseMonitor(watch or task.watch)
         self.step, self.images, self.seconds = 0, 0, 0.0
         self.weights: dict[str, float] = {}
+        self.coming: BatchesAhead | None = None
 
     def place(self) -> None:
         """Move everything to the device; channels come last on a GPU, where that is faster."""
@@ -83,7 +86,7 @@ class Run:
         progress = self.plan.progress(self.step, self.seconds)
         started = time.monotonic() - self.seconds
         smooth: dict[str, float] = {}
-        with RunLog(self.out, self.accelerator, progress) as log:
+        with RunLog(self.out, self.accelerator, progress) as log, self.batches_ahead() as self.coming:
             while progress < 1:
                 terms, images = self.one_step(progress)
                 self.step += 1
@@ -93,6 +96,7 @@ class Run:
                 smooth |= {k: 0.95 * smooth.get(k, v) + 0.05 * v for k, v in terms.items()}
                 log.advance(images, progress, self.step, smooth)
                 self.report(log, smooth, images, progress >= 1)
+        self.coming = None
         return self.best_networks()
 
     def one_step(self, progress: float) -> tuple[dict[str, float], int]:
@@ -114,9 +118,10 @@ class Run:
         images = sum(len(next(iter(step.batch.values()))) for step in steps)
         return terms, images * self.accelerator.num_processes
 
-    def indices(self) -> range:
-        """Numbers of this process's batches in this step; those of all processes follow one another."""
-        first = self.step * self.accelerator.num_processes + self.accelerator.process_index
+    def indices(self, step: int | None = None) -> range:
+        """Numbers of this process's batches in a step, or in this one; those of all processes follow one another."""
+        step = self.step if step is None else step
+        first = step * self.accelerator.num_processes + self.accelerator.process_index
         return range(first * self.plan.accumulate, (first + 1) * self.plan.accumulate)
 
     def seed(self, index: int, part: int) -> None:
@@ -126,11 +131,18 @@ class Run:
     def fetch(self, index: int) -> dict[str, Any]:
         """A batch on the device."""
         self.seed(index, 0)
-        pictures: dict[int, dict[str, Any]] = {4: self.format}
-        return {
-            name: value.to(self.accelerator.device, **pictures.get(value.dim(), {}))
-            for name, value in self.task.batch(index).items()
-        }
+        batch = self.coming.take(index) if self.coming else self.task.batch(index)
+        return on_device(batch, self.accelerator.device, self.format)
+
+    def batches_ahead(self) -> AbstractContextManager[BatchesAhead | None]:
+        """What makes the batches of the steps to come in a thread; nothing where that brings nothing."""
+        wanted = self.plan.prefetch
+        if wanted == "auto":
+            wanted = self.accelerator.device.type == "cuda"
+        if not wanted or not self.task.ahead:
+            return nullcontext()
+        steps = itertools.count(self.step)
+        return BatchesAhead(self.task.batch, (index for step in steps for index in self.indices(step)))
 
     def gradient(self, number: int, steps: list[Step[Any]]) -> dict[str, float]:
         """A player's clipped gradient over all batches of all processes; returns the mean of every term.

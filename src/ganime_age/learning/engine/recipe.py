@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ...errors import BadInput
 
@@ -15,6 +16,7 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+UNIONS = (UnionType, Union)
 
 
 @dataclasses.dataclass
@@ -87,6 +89,10 @@ def _fits(value: Any, hint: Any) -> bool:
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind is Any:
         return True
+    if kind in UNIONS:
+        return any(_fits(value, part) for part in parts)
+    if kind is Literal:
+        return value in parts
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     if kind in (tuple, list):
@@ -99,10 +105,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _named(hint: Any) -> str:
     """A type in words."""
-    kind = get_origin(hint) or hint
+    kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind in (tuple, list):
-        parts = get_args(hint)
         count = f"{len(parts)} values" if kind is tuple and parts[1:] != (...,) else "values"
         return f"an array of {count}, each {_named(parts[0])}"
+    if kind in UNIONS:
+        return " or ".join(map(_named, parts))
+    if kind is Literal:
+        return " or ".join(map(str, parts))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", dict: "a table"}
     return words[kind]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
@@ -80,8 +80,10 @@ class Task:
     sheet(networks, path): optional picture of the state. probe(networks): optional figures of the state for the
     collapse monitor; watch: the limits by which these are judged unless the run is given others (collapse.py).
     helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of the networks
-    that torch.compile may take; none that is differentiated twice. steps: used when the plan's are 0, counted for one
-    process that accumulates nothing. notes: what `light/notes.json` says of how they were trained.
+    that torch.compile may take; none that is differentiated twice. ahead: whether a batch is pictures and labels as
+    they are, which may be made before its step, by a thread or on the device; False where batch() draws from torch's
+    generators or runs networks. steps: used when the plan's are 0, counted for one process that accumulates nothing.
+    notes: what `light/notes.json` says of how they were trained.
     """
 
     networks: dict[str, nn.Module]
@@ -93,6 +95,7 @@ class Task:
     probe: Callable[[dict[str, nn.Module]], dict[str, float]] | None = None
     helpers: tuple[nn.Module, ...] = ()
     compiled: tuple[str, ...] = ()
+    ahead: bool = True
     steps: int | None = None
     notes: dict[str, str] = field(default_factory=dict)
     watch: Watch = field(default_factory=Watch)
@@ -104,7 +107,9 @@ class Plan:
 
     schedule: cosine (to zero), linear (constant, then evenly to zero over the last fraction `decay`) or constant.
     accumulate: batches of one step, whose gradients are averaged. precision: auto (bfloat16 where a GPU has it, or
-    what the launcher says), bf16, no. compile: torch.compile on a GPU. log_every, save_every, watch_every: steps
+    what the launcher says), bf16, no. compile: torch.compile on a GPU. resident: whether all faces lie on the device,
+    which auto decides by its free memory (never on a CPU). prefetch: whether a thread makes batches ahead where they do
+    not; auto: on a GPU. log_every, save_every, watch_every: steps
     (watch_every 0: never). sheet_every: images.
     """
 
@@ -119,6 +124,8 @@ class Plan:
     accumulate: int = 1
     precision: str = "auto"
     compile: bool = False
+    resident: bool | Literal["auto"] = "auto"
+    prefetch: bool | Literal["auto"] = "auto"
     log_every: int = 50
     save_every: int = 500
     sheet_every: int = 8000

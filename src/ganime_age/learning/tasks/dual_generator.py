@@ -203,6 +203,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 weights=objective.discriminator_weights,
             ),
         ],
+        ahead=False,
         batch=Twice(lambda number: pairs.batch(np.random.default_rng([seed, number]), recipe.batch)),
         averaged=("dual_generator",),
         configs={"dual_generator": recipe.network, "discriminator": recipe.discriminator},

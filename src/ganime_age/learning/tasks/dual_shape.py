@@ -152,6 +152,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 weights=lambda number: weights,
             )
         ],
+        ahead=False,
         batch=lambda step: landmarks.batch(step, seed),
         averaged=("shape",),
         configs={"shape": {"hidden": recipe.hidden}},
