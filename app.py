@@ -6,9 +6,9 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "src")]
+sys.path[:0] = [str(HERE / "src")]
 
-from space.page import LAUNCH, build, on_best_device
+from ganime_age.space.page import LAUNCH, build, on_best_device
 
 if __name__ == "__main__":
     from ganime_age import GanimeAge

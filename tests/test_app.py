@@ -25,8 +25,8 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
-from space import age, expression, files, jobs, loader, page, report  # noqa: E402
-from space.handlers import Handlers, Seen, answering  # noqa: E402
+from ganime_age.space import age, expression, files, jobs, loader, page, report  # noqa: E402
+from ganime_age.space.handlers import Handlers, Seen, answering  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 ENDPOINTS = {"/edit", "/progression", "/reenact", "/animate", "/read", "/compare"}
@@ -525,7 +525,9 @@ def test_the_pages_own_events_are_not_endpoints(editor):
 
 def test_the_page_imports_no_torch_and_asks_no_other_host():
     sources = {
-        path: path.read_text() for path in (*(ROOT / "space").glob("*.*"), ROOT / "app.py") if path.is_file()
+        path: path.read_text()
+        for path in (*(ROOT / "src/ganime_age/space").glob("*.*"), ROOT / "app.py")
+        if path.is_file()
     }
     assert not any("import torch" in text or "from torch" in text for text in sources.values())
     assert not any("http://" in text or "https://" in text for text in sources.values())

@@ -131,7 +131,7 @@ def in_a_second(call):
 @pytest.mark.parametrize("bad_file", BAD_FILES, indirect=True)
 def test_a_bad_file_is_one_sentence_at_every_door(bad_file, tmp_path, editor, capsys, monkeypatch):
     gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
-    from space import loader
+    from ganime_age.space import loader
 
     path, words = bad_file
     with pytest.raises(BadInput) as caught:
@@ -521,7 +521,7 @@ class Slow(FaceEditor):
 def served(editor):
     """The page on this machine: its address and the gate that its jobs wait at."""
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
-    from space import page
+    from ganime_age.space import page
 
     slow = Slow(editor.model)
     blocks = page.build(slow)

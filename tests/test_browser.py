@@ -26,7 +26,7 @@ pytestmark = [
 
 from ganime_age import FaceEditor, verify  # noqa: E402
 from ganime_age.pipelines.synthetic_driving import driving_frames  # noqa: E402
-from space import files, jobs, page  # noqa: E402
+from ganime_age.space import files, jobs, page  # noqa: E402
 
 FAR = 12
 """Grey levels by which some pixel differs in a picture that was edited; JPEG leaves what is alike alike."""

@@ -305,3 +305,16 @@ def test_what_another_photo_shows_is_asked_of_every_photo_of_a_folder(
     assert cli.main([*command, "--au-from", str(folder / "a.png")]) == 0
     assert len(asked) == 2 and asked[0] == asked[1]
     assert asked[0].action_units["AU12"].value == 1 and len(asked[0].action_units) > 10
+
+
+def test_the_page_starts_from_the_package_with_its_port_and_its_device(monkeypatch, capsys):
+    page = pytest.importorskip("ganime_age.space.page", reason="the page needs gradio")
+    served = []
+    monkeypatch.setattr(page, "serve", lambda editor, *how: served.append((editor.device.type, *how)))
+    assert cli.main(["app", "--port", "7999", "--device", "cpu"]) == 0 and served == [("cpu", 7999, False)]
+    assert (
+        cli.main(["app", "--port", "99999"]) == 2 and "port 99999 is out of range" in capsys.readouterr().err
+    )
+    monkeypatch.delitem(sys.modules, "ganime_age.space.page")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert cli.main(["app"]) == 3 and "pip install 'ganime_age[space]'" in capsys.readouterr().err

@@ -38,7 +38,7 @@ def checkout(tmp_path, monkeypatch):
         "LICENSE",
         "requirements.txt",
         "app.py",
-        "space/page.py",
+        "src/ganime_age/space/page.py",
         "src/ganime_age/cli/main.py",
     )
     weights = [f"src/ganime_age/weights/{name}" for name in ("config.json", "model.safetensors")]
@@ -70,7 +70,8 @@ def test_a_dry_run_shows_the_files_with_their_sizes_and_asks_nobody(hub, capsys)
 def test_the_space_holds_the_page_and_what_it_runs_on_and_no_more():
     names = set(space_files())
     code = {f"src/ganime_age/{path.name}" for path in (ROOT / "src/ganime_age").glob("*.py")}
-    page = {f"space/{path.name}" for kind in ("*.py", "*.css") for path in (ROOT / "space").glob(kind)}
+    room = "src/ganime_age/space"
+    page = {f"{room}/{path.name}" for kind in ("*.py", "*.css", "*.js") for path in (ROOT / room).glob(kind)}
     assert code | page | {"README.md", "app.py", "requirements.txt", "LICENSE"} <= names
     stored = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src/ganime_age/weights").iterdir()}
     assert stored <= names and "src/ganime_age/weights/config.json" in stored and len(stored) > 1
@@ -79,7 +80,7 @@ def test_the_space_holds_the_page_and_what_it_runs_on_and_no_more():
     ]
     assert not [name for name in names if name.endswith((".pyc", ".pyi", ".pt", ".pth", ".parquet"))]
     readme = (ROOT / "README.md").read_text()
-    pictures = {name for name in names if name.endswith((".jpg", ".png")) and not name.startswith("space/")}
+    pictures = {name for name in names if name.endswith((".jpg", ".png")) and not name.startswith(room)}
     assert all(f"]({name})" in readme for name in pictures)
     assert all(f"]({name})" in readme for name in names if name.startswith("model_card/"))
 

@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "ganime_age"
 ENTRIES = [
     ROOT / "app.py",
-    *sorted((ROOT / "space").rglob("*.py")),
     *sorted((ROOT / "training").glob("*.py")),
 ]
 SOURCES = [*sorted(PACKAGE.rglob("*.py")), *ENTRIES]
@@ -100,7 +99,7 @@ def test_every_package_that_a_file_imports_stands_in_an_extra():
     for path in SOURCES:
         for line, name in imports(path):
             top = name.split(".")[0]
-            if top in sys.stdlib_module_names | {"ganime_age", "space"}:
+            if top in sys.stdlib_module_names | {"ganime_age"}:
                 continue
             by = BROUGHT.get(top, DISTRIBUTIONS.get(top, top.replace("_", "-")))
             if by is not None and by not in known:

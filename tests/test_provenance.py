@@ -402,7 +402,7 @@ def test_the_command_line_signs(tmp_path, portrait_file, one_model, capsys):
 
 def test_the_page_hands_out_marked_files(tmp_path, edited, portrait):
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
-    from space import files
+    from ganime_age.space import files
 
     before, after = files.before_and_after(portrait, edited, tmp_path)
     assert read_metadata(before) == (None, None)

@@ -17,7 +17,7 @@ CODE = ROOT / "src" / "ganime_age"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 ROOMS = [line.split("|")[1].strip(" `") for line in README.splitlines() if re.match(r"\| `[\w./]+` \|", line)]
-OUTSIDE = ("app.py", "space/", "training/")
+OUTSIDE = ("app.py", "training/")
 
 
 def modules() -> dict[Path, str]:

@@ -47,6 +47,13 @@ def checked_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
     return found
 
 
+def best_device() -> str:
+    """The fastest kind of device that is here: cuda, mps or cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def checked_device(name: str | torch.device) -> torch.device:
     """A device that is there; BadInput names an unknown one, MissingModel one that this machine lacks."""
     try:

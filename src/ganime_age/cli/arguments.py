@@ -33,27 +33,35 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         description="Edit the age, the expression and the pose of a face in a photo or a clip.",
     )
     root.add_argument("--version", action="version", version=f"ganime-age {__version__}")
-    names = "edit | reenact | animate | read | verify | demo | convert | push | deploy-space"
+    names = "edit | reenact | animate | read | verify | app | demo | convert | push | deploy-space"
     commands = root.add_subparsers(required=True, metavar=names, parser_class=Parser)
-    common = Parser(add_help=False)
-    common.add_argument(
-        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to use instead of the embedded ones"
-    )
-    common.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    common.add_argument(
-        "--detector", "--finder", default="embedded", metavar="DETECTOR",
-        help="face detector: embedded, or insightface:FOLDER with a pack (--finder is its old name)",
-    )  # fmt: skip
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common = _common()
     editing, others = (
         (_add_edit, _add_reenact, _add_animate),
-        (_add_verify, _add_demo, _add_convert, _add_push, _add_deploy_space),
+        (_add_verify, _add_app, _add_demo, _add_convert, _add_push, _add_deploy_space),
     )
     for add in (*editing, _add_read, *others):
         add(commands, common)
     for name, function in run.items():
         commands.choices[name].set_defaults(run=function)
     return root
+
+
+def _common(device: str = "cpu") -> Parser:
+    """The options of every command that loads weights. device: the default."""
+    common = Parser(add_help=False)
+    common.add_argument(
+        "--weights", metavar="REPO_OR_FOLDER[@REVISION]", help="weights to use instead of the embedded ones"
+    )
+    common.add_argument(
+        "--device", default=device, help=f"cpu, cuda, mps, or auto: the fastest here (default: {device})"
+    )
+    common.add_argument(
+        "--detector", "--finder", default="embedded", metavar="DETECTOR",
+        help="face detector: embedded, or insightface:FOLDER with a pack (--finder is its old name)",
+    )  # fmt: skip
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return common
 
 
 def _add_edit(commands: Commands, common: Parser) -> None:
@@ -168,6 +176,18 @@ def _add_verify(commands: Commands, common: Parser) -> None:
     verify.add_argument("files", nargs="+", metavar="FILE")
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_app(commands: Commands, common: Parser) -> None:
+    app = commands.add_parser(
+        "app", parents=[_common("auto")], help="serve the page for a browser on this machine"
+    )
+    app.add_argument(
+        "--port", type=int, metavar="N", help="port of the page (default: the first free from 7860)"
+    )
+    app.add_argument(
+        "--share", action="store_true", help="also give it a public address for 72 hours, through gradio.live"
+    )
 
 
 def _add_demo(commands: Commands, common: Parser) -> None:

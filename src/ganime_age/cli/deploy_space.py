@@ -24,8 +24,8 @@ from ..model.storage import CONFIG, weights_name
 CHECKOUT = Path(__file__).parents[3]
 CARD, APP = "README.md", "app.py"
 SINGLE = (CARD, "LICENSE", "requirements.txt", APP)
-FOLDERS = ("space", "src/ganime_age")
-KINDS = (".py", ".css", ".md", ".jpg", ".png", ".json", ".safetensors", ".typed")
+FOLDERS = ("src/ganime_age",)
+KINDS = (".py", ".css", ".js", ".md", ".jpg", ".png", ".json", ".safetensors", ".typed")
 NOT_THERE = ("learning", "__pycache__")
 """Folders that the page never imports."""
 

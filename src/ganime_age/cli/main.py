@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ..errors import BadInput, GanimeAgeError
+from ..errors import BadInput, GanimeAgeError, MissingModel
 from ..images.photo import SUFFIXES
 from ..images.video_reader import SUFFIXES as CLIP_SUFFIXES
 from ..images.video_reader import is_clip
@@ -270,6 +270,21 @@ def _verify(args: argparse.Namespace) -> int:
     return failures[0] if failures else 0
 
 
+def _app(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        from ..space.page import serve
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise MissingModel("the page needs gradio; install it: pip install 'ganime_age[space]'") from None
+    if args.port is not None and not 1 <= args.port <= 65535:
+        raise BadInput(f"port {args.port} is out of range; give one between 1 and 65535")
+    serve(_editor(args), args.port, args.share)
+    return 0
+
+
 def _demo(args: argparse.Namespace) -> int:
     from ..card.contact_sheet import demo_sheet
 
@@ -283,9 +298,11 @@ def _demo(args: argparse.Namespace) -> int:
 def _editor(args: argparse.Namespace) -> FaceEditor:
     from ..editor import FaceEditor
     from ..model.model import GanimeAge
+    from ..runtime import best_device
 
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
-    return FaceEditor(model, device=args.device, detector=_detector(args.detector, model))
+    device = best_device() if args.device == "auto" else args.device
+    return FaceEditor(model, device=device, detector=_detector(args.detector, model))
 
 
 def _detector(text: str, model: GanimeAge) -> Detector | None:
@@ -314,6 +331,7 @@ RUN = {
     "animate": _animate,
     "read": _read,
     "verify": _verify,
+    "app": _app,
     "demo": _demo,
     "convert": hub_commands.convert,
     "push": hub_commands.push,

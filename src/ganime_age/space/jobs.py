@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from ganime_age.errors import BadInput, GanimeAgeError
-from ganime_age.results import ClipResult
-
+from ..errors import BadInput, GanimeAgeError
+from ..results import ClipResult
 from .loader import CLIP_SECONDS
 
 try:
@@ -43,10 +42,11 @@ class Stopped(Exception):
 
 
 class Asked(NamedTuple):
-    """One request. photo (H,W,3); age in years or None; action_units: intensities 0..5 by code, or "AU12=+2";
-    driving: another photo (H,W,3) or None; method: one of the model's or "all"; face: 0 is the largest."""
+    """One request. photo (H,W,3), or None where a clip is edited; age in years or None; action_units: intensities 0..5
+    by code, or "AU12=+2"; driving: another photo (H,W,3) or None; method: one of the model's or "all"; face: 0 is the
+    largest."""
 
-    photo: np.ndarray
+    photo: Any
     age: float | None = None
     action_units: Any = None
     driving: np.ndarray | None = None

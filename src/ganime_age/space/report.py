@@ -6,9 +6,8 @@ import html
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ganime_age.edits import AU_NAMES
-from ganime_age.model.thresholds import Threshold
-
+from ..edits import AU_NAMES
+from ..model.thresholds import Threshold
 from .age import plain_name
 from .jobs import sentence
 
@@ -50,10 +49,12 @@ def clip_report(result: Any) -> str:
     )
 
 
-def _rows(result: Any, editable: Collection[str]) -> list[tuple[str, str, str, str]]:
+def _rows(result: Any, editable: Collection[str]) -> list[tuple[str, ...]]:
     before, after, driving = result.source_reading, result.reading, result.driving_reading
     asked_age = "" if result.edit.age is None else f"{result.edit.age:g}"
-    rows = [("Age", asked_age, f"{before.age:.0f}", f"{after.age:.0f} ± {after.age_spread:.0f}")]
+    rows: list[tuple[str, ...]] = [
+        ("Age", asked_age, f"{before.age:.0f}", f"{after.age:.0f} ± {after.age_spread:.0f}")
+    ]
     asked = result.asked_units()
     if driving is not None:
         asked = {code: value for code, value in driving.action_units.items() if code in editable} | asked

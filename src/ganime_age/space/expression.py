@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from ganime_age.edits import AU_CODES, AU_MAX, AU_NAMES
-
+from ..edits import AU_CODES, AU_MAX, AU_NAMES
 from .loader import PhotoInput
 
 STEP = 0.1

@@ -12,8 +12,7 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from ganime_age.provenance.metadata import write_edited
-
+from ..provenance.metadata import write_edited
 from . import jobs
 
 HOUR = 3600

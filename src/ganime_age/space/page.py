@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ganime_age import FaceEditor
-from ganime_age.errors import MissingModel
-
+from ..editor import FaceEditor
+from ..runtime import best_device
 from . import age, api, expression, files, reenact, results, theme
 from .examples import examples
 from .handlers import Handlers, Parts, Seen, answering
@@ -77,11 +76,13 @@ class Buttons(NamedTuple):
 
 
 def on_best_device(model: Any) -> FaceEditor:
-    """An editor on the GPU where there is one, else on the processor; float32 on both, as half is not measured."""
-    try:
-        return FaceEditor(model, device="cuda")
-    except MissingModel:
-        return FaceEditor(model)
+    """An editor on CUDA or MPS where there is one, else on the processor; float32, as half is not measured."""
+    return FaceEditor(model, device=best_device())
+
+
+def serve(editor: Any, port: int | None = None, share: bool = False) -> None:
+    """Serve the page on this machine until it is interrupted. share: with a public address for 72 hours, too."""
+    build(editor).launch(**LAUNCH, server_port=port, share=share)
 
 
 def build(editor: Any) -> gr.Blocks:

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from ganime_age.edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
-from ganime_age.model.methods import label
-
+from ..edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
+from ..model.methods import label
 from .jobs import ALL
 
 MIDDLES = tuple(

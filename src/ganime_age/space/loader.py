@@ -15,9 +15,9 @@ import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder, is_in_or_equal
 
-from ganime_age.errors import BadInput, GanimeAgeError
-from ganime_age.images.photo import load_photo
-from ganime_age.images.video_reader import Clip
+from ..errors import BadInput, GanimeAgeError
+from ..images.photo import load_photo
+from ..images.video_reader import Clip
 
 CLIP_SECONDS = 10
 UPLOAD = "20mb"

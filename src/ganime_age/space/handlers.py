@@ -12,8 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from ganime_age.errors import BadInput, GanimeAgeError
-
+from ..errors import BadInput, GanimeAgeError
 from . import expression, files, jobs, report
 from .age import Age
 from .expression import Expression
@@ -116,7 +115,7 @@ class Handlers:
     def reset(self, given: dict) -> dict:
         """Nothing is asked any more; the photo stays."""
         on, seen = self.on, self._seen(given)
-        changes = {on.age.change: False, on.reenact.photo: None, on.reenact.clip: None}
+        changes: dict = {on.age.change: False, on.reenact.photo: None, on.reenact.clip: None}
         changes |= {on.expression.copy_from: None, on.reenact.relative: True}
         if self.work.methods:
             changes[on.age.method] = self.work.methods[0]
@@ -292,7 +291,7 @@ def thumbnail(photo: np.ndarray, box: np.ndarray, path: Any) -> str:
     """A face of a photo with some room around it, as a small picture."""
     x0, y0, x1, y1 = (float(v) for v in box)
     middle, half = ((x0 + x1) / 2, (y0 + y1) / 2), 0.7 * max(x1 - x0, y1 - y0)
-    cut = [round(c) for c in (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)]
-    face = Image.fromarray(photo).crop(cut)
+    left, top, right, bottom = (round(m + sign * half) for sign in (-1, 1) for m in middle)
+    face = Image.fromarray(photo).crop((left, top, right, bottom))
     face.thumbnail((160, 160), Image.Resampling.LANCZOS)
     return files.picture(face, path)

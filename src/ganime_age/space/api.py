@@ -12,9 +12,8 @@ from typing import Any, Literal, get_args
 
 import gradio as gr
 
-from ganime_age.errors import BadInput
-from ganime_age.images.video_reader import is_clip
-
+from ..errors import BadInput
+from ..images.video_reader import is_clip
 from . import files, jobs
 from .jobs import ALL, STRIP_AGES, Asked
 from .loader import CLIP_SECONDS, clip_of, photo_of, uploaded
