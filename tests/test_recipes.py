@@ -33,7 +33,7 @@ from ganime_age.networks.readers import Readers
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.startswith("multipose"))
 SIDE = 64
-SOURCES = ("utkface", "celeba", "synth", "aaf", "ffhq128", "ffhq256", "multipose_mesh")
+SOURCES = ("utkface", "celeba", "synth", "aaf", "ffhq128", "ffhq256", "multipose_mesh", "fairface")
 READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 JUDGE = {"size": 64, "widths": [8, 8, 8]}
 PAINTER = {"widths": [8, 8, 16], "blocks": 1}
@@ -41,6 +41,9 @@ SOON = {"lead_steps": 1, "ramp_steps": 1, "r1_every": 2}
 AGE_GAN = {"batch": 3, **SOON}
 TINY = {
     "age_judge": {"batch": 4, "network": JUDGE},
+    "judge_frame": {"batch": 4, "network": {"widths": [8, 8], "blocks": [1, 1]}},
+    "judge_face": {"batch": 4, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1]}},
+    "judge_parts": {"batch": 4, "network": {"widths": [8, 8, 8, 8], "heads": 2}},
     "agetransgan": AGE_GAN
     | {
         "generator": {"size": SIDE, "width": 0.25, "style": 16, "layers": 2},
@@ -91,7 +94,7 @@ TINY = {
     },
     "readers": {"batch": 4, "network": READERS},
 }
-"""Numbers by task that make a recipe small and let each term count within three steps."""
+"""Numbers by recipe or task that make a recipe small and let each term count within three steps."""
 
 
 def standing(head: HeadModel, pose: torch.Tensor) -> Head:
@@ -115,7 +118,11 @@ def write_faces(folder: Path, count: int = 56) -> Path:
     table["split"] = ["train" if i < 0.75 * count else "val" for i in range(count)]
     table["source"] = [SOURCES[i % len(SOURCES)] for i in range(count)]
     table["age"] = chance.uniform(1, 90, count)
+    ranged = table["source"] == "fairface"
+    table["age_low"], table["age_high"] = ((table["age"] + years).where(ranged) for years in (-5, 4))
+    table.loc[ranged, "age"] = None
     table["identity"] = [f"person {i % 4}" for i in range(count)]
+    table["cluster"] = [f"picture {i}" for i in range(count)]
     table["action_units"] = [chance.uniform(0, 5, 17).astype(np.float32) for _ in range(count)]
     table["landmarks"] = list(marks.astype(np.float32))
     table["teacher_identity"] = list(teacher / np.linalg.norm(teacher, axis=1, keepdims=True))
@@ -174,12 +181,13 @@ def tiny_run(name: str, faces: Path, networks: Path, out: Path, **changes) -> Ru
     tables = fill(Tables, read_recipe(RECIPES / f"{name}.toml", []), "top level")
     module = task_module(tables.task)
     table = vars(module.Recipe()) | tables.recipe
-    numbers = tables.recipe | places(table, networks) | TINY[tables.task] | changes
+    numbers = tables.recipe | places(table, networks) | TINY.get(name, TINY[tables.task]) | changes
     recipe = fill(module.Recipe, numbers, "[recipe] table")
     plan = Plan(steps=3, warmup=1, schedule="constant", log_every=1, save_every=3, watch_every=0)
     torch.manual_seed(0)
     size = 128 if tables.task == "local_reader" else SIDE
-    return Run(module.build(recipe, Faces(faces, size, sources=tuple(tables.sources)), plan.seed), plan, out)
+    shown = Faces(faces, size, sources=tuple(tables.sources), hold_out=tables.hold_out)
+    return Run(module.build(recipe, shown, plan.seed), plan, out)
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,10 @@ def shown(folders: list[Path], tables: Tables) -> Faces | JoinedFaces:
     check_parts(folders)
     if len(folders) > 1 and tables.task in ("detector", "finder"):
         raise BadInput("the detector learns from one folder of faces; give one after --faces")
-    parts = [Faces(folder, tables.size, sources=tuple(tables.sources)) for folder in folders]
+    parts = [
+        Faces(folder, tables.size, sources=tuple(tables.sources), hold_out=tables.hold_out)
+        for folder in folders
+    ]
     return JoinedFaces(parts) if len(parts) > 1 else parts[0]
 
 

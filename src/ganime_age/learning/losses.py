@@ -164,6 +164,24 @@ def ordinal(logits: Tensor, age: Tensor, softness: float = 1.5) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, target)
 
 
+def ordinal_range(logits: Tensor, low: Tensor, high: Tensor, softness: float = 1.5) -> Tensor:
+    """`ordinal` where a label is an age range: thresholds that the range answers are learnt, those inside it are free.
+
+    logits (B,100); low, high (B,) in years, equal where the age is known. A chance p_k = P(older than k) is drawn to
+    the nearer end of [t_k(low), t_k(high)], t_k(a) = sigmoid((a - k - 0.5) / softness), and is left alone inside.
+    """
+    years = torch.arange(OLDEST, device=low.device)
+    ends = [torch.sigmoid((age[:, None] - years - 0.5) / softness) for age in (low, high)]
+    # The gradient of the cross-entropy is p - t: with t = p it is zero, whatever p is.
+    target = torch.minimum(torch.maximum(logits.detach().sigmoid(), ends[0]), ends[1])
+    return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def outside_range(age: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """E of the distance in years from an age to its range: 0 inside. (B,) each."""
+    return (F.relu(low - age) + F.relu(age - high)).mean()
+
+
 def age_groups(age: Tensor) -> Tensor:
     """Years (B,) -> FFHQ-Aging's groups (B,) in 0..9."""
     return torch.bucketize(age, age.new_tensor(GROUP_STARTS[1:]), right=True)

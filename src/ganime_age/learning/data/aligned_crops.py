@@ -70,13 +70,14 @@ def warped(
 
 
 def degraded(crop: np.ndarray, strength: float, chance: np.random.Generator) -> np.ndarray:
-    """The crop (112,112,3) in other light, and some shrunk and enlarged again, noisy, coded as JPEG or partly covered;
+    """The crop (S,S,3) in other light, and some shrunk and enlarged again, noisy, coded as JPEG or partly covered;
     at strength 1 each of these befalls two in five."""
+    side = len(crop)
     happens = chance.random(5) < np.array([0.2, 0.4, 0.4, 0.4, 0.4]) * strength
     crop = recoloured(crop, bool(happens[0]), strength, chance)
     if happens[1]:
-        small = cv2.resize(crop, (int(SIDE * chance.uniform(0.25, 0.7)),) * 2, interpolation=cv2.INTER_AREA)
-        crop = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+        small = cv2.resize(crop, (int(side * chance.uniform(0.25, 0.7)),) * 2, interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     if happens[2]:
         noise = chance.standard_normal(crop.shape, np.float32) * (chance.random() * 15)
         crop = (crop + noise).clip(0, 255).astype(np.uint8)
@@ -84,8 +85,8 @@ def degraded(crop: np.ndarray, strength: float, chance: np.random.Generator) -> 
         coded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(10, 70))])[1]
         crop = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     if happens[4]:
-        left, top = chance.integers(0, SIDE * 3 // 4, 2)
-        width, height = chance.integers(SIDE // 10, SIDE * 2 // 5, 2)
+        left, top = chance.integers(0, side * 3 // 4, 2)
+        width, height = chance.integers(side // 10, side * 2 // 5, 2)
         crop[top : top + height, left : left + width] = chance.integers(0, 256)
     return crop
 

@@ -8,6 +8,8 @@ A face folder holds `manifest.parquet` (or `manifest.csv`) and the files it name
 from __future__ import annotations
 
 import tempfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +51,9 @@ class Faces:
     """The faces of a folder as arrays: pictures and long labels in memory-mapped files, so that memory stays flat.
 
     size: side in pixels of the decoded faces. splits, sources: which rows to keep (no source: all). limit: no more
-    than so many. The cache (`cache-SIZE.npy`, uint8, N x 4 x size x size, RGB and the share that is real) is made at
-    the first use and shared by all splits. Pictures that cannot be read are named once and left out.
+    than so many. hold_out: source -> the half of it, "a" or "b", that is left out (see `halves`). The cache
+    (`cache-SIZE.npy`, uint8, N x 4 x size x size, RGB and the share that is real) is made at the first use and shared
+    by all splits. Pictures that cannot be read are named once and left out.
 
     pictures: the whole cache. rows (M,): which of it are these faces. table: the short columns of the manifest, M
     rows. labels: every label, M rows. BadInput names the folder or file that cannot be used.
@@ -63,6 +66,7 @@ class Faces:
         splits: tuple[str, ...] = ("train",),
         limit: int | None = None,
         sources: tuple[str, ...] = (),
+        hold_out: Mapping[str, str] | None = None,
     ):
         self.folder, self.size = Path(folder), size
         manifest = Manifest(folder)
@@ -72,6 +76,7 @@ class Faces:
         kept.iloc[unreadable] = False
         if sources:
             kept &= table["source"].isin(sources) if "source" in table else False
+        kept &= ~held_out(table, hold_out or {})
         self.rows = np.flatnonzero(kept.to_numpy())[:limit]
         if not len(self.rows):
             of = f" of {', '.join(sources)}" if sources else ""
@@ -107,6 +112,32 @@ class Faces:
         out["face"] = to_unit(pixels[:, :3])
         out["valid"] = pixels[:, 3:].float() / 255
         return out
+
+
+def halves(table: pd.DataFrame) -> np.ndarray:
+    """(N,) "a" or "b": the half of its source that each face of a manifest belongs to, for good.
+
+    By a checksum of the person or picture (column cluster, else identity, else id), so that nobody is in both halves
+    and a set that grows keeps its halves.
+    """
+    key = table["id"]
+    for column in ("identity", "cluster"):
+        if column in table:
+            key = table[column].where(table[column].notna(), key)
+    return np.array(["ab"[zlib.crc32(str(name).encode()) % 2] for name in key])
+
+
+def held_out(table: pd.DataFrame, hold_out: Mapping[str, str]) -> np.ndarray:
+    """(N,) bool: the faces of the halves that a recipe leaves out. BadInput for a half that is neither a nor b."""
+    wrong = {source: half for source, half in hold_out.items() if half not in ("a", "b")}
+    if wrong:
+        raise BadInput(f'hold_out is {wrong}; write the half of each source to leave out, "a" or "b"')
+    out = np.zeros(len(table), bool)
+    if hold_out and "source" in table:
+        half = halves(table)
+        for source, left_out in hold_out.items():
+            out |= (table["source"] == source).to_numpy() & (half == left_out)
+    return out
 
 
 def mirror_labels(labels: dict[str, torch.Tensor], mirror: torch.Tensor) -> None:

@@ -22,12 +22,13 @@ UNIONS = (UnionType, Union)
 @dataclasses.dataclass
 class Tables:
     """A recipe's top level. task: which module trains. size: side of a face in pixels. sources: which ones of the
-    manifest's column `source`; all when empty. The tables are for task.Plan, the task's Recipe and the limits of its
-    collapse monitor."""
+    manifest's column `source`; all when empty. hold_out: source -> the half of its people, "a" or "b", that is left
+    out. The tables are for task.Plan, the task's Recipe and the limits of its collapse monitor."""
 
     task: str
     size: int = 128
     sources: tuple[str, ...] = ()
+    hold_out: dict[str, Any] = dataclasses.field(default_factory=dict)
     run: dict[str, Any] = dataclasses.field(default_factory=dict)
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     watch: dict[str, Any] = dataclasses.field(default_factory=dict)
