@@ -31,6 +31,13 @@ other, by the same judges; of expression and pose only MediaPipe's can.
 estimator (--faces, a multi-pose set, and --real, the usual faces) compares the readers of --before and --after (as
 --estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
 
+photos (--photos, folders of whole photos; --faces and --models) edits photos from file to file, as a user does, and has
+them read by the committee of age judges (--committee), the matcher face_reid_0095.onnx and, where --models holds their
+files, judges of hair and expression. --ages is a CSV with the columns file and age or source, --headwear one with file
+and outline (x y x y ... in 0..1 of the photo), --races a face folder with the race of each face. --count is how many
+photos, --parts what of ages, faces, races, rows, expressions and sizes is measured. --blind FOLDER writes a page of
+edits and real photos to be told apart instead; --blind-read FORM adds what was answered to the results.
+
 multipose (--faces, a set that augment_multipose.py made) counts the set; with --real and --after it compares the same
 readers on real turned heads.
 """
@@ -156,6 +163,20 @@ def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
     return measure(EmbeddedDetector(model.detector), needed(given, "raw"))
 
 
+def photos(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.evaluation.photos import assemble
+    from ganime_age.learning.evaluation.photos.measure_photos import Plan, measure, parts_of
+
+    folders, faces, wanted = needed(given, "photos"), needed(given, "faces"), parts_of(given.parts)
+    count = 6 if given.quick else given.count if "--count" in sys.argv else Plan.photos
+    if count < 1:
+        raise BadInput(f"--count {count} must be 1 or more")
+    material = assemble.material_of(folders, given.ages, given.headwear, faces, given.races)
+    judging = assemble.judging_of(model, given.models, given.committee, faces)
+    save = assemble.partial_file(results_path(given))
+    return measure(model, material, judging, Plan.of(count), wanted, save)
+
+
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.measure_speed import measure
 
@@ -192,6 +213,12 @@ def results_name(given: argparse.Namespace) -> str:
     return f"{name}-quick" if given.quick else name
 
 
+def results_path(given: argparse.Namespace) -> Path:
+    """Where the results go: --out, a folder or a file NAME.json, or model_card/results."""
+    out = given.out or ROOT / "model_card" / "results"
+    return out if out.suffix == ".json" else out / f"{results_name(given)}.json"
+
+
 def needed(given: argparse.Namespace, name: str) -> Path:
     if getattr(given, name) is None:
         raise BadInput(f"{given.name} needs --{name} FOLDER")
@@ -200,7 +227,9 @@ def needed(given: argparse.Namespace, name: str) -> Path:
 
 def told(words: list[str]) -> list[str]:
     """The command's words, with the places on this machine as the names of their options, as in --faces FACES."""
-    places = ("--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity")
+    places = (
+        "--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity",
+        "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read")  # fmt: skip
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
     shown = [re.sub(r"^(\w*(?:gan|gan_mi|_age))=(?!own$).+", r"\1=RUN", word) for word in shown]
@@ -217,6 +246,7 @@ MEASURES = {
     "estimator": estimator,
     "reenactment": reenactment,
     "multipose": multipose,
+    "photos": photos,
     "finder": finder,
     "speed": speed,
     "training": training,
@@ -224,8 +254,30 @@ MEASURES = {
     "fuzz": fuzz,
 }
 """What the command line can name -> the function that measures it."""
-NEED_TRAIN = ("readers", "identity", "edits", "reenactment", "table1", "estimator", "multipose", "training")
+NEED_TRAIN = (
+    "readers", "identity", "edits", "reenactment", "table1", "estimator", "multipose", "training",
+    "photos",
+)  # fmt: skip
 """Those of them that need the packages of the extra `train`."""
+
+
+def photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that photos alone takes."""
+    group = parser.add_argument_group("photos")
+    committee = ROOT / "training" / "checkpoints" / "judges"
+    single = ROOT / "training" / "checkpoints" / "age_judge"
+    group.add_argument("--photos", type=Path, nargs="+", metavar="FOLDER", help="folders of whole photos")
+    group.add_argument("--ages", type=Path, metavar="CSV", help="file and age or source of photos")
+    group.add_argument("--headwear", type=Path, metavar="CSV", help="file and outline of headwear")
+    group.add_argument("--races", type=Path, metavar="FACES", help="a face folder with the race of each face")
+    group.add_argument(
+        "--committee",
+        type=Path,
+        metavar="DIR",
+        default=committee if committee.is_dir() else single,
+        help="the age judges",
+    )
+    group.add_argument("--parts", default="", metavar="A,B", help="ages,faces,races,rows,expressions,sizes")
 
 
 def arguments() -> argparse.Namespace:
@@ -235,6 +287,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("name", choices=MEASURES)
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--raw", type=Path)
+    photo_arguments(parser)
     parser.add_argument("--method", default="ganimation_age", help="edits: the method that is measured")
     parser.add_argument("--models", type=Path, help="edits: the folder of the judges' files")
     parser.add_argument("--judges", default="default", help="edits: who judges, see above")
@@ -279,9 +332,8 @@ def main() -> None:
     if given.name == "identity" and not given.out:  # a reader on trial belongs in no card
         print(json.dumps(result, indent=2))
         return
-    out = given.out or ROOT / "model_card" / "results"
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{results_name(given)}.json"
+    path = results_path(given)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result["summary"], indent=2), f"\n-> {path}")
 

@@ -3,5 +3,6 @@
 __all__ = [
     "insightface_models",
     "mediapipe_face",
+    "onnx_features",
     "onnx_models",
 ]

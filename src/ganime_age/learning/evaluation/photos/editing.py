@@ -1,0 +1,79 @@
+"""A photo's edits from file to file, as a user makes them, and the frames that judges look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ....editor import FaceEditor
+from ....errors import BadInput
+from ....images.photo import load_photo
+from ....model.methods import DEFAULT
+from .frames import framed
+from .whole_photos import WholePhoto
+
+FAR = 0.5
+"""Distance of two faces' middles, in distances of the outer eye corners, from which on they are not one face."""
+AT_ONCE = 3
+"""Ages for which a photo's face is found and read once; more would hold more whole photos in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A test photo ready to be edited. pixels (H,W,3) uint8; landmarks (68,2) in its pixels; read_age: what the
+    package's readers say."""
+
+    photo: WholePhoto
+    pixels: np.ndarray
+    landmarks: np.ndarray
+    read_age: float
+
+    def frame(self, pixels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The aligned face of a state of the photo, by default as it is, and its landmarks in 0..1."""
+        return framed(self.pixels if pixels is None else pixels, self.landmarks)
+
+
+def opened(editor: FaceEditor, photo: WholePhoto) -> Opened | None:
+    """The photo with its landmarks; None where no face is found, or where the largest one found is not the one that
+    the photo's own landmarks name. BadInput for a file that is no photo."""
+    pixels = load_photo(photo.path)
+    try:
+        reading = editor.read(photo.path)[0]
+    except BadInput:
+        return None
+    own = np.asarray(reading.landmarks, float)
+    if photo.landmarks is None:
+        return Opened(photo, pixels, own, reading.age)
+    eyes = np.linalg.norm(photo.landmarks[45] - photo.landmarks[36])
+    apart = np.linalg.norm(own[27:48].mean(0) - photo.landmarks[27:48].mean(0))
+    return Opened(photo, pixels, photo.landmarks, reading.age) if apart < FAR * eyes else None
+
+
+def aged_photos(
+    editor: FaceEditor,
+    one: Opened,
+    ages: Iterable[float],
+    folder: Path,
+    method: str = DEFAULT,
+    mark: bool = True,
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Every age with the photo (H,W,3) uint8 edited to it, read back from the PNG file that the editor wrote."""
+    asked = list(ages)
+    for start in range(0, len(asked), AT_ONCE):
+        part = asked[start : start + AT_ONCE]
+        for years, result in zip(
+            part, editor.progression(one.photo.path, ages=part, method=method, mark=mark), strict=True
+        ):
+            path = folder / "edited.png"
+            result.save(path)
+            yield years, load_photo(path)
+
+
+def expressed_photo(editor: FaceEditor, one: Opened, units: Mapping[str, float], folder: Path) -> np.ndarray:
+    """The photo (H,W,3) uint8 edited to action units 0..5 by code, read back from the file that the editor wrote."""
+    path = folder / "edited.png"
+    editor.edit(one.photo.path, action_units=dict(units)).save(path)
+    return load_photo(path)
