@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -89,10 +90,15 @@ def test_parts_come_after_what_they_are_given(tmp_path):
             "[parts.readers]\nneeds={'recipe.init'='judge'}",
             "readers .* is given judge, which is no part of it",
         ),
-        ("[parts.readers]\nsteps=3", r"\[parts.readers\] .* has no steps; it takes evaluate"),
+        ("[parts.readers]\nsteps=3", r"\[parts.readers\] .* has no steps; it takes better, evaluate"),
         ("[parts.readers]\nshare=0", "share in .* is 0, which it cannot be"),
         ("[parts.readers]\nset=['run.steps']", r"set in .* is \['run.steps'\], which it cannot be"),
         ("[parts]\nreaders=1", "must be a table"),
+        (
+            "[parts.readers]\nbetter={x='larger'}",
+            "says what is better; it must have evaluate and shipped too",
+        ),
+        ("[parts.readers]\nbetter={x='more'}", "better in .* is {'x': 'more'}, which it cannot be"),
         ("minutes=3\n[parts.readers]", "has no minutes; it takes set, least"),
         ("", "names no parts"),
         ("[parts", "the plan .* cannot be read"),
@@ -284,6 +290,102 @@ def test_packs_are_small_files(tmp_path, monkeypatch):
             for file in one:
                 archive.add(file, file.name)
         assert (tmp_path / "x.tar").stat().st_size <= 40_000
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "why"),
+    [
+        ("error: step 3: the mask\n  exitcode  : 4 (pid: 9)\n====\n", "collapsed", "step 3: the mask"),
+        ("error: no faces\nChildFailedError:\n  exitcode : 2 (pid: 9)\n====\n", "failed", "no faces"),
+    ],
+)  # fmt: skip
+def test_how_the_first_of_several_processes_ended_is_told(words, state, why):
+    assert plan_runner.outcome(1, words, False, True) == (state, why)
+
+
+def test_several_processes_are_launched_by_torchrun():
+    script = runpy.run_path(str(SCRIPT))
+    assert script["launcher"](1) == [sys.executable, str(ROOT / "training" / "train.py")]
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
+    assert script["launcher"](3)[1:-1] == several
+
+
+WRITES = "import json, sys; o = sys.argv[1:]; from pathlib import Path; Path(o[-1]).mkdir(); " \
+    "Path(o[-1], 'r.json').write_text(json.dumps({'summary': {'error': float(o[0]), 'seen': o[1:-2]}}))"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("new", "way", "kept", "given"),
+    [
+        ("1.5", "smaller", "new", "runs/readers/light"),
+        ("1.5", "larger", "old", "shipped"),
+        ("2", "larger", "old", "shipped"),
+    ],
+)  # fmt: skip
+def test_what_is_not_better_than_what_ships_gives_way_to_it(tmp_path, new, way, kept, given):
+    written(tmp_path / "writes.py", WRITES)
+    plan = plan_of(
+        tmp_path,
+        f"[parts.readers]\nstand_in='shipped'\nevaluate='python writes.py {new} row=LIGHT'\n"
+        f"shipped='python writes.py 2.0 FACES'\nbetter={{'summary.error'='{way}'}}\n",
+    )
+    (tmp_path / "shipped").mkdir()
+    lines, part = [], plan.parts[0]
+    runner = Runner(plan, tmp_path / "runs", [], tmp_path, tmp_path, say=lines.append, places={"FACES": "f"})
+    (tmp_path / "runs" / "readers" / "light").mkdir(parents=True)
+    runner.progress["readers"].state = "done"
+    runner.compare(part)
+    runner.keep()
+    (row,) = json.loads((tmp_path / "runs" / "summary.json").read_text())["parts"]
+    assert (row["kept"], row["figures"]["old"]) == (kept, {"summary.error": 2.0})
+    assert f"summary.error {float(new):.4g} against 2" in row["why"] and row["why"] in lines[0]
+    assert runner.result("readers") == tmp_path / given
+    assert not (tmp_path / "runs" / "readers" / "compared").exists()
+
+
+def test_what_cannot_be_compared_leaves_what_ships_and_says_why(tmp_path):
+    written(tmp_path / "fails.py", "raise SystemExit('error: no judge')")
+    plan = plan_of(
+        tmp_path,
+        "[parts.readers]\nevaluate='x'\nshipped='python fails.py'\nbetter={'x'='larger'}\n"
+        "[parts.age_judge]\nevaluate='x'\nshipped='python fails.py MODELS'\nbetter={'x'='larger'}\n",
+    )
+    runner = Runner(plan, tmp_path / "runs", [], tmp_path, tmp_path, say=lambda line: None, places={})
+    for part, why in zip(plan.parts, ("no judge", "it needs --models FOLDER"), strict=True):
+        (tmp_path / "runs" / part.name / "light").mkdir(parents=True)
+        own = runner.progress[part.name]
+        own.state = "done"
+        runner.compare(part)
+        assert (own.kept, own.why) == ("old", f"it cannot be compared ({why}), so what ships is kept")
+    runner.places, own.kept = None, ""
+    runner.compare(part)
+    assert own.kept == ""  # nobody asked for a comparison
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--measure"], "--measure belongs to --dry-run"),
+        (["--dry-run", "--measure", "0"], "must be at least 1"),
+        (["--num_processes", "0"], "must be at least 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_sentence(tmp_path, monkeypatch, arguments, words):
+    script = runpy.run_path(str(SCRIPT))
+    monkeypatch.setattr(sys, "argv", command(SMOKE, tmp_path, tmp_path / "runs", *arguments)[1:])
+    with pytest.raises(BadInput, match=words):
+        script["main"]()
+
+
+@pytest.mark.slow
+def test_a_measured_dry_run_tells_the_images_of_every_part(tmp_path, face_shards):
+    plan = two_quick(tmp_path, steps=1000)
+    out = tmp_path / "runs"
+    status, told, said = called(plan, face_shards, out, "--dry-run", "--measure", "3", "--only", "second")
+    assert status == 0, told + said
+    (line,) = [one for one in told.splitlines() if one.startswith("second ")]
+    assert re.search(r"4.0 minutes +[\d,]+ images at [\d.e+]+/s after 0.\d minutes", line), line
+    assert "first: done" in told and not out.exists()  # what it is given was measured too
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path):

@@ -36,7 +36,7 @@ from ganime_age.learning.data.packed_faces import check_parts, parts_of  # noqa:
 from ganime_age.learning.data.resident import reside  # noqa: E402
 from ganime_age.learning.engine.checkpoints import finished, start_from  # noqa: E402
 from ganime_age.learning.engine.collapse import Collapsed  # noqa: E402
-from ganime_age.learning.engine.distributed import make_accelerator  # noqa: E402
+from ganime_age.learning.engine.distributed import agreed, make_accelerator  # noqa: E402
 from ganime_age.learning.engine.logging import choose_tracker, start_tracker  # noqa: E402
 from ganime_age.learning.engine.loop import Run  # noqa: E402
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe  # noqa: E402
@@ -107,7 +107,10 @@ def prepare(given: argparse.Namespace, out: Path) -> Run:
     if given.resume is not None:
         run.resume(Path(given.resume) if given.resume else given.out / "checkpoint")
     if given.within is not None:
-        plan.minutes = run.seconds / 60 + max(given.within - (time.monotonic() - STARTED) / 60, LEAST)
+        left = max(given.within - (time.monotonic() - STARTED) / 60, LEAST)
+        plan.minutes = run.seconds / 60 + agreed(
+            accelerator, left
+        )  # else processes would end at different steps
     if given.dry_run:
         plan.steps = run.step + 2
     start_tracker(accelerator, tracker, dataclasses.asdict(tables), run.step)

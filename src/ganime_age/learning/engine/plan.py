@@ -15,6 +15,7 @@ from ...errors import BadInput
 from .recipe import read_recipe
 
 TABLES = ("needs", "uses", "files")
+WAYS = ("smaller", "larger")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Part:
     and its stand-in a part that needs it is skipped, one that uses it is trained with "". files: setting -> name of a
     file from elsewhere. Where it is not at hand the part's stand-in is used, and without one the part is trained
     without the file. stand_in: a folder that takes the place of this part's result when there is none. packed: others
-    are given this network in a folder of weights, as pack.py makes it, instead of the light copy. evaluate: the command
-    that tells how good the result is; LIGHT in it is the light copy's folder.
+    are given this network in a folder of weights, as pack.py makes it, instead of the light copy. evaluate: commands,
+    joined by `&&`, that tell how good the result is. In them LIGHT is the light copy's folder, RUNS that of all runs,
+    NEW a folder of weights that they make, FACES and MODELS what was given. shipped: the same for what ships. better:
+    dotted names of figures of both results, and whether the smaller or the larger one is better.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Part:
     stand_in: str = ""
     packed: str = ""
     evaluate: str = ""
+    shipped: str = ""
+    better: Mapping[str, str] = field(default_factory=dict)
 
     def given(self, names: Collection[str]) -> set[str]:
         """The parts among `names` that this one takes something from."""
@@ -130,6 +135,8 @@ def read_part(path: Path, name: str, table: Any) -> Part:
     for key, value in table.items():
         if not fits(key, value):
             raise BadInput(f"{key} in {where} is {value!r}, which it cannot be")
+    if "better" in table and not ("evaluate" in table and "shipped" in table):
+        raise BadInput(f"{where} says what is better; it must have evaluate and shipped too")
     table = {"recipe": name} | table
     return Part(name=name, changes=tuple(table.pop("set", ())), **table)
 
@@ -140,6 +147,8 @@ def fits(key: str, value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     if key == "set":
         return isinstance(value, list) and all(isinstance(one, str) and "=" in one for one in value)
+    if key == "better":
+        return isinstance(value, dict) and bool(value) and all(one in WAYS for one in value.values())
     if key in TABLES:
         return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
     return isinstance(value, str)

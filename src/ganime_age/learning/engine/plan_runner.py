@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ...errors import BadInput
 from .checkpoints import LIGHT_FILE, finished
 from .collapse import Collapsed
 from .plan import Part, TrainingPlan
+from .plan_compare import Figures, compare
 
 fcntl: Any
 try:
@@ -48,11 +50,15 @@ OVER = ("done", "collapsed")
 
 @dataclass
 class Progress:
-    """What is known of a part. state: waiting, training, done, collapsed, failed or skipped. minutes: had so far."""
+    """What is known of a part. state: waiting, training, done, collapsed, failed or skipped. minutes: had so far. kept:
+    new or old, by the figures that were measured of either; empty where nothing was compared."""
 
     state: str = "waiting"
     why: str = ""
     minutes: float = 0.0
+    kept: str = ""
+    new: Figures = field(default_factory=dict)
+    old: Figures = field(default_factory=dict)
 
 
 class Runner:
@@ -61,7 +67,8 @@ class Runner:
     launch: the command that trains, to which the recipe, the folder and the changes are added. root: the folder that
     it runs in, to which a plan's own folders are relative. recipes: the folder of the recipes. models: where the files
     of the plan's `files` are looked for, or None. pack: the command that makes a folder of weights of a light copy.
-    say: takes one line.
+    say: takes one line. places: what FACES and MODELS stand for in the plan's commands; where they are given, parts are
+    compared with what ships, which is given on and named in the summary where it is not worse.
     """
 
     def __init__(
@@ -75,9 +82,11 @@ class Runner:
         pack: tuple[str, ...] = (),
         say: Callable[[str], None] = print,
         every: float = 60.0,
+        places: Mapping[str, str] | None = None,
     ):
         self.plan, self.out, self.launch, self.root, self.recipes = plan, out, launch, root, recipes
         self.models, self.pack_command, self.say, self.every = models, pack, say, every
+        self.places = places
         self.parts = {part.name: part for part in plan.parts}
         self.progress = self.recall()
         self.packed_at = 0.0
@@ -136,9 +145,19 @@ class Runner:
             own.state, own.why = "training", ""
             self.train(part, settings, minutes, number)
             self.say(f"{number} {part.name}: {own.state} after {own.minutes:.1f} minutes. {own.why}".rstrip())
+            self.compare(part)
             self.draw(part)
             self.pack()
         self.keep()
+
+    def compare(self, part: Part) -> None:
+        """Keep what a part trained or what ships, whichever is better, where the plan says how to tell."""
+        own = self.progress[part.name]
+        if self.places is None or own.state != "done" or not part.better:
+            return
+        found = compare(part, self.out / part.name, self.root, self.places, own.old)
+        own.kept, own.why, own.new, own.old = found.kept, found.why, found.new, found.old
+        self.say(f"{part.name}: {own.why}")
 
     def settings(self, part: Part) -> tuple[list[str], str]:
         """The changes that give a part the results and files it wants, and why it cannot be trained, if so."""
@@ -160,11 +179,12 @@ class Runner:
 
     def result(self, name: str) -> Path | None:
         """The folder with what a part made, its stand-in where it made nothing, or None."""
-        part = self.parts[name]
-        if self.progress[name].state == "done":
-            return (self.out / name / ("weights" if part.packed else "light")).resolve()
+        part, own = self.parts[name], self.progress[name]
         folder = self.root / part.stand_in
-        return folder if part.stand_in and folder.is_dir() else None
+        stand_in = folder if part.stand_in and folder.is_dir() else None
+        if own.state == "done" and not (own.kept == "old" and stand_in):
+            return (self.out / name / ("weights" if part.packed else "light")).resolve()
+        return stand_in
 
     def lacking(self, name: str) -> str:
         """Why there is no result of a part."""
@@ -275,7 +295,9 @@ class Runner:
                     "steps": seen.get("step", 0),
                     "images": seen.get("images", 0),
                     "images_per_second": round(seen.get("images", 0) / seconds, 1) if seconds else None,
-                    "evaluate": part.evaluate.replace("LIGHT", str(light)) if light.is_dir() else "",
+                    "kept": own.kept,
+                    "figures": {"new": own.new, "old": own.old} if own.kept else {},
+                    "evaluate": told(part.evaluate, light) if light.is_dir() else "",
                 }
             )
         return rows
@@ -318,6 +340,11 @@ class Runner:
             self.packed_at = newest
 
 
+def told(commands: str, light: Path) -> str:
+    """A plan's commands for somebody who gives them by hand."""
+    return commands.replace("LIGHT", str(light)).replace("RUNS", str(light.parents[1]))
+
+
 def bundled(files: list[Path]) -> list[list[Path]]:
     """The files in as few lists as the order allows, each of at most PACK_FILE bytes as a tar file."""
     out: list[list[Path]] = []
@@ -340,6 +367,8 @@ def outcome(code: int, words: str, late: bool, light: bool) -> tuple[str, str]:
         )
     if code == 0 and light:
         return "done", ""
+    inner = re.findall(r"exitcode\s*:\s*(-?\d+)", words)  # of the process that failed, as torchrun tells it
+    code = int(inner[-1]) if inner else code
     if code == Collapsed.exit_code:
         return "collapsed", last_sentence(words)
     if code == -signal.SIGKILL:
@@ -348,9 +377,10 @@ def outcome(code: int, words: str, late: bool, light: bool) -> tuple[str, str]:
 
 
 def last_sentence(words: str) -> str:
-    """The last line of what a program said, without `error:`."""
+    """The last error that a program told, without `error:`, or else its last line."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else ""
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or [""])[-1].removeprefix("error: ")
 
 
 def last_line(log: Path) -> dict[str, Any] | None:
