@@ -29,6 +29,7 @@ from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.head import Head, HeadModel
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
+from ganime_age.networks.restoring.patch_reader import PatchReader
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.startswith("multipose"))
@@ -36,6 +37,7 @@ SIDE = 64
 SOURCES = ("utkface", "celeba", "synth", "aaf", "ffhq128", "ffhq256", "multipose_mesh", "fairface")
 READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 JUDGE = {"size": 64, "widths": [8, 8, 8]}
+PATCHES = {"widths": [8, 8, 8]}
 PAINTER = {"widths": [8, 8, 16], "blocks": 1}
 SOON = {"lead_steps": 1, "ramp_steps": 1, "r1_every": 2}
 AGE_GAN = {"batch": 3, **SOON}
@@ -93,6 +95,15 @@ TINY = {
         "discriminator": {"widths": [8, 8, 8]},
     },
     "readers": {"batch": 4, "network": READERS},
+    "patch_reader": {"batch": 3, "crops": 2, "crop": 32, "network": PATCHES},
+    "restore": {
+        "crop": 32,
+        "adversarial_from": 0,
+        "steer_from": 1,
+        "r1_every": 2,
+        "generator": {"widths": [8, 8, 8], "deep": 1},
+        "discriminator": {"widths": [8, 8, 8]},
+    },
 }
 """Numbers by recipe or task that make a recipe small and let each term count within three steps."""
 
@@ -144,6 +155,7 @@ def write_networks(folder: Path) -> Path:
         "readers": (Readers(**READERS), READERS),
         "prototypes": (prototypes, {}),
         "age_judge": (AgeJudge(**JUDGE), JUDGE),
+        "patch_reader": (PatchReader(**PATCHES), PATCHES),
         "generator": (generator, PAINTER),
         "shape": (ShapeGenerator(head, 8), {"hidden": 8}),
     }
@@ -157,7 +169,7 @@ def places(recipe: dict, networks: Path) -> dict:
     """The folders that a recipe's table names, or leaves to their defaults, replaced by `networks`."""
     return {
         name: str(networks)
-        for name in ("readers", "prototypes", "judge", "expressive", "shape", "init")
+        for name in ("readers", "prototypes", "judge", "expressive", "shape", "init", "patch_reader")
         if name in recipe and not (name == "init" and not recipe[name])
     }
 

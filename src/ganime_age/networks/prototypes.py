@@ -200,6 +200,14 @@ class Prototypes(nn.Module):
         fields = (displacement(points, pull, face.shape[-1], REACH[kind]) for kind, pull in pulls.items())
         return follow(face, reduce(torch.add, fields)), points
 
+    def moved_landmarks(
+        self, landmarks: Tensor, ages: tuple[Tensor, Tensor], aus: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Where an edit moves the landmarks (B,68,2): ages (B,) and action units (B,17), source and target each."""
+        change = {"age": self.knot_changes(*ages)["shape"], "unit": aus[1] - aus[0]}
+        pulls = (self.combine("shape", kind, amount) for kind, amount in change.items())
+        return landmarks + reduce(torch.add, pulls)
+
     def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
         return torch.einsum("bn,n...->b...", amount, getattr(self, f"{kind}_{name}"))

@@ -21,8 +21,13 @@ TASKS = (
     "ragan",
     "dual_shape",
     "dual_generator",
+    "patch_reader",
+    "restore",
 )
 """What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
+
+ROOMS = {"patch_reader": "restoring", "restore": "restoring"}
+"""Tasks whose module lies in a package of its own."""
 
 FORMER = {"finder": "detector", "ganimation_age_seed": "ganimation_age_published"}
 """Names of tasks in older recipes."""
@@ -33,4 +38,4 @@ def task_module(name: str) -> ModuleType:
     name = FORMER.get(name, name)
     if name not in TASKS:
         raise KeyError(name)
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(".".join([__name__, *([ROOMS[name]] if name in ROOMS else []), name]))

@@ -1,0 +1,107 @@
+"""Training a reader of patches: the age of a crop, given its place, under one-step L2 attacks.
+
+Its gradient is what steers the restoring generator (restore.py); it judges nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ....errors import BadInput
+from ....networks.restoring.patch_reader import SCALE, PatchReader
+from ....networks.warp import canonical_grid
+from ... import losses
+from ...data.augment import random_colour
+from ...data.faces import Faces, draw
+from ...engine.task import Losses, Player, Step, Task
+from ..frozen import load_prototypes
+from .patches import attacked, centres, chances
+
+WEIGHTS = {"age": 1.0}
+SURE = 0.9
+"""Least share of a crop that must be real."""
+
+
+@dataclass
+class Recipe:
+    """Numbers of the recipe. crops: of each face; crop: their side. zoom: largest change of scale; turn: largest
+    angle in radians. radius: L2 norm of the attacks, in units of [-1,1]. prototypes: the folder whose mean shape
+    places the crops."""
+
+    prototypes: str = "training/checkpoints/prototypes"
+    batch: int = 20
+    crops: int = 3
+    crop: int = 96
+    lr: float = 2e-3
+    weight_decay: float = 1e-3
+    balance: float = 0.8
+    zoom: float = 0.1
+    turn: float = 0.15
+    radius: float = 1.5
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+def random_crops(
+    batch: dict[str, Tensor], recipe: Recipe, mean_shape: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Faces -> crops (N,3,s,s), their places (N,2,s,s), ages (N,): turned, scaled, where the photo is real."""
+    face, marks, found = batch["face"], batch["landmarks"], []
+    b, side = face.shape[0], face.shape[-1]
+    grid = F.interpolate(
+        canonical_grid(marks, mean_shape, 64).permute(0, 3, 1, 2), size=side, mode="bilinear"
+    )
+    shown = torch.cat([face, grid, batch["valid"]], 1)
+    for _ in range(recipe.crops):
+        scale = recipe.crop / side * (1 + (2 * torch.rand(b) - 1) * recipe.zoom)
+        angle = (2 * torch.rand(b) - 1) * recipe.turn
+        turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(b, 2, 2)
+        margin = recipe.crop / side / 2
+        at = centres(marks).clamp(margin, 1 - margin) * 2 - 1
+        place = torch.cat([(turned * scale[:, None, None]).to(face), at[:, :, None]], 2)
+        where = F.affine_grid(place, [b, 1, recipe.crop, recipe.crop], align_corners=False)
+        found.append(F.grid_sample(shown, where, padding_mode="border", align_corners=False))
+    crops = torch.cat(found)
+    real = crops[:, 5].mean((1, 2)) > SURE
+    return crops[real, :3], crops[real, 3:5], batch["age"].repeat(recipe.crops)[real]
+
+
+def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+    """The task on the faces of a folder; BadInput when they are too small or carry no ages."""
+    if faces.size < 2 * recipe.crop:
+        raise BadInput(f"a patch reader looks at faces of 256 px, not of {faces.size}; set size to 256")
+    chance = chances(faces, recipe.balance)
+    if not chance.sum():
+        raise BadInput(f"{faces.folder} has no face with an age and landmarks")
+    reader, mean_shape = PatchReader(**recipe.network), load_prototypes(recipe.prototypes).mean_shape
+
+    def loss(step: Step[None]) -> Losses:
+        crop, place, age = random_crops(step.batch, recipe, mean_shape.to(step.batch["face"].device))
+        crop = random_colour(crop, 0.3, grey=0.2)
+        reader.eval()  # the attack is on the network as it reads, and leaves its running statistics alone
+        moved = attacked(reader, crop, place, age, recipe.radius)
+        reader.train()
+        read = reader(moved, place)
+        terms = {"age": F.smooth_l1_loss(read, age, beta=8.0) / SCALE}
+        return losses.weighted_sum(terms, WEIGHTS, shown={"age_error": losses.age_l1(read.detach(), age)})
+
+    return Task(
+        networks={"patch_reader": reader},
+        players=[
+            Player(
+                "patch_reader",
+                reader,
+                loss,
+                recipe.lr,
+                weight_decay=recipe.weight_decay,
+                weights=lambda number: WEIGHTS,
+            )
+        ],
+        batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
+        averaged=("patch_reader",),
+        configs={"patch_reader": recipe.network},
+    )

@@ -1,0 +1,57 @@
+"""Crops of faces, each with its place in the mean shape's frame, as readers of patches and the generator see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...data.faces import Faces, balanced_weights
+
+REACH = 0.05
+"""Standard deviation, in sides of the frame, of a crop's centre from the landmark that it is put on."""
+FOREHEAD = 0.12
+"""Furthest, in sides of the frame, that a crop is moved up towards the forehead, where landmarks are none."""
+
+
+def centres(landmarks: Tensor, points: tuple[int, ...] = tuple(range(68))) -> Tensor:
+    """Random places (B,2) on faces with landmarks (B,68,2), both in 0..1: at one of the points, or above it."""
+    device, count = landmarks.device, len(landmarks)
+    chosen = torch.tensor(points)[torch.randint(0, len(points), (count,))].to(device)
+    at = landmarks[torch.arange(count, device=device), chosen] + REACH * torch.randn_like(landmarks[:, 0])
+    up = FOREHEAD * torch.rand(len(at)) * (torch.rand(len(at)) < 0.3)
+    at = at - torch.stack([torch.zeros_like(up), up], 1).to(at)
+    return 0.85 * at + 0.15 * landmarks[:, 30]
+
+
+def corners(at: Tensor, side: int, crop: int) -> list[tuple[int, int]]:
+    """Centres (B,2) in 0..1 -> even top-left corners (y, x) of crops that lie within a frame of `side` pixels."""
+    first = ((at * side - crop / 2).clamp(0, side - crop) / 2).round().long() * 2
+    return [(int(y), int(x)) for x, y in first]
+
+
+def known(faces: Faces) -> np.ndarray:
+    """(N,) bool: faces with an age, landmarks and action units."""
+    labels = faces.labels
+    placed = np.isfinite(labels["landmarks"]).all((1, 2))
+    return np.isfinite(labels["age"]) & placed & np.isfinite(labels["action_units"][:, 12])
+
+
+def chances(faces: Faces, balance: float) -> np.ndarray:
+    """(N,) how likely each face is drawn: balanced over the ages, 0 where a label is missing."""
+    chance = np.where(known(faces), balanced_weights(faces.labels["age"], balance), 0.0)
+    return chance / max(chance.sum(), 1e-12)
+
+
+def attacked(reader: torch.nn.Module, crop: Tensor, place: Tensor, age: Tensor, radius: float) -> Tensor:
+    """Crops moved by one step of `radius` (L2, in units of [-1,1]) up the reader's error (Goodfellow et al. 2015)."""
+    start = torch.randn_like(crop)
+    size = start.flatten(1).norm(dim=1)[:, None, None, None]
+    shift = (start / size * 0.3 * radius * torch.rand_like(size)).requires_grad_(True)
+    error = F.smooth_l1_loss(reader(crop + shift, place), age, beta=8.0)
+    (slope,) = torch.autograd.grad(error, shift)
+    slope = slope / slope.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-9)
+    moved = shift.detach() + radius * slope
+    length = moved.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-9)
+    return crop + moved * (radius / length).clamp(max=1)

@@ -1,0 +1,67 @@
+"""An edit by erasing and restoring: what is drawn for the target, less what is drawn for the source, on the photo."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layers import Edited
+from .erase import Amounts, Erased, erase
+from .restorer import Restorer
+
+SMOOTH = 1.3
+"""Standard deviation, in pixels of a frame of 256, by which the skin of an edited face is smoothed before drawing."""
+ASKED_YEARS, ASKED_UNITS = 4.0, 0.6
+"""Years, and sum of changes of action units (0..5 each), at which `asked` is 1 - 1/e."""
+AU25, AU26, AU45 = 14, 15, 16
+"""Places of the action units that open the mouth and close the eyes."""
+
+
+class Request(NamedTuple):
+    """An edit of B faces: ages (B,) in years, action units (B,17) in 0..5."""
+
+    source_age: Tensor
+    target_age: Tensor
+    source_aus: Tensor
+    target_aus: Tensor
+
+    def asked(self) -> Tensor:
+        """(B,) in 0..1: the strength of a request; exactly 0 for none, above 0.9 from 10 years or 1.5 of an AU."""
+        years = (self.target_age - self.source_age).abs() / ASKED_YEARS
+        action = (self.target_aus - self.source_aus).abs().sum(1) / ASKED_UNITS
+        return 1 - torch.exp(-(years + action))
+
+    def amounts(self, smooth: float | Tensor = SMOOTH) -> Amounts:
+        """What an edit erases: skin always; the mouth where it opens further; the lids where the eyes close."""
+        change = self.target_aus - self.source_aus
+        mouth = torch.maximum(change[:, AU25], change[:, AU26])
+        lids = change[:, AU45] * (self.target_aus[:, AU45] / 2.5 - 0.4).clamp(0, 1)
+        return Amounts(smooth * self.asked(), (mouth / 0.8).clamp(0, 1), lids.clamp(0, 1))
+
+
+def lay(restorer: Restorer, face: Tensor, landmarks: Tensor, request: Request) -> Edited:
+    """Faces (B,3,S,S) in [-1,1] as the prototypes edited them, with the landmarks (B,68,2) that these moved."""
+    amounts = request.amounts()
+    return laid(restorer, face, erase(face, landmarks, restorer.template, amounts), amounts, request)
+
+
+def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, request: Request) -> Edited:
+    """As `lay`, for faces (B,3,S,S) that are erased already; S is any side that is a multiple of 8."""
+    # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
+    # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
+    #
+    #     out = face + skin (G(t) - G(s)) + hole (G(t) - face)
+    features = restorer.encode(erased)
+    with torch.no_grad():
+        style = restorer.style(request.source_age, request.source_aus, amounts)
+        before = restorer.draw(erased, features, style).face
+    style = restorer.style(request.target_age, request.target_aus, amounts)
+    after, attention = restorer.draw(erased, features, style)
+    skin, mouth, lids = erased.maps.split(1, 1)
+    hole = torch.maximum(mouth, lids)
+    on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole)
+    on_skin = on_skin * request.asked()[:, None, None, None]
+    out = face + on_skin * (after - before) + hole * (after - face)
+    return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

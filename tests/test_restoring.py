@@ -1,0 +1,203 @@
+"""Erasing and restoring: what is erased, what is drawn, and that nothing asked is nothing changed."""
+
+import pytest
+import torch
+
+from ganime_age.learning.tasks.restoring.patches import attacked, corners
+from ganime_age.learning.tasks.restoring.restore import random_amounts, random_request
+from ganime_age.learning.tasks.restoring.watching import watch
+from ganime_age.networks.mouth import gap
+from ganime_age.networks.prototypes import Prototypes
+from ganime_age.networks.restoring.erase import Amounts, Template, erase, skin_map
+from ganime_age.networks.restoring.lay import Request, lay
+from ganime_age.networks.restoring.patch_reader import PatchReader
+from ganime_age.networks.restoring.restorer import Restorer
+
+SIDE = 64
+AU12, AU25, AU26, AU45 = 8, 14, 15, 16
+
+
+def ellipse(count: int, centre: tuple[float, float], wide: float, tall: float) -> torch.Tensor:
+    """Points (count,2) round an ellipse, from its left end over the top."""
+    angle = torch.linspace(0, 2 * torch.pi, count + 1)[:-1]
+    return torch.stack([centre[0] - wide * angle.cos(), centre[1] - tall * angle.sin()], 1)
+
+
+@pytest.fixture(scope="module")
+def marks() -> torch.Tensor:
+    """68 points of a face with an open mouth, in iBUG's order."""
+    t = torch.linspace(0, torch.pi, 17)
+    jaw = torch.stack([0.5 - 0.3 * t.cos(), 0.5 + 0.4 * t.sin()], 1)
+    brows = [torch.stack([torch.linspace(x, x + 0.16, 5), torch.full((5,), 0.4)], 1) for x in (0.27, 0.57)]
+    nose = torch.stack([torch.full((4,), 0.5), torch.linspace(0.46, 0.58, 4)], 1)
+    nostrils = torch.stack([torch.linspace(0.44, 0.56, 5), torch.full((5,), 0.62)], 1)
+    eyes = [ellipse(6, (x, 0.47), 0.06, 0.025) for x in (0.36, 0.64)]
+    lips = [ellipse(12, (0.5, 0.74), 0.13, 0.09), ellipse(8, (0.5, 0.74), 0.1, 0.06)]
+    return torch.cat([jaw, *brows, nose, nostrils, *eyes, *lips])[None]
+
+
+@pytest.fixture(scope="module")
+def template(marks) -> Template:
+    return Template(marks[0], skin_map(marks[0]))
+
+
+@pytest.fixture(scope="module")
+def face() -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.rand(1, 3, SIDE, SIDE) * 1.6 - 0.8
+
+
+def amounts(smooth: float = 0.0, mouth: float = 0.0, lids: float = 0.0) -> Amounts:
+    return Amounts(*(torch.tensor([value]) for value in (smooth, mouth, lids)))
+
+
+def restorer(marks: torch.Tensor) -> Restorer:
+    """A small one that draws something."""
+    torch.manual_seed(1)
+    network = Restorer([8, 8, 8], deep=1)
+    network.use_mean_shape(marks[0])
+    torch.nn.init.normal_(network.head.weight, std=0.5)
+    for module in network.modules():
+        if type(module).__name__ == "Modulator":
+            torch.nn.init.normal_(module.linear.weight, std=0.5)
+    return network.eval()
+
+
+def request(age: float = 30.0, **units: float) -> Request:
+    """From 30 years and no action units to an age and some."""
+    target = torch.zeros(1, 17)
+    for name, value in units.items():
+        target[0, globals()[name]] = value
+    return Request(torch.tensor([30.0]), torch.tensor([age]), torch.zeros(1, 17), target)
+
+
+def test_nothing_erased_is_the_face(face, marks, template):
+    erased = erase(face, marks, template, amounts())
+    assert torch.equal(erased.face, face) and not erased.maps.any()
+
+
+def test_smoothing_takes_the_detail_of_the_skin_alone(face, marks, template):
+    change = (erase(face, marks, template, amounts(smooth=3.0)).face - face).abs().mean(1)[0]
+    skin = skin_map(marks[0])[0, 0]
+    assert change[skin > 0.9].mean() > 0.1
+    assert change[:6].max() == 0, "the background stays"
+    assert change[30, 22:25].max() < 0.1, "an eye stays"
+
+
+def test_an_open_mouth_is_filled_with_its_mean_colour(face, marks, template):
+    erased = erase(face, marks, template, amounts(mouth=1.0))
+    inside = gap(marks, SIDE).inside[0, 0] > 0.99
+    filled = erased.face[0, :, inside]
+    assert inside.sum() > 20 and filled.std(1).max() < 1e-5
+    assert torch.allclose(filled.mean(1), face[0, :, inside].mean(1), atol=0.15)
+    outside = gap(marks, SIDE).inside[0, 0] == 0
+    assert torch.equal(erased.face[0, :, outside], face[0, :, outside])
+
+
+def test_lids_are_covered_with_the_skin_above_them(marks, template):
+    face = torch.full((1, 3, SIDE, SIDE), 0.5)
+    face[:, :, 29:32] = -1.0  # the height of the eyes; the brows are above
+    erased = erase(face, marks, template, amounts(lids=1.0))
+    assert erased.face[0, 0, 30, 23] > 0.2 and erased.face[0, 0, 30, 32] == -1.0
+    assert erased.maps[0, 2, 30, 23] > 0.9
+
+
+def test_an_edit_of_nothing_changes_nothing(face, marks):
+    edited = lay(restorer(marks), face, marks, request())
+    assert torch.equal(edited.face, face) and not edited.attention.any()
+
+
+def test_a_small_request_changes_little(face, marks):
+    network = restorer(marks)
+    small, large = (lay(network, face, marks, request(age)).face - face for age in (30.05, 80.0))
+    assert 0 < small.abs().mean() < 0.05 * large.abs().mean()
+
+
+def test_an_age_is_drawn_on_the_skin_and_a_smile_in_the_mouth(face, marks):
+    network = restorer(marks)
+    inside = gap(marks, SIDE).inside[0, 0] > 0.99
+    aged = (lay(network, face, marks, request(75.0)).face - face).abs().mean(1)[0]
+    smiling = (lay(network, face, marks, request(AU12=4.0, AU25=4.0)).face - face).abs().mean(1)[0]
+    assert aged[inside].max() < 1e-3 and aged[44:48, 16:18].mean() > 0.003, "teeth have no wrinkles"
+    assert smiling[inside].min() > 0 and aged[:6].max() == 0
+
+
+@pytest.mark.parametrize(
+    "units, mouth, lids",
+    [
+        ({"AU12": 5.0}, 0.0, 0.0),
+        ({"AU25": 3.0}, 1.0, 0.0),
+        ({"AU26": 4.0}, 1.0, 0.0),
+        ({"AU45": 5.0}, 0.0, 1.0),
+    ],
+)
+def test_only_what_an_edit_invents_is_erased(units, mouth, lids):
+    found = request(**units).amounts()
+    assert (float(found.mouth), float(found.lids)) == (mouth, lids)
+    assert float(request().amounts().smooth) == 0 < float(found.smooth)
+
+
+def test_a_mouth_that_closes_keeps_what_it_has():
+    opened = request(AU25=4.0)
+    closing = Request(opened.source_age, opened.target_age, opened.target_aus, opened.source_aus)
+    assert float(closing.amounts().mouth) == 0
+
+
+def test_crops_are_drawn_like_the_whole(face, marks, template):
+    network = restorer(marks)
+    whole = erase(face, marks, template, amounts(smooth=1.0))
+    age, aus = torch.tensor([60.0]), torch.zeros(1, 17)
+    full = network(whole, age, aus, amounts(smooth=1.0)).face
+    part = whole._replace(
+        face=whole.face[..., 8:56, 8:56], maps=whole.maps[..., 8:56, 8:56], place=whole.place[..., 4:28, 4:28]
+    )
+    crop = network(part, age, aus, amounts(smooth=1.0)).face
+    assert torch.allclose(crop[..., 23:25, 23:25], full[..., 31:33, 31:33], atol=0.02)
+
+
+def test_landmarks_move_as_the_prototypes_warp(marks):
+    prototypes = Prototypes()
+    prototypes.unit_shape[AU26, 57] = torch.tensor([0.0, 0.01])
+    asked = request(AU26=4.0)
+    moved = prototypes.moved_landmarks(marks, asked[:2], asked[2:])
+    assert torch.allclose((moved - marks)[0, 57], torch.tensor([0.0, 0.04]))
+    assert torch.equal(moved[0, :57], marks[0, :57])
+
+
+def test_an_attack_raises_the_error_of_a_reader_within_its_radius():
+    torch.manual_seed(0)
+    reader = PatchReader([8, 8, 8]).eval()
+    crop, place, age = torch.rand(4, 3, 32, 32) - 0.5, torch.rand(4, 2, 32, 32), torch.full((4,), 80.0)
+    moved = attacked(reader, crop, place, age, 1.5)
+    assert (moved - crop).flatten(1).norm(dim=1).max() <= 1.5001
+    with torch.no_grad():
+        before, after = reader(crop, place), reader(moved, place)
+    assert (after < before).all(), "further from 80"
+
+
+def test_training_erases_what_faces_have_and_asks_for_what_they_lack(marks):
+    torch.manual_seed(0)
+    count, units = 200, torch.zeros(200, 17)
+    units[:100, AU45] = 4.0
+    many = marks.expand(count, -1, -1).clone()
+    many[::2, 60:68, 1] = 0.74  # every other mouth is shut
+    drawn = random_amounts(many, units)
+    assert not drawn.mouth[::2].any() and 0.5 < drawn.mouth[1::2].mean() < 0.95
+    assert not drawn.lids[100:].any() and 0.5 < drawn.lids[:100].mean() < 0.95
+    age = torch.linspace(5, 90, count)
+    asked = random_request(age, torch.zeros(count, 17))
+    moved = asked.target_age != age
+    assert moved.any() and ((asked.target_age > age) == (age < 45))[moved & (age > 15)].float().mean() > 0.7
+    assert asked.target_aus.min() >= 0 and asked.target_aus.max() <= 5
+
+
+def test_corners_of_crops_lie_within_the_frame_on_even_pixels():
+    found = corners(torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.5, 0.51]]), 64, 32)
+    assert found[:2] == [(0, 0), (32, 32)] and all(y % 2 == x % 2 == 0 for y, x in found)
+
+
+def test_the_watch_stops_a_network_that_draws_nothing_and_readers_that_are_fooled():
+    limits = watch(100)
+    assert "network alone" in limits.faults(5000, {"age_slope": 0.0})[0]
+    assert "fooled" in limits.faults(5000, {"gap": 0.7})[0]
+    assert limits.faults(5000, {"age_slope": 0.3, "gap": 0.1}) == []
