@@ -165,16 +165,34 @@ def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def photos(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.photos import assemble
+    from ganime_age.learning.evaluation.photos.blind import COUNT
     from ganime_age.learning.evaluation.photos.measure_photos import Plan, measure, parts_of
 
+    if given.blind_read:
+        return answered(given)
     folders, faces, wanted = needed(given, "photos"), needed(given, "faces"), parts_of(given.parts)
     count = 6 if given.quick else given.count if "--count" in sys.argv else Plan.photos
     if count < 1:
         raise BadInput(f"--count {count} must be 1 or more")
     material = assemble.material_of(folders, given.ages, given.headwear, faces, given.races)
     judging = assemble.judging_of(model, given.models, given.committee, faces)
+    if given.blind:
+        count = given.count if "--count" in sys.argv else COUNT
+        made = assemble.blind_sheet(model, material, judging, given.blind, count)
+        return {"summary": {"pictures": made}, "page": str(given.blind / "index.html")}
     save = assemble.partial_file(results_path(given))
     return measure(model, material, judging, Plan.of(count), wanted, save)
+
+
+def answered(given: argparse.Namespace) -> dict:
+    """The results of photos, with what a viewer of the blind sheet answered."""
+    from ganime_age.card.results import Results
+    from ganime_age.learning.evaluation.photos.blind import read_form
+
+    result = dict(Results.read(results_path(given)).values)
+    result["blind"] = read_form(given.blind_read, given.blind)
+    result["summary"] |= {f"blind_natural_{kind}": row["share"] for kind, row in result["blind"].items()}
+    return result
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -277,6 +295,8 @@ def photo_arguments(parser: argparse.ArgumentParser) -> None:
         default=committee if committee.is_dir() else single,
         help="the age judges",
     )
+    group.add_argument("--blind", type=Path, metavar="FOLDER", help="write a blind sheet of edits and photos")
+    group.add_argument("--blind-read", type=Path, metavar="FORM", help="add the answers of a sheet's form")
     group.add_argument("--parts", default="", metavar="A,B", help="ages,faces,races,rows,expressions,sizes")
 
 
@@ -319,7 +339,11 @@ def main() -> None:
     torch.manual_seed(0)
     model = GanimeAge.from_pretrained(given.weights)
     result = MEASURES[given.name](given, model)
-    result["made_by"] = {
+    if "page" in result:  # a sheet to look at is no result
+        print(f"{result['summary']['pictures']} pictures -> {result['page']}")
+        return
+    made_before = result.get("made_by")  # answers are added to figures that keep their origin
+    result["made_by"] = made_before or {
         "command": f"python training/evaluate.py {' '.join(told(sys.argv[1:]))}",
         "date": datetime.date.today().isoformat(),
         "seed": 0,

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from ....editor import FaceEditor
 from ....errors import BadInput, MissingModel
+from ....model.model import GanimeAge
 from ...data.faces import Faces
 from ...external.mediapipe_face import BlendshapeReader
 from ...external.onnx_features import OnnxFeatures
 from ...external.onnx_models import HairNetwork, OnnxIdentity
 from .age_readers import age_readers
+from .blind import write_sheet
 from .expressions import MediaPipeExpressions
-from .measure_photos import Judging, Material
+from .measure_photos import Judging, Material, Plan, Run
 from .surroundings import outlines
-from .whole_photos import Learnt, photos_of
+from .whole_photos import Learnt, in_turn, photos_of
 
 MATCHER, HAIR, POINTS, TEACHER = (
     "face_reid_0095.onnx",
@@ -96,6 +101,15 @@ def learnt_from(faces: Path, teacher: Path) -> Learnt:
     if teacher.is_file():
         embed = OnnxIdentity(teacher, OPTION).embed
     return Learnt(np.asarray(vectors), embed)
+
+
+def blind_sheet(model: GanimeAge, material: Material, judging: Judging, folder: Path, count: int) -> int:
+    """A page of edits and real photos in `folder`; returns how many."""
+    editor = FaceEditor(model)
+    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+        run = Run(editor, material, judging, Plan(photos=count), Path(scratch))
+        photos = run.usable(in_turn(run.calm()), count)
+        return write_sheet(editor, photos, folder, Path(scratch), count)
 
 
 def partial_file(path: Path) -> Callable[[dict[str, Any]], None]:

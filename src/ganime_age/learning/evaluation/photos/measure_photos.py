@@ -176,7 +176,7 @@ class Run:
 
     def photos(self, out: dict[str, Any]) -> None:
         """Whole photos of the user's folders."""
-        few = [p for p in self.material.photos if p.path.stem not in self._smiling()]
+        few = self.calm()
         chosen = self.usable(in_turn(few), self.plan.photos)
         for one in tqdm(chosen, total=min(self.plan.photos, len(few)), desc="photos", unit="photo"):
             self.opened.append(one)
@@ -190,8 +190,10 @@ class Run:
         self.settle(out)
         out["mark"] = self.without_mark()
 
-    def _smiling(self) -> set[str]:
-        return {smiling.path.stem for _, smiling in pairs_of(self.material.photos)}
+    def calm(self) -> list[WholePhoto]:
+        """The photos without the smiling ones of pairs, so that nobody counts twice."""
+        smiling = {photo.path for _, photo in pairs_of(self.material.photos)}
+        return [photo for photo in self.material.photos if photo.path not in smiling]
 
     def usable(self, photos: Sequence[WholePhoto], count: int) -> Iterator[Opened]:
         """At most `count` of the photos, opened; those that cannot be measured are counted in `left_out`."""

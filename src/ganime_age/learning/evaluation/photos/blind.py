@@ -1,0 +1,189 @@
+"""A blind sheet: edits and real photos in random order on one page, to be told apart by eye.
+
+Every photo stands there once, edited or as it is, so that nobody can compare. The key lies in a file beside the page.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ....editor import FaceEditor
+from ....errors import BadInput
+from ....images.alignment import crop, frame_matrix
+from .editing import Opened, aged_photos, expressed_photo
+from .whole_photos import rows_of
+
+KEY, PAGE, FORM = "key.json", "index.html", "form.csv"
+COUNT = 100
+"""Pictures on a page, where there are as many photos."""
+SIDE, SCALE = 320, 1.3
+"""Pixels of each picture on the page, and its side in frames."""
+AGES = (1.0, 8.0, 17.0, 35.0, 45.0, 60.0, 75.0)
+EXPRESSIONS: tuple[Mapping[str, float], ...] = (
+    {"AU12": 3.5, "AU25": 1.5},
+    {"AU04": 3.5, "AU15": 2.0},
+    {"AU01": 3.0, "AU05": 2.0, "AU26": 2.5},
+)
+AS_EXPRESSION = 1 / 3
+"""Share of the edits that change the expression instead of the age."""
+ANSWERS = ("natural", "made")
+"""What a viewer may answer of a picture."""
+
+
+def write_sheet(
+    editor: FaceEditor,
+    photos: Iterable[Opened],
+    folder: Path,
+    scratch: Path,
+    count: int = COUNT,
+    seed: int = 0,
+) -> int:
+    """Pictures, page and key in `folder`, half of them edits (of an odd number one more); returns how many.
+
+    BadInput when there are fewer than two photos, or the folder cannot be written.
+    """
+    chosen = list(islice(photos, count))
+    if len(chosen) < 2:
+        raise BadInput("a blind sheet needs two or more photos with a face; give more with --photos")
+    chance = np.random.default_rng(seed)
+    edited = np.arange(len(chosen)) % 2 == 0
+    names = [f"{number + 1:03d}" for number in range(len(chosen))]
+    key: dict[str, Any] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        order = chance.permutation(len(chosen))
+        for name, place in zip(tqdm(names, desc="blind sheet", unit="picture"), order, strict=True):
+            one = chosen[place]
+            asked = drawn_request(chance) if edited[place] else None
+            after = one.pixels if asked is None else made(editor, one, asked, scratch)
+            picture(after, one.landmarks).save(folder / f"{name}.jpg", quality=92)
+            key[name] = {"edited": asked is not None, "asked": asked, "photo": one.photo.path.name}
+        (folder / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+        (folder / PAGE).write_text(page(names), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written: {error.strerror or error}") from None
+    return len(chosen)
+
+
+def drawn_request(chance: np.random.Generator) -> dict[str, Any]:
+    """An age or an expression, drawn at random."""
+    if chance.random() < AS_EXPRESSION:
+        return {"action_units": dict(EXPRESSIONS[chance.integers(len(EXPRESSIONS))])}
+    return {"age": float(AGES[chance.integers(len(AGES))])}
+
+
+def made(editor: FaceEditor, one: Opened, asked: Mapping[str, Any], scratch: Path) -> np.ndarray:
+    """The photo (H,W,3) after a request."""
+    if "age" in asked:
+        return next(iter(aged_photos(editor, one, (asked["age"],), scratch)))[1]
+    units = {c: v for c, v in asked["action_units"].items() if c in editor.model.editable_action_units}
+    return expressed_photo(editor, one, units, scratch)
+
+
+def picture(pixels: np.ndarray, landmarks: np.ndarray) -> Image.Image:
+    """The face with some surroundings, without metadata."""
+    return Image.fromarray(crop(pixels, frame_matrix(landmarks, SIDE, SCALE), SIDE))
+
+
+def page(names: list[str]) -> str:
+    """The page: every picture with two answers, and a button that saves the form. It needs no server."""
+    rows = "\n".join(
+        f'<fieldset><img src="{name}.jpg" width="{SIDE}" height="{SIDE}" alt="picture {name}" loading="lazy">'
+        f"<legend>{name}</legend>"
+        + "".join(
+            f'<label><input type="radio" name="{name}" value="{answer}"> {html.escape(answer)}</label>'
+            for answer in ANSWERS
+        )
+        + "</fieldset>"
+        for name in names
+    )
+    return PAGE_TEXT.replace("{rows}", rows).replace("{count}", str(len(names))).replace("{form}", FORM)
+
+
+PAGE_TEXT = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Natural or made?</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1120px; padding: 0 1rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem; }
+fieldset { border: 1px solid #bbb; border-radius: 8px; padding: .5rem; }
+img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+label { display: inline-block; padding: .5rem 1rem .25rem 0; }
+footer { position: sticky; bottom: 0; background: #fff; padding: 1rem 0; }
+button { font: inherit; padding: .5rem 1rem; }
+</style>
+</head>
+<body>
+<h1>Natural or made?</h1>
+<p>Some of these {count} pictures are photos as they were taken, some were edited by a program. Look at each for a few
+seconds, say whether it looks natural or made, and save the form. Pictures that you leave out do not count.</p>
+<form>
+<main>
+{rows}
+</main>
+<footer><button type="submit">Save the form</button> <output></output></footer>
+</form>
+<script>
+const form = document.querySelector("form"), said = document.querySelector("output");
+const answers = () => [...new FormData(form)];
+form.addEventListener("change", () => { said.textContent = answers().length + " of {count} answered"; });
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const lines = ["picture,answer", ...answers().map((pair) => pair.join(","))].join("\\n") + "\\n";
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([lines], { type: "text/csv" }));
+  link.download = "{form}";
+  link.click();
+});
+</script>
+</body>
+</html>
+"""
+
+
+def read_form(form: Path, folder: Path | None = None) -> dict[str, Any]:
+    """What a viewer answered, held against the key in `folder`, by default the form's own: summary figures and counts.
+
+    BadInput names a form or key that cannot be read, an unknown picture, and an answer that is neither of the two.
+    """
+    place = (folder or form.parent) / KEY
+    try:
+        key = json.loads(place.read_text(encoding="utf-8"))
+        edited = {name: bool(row["edited"]) for name, row in key.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"{place} cannot be read as the key of a blind sheet ({error}); name its folder with --blind"
+        ) from None
+    answers: dict[str, str] = {}
+    for row in rows_of(form, ("picture", "answer")):
+        name, answer = row["picture"], row["answer"].lower()
+        if name not in edited or name in answers:
+            why = "is answered twice" if name in answers else "is no picture of the sheet"
+            raise BadInput(f"{form}: {name!r} {why}; correct the form")
+        if answer not in ANSWERS:
+            raise BadInput(f"{form}, {name}: {answer!r} is no answer; write {' or '.join(ANSWERS)}")
+        answers[name] = answer
+    return counted(answers, edited, form)
+
+
+def counted(answers: Mapping[str, str], edited: Mapping[str, bool], form: Path) -> dict[str, Any]:
+    """Shares of edits and of real photos that looked natural."""
+    found = {}
+    for name, made_ in (("edits", True), ("real_photos", False)):
+        own = [answer == ANSWERS[0] for picture, answer in answers.items() if edited[picture] == made_]
+        if not own:
+            raise BadInput(f"{form} answers none of the {name.replace('_', ' ')}; answer more of the sheet")
+        found[name] = {"answered": len(own), "natural": sum(own), "share": sum(own) / len(own)}
+    return found
