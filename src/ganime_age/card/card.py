@@ -25,6 +25,7 @@ NAME = "ganime_age"
 TASK = "image-to-image"
 RELIES_ON = {
     "readers": ("readers",),
+    "photos": ("detector", "readers", "prototypes", "ganimation_age"),
     "finder": ("detector",),
     "provenance": ("detector",),
     "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
@@ -41,6 +42,8 @@ SCORES = (
     ("readers", "au_correlation_mean", "held-out faces", "pearsonr", "action units, mean correlation"),
     ("readers", "identity_auc", "CelebA", "roc_auc", "identity, area under the ROC curve"),
     ("finder", "recall", "ordinary photos", "recall", "faces found at IoU 0.5"),
+    ("photos", "age_error_mean", "whole photos", "mae", "age edits, error of the mean age in years"),
+    ("photos", "verification_mean", "whole photos", "accuracy", "age edits verified as the same person"),
     (
         "edits-*",
         "verification_mean",

@@ -9,6 +9,7 @@ from typing import Any
 from ..edits import AU_NAMES
 from .edits import edits
 from .multipose import age_estimator, multipose
+from .photos import photos
 from .reenactment import reenactment
 from .results import Results, columns, summary, table
 from .table1 import table1
@@ -117,6 +118,7 @@ def training(results: Results) -> str:
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
+    ("photos", "Edits of whole photos", photos),
     ("edits-*", "Edits: {method}", edits),
     ("table1", "Age methods side by side, as in AgeTransGAN's Table I", table1),
     ("multipose", "The multi-pose set", multipose),

@@ -38,9 +38,9 @@ class Opened:
 
 def opened(editor: FaceEditor, photo: WholePhoto) -> Opened | None:
     """The photo with its landmarks; None where no face is found, or where the largest one found is not the one that
-    the photo's own landmarks name. BadInput for a file that is no photo."""
-    pixels = load_photo(photo.path)
+    the photo's own landmarks name, or the file is no photo that can be read."""
     try:
+        pixels = load_photo(photo.path)
         reading = editor.read(photo.path)[0]
     except BadInput:
         return None
