@@ -119,13 +119,16 @@ class GanimeAge(
         source_aus: Tensor,
         target_aus: Tensor,
         method: str = DEFAULT,
+        hair: Tensor | None = None,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
         Prototypes work at the face's own size, on landmarks that are read here; what a generator then changes at
         `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked nothing changes.
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
-        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. BadInput when the method is
+        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. hair: (B,1,s,s) in 0..1, where
+        the faces have hair, if it was changed before (`grow_hair`); by default it is found and changed here. What is
+        neither near the face nor hair stays as it is, whatever a generator paints there. BadInput when the method is
         unknown or cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         row = method_row(method)
@@ -137,10 +140,30 @@ class GanimeAge(
         check_ages(source_age, target_age)
         request = (source_age, target_age, source_aus, target_aus)
         network, shown = getattr(self, row.part), faces
+        landmarks = None
         if row.reads:
-            shown = self.prototypes(faces, self.read(faces).landmarks, *request)
+            landmarks = self.read(faces).landmarks
+            shown = self.prototypes(faces, landmarks, *request, hair)
         small = resize(shown, getattr(network, "size", self.edit_size))
-        return add_change(faces, shown, small, row.edit(network, small, *request))
+        edited = add_change(faces, shown, small, row.edit(network, small, *request))
+        if landmarks is None:
+            return edited
+        near = self.prototypes.surroundings(landmarks, faces.shape[-1])
+        return Edited(shown + near * (edited.face - shown), near * edited.attention)
+
+    def grow_hair(
+        self, pictures: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures (B,3,S,S) in [-1,1] whose hair goes from the source to the target ages (B,) in years, and their hair
+        (B,1,S,S) in 0..1.
+
+        A picture shows a face's frame, or one that is up to networks.hair.ROOM times as wide, so that long hair fits.
+        landmarks (B,68,2) in 0..1 of the picture. Hair turns grey strand by strand, roots and temples first; what is no
+        hair stays exactly as it is. MissingModel when the weights hold no prototypes.
+        """
+        self.require(PROTOTYPES)
+        hair = self.prototypes.find_hair(pictures)
+        return self.prototypes.grow_hair(pictures, hair, landmarks, (source_age, target_age)), hair
 
     def reenact(
         self,

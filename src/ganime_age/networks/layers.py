@@ -86,6 +86,16 @@ def resize(x: Tensor, side: int) -> Tensor:
     return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the brightness, ITU-R BT.601."""
+
+
+def luma(face: Tensor) -> Tensor:
+    """(B,3,H,W) -> (B,1,H,W), ITU-R BT.601."""
+    red, green, blue = face.split(1, 1)
+    return torch.add(torch.add(LUMA[0] * red, green, alpha=LUMA[1]), blue, alpha=LUMA[2])
+
+
 def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor:
     """(B,) -> (B,count): soft membership of `value` in `count` evenly spread, overlapping bumps."""
     # b_k = exp(-(value - c_k)^2 / (2 width^2)), width one interval: half way between two centres both are exp(-1/8).

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
-from .layers import gaussian_basis, resize
+from .hair import HairMask, HairMatte, Head, refined, turn_grey, turn_young, without_skin
+from .layers import gaussian_basis, luma, resize
 from .mouth import MouthInterior
 from .warp import canonical_grid, displacement, follow
 
@@ -26,8 +28,6 @@ UNITS = len(AU_CODES)
 """Action units, in the order of AU_CODES."""
 BANDS = 3
 """Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the brightness, ITU-R BT.601."""
 NEUTRAL = 25.0
 """The age, in years, that age prototypes are differences from; gains change there from `inward` to `outward`."""
 AGE_SOFTNESS = 12.0
@@ -36,6 +36,8 @@ MAPS = ("shape", "tone", "texture", "hair")
 """What a prototype holds; the rows of `outward` and `inward`."""
 MAP_SIDE = 64
 """Side of tones, masks and of what is measured on a face."""
+MARGIN = 4
+"""Pixels of MAP_SIDE around the face's region that move with it: 6 % of the frame. An even number."""
 SKIN_CHROMA = 0.1
 """Mean distance of skin from grey, in units of [-1,1], below which a photo counts as desaturated."""
 LEAST_SPREAD = 0.05
@@ -46,10 +48,6 @@ TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
 TEXTURE_GAIN = (0.3, 3.0)
 """Least and largest factor on a band of detail."""
-MOST_COLOUR = 1.5
-"""Largest factor on the saturation of hair."""
-RARE_HAIR = -9.0
-"""Initial bias of the hair mask: sigmoid(-9) = 0.01 %, so an unmeasured mask finds none."""
 
 
 def age_basis(age: Tensor) -> Tensor:
@@ -61,47 +59,6 @@ def age_basis(age: Tensor) -> Tensor:
     return weight / weight.sum(1, keepdim=True)
 
 
-def luma(face: Tensor) -> Tensor:
-    """(B,3,H,W) -> (B,1,H,W), ITU-R BT.601."""
-    return (face * face.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-
-
-class HairMask(nn.Module):
-    """Hair segmentation, a small U-Net on 64 px: faces (B,3,S,S) in [-1,1] -> probabilities (B,1,64,64)."""
-
-    def __init__(self, width: int = 16):
-        super().__init__()
-        convs = (
-            (3, width, 1),
-            (width, 2 * width, 2),
-            (2 * width, 4 * width, 2),
-            (4 * width, 4 * width, 2),
-            (4 * width, 4 * width, 1),
-        )
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride, 1) for a, b, stride in convs)
-        self.up = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1)
-            for a, b in ((8 * width, 2 * width), (4 * width, width), (2 * width, width))
-        )
-        self.head = nn.Conv2d(width, 1, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.get_parameter("bias"), RARE_HAIR)
-
-    def logits(self, faces: Tensor) -> Tensor:
-        """(B,3,S,S) -> (B,1,64,64)."""
-        x, skips = resize(faces, MAP_SIDE), []
-        for conv in self.down:
-            x = F.relu(conv(x))
-            skips.append(x)
-        for up, skip in zip(self.up, (skips[2], skips[1], skips[0]), strict=True):
-            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-            x = F.relu(up(torch.cat([x, skip], 1)))
-        return self.head(x)
-
-    def forward(self, faces: Tensor) -> Tensor:
-        return self.logits(faces).sigmoid()
-
-
 class Prototypes(nn.Module):
     """Age and action-unit prototypes, buffers that `learning.tasks.prototype_fit` measures; zero ones change nothing.
 
@@ -111,6 +68,7 @@ class Prototypes(nn.Module):
     (K,2): brightness of hair relative to the skin's, and the log of its saturation. outward, inward (4,K): how much
     shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
+    matte: widths of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
     """
 
     age_hair: Tensor
@@ -119,9 +77,10 @@ class Prototypes(nn.Module):
     region: Tensor
     mean_shape: Tensor
 
-    def __init__(self, hair_width: int = 16):
+    def __init__(self, hair_width: int = 16, matte: tuple[int, ...] | list[int] | None = None):
         super().__init__()
-        self.hair, self.mouth = HairMask(hair_width), MouthInterior()
+        self.hair: HairMask | HairMatte = HairMask(hair_width) if matte is None else HairMatte(matte)
+        self.mouth = MouthInterior()
         for kind, count in (("age", KNOTS), ("unit", UNITS)):
             self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))
             self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
@@ -131,6 +90,7 @@ class Prototypes(nn.Module):
         self.register_buffer("inward", torch.ones(len(MAPS), KNOTS))
         self.register_buffer("region", torch.zeros(1, 64, 64))
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
+        self.register_load_state_dict_pre_hook(_fit_hair_network)
 
     def forward(
         self,
@@ -140,27 +100,35 @@ class Prototypes(nn.Module):
         target_age: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
+        hair: Tensor | None = None,
     ) -> Tensor:
         """face (B,3,S,S) in [-1,1], landmarks (B,68,2) in 0..1, ages (B,) in years, action units (B,17) in 0..5 ->
-        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly."""
+        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly. hair: (B,1,s,s)
+        in 0..1 where it is known and was changed before (`grow_hair`); by default it is found and changed here."""
         units = target_aus - source_aus  # (B,17)
         asked = (source_age != target_age) | (units != 0).any(1)
         asked &= ~landmarks.flatten(1).isnan().any(1)
         if not asked.any():
             return face
         marks = landmarks.nan_to_num(0.5)
-        out = self.change(face, marks, (source_age, target_age), units, target_aus)
+        out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
         return torch.where(asked[:, None, None, None], out, face)
 
     def change(
-        self, face: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor], units: Tensor, target_aus: Tensor
+        self,
+        face: Tensor,
+        landmarks: Tensor,
+        ages: tuple[Tensor, Tensor],
+        units: Tensor,
+        target_aus: Tensor,
+        known_hair: Tensor | None = None,
     ) -> Tensor:
         """`forward` for faces with landmarks; ages: source and target (B,) each; units: what changes, (B,17)."""
         # With differences d = target - source of the prototypes, everything on the face's own landmarks:
         #
         #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
         #   2. mouth     a newly opened gap shows the mean open mouth     (mouth.py)
-        #   3. hair      lighter by d, its colour times exp(d)
+        #   3. hair      turns grey strand by strand, lighter by d on the mean (hair.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
         #
@@ -169,13 +137,15 @@ class Prototypes(nn.Module):
         years = self.knot_changes(*ages)
         amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
         moved, points = self.warp_shape(face, landmarks, amounts["shape"])
+        moved = face + self.surroundings(points, face.shape[-1]) * (moved - face)
         grid = canonical_grid(points, self.mean_shape, face.shape[-1])
-        skin, hair = self.masks(moved, grid)
-        hair = hair * (ages[0] != ages[1])[:, None, None, None]
+        skin, hair = self.masks(moved, grid, known_hair)
         light = self.brightness(moved, skin)  # mean and standard deviation
         moved, filled = self.mouth(moved, landmarks, points, target_aus, light)
         skin = skin * (1 - filled)
-        out = self.recolour_hair(moved, hair, years["hair"], light[0])
+        out, older = moved, ages[0] != ages[1]
+        if known_hair is None and older.any():
+            out = self.grow_hair(moved, hair * older[:, None, None, None], points, ages)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = self.match_saturation(self.change_map("tone", amounts["tone"], grid), moved, skin)
         return (out + skin * light[1] * tone).clamp(-1, 1)
@@ -226,11 +196,26 @@ class Prototypes(nn.Module):
         light = luma(tone)
         return light + (tone - light) * (amount / SKIN_CHROMA).clamp(max=1)
 
-    def masks(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Skin and hair, (B,1,S,S) in 0..1 each."""
-        hair = guided_filter(self.hair(face), luma(face))
+    def find_hair(self, picture: Tensor) -> Tensor:
+        """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of one ROOM times as wide: (B,1,S,S) in 0..1."""
+        return refined(self.hair(picture), picture)
+
+    def masks(self, face: Tensor, grid: Tensor, hair: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Skin and hair, (B,1,S,S) in 0..1 each; hair: (B,1,s,s) where it is known."""
+        hair = self.find_hair(face) if hair is None else resize(hair, face.shape[-1])
         region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
         return region * (1 - hair), hair
+
+    def surroundings(self, landmarks: Tensor, side: int) -> Tensor:
+        """(B,68,2) in 0..1 -> (B,1,side,side) in 0..1: the face and what moves with it, with a soft edge; elsewhere a
+        change of a face would be one of its background. 1 without landmarks (NaN)."""
+        known = ~landmarks.flatten(1).isnan().any(1)[:, None, None, None]
+        grid = canonical_grid(landmarks.nan_to_num(0.5), self.mean_shape, MAP_SIDE)
+        region = self.warp_to_face(self.region.expand(len(landmarks), -1, -1, -1), grid)
+        wide = F.max_pool2d(region, 2 * MARGIN + 1, 1, MARGIN)
+        soft = F.avg_pool2d(wide, MARGIN + 1, 1, MARGIN // 2, count_include_pad=False)
+        soft = torch.where(known, soft, torch.ones_like(soft))
+        return F.interpolate(soft, size=(side, side), mode="bilinear", align_corners=False)
 
     @staticmethod
     def warp_to_face(maps: Tensor, grid: Tensor) -> Tensor:
@@ -246,14 +231,24 @@ class Prototypes(nn.Module):
         variance = ((light - mean).square() * weight).sum((2, 3), keepdim=True) / total
         return mean, variance.sqrt().clamp_min(LEAST_SPREAD)
 
-    def recolour_hair(self, face: Tensor, hair: Tensor, years: Tensor, skin_light: Tensor) -> Tensor:
-        """Hair grows lighter and loses colour, or the reverse; its strands keep their contrast."""
+    def grow_hair(
+        self, picture: Tensor, hair: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1 and landmarks (B,68,2) in 0..1, their hair from the
+        source to the target ages (B,): it turns grey strand by strand, or gets colour back."""
         # Brightness is measured as (hair + 1) / (skin + 1), so its change counts in the skin's brightness above black;
-        # colour as a log of the saturation. out = face + hair * (new light + chroma * exp(colour) - face).
+        # colour as a log of the saturation.
+        years = self.knot_changes(*ages)["hair"]
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
-        light = luma(face)
-        bright = (light + lighter * (skin_light + 1)).clamp(-1, 1)
-        return face + hair * (bright + (face - light) * colour.exp().clamp(0, MOST_COLOUR) - face)
+        head = Head.of(picture, hair, landmarks)
+        hair = without_skin(hair, picture, head)
+        greys = (ages[1] > ages[0])[:, None, None, None] & (lighter > 0)
+        if greys.all():
+            return turn_grey(picture, hair, head, lighter, colour)
+        young = turn_young(picture, hair, head, lighter, colour)
+        if not greys.any():
+            return young
+        return torch.where(greys, turn_grey(picture, hair, head, lighter, colour), young)
 
     @staticmethod
     def scale_texture(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:
@@ -271,27 +266,20 @@ class Prototypes(nn.Module):
         return face + added
 
 
-def guided_filter(mask: Tensor, light: Tensor, radius: int = 4, softness: float = 0.01) -> Tensor:
-    """A coarse mask (B,1,h,w) brought to the edges of `light` (B,1,S,S): fast guided filter (He & Sun 2015)."""
-    # In each window the mask is fitted as a linear function of the brightness (He et al., TPAMI 2013, eq. 5 and 6):
-    #
-    #     slope = cov(mask, light) / (var(light) + softness),     level = mean(mask) - slope mean(light)
-    #
-    # and the mean of both over all windows of a pixel is applied at full size: mask' = slope * light + level (eq. 8).
-
-    def blur(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False)
-
-    small = resize(light, TEXTURE_SIDE)
-    mask = F.interpolate(mask, size=small.shape[-2:], mode="bilinear", align_corners=False)
-    mean, centre = blur(mask), blur(small)
-    covariance, variance = blur(mask * small) - mean * centre, blur(small * small) - centre.square()
-    slope = covariance / (variance + softness)
-    level = mean - slope * centre
-    both = F.interpolate(
-        blur(torch.cat([slope, level], 1)), size=light.shape[-2:], mode="bilinear", align_corners=False
-    )
-    return (both[:, :1] * light + both[:, 1:]).clamp(0, 1)
+def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
+    """Before tensors are loaded: a hair network of another kind or size becomes the one that they are of. Files of a
+    trained generator hold its prototypes without their keywords."""
+    widths: list[int] = []
+    while (weight := state.get(f"{prefix}hair.encode.{len(widths)}.weight")) is not None:
+        widths.append(len(weight))
+    mask = state.get(f"{prefix}hair.down.0.weight")
+    if not widths and mask is None:
+        return
+    found = HairMatte(widths) if widths else HairMask(len(mask))
+    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (found, prototypes.hair)]
+    if shapes[0] != shapes[1]:
+        learns = any(one.requires_grad for one in prototypes.hair.parameters())
+        prototypes.hair = found.to(prototypes.mean_shape).requires_grad_(learns)
 
 
 def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,6 +289,6 @@ def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
     return light - F.interpolate(coarse, size=light.shape[-2:], mode="bicubic", align_corners=False), coarse
 
 
-def measured_prototypes(**keywords: int) -> Prototypes:
+def measured_prototypes(**keywords: Any) -> Prototypes:
     """Prototypes as a part of a model: they are measured on faces, so no gradient changes them."""
     return Prototypes(**keywords).requires_grad_(False)

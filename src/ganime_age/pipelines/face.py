@@ -7,6 +7,7 @@ Single edits, animations, reenactments and clips all take these steps; they diff
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -16,16 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..edits import AU_CODES, AU_MAX, Edit
 from ..errors import BadInput
-from ..images.alignment import apply, crop, frame_matrix, invert, paste
+from ..images.alignment import apply, border_mask, crop, frame_matrix, invert, paste, widened
 from ..images.detectors import EmbeddedDetector, FoundFace
 from ..images.photo import load_photo, photo_name
 from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import METHODS
 from ..model.model import GanimeAge
+from ..networks.hair import MATTE_SIDE, ROOM
 from ..networks.layers import Edited
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
@@ -34,6 +37,10 @@ from ..runtime import checked_device
 Detector = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
 
+HAIR_SIDE = 1024
+"""Largest side in pixels of the frame in which hair is changed; larger photos get the change enlarged."""
+HAIR_FADE = 0.2
+"""Share of that frame's side over which the change of hair fades at its border."""
 YAW_LIMIT = 40.0
 """Degrees of yaw beyond which an edit is told to be weaker."""
 SMALL_FACE = 48
@@ -70,10 +77,12 @@ class Face(Crop):
 
 
 class Generated(NamedTuple):
-    """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8."""
+    """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8. ground: what it
+    was drawn on, where that is not the face itself: the photo with its hair changed."""
 
     face: np.ndarray
     attention: np.ndarray
+    ground: Crop | None = None
 
 
 class FacePipeline:
@@ -128,18 +137,46 @@ class FacePipeline:
             torch.tensor([v], dtype=torch.float32, device=self.device)
             for v in (source.age, age, source_units, units)
         )
+        ground: Crop = face
         with torch.inference_mode():
+            hair = None
+            if age != source.age and METHODS[method].reads:
+                ground, hair = self.grow_hair(face, before, wanted)
             edited = self.model.edit(
-                to_tensor(face.face, self.device), before, wanted, units_before, units_wanted, method
+                to_tensor(ground.face, self.device), before, wanted, units_before, units_wanted, method, hair
             )
-        return to_generated(edited)
+        return to_generated(edited)._replace(ground=ground)
+
+    def grow_hair(self, face: Face, source_age: Tensor, target_age: Tensor) -> tuple[Crop, Tensor]:
+        """The face in its photo with the hair of another age, and where in its frame there is hair (1,1,s,s) in 0..1.
+
+        Hair runs beyond the face's frame, so it is changed in one ROOM times as wide, in the photo's own pixels up to
+        HAIR_SIDE, and fades towards that frame's border."""
+        size = len(face.face)
+        own = ROOM * size / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))
+        side = int(min(max(own, MATTE_SIDE), HAIR_SIDE)) // 16 * 16
+        matrix = widened(face.matrix, size, ROOM, side)
+        wide = crop(face.photo, matrix, side)
+        places = apply(matrix, face.reading.landmarks.astype(np.float64)) / side
+        landmarks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
+        picture, hair = self.model.grow_hair(
+            to_tensor(wide, self.device), landmarks, source_age, target_age
+        )
+        levels = to_levels(picture[0]).permute(1, 2, 0).cpu().numpy()
+        photo = paste(face.photo, wide, levels, matrix, border_mask(side, HAIR_FADE))
+        inner = round(side * (1 - 1 / ROOM) / 2)
+        return (
+            Crop(photo, face.matrix, face.box, crop(photo, face.matrix, size)),
+            hair[..., inner : side - inner, inner : side - inner],
+        )
 
     def paste(self, face: Face, generated: Generated | None, mark: bool) -> np.ndarray:
         """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
         if generated is None:
             return face.photo
         after = add_watermark(generated.face) if mark else generated.face
-        return paste(face.photo, face.face, after, face.matrix)
+        ground = generated.ground or face
+        return paste(ground.photo, ground.face, after, face.matrix)
 
     def read_again(self, face: Face, photo: np.ndarray) -> Face:
         """The face as another state of its photo (H,W,3) uint8 shows it: cut out in the same frame and measured."""

@@ -1,9 +1,14 @@
-"""Hair masks from a teacher network, to learn a small one from."""
+"""Hair mattes from a teacher network, to learn a small one from: only of frames that the teacher reads well.
+
+The teacher sees each picture and its mirror image; where the two masks disagree, or the colours contradict them, the
+picture is left out. What stays is cut along the picture's own colours (GrabCut; Rother et al., SIGGRAPH 2004).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -13,41 +18,139 @@ from ..data.faces import Faces
 from ..external.onnx_models import HairNetwork
 
 NEEDED = "give a hair segmentation network in ONNX, or none to leave hair as it is"
+SIDE = 128
+"""Side of the mattes."""
+AGREEMENT = 0.72
+"""Least intersection over union of a mask and the mirrored picture's, and of the mask and its cut along colours."""
+CONTRAST = 20.0
+"""Least distance of the hair's median colour from the skin's, CIELAB with 0..255 a channel: a teacher's mask of a bald
+head has the colour of skin."""
+FARTHEST = 4
+"""Largest offset in pixels of SIDE that a teacher's masks may have."""
 
 
-def hair_masks(file: str | Path, faces: Faces, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (N,) of up to `count` faces whose whole frame is real, and the teacher's masks of them (N,64,64) uint8.
+def hair_masks(
+    file: str | Path, faces: Faces, count: int, seed: int = 0, sources: tuple[str, ...] | list[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
-    file: the teacher in ONNX, see HairNetwork. The masks stay beside the faces (`hair-COUNT.npz`) and are found there
-    the next time, as long as the same faces stand in the same places.
+    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come (none: all). The mattes stay
+    beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the same faces stand in the
+    same places.
     """
-    cache, names = faces.folder / f"hair-{count}.npz", faces.table["id"].to_numpy(str)
+    cache, names = faces.folder / f"hair-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
     if cache.is_file():
         with np.load(cache) as kept:
             index = kept["index"]
             if (index < len(names)).all() and np.array_equal(names[index], kept["id"]):
                 return index, kept["mask"]
-    index, mask = read_hair(HairNetwork(Path(file), NEEDED), faces, count, seed)
+    index, mask = read_hair(HairNetwork(Path(file), NEEDED), faces, count, seed, sources)
     with replacing(cache) as part, part.open("wb") as written:
         np.savez(written, index=index, mask=mask, id=names[index])
     return index, mask
 
 
-def read_hair(teacher: HairNetwork, faces: Faces, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Faces in random order until `count` of them have a mask."""
+def read_hair(
+    teacher: HairNetwork, faces: Faces, count: int, seed: int, sources: tuple[str, ...] | list[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Faces in random order until `count` of them have a matte."""
     order = np.random.default_rng(seed).permutation(len(faces))
-    kept, masks = [], []
+    if sources and "source" in faces.table:
+        order = order[faces.table["source"].isin(sources).to_numpy()[order]]
+    kept, masks, shift = [np.zeros(0, int)], [np.zeros((0, SIDE, SIDE), np.uint8)], None
     with tqdm(total=count, desc="hair of the teacher", unit="face") as bar:
         for part in np.array_split(order, max(1, len(order) // 16)):
             batch = faces.batch(part)
-            whole = batch["valid"].mean((1, 2, 3)) > 0.97
+            whole = (batch["valid"].mean((1, 2, 3)) > 0.97) & ~batch["landmarks"].isnan().any(2).any(1)
             if whole.any():
                 pictures = to_pictures(batch["face"][whole])
-                masks.append((255 * teacher.chances(pictures, 64).clip(0, 1)).astype(np.uint8))
-                kept.append(part[whole.numpy()])
-                bar.update(int(whole.sum()))
+                seen = teacher.chances(pictures, SIDE)
+                mirrored = teacher.chances(np.ascontiguousarray(pictures[:, :, ::-1]), SIDE)[:, :, ::-1]
+                shift = offset(seen, mirrored) if shift is None else shift
+                marks = batch["landmarks"][whole].numpy()
+                found = mattes(pictures, marks, moved(seen, -shift), moved(mirrored, shift, -shift))
+                good = [i for i, matte in enumerate(found) if matte is not None]
+                kept.append(part[whole.numpy()][good])
+                masks.append(np.stack([found[i] for i in good]) if good else masks[0])
+                bar.update(len(good))
             if bar.n >= count:
                 break
-    if not kept:
-        return np.zeros(0, int), np.zeros((0, 64, 64), np.uint8)
     return np.concatenate(kept), np.concatenate(masks)
+
+
+def offset(seen: np.ndarray, mirrored: np.ndarray) -> int:
+    """By how many pixels a teacher's masks (B,128,128) lie too far right, from those of mirrored pictures.
+
+    A network with strides may draw beside what it saw, by as much down as right: masks of a picture and of its mirror
+    image, brought back, then differ by twice the offset."""
+    tries = range(-FARTHEST, FARTHEST + 1)
+    apart = [np.abs(moved(seen, -by, 0) - moved(mirrored, by, 0)).mean() for by in tries]
+    return tries[int(np.argmin(apart))]
+
+
+def moved(masks: np.ndarray, right: int, down: int | None = None) -> np.ndarray:
+    """Masks (B,S,S) moved by whole pixels, by default as many down as right; the border is repeated."""
+    down, side = right if down is None else down, masks.shape[1]
+    rows, columns = (np.clip(np.arange(side) - by, 0, side - 1) for by in (down, right))
+    return masks[:, rows][:, :, columns]
+
+
+def mattes(
+    pictures: np.ndarray, landmarks: np.ndarray, seen: np.ndarray, mirrored: np.ndarray
+) -> list[np.ndarray | None]:
+    """Mattes (128,128) uint8 of pictures (B,S,S,3) uint8 with landmarks (B,68,2) in 0..1, from the masks (B,128,128) of
+    them and of their mirror images; None where these are not to be trusted."""
+    out: list[np.ndarray | None] = []
+    for picture, marks, one, other in zip(pictures, landmarks, seen, mirrored, strict=True):
+        small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        mean = (one + other) / 2
+        if overlap(one > 0.5, other > 0.5) < AGREEMENT:
+            out.append(None)
+            continue
+        cut = cut_along_colours(small, mean, marks)
+        good = cut is not None and overlap(cut, mean > 0.5) >= AGREEMENT
+        if not good or cut is None or not differs_from_skin(small, cut & (mean > 0.5), marks):
+            out.append(None)
+            continue
+        out.append(((mean + cut) * 127.5).round().astype(np.uint8))
+    return out
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks; a few pixels more or less of a tiny one do not count."""
+    return float(((one & other).sum() + 20) / ((one | other).sum() + 20))
+
+
+def cut_along_colours(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+    """The mask (128,128) in 0..1 cut along the colours of the picture (128,128,3) uint8; None where there is no hair to
+    learn them from."""
+    sure = cv2.erode((mask > 0.9).astype(np.uint8), np.ones((5, 5))) > 0
+    if sure.sum() < 30:
+        return None
+    none = cv2.dilate((mask > 0.1).astype(np.uint8), np.ones((11, 11))) == 0
+    face = cv2.erode(hull(landmarks), np.ones((5, 5))) > 0
+    seed = np.where(mask > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    seed[sure], seed[none | (face & (mask < 0.5))] = cv2.GC_FGD, cv2.GC_BGD
+    if not (seed == cv2.GC_BGD).any():
+        return None
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    cv2.grabCut(np.ascontiguousarray(picture[..., ::-1]), seed, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    found: np.ndarray = (seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD)
+    return found
+
+
+def differs_from_skin(picture: np.ndarray, hair: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether the hair's median colour is another than the skin's; picture (128,128,3) uint8, hair (128,128) bool."""
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    face = hull(landmarks[2:15]) > 0
+    if hair.sum() < 30 or not face.any():
+        return False
+    return bool(np.linalg.norm(np.median(colours[hair], 0) - np.median(colours[face], 0)) >= CONTRAST)
+
+
+def hull(landmarks: np.ndarray) -> np.ndarray:
+    """The convex hull of landmarks (N,2) in 0..1, (128,128) uint8 of 0 and 1."""
+    mask: np.ndarray = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull((landmarks * SIDE).astype(np.int32)), 1)
+    return mask

@@ -12,10 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import BadInput
+from ...networks.hair import MATTE_SIDE
+from ...networks.layers import resize
 from ...networks.prototypes import Prototypes
 from .. import losses
-from ..data.augment import random_affine, random_colour, random_quality
+from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
+from ..data.headwear import wear, wider
 from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import hair_masks
 from .prototype_fit import centre, fit_hair, fit_mouth, fit_pixels, fit_shape, set_gains
@@ -25,12 +28,15 @@ WEIGHTS = {"hair": 1.0}
 
 @dataclass
 class Recipe:
-    """Numbers of the recipe. hair_teacher: ONNX file; empty leaves hair as it is. hair_faces: how many faces it labels.
+    """Numbers of the recipe. hair_teacher: ONNX file; empty leaves hair as it is. hair_faces: how many faces it labels;
+    hair_sources: of which sets (none: all); hair_covered: the share of them that get a hat, a scarf or a bald head.
     pixel_faces, mouth_faces: how many faces colours and textures, and the insides of mouths, are measured on. gains:
     see `prototype_fit.set_gains`."""
 
     hair_teacher: str = ""
     hair_faces: int = 2600
+    hair_sources: list[str] = field(default_factory=list)
+    hair_covered: float = 0.25
     pixel_faces: int = 10000
     mouth_faces: int = 2500
     batch: int = 32
@@ -47,12 +53,15 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     fit_shape(faces, prototypes)
     fit_pixels(faces, prototypes, recipe.pixel_faces)
     fit_mouth(faces, prototypes, recipe.mouth_faces)
-    rows, masks = np.arange(1), np.zeros((1, 64, 64), np.uint8)
+    rows, masks = np.arange(1), np.zeros((1, MATTE_SIDE, MATTE_SIDE), np.uint8)
     if recipe.hair_teacher:
-        rows, masks = hair_masks(recipe.hair_teacher, faces, recipe.hair_faces, seed)
+        rows, masks = hair_masks(
+            recipe.hair_teacher, faces, recipe.hair_faces, seed, sources=recipe.hair_sources
+        )
         if not len(rows):
             raise BadInput(
-                f"{faces.folder} has no face whose whole frame is real; hair cannot be learnt from it"
+                f"{faces.folder} has no face whose whole frame is real and whose hair the teacher finds; hair cannot "
+                "be learnt from it"
             )
         fit_hair(faces, prototypes, rows, masks)
         torch.nn.init.constant_(prototypes.hair.head.get_parameter("bias"), -1.0)
@@ -65,16 +74,20 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         mask = masks[picks]
         mask[mirror] = mask[mirror][..., ::-1]
         shown = faces.batch(rows[picks], mirror)
-        return {"face": shown["face"], "hair": torch.from_numpy(mask.copy())[:, None].float() / 255}
+        return {
+            "face": shown["face"],
+            "landmarks": shown["landmarks"].nan_to_num(0.5),
+            "hair": torch.from_numpy(mask.copy())[:, None].float() / 255,
+        }
 
     def loss(step: Step[None]) -> Losses:
-        batch = step.batch
-        hair = F.interpolate(
-            batch["hair"], size=batch["face"].shape[-2:], mode="bilinear", align_corners=False
-        )
-        seen, _ = random_affine(torch.cat([batch["face"], hair], 1), None, turn=15, zoom=0.15, shift=0.08)
-        face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
-        wanted = F.adaptive_avg_pool2d(seen[:, 3:], 64).clamp(0, 1)
+        # The frame of a photo's hair is wider than the face's (networks/hair.py): both are learnt.
+        face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
+        face, hair = wear(face, hair, step.batch["landmarks"], recipe.hair_covered)
+        seen = wider(torch.cat([face, hair], 1))
+        face, wanted = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3), seen[:, 3:].clamp(0, 1)
+        side = prototypes.hair.side
+        wanted = F.adaptive_avg_pool2d(wanted, side)
         terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
         return losses.weighted_sum(terms, WEIGHTS)
 

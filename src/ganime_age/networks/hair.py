@@ -1,0 +1,291 @@
+"""Hair: where it is, to the strand, and how it turns grey.
+
+A small network finds hair in a frame wider than the face's (`HairMatte`); a guided filter brings the matte to the
+edges of the photo at the photo's own size. Grey grows strand by strand (`turn_grey`): each strand has a threshold of
+its own, taken from the photo, and turns when enough of the head's hair has turned; roots and temples come first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import luma, resize
+
+MATTE_SIDE = 128
+"""Side of the matte as the network gives it."""
+ROOM = 1.6
+"""Side of the frame in which a photo's hair is looked for, in sides of the face's frame: long and high hair fits."""
+RARE_HAIR = -9.0
+"""Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
+WINDOW = 0.016
+"""Radius of the guided filter's windows, in sides of the picture."""
+SURE = (0.15, 0.85)
+"""A refined matte below the first is no hair, above the second it is all hair."""
+BESIDE = (-0.1, 0.3)
+"""Values of `place_on_head` between which the colour of the skin begins to exclude a pixel from the hair."""
+ALIKE = (0.5, 0.8)
+"""Shares of the way from the hair's colour to the skin's: below the first a pixel is hair, above the second skin."""
+DISTINCT = 0.05
+"""Squared distance of the skin's colour from the hair's, in units of [-1,1], below which they cannot be told apart."""
+MOST_TURNED = 0.92
+"""Largest share of a head's strands that turn."""
+VARIETY = 1.6
+"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
+ROOTS_FIRST = 1.1
+"""How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
+NOISE = 0.012
+"""Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
+BLACK = 1.06
+"""Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
+STRAND_CONTRAST = (0.6, 1.4)
+"""Least and largest brightness of a white strand, as a share of its surroundings."""
+BRIGHTEST = 1.25
+"""Largest brightness above black of a white strand, as a share of the mean one's."""
+GREY_CHROMA = 0.12
+"""What is left of the colour of a strand that has turned."""
+MOST_COLOUR = 1.5
+"""Largest factor on the saturation of hair."""
+
+
+class HairMask(nn.Module):
+    """The hair network of older weights, a U-Net on 64 px: faces (B,3,S,S) in [-1,1] -> chances (B,1,64,64)."""
+
+    side = 64
+    """Side of the mask."""
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        convs = (
+            (3, width, 1),
+            (width, 2 * width, 2),
+            (2 * width, 4 * width, 2),
+            (4 * width, 4 * width, 2),
+            (4 * width, 4 * width, 1),
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride, 1) for a, b, stride in convs)
+        self.up = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1)
+            for a, b in ((8 * width, 2 * width), (4 * width, width), (2 * width, width))
+        )
+        self.head = nn.Conv2d(width, 1, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.get_parameter("bias"), RARE_HAIR)
+
+    def logits(self, faces: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,1,64,64)."""
+        x, skips = resize(faces, 64), []
+        for conv in self.down:
+            x = F.relu(conv(x))
+            skips.append(x)
+        for up, skip in zip(self.up, (skips[2], skips[1], skips[0]), strict=True):
+            x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+            x = F.relu(up(torch.cat([x, skip], 1)))
+        return self.head(x)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.logits(faces).sigmoid()
+
+
+class HairMatte(nn.Module):
+    """Hair matting, a U-Net on 128 px: faces (B,3,S,S) in [-1,1] -> chances (B,1,128,128).
+
+    widths: channels at 1/2, 1/4, ... of the side. It works on a face's own frame and on one that is ROOM times as
+    wide."""
+
+    side = MATTE_SIDE
+    """Side of the matte."""
+
+    def __init__(self, widths: tuple[int, ...] | list[int] = (16, 32, 48, 64, 64)):
+        super().__init__()
+        pairs = zip((3, *widths[:-1]), widths, strict=True)
+        self.encode = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairs)
+        # Each step up joins what came from below with its level's own skip, and gives the next level's channels.
+        rising = [(widths[-1] + widths[-2], widths[-3])]
+        rising += [(2 * widths[k], widths[max(k - 1, 0)]) for k in range(len(widths) - 3, -1, -1)]
+        self.decode = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in rising)
+        self.head = nn.Conv2d(widths[0], 4, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.get_parameter("bias"), RARE_HAIR)
+
+    def logits(self, faces: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,1,128,128)."""
+        x, skips = resize(faces, MATTE_SIDE), []
+        for conv in self.encode:
+            x = F.relu(conv(x))
+            skips.append(x)
+        for conv, skip in zip(self.decode, skips[-2::-1], strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = F.relu(conv(torch.cat([x, skip], 1)))
+        return F.pixel_shuffle(self.head(x), 2)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.logits(faces).sigmoid()
+
+
+def box(x: Tensor, radius: int) -> Tensor:
+    """The mean over (2 radius + 1)^2 pixels, (B,C,H,W) -> the same; at the border over those that there are."""
+    # A box filter is separable: along rows, then along columns.
+    side = 2 * radius + 1
+    x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
+    return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+
+
+def smooth(x: Tensor, cell: int) -> Tensor:
+    """(B,C,S,S) -> (B,C,S/cell,S/cell): means over about three cells a side."""
+    return box(F.avg_pool2d(x, cell, cell, ceil_mode=True, count_include_pad=False), 1)
+
+
+def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 0.004) -> Tensor:
+    """A coarse mask (B,1,h,w) brought to the edges of `light` (B,1,S,S), of which small (B,1,s,s) is a reduced copy:
+    fast guided filter (He & Sun 2015)."""
+    # In each window the mask is fitted as a linear function of the brightness (He et al., TPAMI 2013, eq. 5 and 6):
+    #
+    #     slope = cov(mask, light) / (var(light) + softness),     level = mean(mask) - slope mean(light)
+    #
+    # and the mean of both over all windows of a pixel is applied at full size: mask' = slope * light + level (eq. 8).
+    radius = max(1, round(WINDOW * small.shape[-1]))
+    mask = enlarged(mask, small.shape[-1])
+    means = box(torch.cat([mask, small, mask * small, small * small], 1), radius)
+    mean, centre, product, square = means.split(1, 1)
+    slope = (product - mean * centre) / (square - centre.square() + softness)
+    both = box(torch.cat([slope, mean - slope * centre], 1), radius)
+    slope, level = enlarged(both, light.shape[-1]).split(1, 1)
+    return torch.addcmul(level, slope, light)
+
+
+def refined(matte: Tensor, picture: Tensor) -> Tensor:
+    """A network's matte (B,1,h,w) at the size of the picture (B,3,S,S), along its edges; what is surely hair or surely
+    none becomes exactly 1 or 0."""
+    low, high = SURE
+    light = luma(picture)
+    fine = guided_filter(matte, light, resize(light, min(MATTE_SIDE, light.shape[-1])))
+    return ((fine - low) / (high - low)).clamp(0, 1)
+
+
+def enlarged(x: Tensor, side: int) -> Tensor:
+    """Smooth maps (B,C,s,s) -> (B,C,side,side), bilinear."""
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def place_on_head(landmarks: Tensor, side: int) -> Tensor:
+    """(B,68,2) in 0..1 of a picture -> (B,1,side,side): how early hair turns at each place, from 1 at the temples over
+    0 to -1 at lengths a face's width away."""
+    left, right = landmarks[:, 0], landmarks[:, 16]
+    across = right - left
+    half = across.norm(dim=1).clamp_min(1e-3) / 2
+    x_axis = across / (2 * half[:, None])
+    y_axis = torch.stack([-x_axis[:, 1], x_axis[:, 0]], 1)
+    line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
+    away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]  # in half widths of the face
+    x, y = ((away * axis[:, None]).sum(-1) for axis in (x_axis, y_axis))
+    # The head as an ellipse 1.25 times as high as wide; `far` is 0 on its outline.
+    far = ((x.square() + (y / 1.25).square()).sqrt() - 1).clamp_min(0)
+    temples = torch.exp(-((y + 0.1) / 0.45).square() - (far / 0.3).square())
+    early = 0.6 - 1.6 * (far / 1.2).clamp(max=1) + 0.6 * temples
+    return early.clamp(-1, 1).view(-1, 1, side, side)
+
+
+def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
+    """Median colour (B,3,1,1) of the cheeks and the chin of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1."""
+    # Places two thirds of the way from the tip of the nose to the jaw, each the mean of a few pixels around it.
+    places = 0.35 * landmarks[:, 30:31] + 0.65 * landmarks[:, 1:16]
+    seen = F.grid_sample(picture, 2 * places[:, None] - 1, padding_mode="border", align_corners=False)
+    return seen.median(3, keepdim=True).values  # of (B,3,1,15)
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """(B,C,S,S) with a weight (B,1,S,S) -> (B,C,1,1)."""
+    return (x * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1e-3)
+
+
+class Head(NamedTuple):
+    """What hair is changed by, of B pictures."""
+
+    place: Tensor
+    """(B,1,s,s), see `place_on_head`."""
+    small: Tensor
+    """(B,3,s,s), the picture at a side of 128 or less."""
+    hair: Tensor
+    """(B,1,s,s) in 0..1."""
+    skin: Tensor
+    """(B,3,1,1), the skin's colour."""
+    colour: Tensor
+    """(B,3,1,1), the hair's mean colour."""
+
+    @classmethod
+    def of(cls, picture: Tensor, hair: Tensor, landmarks: Tensor) -> Head:
+        """Of pictures (B,3,S,S) with hair (B,1,S,S) and landmarks (B,68,2) in 0..1."""
+        side = min(MATTE_SIDE, picture.shape[-1])
+        small, mask = resize(picture, side), resize(hair, side)
+        place = place_on_head(landmarks, side)
+        return cls(place, small, mask, skin_colour(small, landmarks), weighted_mean(small, mask))
+
+
+def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
+    """The matte (B,1,S,S) without what has the skin's colour, beside the face: ears and the hairline."""
+    # The share of the way from the hair's mean colour h to the skin's s: <p - h, s - h> / |s - h|^2. Where both are
+    # alike, as in blond hair on light skin, DISTINCT keeps it small, and everything stays.
+    way = head.skin - head.colour
+    way = way / (way.square().sum(1, keepdim=True) + DISTINCT)
+    start = (head.colour * way).sum(1, keepdim=True)
+    red, green, blue = (way * picture.new_ones(1)).split(1, 1)
+    share = picture[:, :1] * red + picture[:, 1:2] * green + picture[:, 2:] * blue - start
+    beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
+    return hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
+
+
+def threshold(light: Tensor, hair: Tensor) -> Tensor:
+    """Brightness and hair (B,1,S,S) -> how early each strand turns, about standard normal: what stands out bright turns
+    first. It is the photo's own fine detail, in its local standard deviations, and so the same at every edit."""
+    side = light.shape[-1]
+    cell = 4 if side >= 640 else 2
+    total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
+    around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
+    detail = (light - enlarged(around, side)) * hair
+    spread = enlarged(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
+    return (detail / spread).clamp(-2, 2)
+
+
+def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
+    """Hair grown older. picture (B,3,S,S) in [-1,1], hair (B,1,S,S), lighter, the measured change of the hair's
+    brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the picture
+    with its hair changed."""
+    side, light, skin_light, mean = picture.shape[-1], luma(picture), luma(head.skin), luma(head.colour)
+    # White hair is about as bright as the skin beside it. The mean brightness is to rise by lighter * (skin + 1); with
+    # strands that stay and strands that turn white, that is a share of lighter * (skin + 1) / (white - mean).
+    white = 0.6 * skin_light + 0.05
+    share = (lighter * (skin_light + 1) / (white - mean).clamp_min(0.35)).clamp(1e-4, MOST_TURNED)
+    # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
+    # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
+    # mean over the strands stays the share.
+    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
+    # A white strand keeps the photo's light: its detail as a ratio to its surroundings, and these compressed.
+    reduced = luma(head.small)
+    total, weight = box(torch.cat([(reduced + BLACK) * head.hair, head.hair], 1), 5).split(1, 1)
+    around = (total + 1e-3 * (reduced + BLACK)) / (weight + 1e-3)
+    lit = (around / (mean + BLACK)).clamp(0, 1.6)
+    level = (white + 1) * lit.pow(0.6)
+    shadow = (2 * lit).clamp(max=1)  # what is far darker than the head's hair stays dark
+    maps = enlarged(torch.cat([logit, level, level / around, shadow], 1), side)
+    logit, level, gain, shadow = maps.split(1, 1)
+    turned = torch.add(logit, threshold(light, hair), alpha=VARIETY).sigmoid() * shadow * (lighter > 0)
+    least, most = STRAND_CONTRAST
+    bright = torch.minimum(torch.maximum((light + BLACK) * gain, least * level), most * level)
+    rise = (bright.minimum(BRIGHTEST * (white + 1)) - 1 - light).clamp_min(0) * turned
+    kept = colour.exp().clamp(0, MOST_COLOUR)
+    faded = kept - 1 + turned * (GREY_CHROMA - kept)
+    return torch.addcmul(picture + hair * rise, hair * faded, picture - light)
+
+
+def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
+    """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`."""
+    light = luma(picture)
+    mean, skin_light = luma(head.colour), luma(head.skin)
+    factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
+    grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, MOST_COLOUR)
+    return picture + hair * (grown - picture)
