@@ -87,18 +87,89 @@ def test_texture_makes_a_faces_own_detail_stronger_at_any_size(prototypes, side)
     assert torch.allclose(edit(prototypes, smooth, age=(20.0, 95.0)), smooth, atol=1e-3)
 
 
+def head(side: int = 128) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A light face among dark brown vertical strands, 2 pixels each, some brighter than others: the picture
+    (1,3,side,side), where it is hair (side,side) bool, and landmarks (1,68,2)."""
+    torch.manual_seed(3)
+    light = torch.rand(1, 1, 1, side // 2).repeat_interleave(2, 3).expand(-1, -1, side, -1) * 0.3
+    hair = torch.tensor([-0.6, -0.7, -0.8])[None, :, None, None] + light
+    line = (torch.arange(side) + 0.5) / side
+    away = ((line - 0.5)[None] / 0.2).square() + ((line - 0.55)[:, None] / 0.25).square()
+    marks = torch.stack([0.5 + 0.2 * RING.cos(), 0.55 + 0.25 * RING.sin()], 1)
+    marks[0], marks[16], marks[30] = (
+        torch.tensor([0.3, 0.5]),
+        torch.tensor([0.7, 0.5]),
+        torch.tensor([0.5, 0.55]),
+    )
+    picture = torch.where(away < 1, torch.tensor([0.6, 0.2, 0.0])[None, :, None, None], hair)
+    return picture, away > 1.2, marks[None]
+
+
 def test_old_hair_is_light_and_grey_and_the_skin_beside_it_is_not(prototypes):
-    prototypes.age_hair[-4:, 0], prototypes.age_hair[-4:, 1] = 0.5, -3.0
-    brown = torch.tensor([-0.6, -0.75, -0.9])[None, :, None, None].expand(1, 3, 64, 64)
+    prototypes.age_hair[-4:, 0], prototypes.age_hair[-4:, 1] = 0.7, -3.0
+    given, hair, marks = head()
     assert torch.allclose(
-        edit(prototypes, brown, age=(20.0, 95.0)), brown, atol=0.01
-    )  # an untrained mask sees none
+        edit(prototypes, given, age=(20.0, 95.0), marks=marks), given, atol=1e-4
+    )  # untrained
     torch.nn.init.constant_(prototypes.hair.head.bias, 12.0)
-    grey = edit(prototypes, brown, age=(20.0, 95.0))
-    spread = lambda x: (x.amax(1) - x.amin(1)).mean()  # noqa: E731
-    assert luma(grey).mean() > luma(brown).mean() + 0.1 and spread(grey) < 0.2 * spread(brown)
-    smiling = edit(prototypes, brown, unit=4.0)
-    assert torch.allclose(smiling, brown, atol=1e-5)  # expressions leave hair alone
+    grey = edit(prototypes, given, age=(20.0, 95.0), marks=marks)
+    spread = lambda x: (x.amax(1) - x.amin(1))[0, hair].mean()  # noqa: E731
+    lighter = (luma(grey) - luma(given))[0, 0]
+    assert lighter[hair].mean() > 0.2 and spread(grey) < 0.4 * spread(given)
+    assert lighter[44:96, 50:78].abs().max() < 0.02  # the face, though the mask says hair everywhere
+    smiling = edit(prototypes, given, unit=4.0, marks=marks)
+    assert torch.allclose(smiling, given, atol=1e-5)  # expressions leave hair alone
+
+
+def grown(prototypes, age, rows=slice(None)):
+    """By how much each pixel of `head` grew lighter (128,128) from 25 years to `age`; hair is where rows says."""
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([0.6, -0.6]))
+    given, hair, marks = head()
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[0, 0, rows] = hair[rows].float()
+    older = prototypes.grow_hair(given, mask, marks, (torch.tensor([25.0]), torch.tensor([age])))
+    return older, (luma(older) - luma(given))[0, 0]
+
+
+def test_grey_grows_strand_by_strand_and_more_strands_turn_with_age(prototypes):
+    given, hair, _ = head()
+    pictures, rises = zip(*(grown(prototypes, age) for age in (45.0, 60.0, 90.0)), strict=True)
+    shares = [(rise[hair] > 0.15).float().mean().item() for rise in rises]
+    assert shares[0] < shares[1] < shares[2] and 0.05 < shares[1] < 0.95  # some strands turn before others
+    before = luma(given)[0, 0, hair].std()
+    assert luma(pictures[1])[0, 0, hair].std() > 1.3 * before  # no veil: white strands between dark ones
+    assert (rises[1][rises[0] > 0.15] > 0.15).all()  # what has turned stays turned
+
+
+def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes):
+    older, rise = grown(prototypes, 55.0, rows=slice(30, None))
+    assert torch.equal(older[..., :30, :], head()[0][..., :30, :])
+    temples, lengths = rise[54:68, 18:36].mean(), rise[100:128, :20].mean()
+    assert temples > 1.3 * lengths > 0
+
+
+def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):
+    new, old = Prototypes(matte=[4, 8, 8, 8, 8]), Prototypes(hair_width=4)
+    old.load_state_dict(new.state_dict())
+    assert all(torch.equal(old.state_dict()[key], value) for key, value in new.state_dict().items())
+    new.load_state_dict(prototypes.state_dict())
+    picture = face(1, 128)
+    assert new.hair(picture).shape[-1] == 64 and old.hair(picture).shape[-1] == 128
+    keeps = list(old.hair.parameters())
+    old.load_state_dict(old.state_dict())
+    assert all(a is b for a, b in zip(keeps, old.hair.parameters(), strict=True))
+
+
+def test_what_is_far_from_the_face_does_not_move(prototypes):
+    prototypes.region.zero_()
+    prototypes.region[:, 24:48, 22:42] = 1
+    prototypes.age_shape[-4:].normal_(0, 0.03)
+    given = face(1, 128)
+    older = edit(prototypes, given, age=(20.0, 95.0))
+    assert torch.equal(older[..., :28, :], given[..., :28, :]) and torch.equal(
+        older[..., :24], given[..., :24]
+    )
+    assert not torch.equal(older, given)
 
 
 def test_the_age_curve_is_smooth_and_covers_every_age():
@@ -139,7 +210,6 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
     prototypes.age_tone.copy_(torch.arange(KNOTS).float().view(-1, 1, 1, 1).expand(-1, 3, 64, 64) / 10)
     prototypes.outward[1] = 1.5  # of the tone, beyond NEUTRAL
     prototypes.inward[1] = 0.5
-    skin = 1 - 1 / (1 + np.exp(9.0))  # an untrained hair mask is sigmoid(-9) everywhere
     spread = (light - dark) / 2  # the standard deviation of two equal halves
     knots = np.arange(KNOTS) / 10
     way_in = 0.5 * (age_shares(NEUTRAL) - age_shares(10.0)) @ knots
@@ -150,7 +220,7 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
         ((10.0, 60.0), 3.0, 0.2 * 3 + way_in + way_out),
     ):
         changed = edit(prototypes, given, age=ages, unit=unit)
-        assert torch.allclose(changed, given + skin * spread * tone, atol=2e-4), (ages, unit)
+        assert torch.allclose(changed, given + spread * tone, atol=2e-4), (ages, unit)
 
 
 def test_a_landmark_pulls_the_pixels_around_it_by_a_gaussian():
@@ -267,10 +337,10 @@ def test_a_teacher_that_is_not_there_and_ages_that_are_not_there_are_named(tmp_p
 def test_masks_of_an_earlier_call_are_taken_from_the_face_folder_while_the_faces_are_the_same(tmp_path):
     made_up = Labelled()
     made_up.folder = tmp_path
-    index, mask = np.arange(5), np.zeros((5, 64, 64), np.uint8)
-    np.savez(tmp_path / "hair-5.npz", index=index, mask=mask, id=made_up.table["id"][:5].to_numpy(str))
+    index, mask = np.arange(5), np.zeros((5, 128, 128), np.uint8)
+    np.savez(tmp_path / "hair-5-128.npz", index=index, mask=mask, id=made_up.table["id"][:5].to_numpy(str))
     found, masks = hair_masks("not needed.onnx", made_up, 5)
-    assert found.tolist() == [0, 1, 2, 3, 4] and masks.shape == (5, 64, 64)
+    assert found.tolist() == [0, 1, 2, 3, 4] and masks.shape == (5, 128, 128)
     made_up.table["id"] = made_up.table["id"][::-1].to_numpy()
     with pytest.raises(MissingModel, match="gone.onnx is missing"):
         hair_masks(tmp_path / "gone.onnx", made_up, 5)

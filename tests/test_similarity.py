@@ -5,7 +5,7 @@ import torch
 
 from ganime_age.learning.external.mediapipe_face import IBUG
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.similarity import fit_similarity
+from ganime_age.networks.warp import fit_similarity
 
 
 def rotations(count: int, dimensions: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import MIRROR, Faces, balanced_weights, draw
+from ganime_age.learning.data.headwear import wear, wider
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -21,7 +22,7 @@ from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.evaluation.measure_readers import measure
 from ganime_age.learning.evaluation.metrics import auc
 from ganime_age.learning.external.mediapipe_face import BLENDSHAPES, action_units_from_blendshapes
-from ganime_age.learning.prepare.hair import read_hair
+from ganime_age.learning.prepare.hair import mattes, moved, offset, read_hair
 from ganime_age.learning.tasks import edit_requests, task_module
 from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
 from ganime_age.learning.tasks import prototypes as prototypes_task
@@ -236,8 +237,64 @@ def test_hair_is_taught_on_the_pictures_whose_whole_frame_is_real(face_shards):
 
     faces = Faces(face_shards, 32)
     index, mask = read_hair(Teacher(), faces, 4, 0)
-    assert len(index) >= 4 and mask.shape == (len(index), 64, 64) and (mask == 127).all()
-    assert np.array_equal(np.stack(shown), faces.pictures[faces.rows[index], :3].transpose(0, 2, 3, 1))
+    assert not len(index) and mask.shape == (0, 128, 128)  # no picture agrees with a mask of one value
+    assert len(shown) and all(
+        (faces.pixels(faces_that_show(faces, one))[:, 3] > 200).mean() > 0.97 for one in shown
+    )
+
+
+def faces_that_show(faces, picture):
+    """The index of the face with this picture, as it is or mirrored."""
+    pixels = faces.pixels(np.arange(len(faces)))[:, :3].transpose(0, 2, 3, 1)
+    apart = [np.abs(pixels.astype(int) - one).max((1, 2, 3)) for one in (picture, picture[:, ::-1])]
+    return np.flatnonzero(np.minimum(*apart) <= 1)[:1]
+
+
+def head_of_hair(skin=(200, 150, 120), hair=(60, 40, 30)):
+    """A picture (128,128,3) of a face under dark hair, its landmarks (68,2) and the hair (128,128) bool."""
+    y, x = np.mgrid[:128, :128] / 128
+    face = ((x - 0.5) / 0.22) ** 2 + ((y - 0.6) / 0.3) ** 2 < 1
+    mask = (((x - 0.5) / 0.34) ** 2 + ((y - 0.45) / 0.38) ** 2 < 1) & ~face & (y < 0.6)
+    chance = np.random.default_rng(0)
+    picture = np.where(face[..., None], skin, np.where(mask[..., None], hair, (120, 160, 200)))
+    picture = (picture + chance.normal(0, 6, picture.shape)).clip(0, 255).astype(np.uint8)
+    around = np.linspace(np.pi, 0, 17)
+    marks = np.full((68, 2), 0.6)
+    marks[:17] = np.stack([0.5 + 0.2 * np.cos(around), 0.6 + 0.27 * np.sin(around)], 1)
+    marks[17:27] = np.stack([np.linspace(0.35, 0.65, 10), np.full(10, 0.48)], 1)
+    return picture, marks, mask
+
+
+def test_a_teachers_mask_counts_where_its_mirror_image_and_the_colours_agree():
+    picture, marks, hair = head_of_hair()
+    rough = moved(hair[None].astype(np.float32), 2)  # drawn beside what it saw
+    mirrored = moved(hair[None, :, ::-1].astype(np.float32), 2)[:, :, ::-1]
+    assert offset(rough, mirrored) == 2
+    seen = hair[None].astype(np.float32)
+    (matte,) = mattes(picture[None], marks[None], seen, seen)
+    assert ((matte > 127) == hair).mean() > 0.97
+    assert mattes(picture[None], marks[None], seen, np.zeros_like(seen)) == [None]
+    bald, _, _ = head_of_hair(hair=(204, 152, 122))
+    assert mattes(bald[None], marks[None], seen, seen) == [None]
+
+
+def test_what_a_hat_covers_is_no_hair_and_wider_frames_show_the_same_picture_smaller():
+    torch.manual_seed(0)
+    picture, marks, hair = head_of_hair()
+    faces = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1).expand(40, -1, -1, -1)
+    masks = torch.from_numpy(hair)[None, None].float().expand(40, -1, -1, -1)
+    landmarks = torch.from_numpy(marks).float().expand(40, -1, -1)
+    same, still = wear(faces, masks, landmarks, chance=0.0)
+    assert torch.equal(same, faces) and torch.equal(still, masks)
+    worn, left = wear(faces, masks, landmarks, chance=1.0)
+    lost = (masks - left)[:, 0] > 0.99
+    assert (lost.flatten(1).sum(1) > 100).float().mean() > 0.9
+    assert ((worn - faces).abs().amax(1)[lost] > 0.05).float().mean() > 0.8
+    assert torch.equal(
+        worn[:, :, 80:90, 60:68], faces[:, :, 80:90, 60:68]
+    )  # the middle of the face is never covered
+    shown = wider(torch.cat([faces, masks], 1))
+    assert shown.shape == (40, 4, 128, 128) and shown[:, 3].mean() < masks.mean() * 1.3
 
 
 def test_requests_move_only_what_they_ask(face_shards):

@@ -126,10 +126,10 @@ class GanimeAge(
         Prototypes work at the face's own size, on landmarks that are read here; what a generator then changes at
         `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked nothing changes.
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
-        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. hair: (B,1,s,s) in 0..1, where
-        the faces have hair, if it was changed before (`grow_hair`); by default it is found and changed here. What is
-        neither near the face nor hair stays as it is, whatever a generator paints there. BadInput when the method is
-        unknown or cannot change what is asked, MissingModel when its weights, or the readers', are not loaded.
+        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. hair: (B,1,s,s) in 0..1, if
+        it was changed before (`grow_hair`); by default it is found and changed here. What is neither near the face nor
+        hair stays as it is, whatever a generator paints there. BadInput when the method is unknown or cannot change
+        what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         row = method_row(method)
         self.require(row.part)

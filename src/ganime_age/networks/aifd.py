@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .readers import YEARS, AIFDAttention, mean_and_spread
-from .similarity import Similarity, fit_similarity
+from .warp import Similarity, fit_similarity
 
 SIDE = 112
 """Pixels of the aligned face."""

@@ -276,7 +276,9 @@ def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: 
     if not widths and mask is None:
         return
     found = HairMatte(widths) if widths else HairMask(len(mask))
-    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (found, prototypes.hair)]
+    shapes = [
+        {key: value.shape for key, value in one.state_dict().items()} for one in (found, prototypes.hair)
+    ]
     if shapes[0] != shapes[1]:
         learns = any(one.requires_grad for one in prototypes.hair.parameters())
         prototypes.hair = found.to(prototypes.mean_shape).requires_grad_(learns)

@@ -159,9 +159,7 @@ class FacePipeline:
         wide = crop(face.photo, matrix, side)
         places = apply(matrix, face.reading.landmarks.astype(np.float64)) / side
         landmarks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
-        picture, hair = self.model.grow_hair(
-            to_tensor(wide, self.device), landmarks, source_age, target_age
-        )
+        picture, hair = self.model.grow_hair(to_tensor(wide, self.device), landmarks, source_age, target_age)
         levels = to_levels(picture[0]).permute(1, 2, 0).cpu().numpy()
         photo = paste(face.photo, wide, levels, matrix, border_mask(side, HAIR_FADE))
         inner = round(side * (1 - 1 / ROOM) / 2)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...networks.aifd import FIVE_POINTS, SIDE, five_points
-from ...networks.similarity import fit_similarity
+from ...networks.warp import fit_similarity
 from .faces import Faces
 from .joined_faces import JoinedFaces
 

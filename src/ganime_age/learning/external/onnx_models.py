@@ -22,7 +22,7 @@ from ...images.tensors import HALF_RANGE, to_tensor
 from ...model.model import GanimeAge
 from ...networks.age_judge import AgeJudge
 from ...networks.aifd import FIVE_POINTS as ARCFACE_POINTS
-from ...networks.similarity import fit_similarity
+from ...networks.warp import fit_similarity
 from ..engine.checkpoints import load_light
 from .mediapipe_face import BlendshapeReader, action_units_from_blendshapes
 

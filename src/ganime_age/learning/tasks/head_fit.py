@@ -14,7 +14,7 @@ import torch
 
 from ...errors import BadInput, MissingModel
 from ...networks.head import HeadModel, rotation
-from ...networks.similarity import fit_similarity
+from ...networks.warp import fit_similarity
 from ..external.mediapipe_face import IBUG
 
 POINTS = 478

@@ -85,7 +85,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
         face, hair = wear(face, hair, step.batch["landmarks"], recipe.hair_covered)
         seen = wider(torch.cat([face, hair], 1))
-        face, wanted = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3), seen[:, 3:].clamp(0, 1)
+        face, wanted = (
+            random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3),
+            seen[:, 3:].clamp(0, 1),
+        )
         side = prototypes.hair.side
         wanted = F.adaptive_avg_pool2d(wanted, side)
         terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
