@@ -146,9 +146,9 @@ def test_absolute_motion_takes_the_pose_as_it_is(mover, small, driving):
 def test_age_is_edited_once_and_action_units_come_on_top(mover, small, driving, monkeypatch):
     asked, edit = [], mover.model.edit
 
-    def spy(faces, age, to_age, units, to_units, method):
+    def spy(faces, age, to_age, units, to_units, method, hair=None):
         asked.append((float(to_age - age), float(to_units[0, 8] - units[0, 8]), method))
-        return edit(faces, age, to_age, units, to_units, method)
+        return edit(faces, age, to_age, units, to_units, method, hair)
 
     monkeypatch.setattr(mover.model, "edit", spy)
     frames = list(mover.reenact_frames(small, driving[:3], age=75))
