@@ -24,6 +24,8 @@ from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine import logging as run_log
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Losses, Plan, Player, Task
+from helpers.files import files_no_larger_than
+from helpers.tiny_gan import tiny_gan
 from helpers.training import ENVIRONMENT, TRAIN, order, readers_run, recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +47,13 @@ for index, optimizer in enumerate(run.optimizers):
     for number, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"{index}.{number}.{key}": value for key, value in entry.items()}
 hashes = {key: hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest() for key, value in tensors.items()}
+if os.environ.get("TESTS"):
+    sys.path.insert(0, os.environ["TESTS"])
+    from ganime_age.learning.engine.loop import Run
+    from helpers.files import files_no_larger_than
+from helpers.tiny_gan import tiny_gan
+    gan = Run(tiny_gan(4), train.Plan(steps=4, warmup=1), given.out / "gan", run.accelerator)
+    gan.train()
 with open(f"{given.out}-rank{os.environ['RANK']}.json", "w") as file:
     json.dump({"step": run.step, "hashes": hashes, "processes": run.accelerator.num_processes}, file)
 run.accelerator.end_training()
@@ -67,7 +76,10 @@ def test_two_processes_share_each_step(face_shards, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     order_ = order(face_shards, tmp_path / "out", toml, "--set", "recipe.batch=8")
     done = subprocess.run(
-        [*launch, str(worker), str(TRAIN.parent), *order_], env=ENVIRONMENT, capture_output=True, text=True
+        [*launch, str(worker), str(TRAIN.parent), *order_],
+        env=ENVIRONMENT | {"TESTS": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (json.loads((tmp_path / f"out-rank{rank}.json").read_text()) for rank in (0, 1))
@@ -83,6 +95,13 @@ def test_two_processes_share_each_step(face_shards, tmp_path):
     names = [name for name in alone if not torch.equal(alone[name], both[name])]
     distance = lambda other: sum((kept[n] - other[n]).square().sum() for n in names).sqrt()  # noqa: E731
     assert distance(both) < 0.02 * distance(alone)
+
+    whole = Run(tiny_gan(8), Plan(steps=4, warmup=1), tmp_path / "whole")
+    whole.train()  # one process that sees in each step what the two saw, R1 and the moving average with it
+    for place in ("checkpoint/generator", "checkpoint/discriminator", "checkpoint/generator.average"):
+        one, two = (load_file(tmp_path / out / f"{place}.safetensors") for out in ("whole", "out/gan"))
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -136,6 +155,15 @@ def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(face_shards, tmp_path
         prepared(out)
     with pytest.raises(BadInput, match="run.minutes is 0; it must be above 0"):
         prepared(tmp_path / "new", "--minutes", "0")
+
+
+def test_a_full_disk_ends_a_run_in_one_sentence_and_keeps_what_was_saved(tmp_path):
+    run = Run(tiny_gan(4), Plan(steps=2, warmup=1), tmp_path / "out")
+    run.train()
+    kept = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with files_no_larger_than(100), pytest.raises(BadInput, match="make room there and go on with --resume"):
+        run.save()
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 @pytest.mark.slow

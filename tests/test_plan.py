@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -375,6 +376,36 @@ def test_options_that_do_not_go_together_are_one_sentence(tmp_path, monkeypatch,
     monkeypatch.setattr(sys, "argv", command(SMOKE, tmp_path, tmp_path / "runs", *arguments)[1:])
     with pytest.raises(BadInput, match=words):
         script["main"]()
+
+
+def test_a_full_disk_is_one_sentence_and_says_that_nothing_is_lost(
+    tmp_path, face_shards, monkeypatch, capsys
+):
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(plan_runner, "write_json", full)
+    monkeypatch.setattr(sys, "argv", command(two_quick(tmp_path), face_shards, tmp_path / "runs")[1:])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "cannot be written (No space left on device); make room" in line
+    assert "what was trained is kept" in line
+
+
+@pytest.mark.slow
+def test_code_without_weights_and_checkpoints_is_enough_to_train(tmp_path, face_shards):
+    copy, left_out = tmp_path / "code", shutil.ignore_patterns("weights", "checkpoints", "__pycache__")
+    for name in ("src", "training"):
+        shutil.copytree(ROOT / name, copy / name, ignore=left_out)
+    assert not list(copy.rglob("*.safetensors"))
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
+    order = [*command("smoke", face_shards, tmp_path / "runs", "--only", "age_judge")]
+    order[1] = str(copy / "training" / "train_all.py")
+    for more in (["--dry-run"], []):
+        done = subprocess.run([*order, *more], capture_output=True, text=True, env=environment, cwd=copy)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert states(tmp_path / "runs")["age_judge"] == "done"
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import tracemalloc
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ganime_age.learning.prepare.celeba_aus import read_aus_pickle
 from ganime_age.learning.prepare.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
 from ganime_age.learning.prepare.prepare import Settings, prepare, split_of
 from ganime_age.learning.prepare.pseudo_labels import CutFace, FaceReader, Measured
+from ganime_age.model.model import GanimeAge
 from helpers.files import files_no_larger_than, write_shard
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +42,7 @@ def script(model, monkeypatch):
     spec = importlib.util.spec_from_file_location("prepare_faces", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module.GanimeAge, "from_pretrained", lambda *_: model)
+    monkeypatch.setattr(GanimeAge, "from_pretrained", lambda *_: model)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["prepare_faces.py", *map(str, arguments)])
@@ -144,6 +146,43 @@ def test_ffhq_groups_become_ages_and_unsure_labels_are_left_out(script, raw, tmp
     assert taken.shape == (256, 256, 3) and np.abs(taken.astype(int) - whole).mean() < 6  # taken whole
     script(raw, tmp_path / "all", *ALL_TRAIN, "--label-confidence", "0")
     assert list(manifest_of(tmp_path / "all")["age"]) == [25, 75, 5]
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_faces_and_go_on_where_one_process_stopped(
+    script, raw, tmp_path, portrait, faceless, monkeypatch
+):
+    monkeypatch.setattr(preparing, "PART_PHOTOS", 3)
+    for i in range(5):
+        save(raw / f"{20 + i}_{i % 2}_0_2017{i}.jpg", faceless if i == 3 else portrait, i)
+    (raw / "30_0_0_20179.jpg").write_bytes(b"no photo")
+    (raw / "300_0_0_20179.jpg").write_bytes(b"no age")
+    script(raw, tmp_path / "one", "--size", "512")
+    stopped, real = [], FaceReader.measure
+
+    def measure(reader, faces):
+        if len(stopped) == 1:
+            raise KeyboardInterrupt
+        stopped.append(len(faces))
+        return real(reader, faces)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(FaceReader, "measure", measure)
+        script(raw, tmp_path / "two", "--size", "512")
+    assert (tmp_path / "two" / ".preparing" / "faces-00000.json").is_file()
+    script(raw, tmp_path / "two", "--size", "512", "--workers", "2")
+    pd.testing.assert_frame_equal(manifest_of(tmp_path / "one"), manifest_of(tmp_path / "two"))
+    report, other = (json.loads((tmp_path / n / "prepared.json").read_text()) for n in ("one", "two"))
+    assert report == other and sum(report["left_out"].values()) == 3 and report["faces"] == 4
+    for shard in sorted((tmp_path / "one").glob("*.tar")):
+        with tarfile.open(shard) as one, tarfile.open(tmp_path / "two" / shard.name) as two:
+            for member in one.getmembers():
+                assert one.extractfile(member).read() == two.extractfile(member.name).read()
+    first = manifest_of(tmp_path / "one")["file"].iloc[0]
+    with tarfile.open(tmp_path / "one" / first.split("/")[0]) as shard:
+        assert Image.open(shard.extractfile(first.split("/")[1])).size == (512, 512)
+    with pytest.raises(BadInput, match="--workers is 0; it must be at least 1"):
+        script(raw, tmp_path / "three", "--workers", "0")
 
 
 def test_celeba_takes_people_and_ganimations_action_units(script, raw, tmp_path, portrait):

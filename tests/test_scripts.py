@@ -1,5 +1,6 @@
 """The scripts a user launches: they pack, measure and prepare, or say in one sentence why they cannot."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from ganime_age.learning.data.labelled_shards import hold_out
+from ganime_age.learning.engine import checkpoints
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.local_reader import LocalReader
@@ -66,6 +68,34 @@ def test_readers_and_their_second_look_are_packed_one_without_the_other(script, 
     readers = GanimeAge.from_pretrained(out).readers
     assert torch.equal(readers.age_head.weight, second.age_head.weight.half().float())
     assert torch.equal(readers.local.units[-1].weight, local.units[-1].weight.half().float())
+
+
+def test_weights_in_parts_are_packed_with_the_thresholds_of_a_results_file(script, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    readers, runs, out = Readers(**READERS), tmp_path / "runs", tmp_path / "weights"
+    runs.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "LIGHT_FILE", 40_000 + checkpoints.HEADER)
+        checkpoints.write_light({"readers": readers}, {"readers": READERS}, runs)
+    assert (
+        len(list(runs.glob("readers-*-of-*.safetensors"))) > 1 and not (runs / "readers.safetensors").exists()
+    )
+    results = tmp_path / "results.json"
+    rows = {share: {"cosine": 0.4 - float(share), "same_accepted": 0.5} for share in ("0.01", "0.1")}
+    results.write_text(json.dumps({"identity": {"thresholds": rows}}))
+    assert script("pack.py", "--readers", runs, "--results", results, "--out", out)[0] == 0
+    model = GanimeAge.from_pretrained(out)
+    assert torch.equal(model.readers.age_head.weight, readers.age_head.weight.half().float())
+    assert [tuple(one) for one in model.identity_thresholds] == [(0.39, 0.01, 0.5), (0.3, 0.1, 0.5)]
+    results.write_text("{}")
+    left = {path.name: path.read_bytes() for path in out.iterdir()}
+    for file in (results, tmp_path / "none.json"):
+        status, said = script("pack.py", "--readers", runs, "--results", file, "--out", out)
+        assert status == 2 and f"{file} holds no identity thresholds" in said and said.count("\n") == 1
+    next(runs.glob("readers-00001-of-*")).unlink()
+    status, said = script("pack.py", "--readers", runs, "--out", out)
+    assert status == 2 and "readers-00001-of" in said and said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == left
 
 
 def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):

@@ -24,7 +24,7 @@ from ganime_age.learning.evaluation.measure_table1 import parted  # noqa: E402
 from ganime_age.model.methods import METHODS, PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
-from ganime_age.model.thresholds import thresholds_of  # noqa: E402
+from ganime_age.model.thresholds import Threshold, thresholds_of  # noqa: E402
 
 PLACES = {
     "readers": "readers",
@@ -106,18 +106,30 @@ def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tu
     results: a results file of the readers, whose identity thresholds the weights then state. Without it, they keep
     theirs unless the readers are new.
     """
+    thresholds = measured_thresholds(results) if results else None
     packed = Packed.of(out, folders)
     for name, folder in folders.items():
         packed.add(name, folder)
     if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in packed.state):
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
-    if results:
-        packed.config["identity_thresholds"] = thresholds_of(json.loads(results.read_text()))
+    if thresholds is not None:
+        packed.config["identity_thresholds"] = thresholds
     elif "readers" in folders:
         packed.config["identity_thresholds"] = ()
     model = GanimeAge(**packed.config)
     model.load_state_dict(packed.state)
     return model.half(), save(model, out, largest=LARGEST)
+
+
+def measured_thresholds(results: Path) -> tuple[Threshold, ...]:
+    """The identity thresholds of a results file of the readers; BadInput when it holds none."""
+    try:
+        return thresholds_of(json.loads(results.read_text()))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BadInput(
+            f"{results} holds no identity thresholds ({type(error).__name__}: {error}); measure the readers with "
+            "training/evaluate.py readers"
+        ) from None
 
 
 def main() -> None:

@@ -16,14 +16,15 @@ SOURCE is one of (--kind auto tells which):
 Each photo gives its largest face, aligned to the FFHQ frame; what the photo does not cover is transparent. Action units
 come from the set where it has them, else from MediaPipe with --face-landmarker, else from the readers of this package
 (column au_source). No person, and no photo twice, is in two splits. Photos that cannot be used are named, counted and
-left out; prepared.json counts everything. A run that was stopped goes on when the same command is given again.
+left out; prepared.json counts everything. A run that was stopped goes on when the same command is given again, with any
+number of --workers, which look at photos side by side; the faces are the same for any number.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
@@ -32,11 +33,9 @@ from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 need_train()
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.labelled_shards import link_shards  # noqa: E402
-from ganime_age.learning.external.mediapipe_face import BlendshapeReader  # noqa: E402
 from ganime_age.learning.prepare.face_sources import KINDS, kind_of, open_source  # noqa: E402
+from ganime_age.learning.prepare.looking import ReaderSettings, side_by_side  # noqa: E402
 from ganime_age.learning.prepare.prepare import Settings, check_out, prepare  # noqa: E402
-from ganime_age.learning.prepare.pseudo_labels import FaceReader  # noqa: E402
-from ganime_age.model.model import GanimeAge  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
@@ -53,7 +52,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--face-landmarker", type=Path, help="MediaPipe's face_landmarker.task, for action units"
     )
-    parser.add_argument("--size", type=int, choices=(128, 256), default=128, help="side of a face in pixels")
+    parser.add_argument(
+        "--size", type=int, choices=(128, 256, 512, 1024), default=128, help="side of a face in pixels"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that look at photos, each with 1 GB of memory or so"
+    )
     parser.add_argument("--min-confidence", type=float, default=0.5, help="least score of a found face, 0..1")
     parser.add_argument(
         "--label-confidence", type=float, default=0.6, help="least confidence of a label, 0..1"
@@ -78,6 +82,8 @@ def settings_of(given: argparse.Namespace) -> Settings:
         split = tuple(float(share) for share in given.split.split("/"))
     except ValueError:
         raise BadInput(f"cannot read --split {given.split}; write it as 0.9/0.05/0.05") from None
+    if given.workers < 1:
+        raise BadInput(f"--workers is {given.workers}; it must be at least 1")
     for name in ("min_confidence", "label_confidence"):
         if not 0 <= getattr(given, name) <= 1:
             raise BadInput(f"--{name.replace('_', '-')} {getattr(given, name)} is not within 0..1")
@@ -89,8 +95,15 @@ def prepare_photos(given: argparse.Namespace, kind: str) -> str:
     settings = settings_of(given)
     source = open_source(given.source, kind, given.labels, given.aus, given.label_confidence)
     check_out(given.out, given.source)
-    model = GanimeAge.from_pretrained(*([given.weights] if given.weights else []))
-    how = given.size, given.min_confidence, given.face, given.aligned
+    opened = ReaderSettings(
+        given.weights,
+        given.face_landmarker,
+        given.size,
+        given.min_confidence,
+        given.face,
+        given.aligned,
+        given.device,
+    )
     names = (
         "size",
         "min_confidence",
@@ -104,9 +117,11 @@ def prepare_photos(given: argparse.Namespace, kind: str) -> str:
     )
     asked = {name: getattr(given, name) for name in names}
     asked = {name: value.name if isinstance(value, Path) else value for name, value in asked.items()}
-    with BlendshapeReader(given.face_landmarker) if given.face_landmarker else nullcontext() as teacher:
-        reader = FaceReader(model, *how, teacher, given.device)
-        report = prepare(source, reader, given.out, settings, asked)
+    with contextlib.ExitStack() as stack:
+        reader, looks = stack.enter_context(opened.open()), None
+        if given.workers > 1:
+            looks = stack.enter_context(side_by_side(given.workers, opened, given.format))
+        report = prepare(source, reader, given.out, settings, asked, looks)
     told = [f"{report['faces']} faces of {report['photos']} photos -> {given.out / 'manifest.parquet'}"]
     told += [f"  {count} left out: {why}" for why, count in report["left_out"].items()]
     told += [f"    {named['photo']}: {named['why']}" for named in report["named"]]

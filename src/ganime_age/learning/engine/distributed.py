@@ -45,17 +45,20 @@ def accelerator_on(device: str) -> Accelerator:
 def average_gradients(accelerator: Accelerator, parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
     """Mean over the processes of every gradient, in place, and of the scalar loss, in a single all-reduce.
 
-    A parameter that some processes did not use counts as zero there; one that none used keeps no gradient.
+    A parameter that some processes did not use counts as zero there; one that none used keeps no gradient. The host
+    waits for the result only where this process left a parameter unused.
     """
     if accelerator.num_processes == 1:
         return loss
-    used = torch.tensor([float(p.grad is not None) for p in parameters], device=loss.device)
+    mine = [float(p.grad is not None) for p in parameters]
+    used = torch.tensor(mine).to(loss.device, non_blocking=True)
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([loss.reshape(1), used, *(g.flatten() for g in gradients)])
     flat = accelerator.reduce(flat, reduction="mean")
-    loss, used, values = flat[0], flat[1 : len(parameters) + 1].tolist(), flat[len(parameters) + 1 :]
+    loss, used, values = flat[0], flat[1 : len(parameters) + 1], flat[len(parameters) + 1 :]
+    shares = mine if all(mine) else used.tolist()
     sizes = [p.numel() for p in parameters]
-    for parameter, share, mean in zip(parameters, used, values.split(sizes), strict=True):
+    for parameter, share, mean in zip(parameters, shares, values.split(sizes), strict=True):
         parameter.grad = mean.view_as(parameter) if share else None
     return loss
 

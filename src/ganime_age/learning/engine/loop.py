@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -245,11 +246,21 @@ class Run:
         }
 
     def save(self) -> None:
-        """Write `checkpoint/` at once (a killed save leaves the one before), and the exported weights, `light/`."""
-        if self.accelerator.is_main_process:
+        """Write `checkpoint/` at once (a killed save leaves the one before), and the exported weights, `light/`.
+
+        BadInput when the disk is full.
+        """
+        if not self.accelerator.is_main_process:
+            return
+        light = (self.best_networks(), self.task.configs)
+        try:
             replace_folder(self.out / "checkpoint", lambda folder: write_checkpoint(self, folder))
-            light = (self.best_networks(), self.task.configs)
             replace_folder(self.out / "light", lambda part: write_light(*light, part, self.task.notes))
+        except (OSError, SafetensorError) as error:
+            raise BadInput(
+                f"step {self.step} cannot be saved in {self.out} ({error}); make room there and go on with --resume: "
+                "what was saved before is kept"
+            ) from None
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote; BadInput names what is missing."""

@@ -50,6 +50,9 @@ class LeftOut(Exception):
         super().__init__(why)
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type[LeftOut], tuple[str, str]]:
+        return LeftOut, (self.kind, str(self))  # as it is made, so that it comes back from another process
+
 
 @dataclass(frozen=True)
 class FaceSource:

@@ -12,11 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +26,13 @@ from tqdm import tqdm
 from ...atomic import replacing
 from ...edits import AGE_GROUPS, age_group
 from ...errors import BadInput
-from ...images.photo import load_photo
-from ..data.picture_store import PictureStore, encoded, picture_store
+from ..data.picture_store import PictureStore, picture_store
 from ..engine.atomic_files import locked
 from .face_sources import FaceSource, Known, LeftOut
+from .looking import Looks, Seen, View, one_by_one
 from .pseudo_labels import CutFace, FaceReader, Measured
 
+Viewed = tuple[str, Known | LeftOut, View]
 SPLITS = ("train", "val", "test")
 PART_PHOTOS = 1024  # looked at before a part is closed: what a killed run loses at most
 SHARD_BYTES = 60_000_000
@@ -66,11 +67,17 @@ class Settings:
 
 
 def prepare(
-    source: FaceSource, reader: FaceReader, out: Path, settings: Settings, asked: dict[str, Any]
+    source: FaceSource,
+    reader: FaceReader,
+    out: Path,
+    settings: Settings,
+    asked: dict[str, Any],
+    looks: Looks | None = None,
 ) -> dict[str, Any]:
     """Make the face folder `out`; returns (and writes as prepared.json) the counts of what was taken and left out.
 
-    asked: what else decides the result (JSON-native), so that a run that goes on under other settings is refused.
+    looks: what looks at the photos (looking.py); None for this process, by the reader. The result is the same. asked:
+    what else decides the result (JSON-native), so that a run that goes on under other settings is refused.
     BadInput when out is in use, no photo gives a face, or the disk is full.
     """
     check_out(out, source.folder)
@@ -80,7 +87,8 @@ def prepare(
         with locked(work / "lock"):
             check_out(out, source.folder)
             _same_run(work, source, settings, asked)
-            notes = _all_parts(work, source, reader, settings)
+            looks = looks or one_by_one(reader, settings.format)
+            notes = _all_parts(work, source, reader, settings, looks)
             return _finish(work, out, notes, {"kind": source.kind, **asked, **dataclasses.asdict(settings)})
     except OSError as error:
         raise BadInput(
@@ -119,17 +127,21 @@ def _same_run(work: Path, source: FaceSource, settings: Settings, asked: dict[st
 
 
 def _all_parts(
-    work: Path, source: FaceSource, reader: FaceReader, settings: Settings
+    work: Path, source: FaceSource, reader: FaceReader, settings: Settings, looks: Looks
 ) -> list[dict[str, Any]]:
     """The notes of all parts, in order; those that are there are not made again."""
     notes: list[dict[str, Any]] = []
+    views: Iterator[Viewed] | None = None
     with tqdm(total=len(source.files), desc=f"preparing {source.kind}", unit="photo") as bar:
         while not notes or notes[-1]["next"] < len(source.files):
             first = notes[-1]["next"] if notes else 0
             name = f"faces-{len(notes):05d}"
             path = work / f"{name}.json"
-            if not path.is_file():
-                _make_part(work, name, first, source, reader, settings, bar.update)
+            if path.is_file():
+                views = None
+            else:
+                views = views or _viewed(source, first, looks)
+                _make_part(work, name, first, source, views, reader, settings, bar.update)
             notes.append(json.loads(path.read_text()))
             bar.n = notes[-1]["next"]
             bar.refresh()
@@ -141,21 +153,24 @@ def _make_part(
     name: str,
     first: int,
     source: FaceSource,
+    views: Iterator[Viewed],
     reader: FaceReader,
     settings: Settings,
     seen: Callable[[], object],
 ) -> None:
-    """Photos from number `first` on as NAME.tar (or the folder NAME), NAME.parquet and, last, NAME.json."""
+    """Photos from number `first` on as NAME.tar (or the folder NAME), NAME.parquet and, last, NAME.json. views: what is
+    seen in them."""
     rows: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
     named, last = [], first
     with picture_store(work, name, settings.shards) as store:
-        waiting = []
+        waiting: list[tuple[str, Known, Seen]] = []
         for last in range(first, len(source.files)):  # noqa: B007 (used below)
-            file = source.files[last]
-            try:
-                waiting.append(_look(file, source, reader))
-            except LeftOut as reason:
+            file, known, view = next(views)
+            if isinstance(view, Seen) and isinstance(known, Known):
+                waiting.append((file, known, view))
+            else:
+                reason = known if isinstance(known, LeftOut) else cast(LeftOut, view)
                 left_out[reason.kind] += 1
                 named.append({"photo": file, "why": f"{reason.kind}: {reason}"})
             seen()
@@ -180,34 +195,44 @@ def _make_part(
         part.write_text(json.dumps(note))
 
 
-def _look(file: str, source: FaceSource, reader: FaceReader) -> tuple[str, Known, CutFace, str]:
-    """(photo's path, what its set says, its face, the key of its split); LeftOut says why it is not taken."""
-    known = source.known(file)
-    try:
-        content = (source.folder / file).read_bytes()
-        photo = load_photo(content)
-    except OSError as error:
-        raise LeftOut("unreadable", error.strerror or str(error)) from None
-    except BadInput as error:
-        raise LeftOut("unreadable", str(error)) from None
-    key = f"person {known.identity}" if known.identity else hashlib.sha256(content).hexdigest()
-    return file, known, reader.cut(photo), key
+def _viewed(source: FaceSource, first: int, looks: Looks) -> Iterator[Viewed]:
+    """(photo's path, what its set says, what is seen in it) from photo number `first` on. A photo that its set does not
+    let be used is not looked at."""
+    said: deque[tuple[str, Known | LeftOut]] = deque()
+
+    def paths() -> Iterator[Path | None]:
+        for file in source.files[first:]:
+            try:
+                said.append((file, source.known(file)))
+                yield source.folder / file
+            except LeftOut as reason:
+                said.append((file, reason))
+                yield None
+
+    for view in looks(paths()):
+        yield *said.popleft(), view
 
 
 def _taken(
-    waiting: list[Any], reader: FaceReader, store: PictureStore, settings: Settings, kind: str, number: int
+    waiting: list[tuple[str, Known, Seen]],
+    reader: FaceReader,
+    store: PictureStore,
+    settings: Settings,
+    kind: str,
+    number: int,
 ) -> list[dict[str, Any]]:
     """Store faces and return their rows of the manifest."""
     if not waiting:
         return []
-    measured = reader.measure([face for _, _, face, _ in waiting])
+    measured = reader.measure([view.face for _, _, view in waiting])
     rows = []
-    for i, ((file, known, face, key), read) in enumerate(zip(waiting, measured, strict=True)):
-        name = f"{kind}-{number + i:07d}"
+    for i, ((file, known, view), read) in enumerate(zip(waiting, measured, strict=True)):
+        name, face = f"{kind}-{number + i:07d}", view.face
+        key = f"person {known.identity}" if known.identity else view.digest
         rows.append(
             {
                 "id": name,
-                "file": store.add(f"{name}.{settings.format}", encoded(face.picture, settings.format)),
+                "file": store.add(f"{name}.{settings.format}", view.content),
                 "split": known.split or split_of(key, settings),
                 "source": known.source or kind,
                 "source_name": file,
