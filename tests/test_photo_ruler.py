@@ -20,7 +20,7 @@ from ganime_age.learning.evaluation.photos import figures, sizes
 from ganime_age.learning.evaluation.photos.age_readers import real_faces
 from ganime_age.learning.evaluation.photos.assemble import races_of
 from ganime_age.learning.evaluation.photos.blind import ANSWERS, read_form, write_sheet
-from ganime_age.learning.evaluation.photos.editing import opened
+from ganime_age.learning.evaluation.photos.editing import aged_photos, opened
 from ganime_age.learning.evaluation.photos.expressions import Face, measure_pairs, mouth_error
 from ganime_age.learning.evaluation.photos.measure_photos import AGES, Judging, Material, Plan, Run, parts_of
 from ganime_age.learning.evaluation.photos.naturalness import KINDS, crops, distance
@@ -72,7 +72,7 @@ class Painter:
     model = SimpleNamespace(editable_action_units=("AU12",), methods=("ganimation_age",))
 
     def __init__(self, marks, paint):
-        self.marks, self.paint = marks, paint
+        self.marks, self.paint, self.weights = marks, paint, str(id(paint))
 
     def read(self, photo):
         pixels = load_photo(photo)
@@ -200,7 +200,7 @@ def test_a_perfect_edit_reads_as_real_faces_do_and_one_that_falls_short_does_not
     assert "3 mine; left out: 0 that" in text and f"| {kept['summary']['age_error_mean']:.3g} years |" in text
     assert "| one |" in text and "By source" in text and "By race" not in text
     run.editor.paint = lambda photo, years, units: aged(photo, 30 + (years - 30) / 2, units)
-    run.seen, run.opened = [], []
+    run.editor.weights, run.seen, run.opened = "worse", [], []
     run.photos(out)
     assert (
         out["summary"]["age_slope"] == pytest.approx(0.5, abs=0.02) and out["summary"]["age_error_mean"] > 8
@@ -395,3 +395,21 @@ def test_a_blind_sheet_hides_what_is_edited_and_its_form_counts(tmp_path, marks,
         read_form(tmp_path / "form.csv")
     with pytest.raises(BadInput, match="two or more photos"):
         write_sheet(editor, photos[:1], sheet, tmp_path)
+
+
+def test_edits_that_are_kept_are_not_made_again(tmp_path, marks, grey):
+    asked = []
+
+    def counting(photo, years, units):
+        asked.append(years)
+        return aged(photo, years, units)
+
+    editor = Painter(marks, counting)
+    one = opened(editor, face_at(tmp_path / "a_1.png", grey, marks))
+    first = dict(aged_photos(editor, one, (5.0, 60.0), tmp_path))
+    again = dict(aged_photos(editor, one, (5.0, 60.0, 75.0), tmp_path))
+    assert asked == [5, 60, 75] and all((first[years] == again[years]).all() for years in first)
+    dict(aged_photos(editor, one, (5.0,), tmp_path, mark=False))
+    editor.weights = "others"
+    dict(aged_photos(editor, one, (5.0,), tmp_path))
+    assert asked == [5, 60, 75, 5, 5]

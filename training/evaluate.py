@@ -181,7 +181,7 @@ def photos(given: argparse.Namespace, model: GanimeAge) -> dict:
         made = assemble.blind_sheet(model, material, judging, given.blind, count)
         return {"summary": {"pictures": made}, "page": str(given.blind / "index.html")}
     save = assemble.partial_file(results_path(given))
-    return measure(model, material, judging, Plan.of(count), wanted, save)
+    return measure(model, material, judging, Plan.of(count), wanted, save, given.keep)
 
 
 def answered(given: argparse.Namespace) -> dict:
@@ -247,7 +247,7 @@ def told(words: list[str]) -> list[str]:
     """The command's words, with the places on this machine as the names of their options, as in --faces FACES."""
     places = (
         "--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity",
-        "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read")  # fmt: skip
+        "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read", "--keep")  # fmt: skip
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
     shown = [re.sub(r"^(\w*(?:gan|gan_mi|_age))=(?!own$).+", r"\1=RUN", word) for word in shown]
@@ -297,6 +297,7 @@ def photo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--blind", type=Path, metavar="FOLDER", help="write a blind sheet of edits and photos")
     group.add_argument("--blind-read", type=Path, metavar="FORM", help="add the answers of a sheet's form")
+    group.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the edits: a stopped run goes on")
     group.add_argument("--parts", default="", metavar="A,B", help="ages,faces,races,rows,expressions,sizes")
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ....editor import FaceEditor
 from ....errors import BadInput
-from ....images.alignment import crop, frame_matrix
+from ....images.alignment import apply, frame_matrix, invert
 from .editing import Opened, aged_photos, expressed_photo
 from .whole_photos import rows_of
 
@@ -26,7 +26,7 @@ KEY, PAGE, FORM = "key.json", "index.html", "form.csv"
 COUNT = 100
 """Pictures on a page, where there are as many photos."""
 SIDE, SCALE = 320, 1.3
-"""Pixels of each picture on the page, and its side in frames."""
+"""Longer side of each picture on the page in pixels, and the side in frames of what it shows."""
 AGES = (1.0, 8.0, 17.0, 35.0, 45.0, 60.0, 75.0)
 EXPRESSIONS: tuple[Mapping[str, float], ...] = (
     {"AU12": 3.5, "AU25": 1.5},
@@ -90,14 +90,21 @@ def made(editor: FaceEditor, one: Opened, asked: Mapping[str, Any], scratch: Pat
 
 
 def picture(pixels: np.ndarray, landmarks: np.ndarray) -> Image.Image:
-    """The face with some surroundings, without metadata."""
-    return Image.fromarray(crop(pixels, frame_matrix(landmarks, SIDE, SCALE), SIDE))
+    """The face with some surroundings, as far as the photo goes, without metadata."""
+    back = invert(frame_matrix(landmarks, SIDE, SCALE))
+    corners = apply(back, np.array([[0.0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]]))
+    size = pixels.shape[1], pixels.shape[0]
+    left, top = np.clip(corners.min(0), 0, size).astype(int)
+    right, bottom = np.clip(corners.max(0), 0, size).astype(int)
+    shown = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
+    scale = SIDE / max(shown.size)
+    return shown.resize([max(1, round(n * scale)) for n in shown.size], Image.Resampling.LANCZOS)
 
 
 def page(names: list[str]) -> str:
     """The page: every picture with two answers, and a button that saves the form. It needs no server."""
     rows = "\n".join(
-        f'<fieldset><img src="{name}.jpg" width="{SIDE}" height="{SIDE}" alt="picture {name}" loading="lazy">'
+        f'<fieldset><img src="{name}.jpg" width="{SIDE}" alt="picture {name}" loading="lazy">'
         f"<legend>{name}</legend>"
         + "".join(
             f'<label><input type="radio" name="{name}" value="{answer}"> {html.escape(answer)}</label>'
@@ -119,7 +126,7 @@ PAGE_TEXT = """<!doctype html>
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1120px; padding: 0 1rem; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem; }
 fieldset { border: 1px solid #bbb; border-radius: 8px; padding: .5rem; }
-img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+img { display: block; width: 100%; max-width: 320px; height: 320px; object-fit: contain; border-radius: 4px; }
 label { display: inline-block; padding: .5rem 1rem .25rem 0; }
 footer { position: sticky; bottom: 0; background: #fff; padding: 1rem 0; }
 button { font: inherit; padding: .5rem 1rem; }

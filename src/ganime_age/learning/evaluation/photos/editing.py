@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,20 +61,33 @@ def aged_photos(
     method: str = DEFAULT,
     mark: bool = True,
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every age with the photo (H,W,3) uint8 edited to it, read back from the PNG file that the editor wrote."""
+    """Every age with the photo (H,W,3) uint8 edited to it, read back from the PNG file that the editor wrote to
+    `folder`, now or before."""
     asked = list(ages)
+    files = [
+        kept_file(editor, one, folder, f"{method}-{years:g}{'' if mark else '-plain'}") for years in asked
+    ]
     for start in range(0, len(asked), AT_ONCE):
-        part = asked[start : start + AT_ONCE]
-        for years, result in zip(
-            part, editor.progression(one.photo.path, ages=part, method=method, mark=mark), strict=True
-        ):
-            path = folder / "edited.png"
-            result.save(path)
-            yield years, load_photo(path)
+        part = [i for i in range(start, min(start + AT_ONCE, len(asked))) if not files[i].is_file()]
+        wanted = [asked[i] for i in part]
+        made = editor.progression(one.photo.path, ages=wanted, method=method, mark=mark) if part else []
+        for i, result in zip(part, made, strict=True):
+            result.save(files[i])
+        for years, file in list(zip(asked, files, strict=True))[start : start + AT_ONCE]:
+            yield years, load_photo(file)
 
 
 def expressed_photo(editor: FaceEditor, one: Opened, units: Mapping[str, float], folder: Path) -> np.ndarray:
     """The photo (H,W,3) uint8 edited to action units 0..5 by code, read back from the file that the editor wrote."""
-    path = folder / "edited.png"
-    editor.edit(one.photo.path, action_units=dict(units)).save(path)
+    asked = "-".join(f"{code}={value:.2f}" for code, value in units.items() if value)
+    path = kept_file(editor, one, folder, hashlib.sha256(asked.encode()).hexdigest()[:16])
+    if not path.is_file():
+        editor.edit(one.photo.path, action_units=dict(units)).save(path)
     return load_photo(path)
+
+
+def kept_file(editor: FaceEditor, one: Opened, folder: Path, asked: str) -> Path:
+    """Where an edit lies, by weights, photo and request: what is there already is not made again."""
+    place = folder / "edits" / editor.weights[:16]
+    place.mkdir(parents=True, exist_ok=True)
+    return place / f"{one.photo.path.stem}-{asked}.png"

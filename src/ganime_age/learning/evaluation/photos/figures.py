@@ -159,7 +159,6 @@ def around(seen: Sequence[Followed], years: float | None = None) -> dict[str, fl
         for name, key in (
             ("outside_change_mean", "outside"),
             ("outside_change_999", "outside_999"),
-            ("headwear_change_mean", "headwear"),
             ("border_step", "border"),
         )
     }
@@ -186,7 +185,6 @@ def summary(seen: Sequence[Followed], yard: Yard) -> dict[str, Any]:
         **around(seen),
         "nothing_outside_change_mean": 0.0,
         "nothing_border_step": 0.0,
-        "nothing_headwear_change_mean": 0.0,
     }
 
 

@@ -40,6 +40,8 @@ from .whole_photos import Learnt, WholePhoto, evenly, in_turn, pairs_of, stored_
 AGES = tuple(TARGETS.values())
 OLD = 75.0
 """The age at which the change of the surroundings is also measured without the watermark."""
+GREY = (60.0, 75.0)
+"""Ages at which a change of headwear is looked for."""
 REAL_CROPS = 25
 """Real faces of each age group whose crops edited ones are compared with."""
 PARTS = ("ages", "faces", "races", "rows", "expressions", "sizes")
@@ -55,6 +57,8 @@ NOTES = {
     "surroundings": "levels of 255 between the photo and the edited file, watermark included, within 1.2 frames around "
     "the face, outside face (with forehead), neck (0.6 frames down, clothes included) and hair (by its judge, grown "
     "by 6 of 256 pixels). That judge taught the mask by which hair is greyed: a spill that both share goes unseen",
+    "headwear": "mean change within the outlines that the user drew around hats, without the face, asked for 60 and "
+    "75 years",
     "border_step": "mean over 64 pieces of the frame's border of |mean change within 0.1 frames inside - outside|",
     "naturalness": "unbiased squared MMD with the kernel (x.y/D + 1)^3 of crops of a frame of 256 pixels to those of "
     "real test faces of the group asked, with its jackknife standard error, in inner layers of the identity matcher, "
@@ -120,15 +124,20 @@ def measure(
     plan: Plan | None = None,
     wanted: Sequence[str] = PARTS,
     save: Callable[[dict[str, Any]], None] = lambda part: None,
+    keep: Path | None = None,
 ) -> dict[str, Any]:
-    """The results file of `evaluate.py photos`. wanted: of PARTS. save: called with what is measured so far.
+    """The results file of `evaluate.py photos`. wanted: of PARTS. save: called with what is measured so far. keep: a
+    folder in which the edits stay, so that a stopped run goes on, and other judges need no new ones; edits of changed
+    code are told from older ones by their folder alone.
 
     BadInput when no photo of the folders shows a face that can be measured.
     """
     plan = plan or Plan()
     editor = FaceEditor(model)
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
-        run = Run(editor, material, judging, plan, Path(scratch))
+        place = keep or Path(scratch)
+        place.mkdir(parents=True, exist_ok=True)
+        run = Run(editor, material, judging, plan, place)
         out = run.begin()
         steps: dict[str, Callable[[dict[str, Any]], None]] = {
             "ages": run.photos, "faces": run.faces, "races": run.races, "rows": run.rows,
@@ -189,6 +198,25 @@ class Run:
             )
         self.settle(out)
         out["mark"] = self.without_mark()
+        self.headwear(out)
+
+    def headwear(self, out: dict[str, Any]) -> None:
+        """The photos whose headwear is outlined, edited to the ages that grey hair."""
+        named = [p for p in self.material.photos if p.path.name in self.material.hats]
+        rows = []
+        for one in self.usable(named, len(named)):
+            outline = self.material.hats[one.photo.path.name]
+            around = Surroundings.of(one.pixels, one.landmarks, self.judging.hair, outline)
+            rows += [
+                around.change(one.pixels, after)["headwear"]
+                for _, after in aged_photos(self.editor, one, GREY, self.scratch)
+            ]
+        if rows:
+            out["headwear"] = {"photos": len(rows) // len(GREY), "ages": list(GREY)}
+            out["summary"] |= {
+                "headwear_change_mean": float(np.nanmean(rows)),
+                "nothing_headwear_change_mean": 0.0,
+            }
 
     def calm(self) -> list[WholePhoto]:
         """The photos without the smiling ones of pairs, so that nobody counts twice."""

@@ -29,7 +29,7 @@ def scaled(one: Opened, side: int, folder: Path) -> Opened:
     pixels = (
         cv2.resize(one.pixels, (width, height), interpolation=cv2.INTER_AREA) if scale < 1 else one.pixels
     )
-    path = folder / f"size-{side}.png"
+    path = folder / f"{one.photo.path.stem}-{side}px.png"
     Image.fromarray(pixels).save(path, compress_level=1)
     landmarks = one.landmarks * (width / one.pixels.shape[1], height / one.pixels.shape[0])
     photo = replace(one.photo, path=path, landmarks=landmarks)
