@@ -22,6 +22,7 @@ from torch import nn
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine import logging as run_log
+from ganime_age.learning.engine.atomic_files import RowReader
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Losses, Plan, Player, Task
 from helpers.files import files_no_larger_than
@@ -155,6 +156,30 @@ def test_a_new_run_leaves_an_old_one_and_a_dry_run_goes_on(face_shards, tmp_path
         prepared(out)
     with pytest.raises(BadInput, match="run.minutes is 0; it must be above 0"):
         prepared(tmp_path / "new", "--minutes", "0")
+
+
+def test_faces_reside_where_the_recipe_says_and_no_thread_makes_their_batches(
+    face_shards, tmp_path, train, monkeypatch
+):
+    def batch(number, *changes):
+        changes = [word for change in changes for word in ("--set", change)]
+        line = order(face_shards, tmp_path / str(number), recipe(tmp_path, 1), *changes)
+        monkeypatch.setattr(sys, "argv", ["train.py", *line])
+        run = train.prepare(train.arguments(), tmp_path / str(number))
+        monkeypatch.setattr(RowReader, "read", read)
+        return run.plan.prefetch, run.task.batch(0)
+
+    reads, whole = [], RowReader.read
+
+    def read(reader, rows):
+        reads.append(len(rows))
+        return whole(reader, rows)
+
+    prefetch, plain = batch(0)
+    assert prefetch == "auto" and reads == [4]
+    prefetch, resident = batch(1, "run.resident=true")
+    assert prefetch is False and reads == [4, 16]  # once, all of them
+    assert all(torch.equal(plain[name].nan_to_num(), resident[name].nan_to_num()) for name in plain)
 
 
 def test_a_full_disk_ends_a_run_in_one_sentence_and_keeps_what_was_saved(tmp_path):
