@@ -339,7 +339,7 @@ class FaceEditor:
     ) -> EditResult:
         pipeline = self.pipeline
         steps(EDIT)
-        generated = pipeline.generate(face, edit, method)
+        generated = pipeline.generate(face, edit, method, fine=True)
         pixels = pipeline.paste(face, generated, mark)
         steps(READ_AGAIN)
         return pipeline.report(

@@ -144,7 +144,7 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
     back[:, 2] -= left, top
     region = out[top:bottom, left:right]
     added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
-    region[:] = np.clip(np.rint(region + added), 0, 255).astype(np.uint8)
+    region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
     return out
 
 

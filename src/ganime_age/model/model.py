@@ -17,7 +17,7 @@ from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.head import HeadModel
-from ..networks.layers import Edited, resize, unchanged_share
+from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from ..runtime import checked_device, checked_dtype
@@ -124,7 +124,8 @@ class GanimeAge(
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
         Prototypes work at the face's own size, on landmarks that are read here; what a generator then changes at
-        `edit_size` is enlarged and added, so the face keeps its own detail. Where nothing is asked nothing changes.
+        `edit_size`, within the face, is enlarged and added, so the face keeps its own detail. Where nothing is asked
+        nothing changes, and a face without colour stays without.
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
         pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. hair: (B,1,s,s) in 0..1, if
         it was changed before (`grow_hair`); by default it is found and changed here. What is neither near the face nor
@@ -139,17 +140,16 @@ class GanimeAge(
         check_method_edits(row, *changes)
         check_ages(source_age, target_age)
         request = (source_age, target_age, source_aus, target_aus)
-        network, shown = getattr(self, row.part), faces
-        landmarks = None
-        if row.reads:
-            landmarks = self.read(faces).landmarks
-            shown = self.prototypes(faces, landmarks, *request, hair)
-        small = resize(shown, getattr(network, "size", self.edit_size))
-        edited = add_change(faces, shown, small, row.edit(network, small, *request))
-        if landmarks is None:
-            return edited
-        near = self.prototypes.surroundings(landmarks, faces.shape[-1])
-        return Edited(shown + near * (edited.face - shown), near * edited.attention)
+        network = getattr(self, row.part)
+        side = getattr(network, "size", self.edit_size)
+        if not row.reads:
+            small = resize(faces, side)
+            return add_change(faces, faces, small, row.edit(network, small, *request))
+        landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
+        shown = self.prototypes(faces, landmarks, *request, hair)
+        small = resize(shown, side)
+        drawn = self.prototypes.limit(small, row.edit(network, small, *request), landmarks, request)
+        return add_change(faces, shown, small, drawn)
 
     def grow_hair(
         self, pictures: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
@@ -392,13 +392,10 @@ def add_change(faces: Tensor, shown: Tensor, small: Tensor, edited: Edited) -> E
     share by which each pixel of `faces` was changed, before the generator or by it.
     """
 
-    def enlarge(x: Tensor) -> Tensor:
-        return F.interpolate(x, size=faces.shape[-2:], mode="bicubic", align_corners=False)
-
     face, painted = edited
     if shown.shape[-1] != small.shape[-1]:
-        face = (shown + enlarge(edited.face - small)).clamp(-1, 1)
-        painted = enlarge(edited.attention).clamp(0, 1)
+        face = (shown + enlarge_smoothly(edited.face - small, shown.shape[-1])).clamp(-1, 1)
+        painted = enlarge_smoothly(edited.attention, shown.shape[-1]).clamp(0, 1)
     return Edited(face, 1 - (1 - painted) * unchanged_share(shown - faces))
 
 

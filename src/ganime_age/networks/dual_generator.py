@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .head import Head, HeadModel
 from .layers import Edited, ModulatedBlock, resize, unchanged_share
 from .mesh import Drawn, draw
-from .prototypes import Prototypes
+from .prototypes import Prototypes, match_colour
 from .warp import canonical_grid
 
 LINES = ((0, 17), (17, 36), (36, 48), (48, 60), (60, 68))
@@ -228,15 +228,11 @@ def render(
     drawn = draw(faces, before, after, head)
     if prototypes is None:
         return drawn
-    light = prototypes.brightness(drawn.face, face_region(prototypes, target, faces.shape[-1]))
-    face, filled = prototypes.mouth(drawn.face, source, target, units, light)
+    skin = prototypes.face_region(target, faces.shape[-1])
+    light = prototypes.brightness(drawn.face, skin)
+    colour = prototypes.colourfulness(drawn.face, skin)
+    face, filled = prototypes.mouth(drawn.face, source, target, units, light, colour)
     return Drawn(face, drawn.seen * (1 - filled))
-
-
-def face_region(prototypes: Prototypes, landmarks: Tensor, side: int) -> Tensor:
-    """(B,1,side,side) in 0..1: what belongs to faces with these landmarks (B,68,2)."""
-    grid = canonical_grid(landmarks, prototypes.mean_shape, side)
-    return prototypes.warp_to_face(prototypes.region.expand(len(landmarks), -1, -1, -1), grid)
 
 
 def creased(face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototypes) -> Tensor:
@@ -249,4 +245,4 @@ def creased(face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototyp
         prototypes.warp_to_face(prototypes.combine(name, "unit", units), grid) for name in ("texture", "tone")
     )
     out = prototypes.scale_texture(face, skin, texture)
-    return (out + skin * spread * prototypes.match_saturation(tone, face, skin)).clamp(-1, 1)
+    return (out + skin * spread * match_colour(tone, prototypes.colourfulness(face, skin))).clamp(-1, 1)

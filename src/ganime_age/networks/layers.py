@@ -96,6 +96,24 @@ def luma(face: Tensor) -> Tensor:
     return torch.add(torch.add(LUMA[0] * red, green, alpha=LUMA[1]), blue, alpha=LUMA[2])
 
 
+def enlarge(x: Tensor, side: int) -> Tensor:
+    """(B,C,h,h) with h <= side -> (B,C,side,side), bilinear: for maps that hold no fine detail."""
+    if x.shape[-1] == side:
+        return x
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+SMOOTH_SIDE = 256
+"""Side up to which `enlarge_smoothly` is bicubic."""
+
+
+def enlarge_smoothly(x: Tensor, side: int) -> Tensor:
+    """(B,C,h,h) -> (B,C,side,side), bicubic up to SMOOTH_SIDE and bilinear beyond, which costs a third and cannot be
+    told apart where h is far smaller."""
+    first = side if x.shape[-1] >= SMOOTH_SIDE else min(side, SMOOTH_SIDE)
+    return enlarge(F.interpolate(x, size=(first, first), mode="bicubic", align_corners=False), side)
+
+
 def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor:
     """(B,) -> (B,count): soft membership of `value` in `count` evenly spread, overlapping bumps."""
     # b_k = exp(-(value - c_k)^2 / (2 width^2)), width one interval: half way between two centres both are exp(-1/8).

@@ -1,7 +1,9 @@
 """The inside of an opened mouth: mean colours of open mouths, drawn between the lips that an edit has parted.
 
-A closed mouth holds no pixels of teeth to move, so a warp can only stretch the lips. The gap gets the colours that open
-mouths have there on average (a static stand-in for teeth, as in Garrido et al., CVPR 2014).
+A closed mouth holds no pixels of teeth to move, so a warp can only stretch the lips. The gap gets what open mouths
+show there on average (a static stand-in for teeth, as in Garrido et al., CVPR 2014). OpenMouth draws a row of teeth at
+its own size below the upper lip, and the tongue above the lower one; MouthInterior, of older weights, mean colours that
+stretch with the gap.
 
       iBUG's inner lips, 60..67                 Gap.place
 
@@ -35,6 +37,16 @@ OPEN_MOST = 0.8
 """Openings beyond this look like this one."""
 SMILE = AU_CODES.index("AU12")
 """The action unit on which the look depends."""
+TEETH_PATCH = (28, 48)
+"""Height and width in pixels of what OpenMouth holds."""
+TEETH_REACH = 0.14
+"""Height, and half the width, in frame sides, of what OpenMouth holds."""
+HIDDEN = 0.014
+"""How much of the teeth, in frame sides, the upper lip hides when it does not smile."""
+TONGUE = (0.45, 0.85)
+"""Shares of the gap's height between which what lies above the lower lip replaces what lies below the upper one."""
+Window = tuple[slice, slice]
+"""Rows and columns of pixels."""
 
 
 class Gap(NamedTuple):
@@ -46,10 +58,16 @@ class Gap(NamedTuple):
     """(B,) mean height over width."""
     inside: Tensor
     """(B,1,S,S) in 0..1 with a soft edge."""
+    lengths: Tensor
+    """(B,S,S,3): each pixel's distances from the mouth's middle line, to the right, from the upper lip, down, and from
+    the lower lip, up, in frame sides."""
 
 
-def gap(landmarks: Tensor, side: int) -> Gap:
-    """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap."""
+ALL: Window = (slice(None), slice(None))
+
+
+def gap(landmarks: Tensor, side: int, window: Window = ALL) -> Gap:
+    """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap, of a window of them as large as the window."""
     # The mouth's own axes: `axis` from the left to the right corner in the picture, `down` at right angles, both in
     # widths of the mouth, so that a tilted mouth is handled like a level one.
     left, right = landmarks[:, 60], landmarks[:, 64]
@@ -65,7 +83,8 @@ def gap(landmarks: Tensor, side: int) -> Gap:
 
     upper, lower = (local(landmarks[:, list(ids)] - left[:, None]) for ids in (UPPER, LOWER))  # (B,5,2)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
+    rows, columns = line[window[0]], line[window[1]]
+    pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(1, -1, 2)
     across, height = local(pixels - left[:, None]).unbind(-1)  # (B,S*S) each, in widths of the mouth
     top, bottom = curve(upper, across), curve(lower, across)
     tall = (bottom - top).clamp_min(1e-3)  # closed lips have no inside; their place is never used
@@ -75,7 +94,24 @@ def gap(landmarks: Tensor, side: int) -> Gap:
     edge = torch.minimum(edge, torch.minimum(across, 1 - across) / 2)
     soft = (edge * width[:, None] / SOFT_EDGE).clamp(0, 1)
     opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
-    return Gap(place.view(-1, side, side, 2), opening, soft.view(-1, 1, side, side))
+    lengths = (
+        torch.stack([across - upper[:, 2:3, 0], height - top, bottom - height], -1) * width[:, None, None]
+    )
+    shape = len(landmarks), len(rows), len(columns)
+    return Gap(place.view(*shape, 2), opening, soft.view(-1, 1, *shape[1:]), lengths.view(*shape, 3))
+
+
+def newly_open(before: Tensor, after: Tensor) -> Tensor:
+    """(B,) in 0..1: the part of the gap at the landmarks `after` (B,68,2) that was closed at `before`."""
+    # 1 - opening before / opening after. A mouth that was open keeps its own teeth, which the warp has moved along.
+    return (1 - gap(before, 1).opening / gap(after, 1).opening.clamp_min(1e-3)).clamp(0, 1)
+
+
+def mouth_window(landmarks: Tensor, side: int) -> Window:
+    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one."""
+    lips = landmarks[:, UPPER + LOWER].flatten(0, 1).clamp(0, 1) * side
+    low, high = (lips.amin(0) - 2).long().clamp_min(0).tolist(), (lips.amax(0) + 2).long().tolist()
+    return slice(min(low[1], side - 1), high[1]), slice(min(low[0], side - 1), high[0])
 
 
 def curve(points: Tensor, at: Tensor) -> Tensor:
@@ -91,36 +127,113 @@ def curve(points: Tensor, at: Tensor) -> Tensor:
 
 
 def terms(opening: Tensor, smile: Tensor) -> Tensor:
-    """The regressors of the look, (B,TERMS): a constant, the opening (B,), AU12 (B,) in 0..5; all about -0.5..1."""
+    """The regressors of mean colours, (B,TERMS): a constant, the opening (B,), AU12 (B,) in 0..1; all about -0.5..1."""
     wide = opening.clamp(0, OPEN_MOST) - OPEN_MEAN
-    return torch.stack([torch.ones_like(opening), wide, smile / AU_MAX - 0.5], 1)
+    return torch.stack([torch.ones_like(opening), wide, smile - 0.5], 1)
 
 
-class MouthInterior(nn.Module):
-    """looks (TERMS,3,16,32): slopes of the colours between the lips on `terms`, relative to the skin's mean, in its
-    standard deviations of brightness; measured by `learning.tasks.prototype_fit`. known: 1 once measured; 0 leaves
-    every mouth as it is."""
+class Mouth(nn.Module):
+    """Draws in the gap between lips that an edit has parted. known: 1 once measured; 0 leaves every mouth as it is."""
 
-    looks: Tensor
     known: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("looks", torch.zeros(TERMS, 3, *PATCH))
         self.register_buffer("known", torch.zeros(()))
 
     def forward(
-        self, face: Tensor, before: Tensor, after: Tensor, aus: Tensor, skin: tuple[Tensor, Tensor]
+        self,
+        face: Tensor,
+        before: Tensor,
+        after: Tensor,
+        aus: Tensor,
+        skin: tuple[Tensor, Tensor],
+        colour: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """face (B,3,S,S) whose landmarks went from `before` to `after` (B,68,2), action units (B,17) asked, the skin's
-        mean and spread of brightness (B,1,1,1) -> the face with its mouth filled and the share filled (B,1,S,S)."""
-        now = gap(after, face.shape[-1])
-        # Only the new part of the gap is filled: 1 - opening before / opening after. A mouth that was open keeps its
-        # own teeth, which the warp has moved along.
-        newly = (1 - gap(before, 1).opening / now.opening.clamp_min(1e-3)).clamp(0, 1)
-        share = now.inside * (newly * self.known)[:, None, None, None]
-        look = torch.einsum("bt,tchw->bchw", terms(now.opening, aus[:, SMILE]), self.looks)
+        mean and spread of brightness and its share of colour (B,1,1,1) each -> the face with its mouth filled and the
+        share filled (B,1,S,S)."""
+        rows, columns = mouth_window(after, face.shape[-1])
+        now = gap(after, face.shape[-1], (rows, columns))
+        share = now.inside * (newly_open(before, after) * self.known)[:, None, None, None]
+        colours = self.colours(now, aus[:, SMILE] / AU_MAX, skin, colour).clamp(-1, 1)
+        out, filled = face.clone(), torch.zeros_like(face[:, :1])
+        out[..., rows, columns] += share * (colours - out[..., rows, columns])
+        filled[..., rows, columns] = share
+        return out, filled
+
+    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
+        """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1."""
+        raise NotImplementedError
+
+
+class MouthInterior(Mouth):
+    """Mean colours, of older weights. looks (TERMS,3,16,32): slopes of the colours between the lips on `terms`,
+    relative to the skin's mean, in its standard deviations of brightness."""
+
+    looks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("looks", torch.zeros(TERMS, 3, *PATCH))
+
+    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
+        """As Mouth.colours."""
+        look = torch.einsum("bt,tchw->bchw", terms(now.opening, smile), self.looks)
         look = F.grid_sample(look, now.place, mode="bilinear", padding_mode="border", align_corners=False)
         mean, spread = skin
-        filled = (mean + spread * look).clamp(-1, 1)
-        return face + share * (filled - face), share
+        return mean + spread * without_colour(look, colour)
+
+
+class OpenMouth(Mouth):
+    """What open mouths show below the upper lip and above the lower one, measured by `learning.prepare.open_mouths`.
+
+    upper, lower (3,28,48): colours, 0 the darkest of a mouth and 1 the brightest, over a width of two TEETH_REACH
+    around the mouth's middle line and a height of one; the first row of `upper` lies at the upper lip, the last row of
+    `lower` at the lower lip. light (3,2): the darkest level and the contrast of a mouth, linear in (1, mean, standard
+    deviation) of the skin's brightness.
+    """
+
+    upper: Tensor
+    lower: Tensor
+    light: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("upper", torch.zeros(3, *TEETH_PATCH))
+        self.register_buffer("lower", torch.zeros(3, *TEETH_PATCH))
+        self.register_buffer("light", torch.zeros(3, 2))
+
+    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
+        """As Mouth.colours."""
+        along, below, above = now.lengths.unbind(-1)  # (B,h,w), in frame sides
+        # The skull carries the upper teeth, so they have one size whatever the mouth does; a smile lifts the lip.
+        hidden = HIDDEN * (1 - smile).clamp(0, 1)[:, None, None]
+        teeth = sample(self.upper, along, below + hidden)
+        tongue = sample(self.lower, along, TEETH_REACH - above)
+        down = (below / (below + above).clamp_min(1e-4))[:, None]
+        low, high = TONGUE
+        look = teeth + ((down - low) / (high - low)).clamp(0, 1) * (tongue - teeth)
+        return relight(without_colour(look, colour), self.light, skin)
+
+
+def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor]) -> Tensor:
+    """Colours (B,3,h,w), 0 the darkest and 1 the brightest of a mouth, in the light on the skin, in [-1,1]."""
+    mean, spread = (part.flatten(1) for part in skin)  # (B,1) each
+    dark, contrast = (torch.cat([torch.ones_like(mean), mean, spread], 1) @ light)[
+        :, :, None, None, None
+    ].unbind(1)
+    return dark + contrast.clamp_min(0) * look
+
+
+def sample(patch: Tensor, along: Tensor, down: Tensor) -> Tensor:
+    """A patch (3,h,w) of OpenMouth at places (B,h',w') along the mouth and down, in frame sides: (B,3,h',w')."""
+    grid = torch.stack([along / TEETH_REACH, 2 * down / TEETH_REACH - 1], -1)
+    patches = patch.expand(len(along), -1, -1, -1)
+    return F.grid_sample(patches, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def without_colour(look: Tensor, colour: Tensor) -> Tensor:
+    """Colours (B,3,h,w) with their chroma scaled by `colour` (B,1,1,1): of a grey photo the mouth is grey."""
+    grey = (look * look.new_tensor((0.299, 0.587, 0.114))[:, None, None]).sum(1, keepdim=True)
+    return grey + (look - grey) * colour

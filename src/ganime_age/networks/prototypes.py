@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from .hair import HairMask, HairMatte, Head, refined, turn_grey, turn_young, without_skin
-from .layers import gaussian_basis, luma, resize
-from .mouth import MouthInterior
-from .warp import canonical_grid, displacement, follow
+from .layers import Edited, enlarge, gaussian_basis, luma, resize
+from .mouth import Mouth, MouthInterior, OpenMouth
+from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
 KNOTS = 12
 """Age knots: ages at which a prototype is measured, evenly spaced on the scale of `age_basis`."""
@@ -36,6 +37,8 @@ MAPS = ("shape", "tone", "texture", "hair")
 """What a prototype holds; the rows of `outward` and `inward`."""
 MAP_SIDE = 64
 """Side of tones, masks and of what is measured on a face."""
+DRAWN_SIDE = 256
+"""Largest side at which maps are warped onto a face; a larger face gets them enlarged, as they hold no finer detail."""
 MARGIN = 4
 """Pixels of MAP_SIDE around the face's region that move with it: 6 % of the frame. An even number."""
 SKIN_CHROMA = 0.1
@@ -69,18 +72,24 @@ class Prototypes(nn.Module):
     shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
     matte: widths of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
+    teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights.
     """
 
+    unit_shape: Tensor
+    unit_tone: Tensor
+    unit_texture: Tensor
     age_hair: Tensor
     outward: Tensor
     inward: Tensor
     region: Tensor
     mean_shape: Tensor
 
-    def __init__(self, hair_width: int = 16, matte: tuple[int, ...] | list[int] | None = None):
+    def __init__(
+        self, hair_width: int = 16, matte: tuple[int, ...] | list[int] | None = None, teeth: bool = False
+    ):
         super().__init__()
         self.hair: HairMask | HairMatte = HairMask(hair_width) if matte is None else HairMatte(matte)
-        self.mouth = MouthInterior()
+        self.mouth: Mouth = OpenMouth() if teeth else MouthInterior()
         for kind, count in (("age", KNOTS), ("unit", UNITS)):
             self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))
             self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
@@ -112,7 +121,7 @@ class Prototypes(nn.Module):
             return face
         marks = landmarks.nan_to_num(0.5)
         out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
-        return torch.where(asked[:, None, None, None], out, face)
+        return out if asked.all() else torch.where(asked[:, None, None, None], out, face)
 
     def change(
         self,
@@ -138,17 +147,30 @@ class Prototypes(nn.Module):
         amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
         moved, points = self.warp_shape(face, landmarks, amounts["shape"])
         moved = face + self.surroundings(points, face.shape[-1]) * (moved - face)
-        grid = canonical_grid(points, self.mean_shape, face.shape[-1])
+        grid = self.map_grid(points, face.shape[-1])
         skin, hair = self.masks(moved, grid, known_hair)
-        light = self.brightness(moved, skin)  # mean and standard deviation
-        moved, filled = self.mouth(moved, landmarks, points, target_aus, light)
+        seen = [resize(part, min(part.shape[-1], DRAWN_SIDE)) for part in (moved, skin)]
+        light, colour = self.brightness(*seen), self.colourfulness(*seen)  # light: mean and standard deviation
+        moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
         skin = skin * (1 - filled)
         out, older = moved, ages[0] != ages[1]
         if known_hair is None and older.any():
             out = self.grow_hair(moved, hair * older[:, None, None, None], points, ages)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
-        tone = self.match_saturation(self.change_map("tone", amounts["tone"], grid), moved, skin)
-        return (out + skin * light[1] * tone).clamp(-1, 1)
+        tone = match_colour(self.change_map("tone", amounts["tone"], grid), colour)
+        return (out + skin * enlarge(light[1] * tone, face.shape[-1])).clamp(-1, 1)
+
+    def map_grid(self, landmarks: Tensor, side: int) -> Tensor:
+        """`canonical_grid` of faces of `side` pixels with these landmarks, at DRAWN_SIDE at most."""
+        return canonical_grid(landmarks, self.mean_shape, min(side, DRAWN_SIDE))
+
+    def limit(self, faces: Tensor, edited: Edited, landmarks: Tensor, request: tuple[Tensor, ...]) -> Edited:
+        """What a generator drew on faces (B,3,s,s), kept within the face as a request (source and target ages, source
+        and target action units, as in `forward`) has moved it, and without colour on a photo that has none."""
+        points = self.moved_landmarks(landmarks.nan_to_num(0.5), request[:2], request[2:])
+        skin = self.face_region(points, faces.shape[-1])
+        change = match_colour(edited.face - faces, self.colourfulness(faces, skin))
+        return Edited(faces + skin * change, skin * edited.attention)
 
     def knot_changes(self, source: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Ages (B,) -> the weight with which each knot's prototype is added, (B,K) for each of MAPS."""
@@ -165,18 +187,22 @@ class Prototypes(nn.Module):
 
     def warp_shape(self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The face warped with its landmarks, and the moved landmarks (B,68,2)."""
-        pulls = {kind: self.combine("shape", kind, amount) for kind, amount in change.items()}
+        # The field is smooth: it is computed coarsely and enlarged, so the photo's own pixels move at any size.
+        pulls = self.pulls(**change)
         points = landmarks + reduce(torch.add, pulls.values())
-        fields = (displacement(points, pull, face.shape[-1], REACH[kind]) for kind, pull in pulls.items())
-        return follow(face, reduce(torch.add, fields)), points
+        fields = (coarse_displacement(points, pull, REACH[kind]) for kind, pull in pulls.items())
+        return follow(face, enlarge_field(reduce(torch.add, fields), face.shape[-1])), points
 
     def moved_landmarks(
         self, landmarks: Tensor, ages: tuple[Tensor, Tensor], aus: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Where an edit moves the landmarks (B,68,2): ages (B,) and action units (B,17), source and target each."""
-        change = {"age": self.knot_changes(*ages)["shape"], "unit": aus[1] - aus[0]}
-        pulls = (self.combine("shape", kind, amount) for kind, amount in change.items())
-        return landmarks + reduce(torch.add, pulls)
+        pulls = self.pulls(self.knot_changes(*ages)["shape"], aus[1] - aus[0])
+        return landmarks + reduce(torch.add, pulls.values())
+
+    def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
+        """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
+        return {"age": self.combine("shape", "age", age), "unit": self.combine("shape", "unit", unit)}
 
     def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
@@ -188,13 +214,12 @@ class Prototypes(nn.Module):
         return self.warp_to_face(reduce(torch.add, totals), grid)
 
     @staticmethod
-    def match_saturation(tone: Tensor, face: Tensor, skin: Tensor) -> Tensor:
-        """The tone (B,3,S,S) with its colour weakened on faces that have little, such as black-and-white photos."""
-        colour = resize((face - luma(face)).abs().mean(1, keepdim=True), MAP_SIDE)
-        weight = resize(skin, MAP_SIDE) + 1e-6  # never all zero
-        amount = (colour * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
-        light = luma(tone)
-        return light + (tone - light) * (amount / SKIN_CHROMA).clamp(max=1)
+    def colourfulness(face: Tensor, skin: Tensor) -> Tensor:
+        """How much colour the skin of faces has, (B,1,1,1) in 0..1: 0 on black-and-white photos, 1 from SKIN_CHROMA."""
+        face, weight = resize(face, MAP_SIDE), resize(skin, MAP_SIDE) + 1e-6  # never all zero
+        chroma = (face - luma(face)).abs().mean(1, keepdim=True)
+        amount = (chroma * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+        return (amount / SKIN_CHROMA).clamp(max=1)
 
     def find_hair(self, picture: Tensor) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of one ROOM times as wide: (B,1,S,S) in 0..1."""
@@ -204,7 +229,12 @@ class Prototypes(nn.Module):
         """Skin and hair, (B,1,S,S) in 0..1 each; hair: (B,1,s,s) where it is known."""
         hair = self.find_hair(face) if hair is None else resize(hair, face.shape[-1])
         region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
-        return region * (1 - hair), hair
+        return enlarge(region, face.shape[-1]) * (1 - hair), hair
+
+    def face_region(self, landmarks: Tensor, side: int) -> Tensor:
+        """(B,1,side,side) in 0..1: what belongs to faces with these landmarks (B,68,2), with a soft edge."""
+        grid = self.map_grid(landmarks, side)
+        return enlarge(self.warp_to_face(self.region.expand(len(landmarks), -1, -1, -1), grid), side)
 
     def surroundings(self, landmarks: Tensor, side: int) -> Tensor:
         """(B,68,2) in 0..1 -> (B,1,side,side) in 0..1: the face and what moves with it, with a soft edge; elsewhere a
@@ -255,15 +285,25 @@ class Prototypes(nn.Module):
         """Every band of brightness stronger or weaker: L_b exp((t - s) / 2) with change = t - s, (B,BANDS,S,S)."""
         # The maps hold log energies, so amplitudes change by the square root: exp(change / 2) (Tiddeman et al. 2001:
         # wavelet amplitudes scaled by the ratio of the prototypes' local standard deviations).
-        light, side, added = luma(face), face.shape[-1], torch.zeros_like(face[:, :1])
+        light, skin, details = luma(face), resize(skin, change.shape[-1]), []
         gains = skin * ((0.5 * change).exp().clamp(*TEXTURE_GAIN) - 1)
-        # A face larger than TEXTURE_SIDE has octaves that were never measured; they change like the finest one.
-        finer = [0] * max(round(math.log2(side / TEXTURE_SIDE)), 0)
-        for band in finer + list(range(BANDS)):
-            detail, light = split_band(light)
-            detail = resize(gains[:, band : band + 1], detail.shape[-1]) * detail
-            added = added + F.interpolate(detail, size=(side, side), mode="bicubic", align_corners=False)
+        sides = octaves(face.shape[-1])
+        finer = len(sides) - 1 - BANDS  # octaves that were never measured change like the finest one that was
+        for level, (side, half) in enumerate(pairwise(sides)):
+            detail, light = split_band(light, half)
+            gain = gains[:, max(level - finer, 0), None]
+            details.append(detail * (resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)))
+        added = details.pop()
+        while details:
+            added = enlarge(added, details[-1].shape[-1]) + details.pop()
         return face + added
+
+
+def match_colour(change: Tensor, amount: Tensor) -> Tensor:
+    """A change of colours (B,3,S,S) with its chroma scaled by `amount` (B,1,1,1), see `Prototypes.colourfulness`: of a
+    photo without colour only the brightness changes."""
+    light = luma(change)
+    return light + (change - light) * amount
 
 
 def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
@@ -284,11 +324,25 @@ def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: 
         prototypes.hair = found.to(prototypes.mean_shape).requires_grad_(learns)
 
 
-def split_band(light: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,1,S,S) -> its finest octave (B,1,S,S) and the rest at half the side."""
+def octaves(side: int) -> list[int]:
+    """Sides of a Laplacian pyramid of a face of `side` pixels whose last BANDS octaves start at TEXTURE_SIDE, so that
+    each band holds the same wavelengths of the frame at any size; a smaller face is halved from its own side."""
+    top = min(side, TEXTURE_SIDE)
+    sides = [top >> level for level in range(BANDS + 1)]
+    while 2 * sides[0] <= side:
+        sides.insert(0, 2 * sides[0])
+    return sides if sides[0] == side else [side, *sides]
+
+
+def split_band(light: Tensor, half: int | None = None) -> tuple[Tensor, Tensor]:
+    """(B,1,S,S) -> what is finer than `half` pixels a side can show (B,1,S,S), and the rest at that side, by default
+    half of S."""
     # One level of a Laplacian pyramid (Burt & Adelson 1983): the picture minus its enlarged half-size copy.
-    coarse = F.interpolate(light, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
-    return light - F.interpolate(coarse, size=light.shape[-2:], mode="bicubic", align_corners=False), coarse
+    side = light.shape[-1]
+    coarse = resize(light, half or side // 2)
+    if side > DRAWN_SIDE:
+        return light - enlarge(coarse, side), coarse
+    return light - F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False), coarse
 
 
 def measured_prototypes(**keywords: Any) -> Prototypes:

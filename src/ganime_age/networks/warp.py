@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .layers import enlarge_smoothly
+
 GRID = 32
 """Side of the grid on which a warp is computed before it is enlarged."""
 STIFFNESS = 0.3
@@ -18,6 +20,11 @@ STIFFNESS = 0.3
 def displacement(points: Tensor, pull: Tensor, side: int, reach: float) -> Tensor:
     """Pulls (B,68,2) at points (B,68,2), in 0..1 of the frame, as a smooth field (B,side,side,2) that fades away from
     all points. reach: standard deviation, in frame sides, of a point's influence."""
+    return enlarge_field(coarse_displacement(points, pull, reach), side)
+
+
+def coarse_displacement(points: Tensor, pull: Tensor, reach: float) -> Tensor:
+    """`displacement` on the coarse grid, (B,2,GRID,GRID)."""
     # field(x) = sum_i k(x - p_i) pull_i / (sum_i k(x - p_i) + STIFFNESS),   k(d) = exp(-|d|^2 / (2 reach^2)):
     # Nadaraya-Watson regression of the pulls with a prior of no motion. Unlike a thin plate it is bounded by the
     # largest pull and vanishes far from the landmarks.
@@ -26,8 +33,12 @@ def displacement(points: Tensor, pull: Tensor, side: int, reach: float) -> Tenso
     distance = torch.cdist(pixels.expand(len(points), -1, -1), points)  # (B,GRID^2,68)
     near = torch.exp(-0.5 * (distance / reach) ** 2)
     field = near @ pull / (near.sum(2, keepdim=True) + STIFFNESS)
-    field = field.view(-1, GRID, GRID, 2).permute(0, 3, 1, 2)
-    return F.interpolate(field, size=(side, side), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
+    return field.view(-1, GRID, GRID, 2).permute(0, 3, 1, 2)
+
+
+def enlarge_field(field: Tensor, side: int) -> Tensor:
+    """A coarse field (B,2,GRID,GRID) -> (B,side,side,2). It is smooth, so it loses nothing at any side."""
+    return enlarge_smoothly(field, side).permute(0, 2, 3, 1)
 
 
 def identity_grid(faces: int, side: int, like: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ HAIR_FADE = 0.2
 """Share of that frame's side over which the change of hair fades at its border."""
 YAW_LIMIT = 40.0
 """Degrees of yaw beyond which an edit is told to be weaker."""
+FINE_SIDE, FINE_STEP = 1024, 64
+"""Pixels: the largest side of a frame that is edited at the photo's own size, and what its side is a multiple of."""
 SMALL_FACE = 48
 """Pixels of a box's shorter side below which a larger photo is recommended."""
 
@@ -78,7 +80,7 @@ class Face(Crop):
 
 class Generated(NamedTuple):
     """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8. ground: what it
-    was drawn on, where that is not the face itself: the photo with its hair changed."""
+    was drawn on, where that is not the face itself: the photo with its hair changed, or a larger cut of the frame."""
 
     face: np.ndarray
     attention: np.ndarray
@@ -126,8 +128,11 @@ class FacePipeline:
             for one, reading in zip(crops, readings, strict=True)
         ]
 
-    def generate(self, face: Face, edit: Edit, method: str) -> Generated | None:
-        """The edited face, or None when the edit asks for what the face already shows."""
+    def generate(self, face: Face, edit: Edit, method: str, fine: bool = False) -> Generated | None:
+        """The edited face, or None when the edit asks for what the face already shows.
+
+        fine: work on the frame at the photo's own size, up to FINE_SIDE pixels, rather than at the model's face_size.
+        """
         source = face.reading
         source_units = [source.action_units[code] for code in AU_CODES]
         age, units = edit.targets_for(source.age, source_units)
@@ -142,6 +147,7 @@ class FacePipeline:
             hair = None
             if age != source.age and METHODS[method].reads:
                 ground, hair = self.grow_hair(face, before, wanted)
+            ground = self.enlarged(ground) if fine else ground
             edited = self.model.edit(
                 to_tensor(ground.face, self.device), before, wanted, units_before, units_wanted, method, hair
             )
@@ -168,13 +174,23 @@ class FacePipeline:
             hair[..., inner : side - inner, inner : side - inner],
         )
 
+    def enlarged(self, face: Crop) -> Crop:
+        """The same frame at the photo's own size, if that is larger: a multiple of FINE_STEP up to FINE_SIDE."""
+        size = len(face.face)
+        own = size / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))  # the frame's side in photo pixels
+        side = min(math.ceil(own / FINE_STEP) * FINE_STEP, FINE_SIDE)
+        if side <= size:
+            return face
+        matrix = face.matrix * (side / size)
+        return Crop(face.photo, matrix, face.box, crop(face.photo, matrix, side))
+
     def paste(self, face: Face, generated: Generated | None, mark: bool) -> np.ndarray:
         """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
         if generated is None:
             return face.photo
         after = add_watermark(generated.face) if mark else generated.face
         ground = generated.ground or face
-        return paste(ground.photo, ground.face, after, face.matrix)
+        return paste(ground.photo, ground.face, after, ground.matrix)
 
     def read_again(self, face: Face, photo: np.ndarray) -> Face:
         """The face as another state of its photo (H,W,3) uint8 shows it: cut out in the same frame and measured."""

@@ -38,6 +38,7 @@ BUSY = 5.0  # standard deviation of the brightness around a pixel, in grey level
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 
+LARGEST = 256  # side of the frame at which the mark is drawn; a larger face gets it enlarged
 SIDE = 128  # of the frame when the mark is looked for
 AROUND = 1.25  # side of the crop that is turned and scaled, in frames
 SHIFT = 5  # pixels of SIDE
@@ -50,6 +51,12 @@ NEAR_TURNS = np.radians(np.linspace(-0.6, 0.6, 5))
 def add_watermark(face: np.ndarray) -> np.ndarray:
     """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped."""
     face = np.asarray(face, np.float32)
+    if len(face) > LARGEST:  # the noise is coarser than a pixel of LARGEST
+        small = cv2.resize(face, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
+        mark = cv2.resize(
+            (add_watermark(small) - small)[..., 0], face.shape[1::-1], interpolation=cv2.INTER_CUBIC
+        )
+        return face + mark[..., None]
     grey = face.mean(2)
     # Local contrast: the standard deviation of what is finer than 1.2 % of the side, over 2 % of it.
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * len(face))

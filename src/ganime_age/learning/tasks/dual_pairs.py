@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
-from ...networks.dual_generator import creased, face_region, render
+from ...networks.dual_generator import creased, render
 from ...networks.ganimation_age import Generator
 from ...networks.head import HeadModel
 from ...networks.mesh import draw, turned
@@ -117,7 +117,7 @@ class Pairs:
             "target_landmarks": goal,
             "target_aus": wanted,
             "valid": last["valid"],
-            "face": face_region(self.expressive.prototypes, last["landmarks"], self.faces.size),
+            "face": self.expressive.prototypes.face_region(last["landmarks"], self.faces.size),
             "kind": torch.from_numpy(kinds),
         } | self.rendered(source, landmarks, goal, units, wanted)
 

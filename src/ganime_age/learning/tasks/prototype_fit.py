@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...networks.layers import resize
-from ...networks.mouth import LOWER, PATCH, SMILE, TERMS, UPPER, gap, terms
 from ...networks.prototypes import (
     BANDS,
     KNOTS,
@@ -218,46 +217,6 @@ def hair_colour(
         (chroma / ((light + 1) * strong).sum((2, 3)).div(amount).clamp_min(0.02)).clamp_min(1e-3).log()
     )
     return torch.cat([bright, saturation], 1), (strong.mean((1, 2, 3)) > 0.02).float()
-
-
-@torch.no_grad()
-def fit_mouth(
-    faces: Faces, prototypes: Prototypes, most: int = 4000, least: float = 0.12, batch: int = 50
-) -> None:
-    """Fill mouth.looks from up to `most` faces whose lips are apart by `least` of the mouth's width or more."""
-    known = explain(faces)
-    marks = torch.from_numpy(faces.labels["landmarks"][known.rows])
-    apart = (gap(marks, 1).opening >= least).numpy()
-    rows = known.rows[apart]
-    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)] if len(rows) else rows
-    gram, moment = 1e-3 * torch.eye(TERMS), torch.zeros(TERMS, 3 * PATCH[0] * PATCH[1])
-    for part in np.array_split(rows, max(1, len(rows) // batch)) if len(rows) else ():
-        shown = faces.batch(part)
-        there, smile = gap(shown["landmarks"], 1), shown["action_units"][:, SMILE].nan_to_num(0.0)
-        grid = canonical_grid(shown["landmarks"], prototypes.mean_shape, 64)
-        skin = prototypes.warp_to_face(prototypes.region.expand(len(part), -1, -1, -1), grid)
-        mean, spread = prototypes.brightness(shown["face"], skin)
-        colours = F.grid_sample(shown["face"], patch_grid(shown["landmarks"]), align_corners=False)
-        design = terms(there.opening, smile)
-        gram += design.T @ design
-        moment += design.T @ ((colours - mean) / spread).flatten(1)
-    if len(rows):
-        prototypes.mouth.looks.copy_(torch.linalg.solve(gram, moment).view(TERMS, 3, *PATCH))
-        prototypes.mouth.known.fill_(1.0)
-
-
-def patch_grid(landmarks: Tensor) -> Tensor:
-    """(B,68,2) -> (B,*PATCH,2): where in the face each place between the lips lies, in -1..1."""
-    across = (torch.arange(PATCH[1]) + 0.5) / PATCH[1]
-    down = ((torch.arange(PATCH[0]) + 0.5) / PATCH[0])[None, :, None, None]
-    edges = []
-    for ids in (UPPER, LOWER):
-        lip = landmarks[:, list(ids)].transpose(1, 2)  # (B,2,5)
-        place = torch.linspace(0, 1, len(ids))
-        k = torch.bucketize(across, place[1:-1])
-        share = (across - place[k]) / (place[k + 1] - place[k])
-        edges.append((lip[..., k] * (1 - share) + lip[..., k + 1] * share).transpose(1, 2)[:, None])
-    return 2 * (edges[0] * (1 - down) + edges[1] * down) - 1
 
 
 def set_gains(prototypes: Prototypes, gains: dict[str, dict[str, list[float] | float]]) -> None:

@@ -21,7 +21,9 @@ from ..data.faces import Faces
 from ..data.headwear import wear, wider
 from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import hair_masks
-from .prototype_fit import centre, fit_hair, fit_mouth, fit_pixels, fit_shape, set_gains
+from ..prepare.open_mouths import fit_mouth
+from ..prepare.unit_regions import confine
+from .prototype_fit import centre, fit_hair, fit_pixels, fit_shape, set_gains
 
 WEIGHTS = {"hair": 1.0}
 
@@ -67,6 +69,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         torch.nn.init.constant_(prototypes.hair.head.get_parameter("bias"), -1.0)
     centre(prototypes)
     set_gains(prototypes, recipe.gains)
+    confine(prototypes)
 
     def batch(step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((seed, step))
@@ -107,5 +110,5 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         ],
         batch=batch,
         averaged=("prototypes",),
-        configs={"prototypes": recipe.network},
+        configs={"prototypes": {"teeth": True} | recipe.network},
     )
