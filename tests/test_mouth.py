@@ -1,16 +1,16 @@
 """What shows between lips that an edit parts."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from ganime_age.edits import AU_CODES
-from ganime_age.learning.tasks.prototype_fit import fit_mouth, patch_grid
-from ganime_age.networks.mouth import LOWER, UPPER, MouthInterior, gap
+from ganime_age.learning.prepare.open_mouths import fit_mouth, lip_patch
+from ganime_age.networks.mouth import LOWER, TEETH_PATCH, UPPER, MouthInterior, OpenMouth, gap
 from ganime_age.networks.prototypes import Prototypes
 
 SKIN = (torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.4))
+COLOUR = torch.ones(1, 1, 1, 1)
 
 
 def lips(height: float) -> torch.Tensor:
@@ -45,7 +45,7 @@ def test_places_run_from_corner_to_corner_and_lip_to_lip():
 
 def test_parted_lips_show_the_mean_mouth_and_nothing_else_changes(interior):
     face = torch.zeros(1, 3, 128, 128)
-    out, share = interior(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN)
+    out, share = interior(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN, COLOUR)
     assert out[0, :, 90, 64].tolist() == pytest.approx([1.0] * 3) and share[0, 0, 90, 64] == 1
     assert (
         torch.equal(out[share.expand_as(out) == 0], face[share.expand_as(out) == 0]) and share.mean() < 0.05
@@ -54,57 +54,98 @@ def test_parted_lips_show_the_mean_mouth_and_nothing_else_changes(interior):
 
 def test_a_mouth_that_was_open_keeps_its_own_teeth(interior):
     face = torch.rand(1, 3, 64, 64) - 0.5
-    out, share = interior(face, lips(0.12), lips(0.12), torch.zeros(1, 17), SKIN)
+    out, share = interior(face, lips(0.12), lips(0.12), torch.zeros(1, 17), SKIN, COLOUR)
     assert torch.equal(out, face) and share.max() == 0
-    _, half = interior(face, lips(0.06), lips(0.12), torch.zeros(1, 17), SKIN)
+    _, half = interior(face, lips(0.06), lips(0.12), torch.zeros(1, 17), SKIN, COLOUR)
     assert half.max().item() == pytest.approx(0.5, abs=0.01)
 
 
 def test_nothing_is_filled_before_looks_were_measured():
     face = torch.rand(1, 3, 64, 64) - 0.5
-    out, _ = MouthInterior()(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN)
+    out, _ = MouthInterior()(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN, COLOUR)
     assert torch.equal(out, face)
 
 
+@pytest.fixture
+def teeth():
+    """White teeth in the upper 0.03 of a frame, a red tongue, no light of its own."""
+    made = OpenMouth()
+    made.upper[:, :6], made.lower[0] = 1.0, 0.6
+    made.light[0] = torch.tensor([-0.5, 1.0])
+    made.known.fill_(1.0)
+    return made
+
+
+def test_an_opened_mouth_shows_a_row_of_teeth_of_its_own_size_and_a_tongue_below(teeth):
+    face, smile = torch.zeros(1, 3, 256, 256), torch.zeros(1, 17)
+    smile[:, AU_CODES.index("AU12")] = 5.0
+    heights = []
+    for height in (0.1, 0.14):
+        out, share = teeth(face, lips(0.0), lips(height), smile, SKIN, COLOUR)
+        column = out[0, :, :, 128]
+        white = (column[1] > 0.3) & (share[0, 0, :, 128] == 1)
+        heights.append(white.sum().item())
+        lowest = share[0, 0, :, 128].nonzero().max().item() - 4
+        assert column[0, lowest] - column[1, lowest] > 0.4  # red
+        assert torch.equal(out[..., :100, :], face[..., :100, :])
+    assert heights[0] == pytest.approx(0.03 * 256, abs=2.5) and abs(heights[0] - heights[1]) <= 1
+    shown, _ = teeth(face, lips(0.0), lips(0.14), torch.zeros(1, 17), SKIN, COLOUR)
+    assert ((shown[0, 1, :, 128] > 0.3).sum().item()) < heights[1]  # without a smile the lip hides some
+
+
+def test_the_mouth_of_a_grey_photo_is_grey_and_a_dark_photos_darker(teeth):
+    face = torch.zeros(1, 3, 128, 128)
+    grey, share = teeth(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN, 0 * COLOUR)
+    assert share.max() == 1 and torch.allclose(grey.amax(1), grey.amin(1), atol=1e-6)
+    teeth.light[1, 0] = 0.5
+    levels = [
+        teeth(face, lips(0.0), lips(0.12), torch.zeros(1, 17), (SKIN[0] + d, SKIN[1]), COLOUR)[0]
+        for d in (0, -0.4)
+    ]
+    assert (levels[1] - levels[0])[share.expand(-1, 3, -1, -1) == 1].mean() == pytest.approx(-0.2, abs=0.02)
+
+
 class OpenMouths:
-    """80 made-up faces: brown skin, a mouth that is white when it smiles and black when it does not."""
+    """60 made-up faces: brown skin, mouths with white teeth above a dark lower half, shifted at random."""
 
     folder = "made-up"
 
     def __init__(self):
-        self.smile = np.tile([0.0, 5.0], 40)
-        units = np.zeros((80, 17), np.float32)
-        units[:, AU_CODES.index("AU12")] = self.smile
-        marks = lips(0.1).numpy().repeat(80, 0)
-        ages = np.random.default_rng(0).uniform(5, 80, 80).astype(np.float32)
-        self.labels = {
-            "age": ages,
-            "pose": np.zeros((80, 3), np.float32),
-            "action_units": units,
-            "landmarks": marks,
-        }
-        self.table = pd.DataFrame({"source": ["a"] * 80})
+        self.shift = np.random.default_rng(0).integers(-2, 3, 60)
+        self.labels = {"pose": np.zeros((60, 3), np.float32), "landmarks": lips(0.14).numpy().repeat(60, 0)}
 
     def batch(self, rows):
-        inside = gap(lips(0.12), 64).inside > 0
-        face = 0.1 * torch.randn(len(rows), 3, 64, 64, generator=torch.Generator().manual_seed(0))
-        colour = torch.where(torch.from_numpy(self.smile[rows]) > 0, 1.0, -1.0).float()[:, None, None, None]
-        face = torch.where(inside, colour, face)
-        labels = {name: torch.from_numpy(value[rows]) for name, value in self.labels.items()}
-        return {"face": face, "valid": torch.ones(len(rows), 1, 64, 64)} | labels
+        found = gap(lips(0.16), 128)
+        below, along = found.lengths[..., 1], found.lengths[..., 0]
+        teeth = 0.9 - 0.8 * (along.abs() < 0.007).float()  # a dark line between the middle ones
+        mouth = torch.where(below < 0.06, teeth, torch.tensor(-0.8))[:, None]
+        face = 0.1 * torch.randn(len(rows), 3, 128, 128, generator=torch.Generator().manual_seed(0))
+        face = torch.where(found.inside > 0, mouth, face)
+        moved = [one.roll(int(by), -1) for one, by in zip(face, self.shift[rows], strict=True)]
+        marks = torch.from_numpy(self.labels["landmarks"][rows])
+        return {"face": torch.stack(moved), "landmarks": marks}
 
 
-def test_the_look_of_mouths_is_measured_with_and_without_a_smile():
-    prototypes = Prototypes(hair_width=4)
-    prototypes.mean_shape.copy_(lips(0.1)[0])
+def test_rows_of_teeth_are_aligned_before_they_are_averaged():
+    prototypes = Prototypes(hair_width=4, teeth=True)
+    prototypes.mean_shape.copy_(lips(0.14)[0])
     prototypes.region[:, 10:36, 10:54] = 1
-    fit_mouth(OpenMouths(), prototypes)
-    assert prototypes.mouth.known == 1
-    constant, _, by_smile = prototypes.mouth.looks[:, :, 8, 16]
-    assert (by_smile > 3).all() and constant.abs().max() < 0.3 * by_smile.min()
+    lines = []
+    for rounds in (0, 6):
+        fit_mouth(OpenMouths(), prototypes, rounds=rounds)
+        row = prototypes.mouth.upper[0, 4, 12:-12]
+        lines.append((row.median() - row.min()).item())
+    mouth, middle = prototypes.mouth, slice(TEETH_PATCH[1] // 2 - 8, TEETH_PATCH[1] // 2 + 8)
+    assert mouth.known == 1
+    assert mouth.upper[:, 2:8, middle].mean() > 0.6 > 0.2 > mouth.lower[:, -5:, middle].mean()
+    assert lines[1] > 1.5 * lines[0], lines
 
 
-def test_the_patch_lies_between_the_lips():
-    grid = (patch_grid(lips(0.1)) + 1) / 2
-    assert grid.shape == (1, 16, 32, 2) and ((grid > 0.39) & (grid < 0.76)).all()
-    assert grid[0, 0, 16, 1] < 0.66 < 0.74 < grid[0, -1, 16, 1]
+def test_a_patch_lies_between_the_lips():
+    for lip, way in ((UPPER, 1), (LOWER, -1)):
+        grid, _ = lip_patch(lips(0.14), lip, way)
+        grid = (grid + 1) / 2
+        assert grid.shape == (1, *TEETH_PATCH, 2)
+        at_lip = grid[0, 0 if way > 0 else -1, TEETH_PATCH[1] // 2]
+        assert at_lip[1].item() == pytest.approx(0.7 - way * 0.07, abs=0.006)
+        assert ((grid[0, :, 12:-12] > 0.36) & (grid[0, :, 12:-12] < 0.85)).all()

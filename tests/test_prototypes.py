@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.prepare.hair import hair_masks
+from ganime_age.learning.prepare.unit_regions import confine, is_confined
 from ganime_age.learning.tasks import prototypes as prototypes_task
 from ganime_age.learning.tasks.prototype_fit import Curves, centre, explain, face_region, fit_shape, set_gains
+from ganime_age.networks.layers import Edited
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
 from ganime_age.networks.warp import canonical_grid, displacement
 
@@ -252,6 +254,55 @@ def test_action_unit_gains_multiply_the_slopes(prototypes):
     prototypes.unit_tone.fill_(1.0)
     set_gains(prototypes, {"units": {"tone": [float(i) for i in range(17)]}})
     assert prototypes.unit_tone[:, 0, 0, 0].tolist() == list(range(17))
+
+
+def test_action_units_keep_to_their_part_of_the_face(model):
+    """Of the shipped weights: brows, eyes and mouth move and colour nothing beyond them."""
+    prototypes = model.prototypes
+    assert is_confined(prototypes)
+    for code, still, row in (("AU01", range(48, 68), 47), ("AU05", range(48, 68), 10), ("AU07", range(17), 10),
+                             ("AU12", range(17, 27), 10), ("AU26", range(17, 27), 20)):  # fmt: skip
+        unit = AU_CODES.index(code)
+        assert prototypes.unit_shape[unit].abs().max() > 1e-3
+        assert not prototypes.unit_shape[unit, list(still)].any(), code
+        assert not prototypes.unit_tone[unit, :, row].any(), code
+
+
+def test_confining_is_found_done_and_leaves_the_middle_of_a_region_whole(prototypes):
+    prototypes.unit_tone.fill_(1.0)
+    assert not is_confined(prototypes)
+    confine(prototypes)
+    at = (SHAPE[50] * 64).long()
+    assert is_confined(prototypes) and prototypes.unit_tone[AU12, 0, at[1], at[0]] == 1
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_a_larger_face_gets_the_same_edit(prototypes, side):
+    """Shape, tone and texture of a smooth face do not depend on its size."""
+    prototypes.age_tone[-4:, 0, 20:40, 20:40] = 1.0
+    prototypes.unit_shape[AU12, 48:60, 1] = -0.01
+    small = face(1, 128)
+    large = F.interpolate(small, size=(side, side), mode="bicubic").clamp(-1, 1)
+    found = [edit(prototypes, one, age=(20.0, 90.0), unit=4.0) - one for one in (small, large)]
+    back = F.interpolate(found[1], size=(128, 128), mode="bilinear", antialias=True)
+    assert (back - found[0]).abs().mean() < 0.05 * found[0].abs().mean()
+
+
+def test_what_a_generator_draws_stays_within_the_face_and_grey_on_grey(prototypes):
+    prototypes.region.zero_()
+    prototypes.region[:, 20:44, 20:44] = 1.0
+    still = (torch.full((1,), 30.0),) * 2 + (torch.zeros(1, 17),) * 2
+    grey = torch.zeros(1, 3, 64, 64)
+    red = torch.tensor([0.5, 0.0, 0.0])[:, None, None].expand(1, 3, 64, 64)
+    drawn = prototypes.limit(grey, Edited(grey + red, torch.ones(1, 1, 64, 64)), SHAPE[None], still)
+    assert torch.equal(drawn.face[..., :16, :], grey[..., :16, :]) and not drawn.attention[..., :16, :].any()
+    assert torch.allclose(drawn.face.amax(1), drawn.face.amin(1), atol=1e-6)
+    assert drawn.face[0, :, 32, 32].mean() == pytest.approx(0.5 * 0.299, abs=1e-3)
+    skin = torch.tensor([0.3, 0.0, -0.2])[:, None, None].expand(1, 3, 64, 64)
+    drawn = prototypes.limit(skin, Edited(skin + red, torch.ones(1, 1, 64, 64)), SHAPE[None], still)
+    assert torch.allclose(
+        drawn.face[0, :, 32, 32] - skin[0, :, 32, 32], torch.tensor([0.5, 0.0, 0.0]), atol=1e-3
+    )
 
 
 def test_a_black_and_white_photo_stays_so(prototypes):

@@ -51,7 +51,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task on the faces of a folder."""
     if np.isnan(faces.labels["age"]).all():
         raise BadInput(f"{faces.folder} has no face with an age; prototypes of ages need the column age")
-    prototypes = Prototypes(**recipe.network)
+    network = {"teeth": True} | recipe.network
+    prototypes = Prototypes(**network)
     fit_shape(faces, prototypes)
     fit_pixels(faces, prototypes, recipe.pixel_faces)
     fit_mouth(faces, prototypes, recipe.mouth_faces)
@@ -110,5 +111,5 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         ],
         batch=batch,
         averaged=("prototypes",),
-        configs={"prototypes": {"teeth": True} | recipe.network},
+        configs={"prototypes": network},
     )
