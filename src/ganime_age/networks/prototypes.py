@@ -150,7 +150,10 @@ class Prototypes(nn.Module):
         grid = self.map_grid(points, face.shape[-1])
         skin, hair = self.masks(moved, grid, known_hair)
         seen = [resize(part, min(part.shape[-1], DRAWN_SIDE)) for part in (moved, skin)]
-        light, colour = self.brightness(*seen), self.colourfulness(*seen)  # light: mean and standard deviation
+        light, colour = (
+            self.brightness(*seen),
+            self.colourfulness(*seen),
+        )  # light: mean and standard deviation
         moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
         skin = skin * (1 - filled)
         out, older = moved, ages[0] != ages[1]
@@ -164,7 +167,9 @@ class Prototypes(nn.Module):
         """`canonical_grid` of faces of `side` pixels with these landmarks, at DRAWN_SIDE at most."""
         return canonical_grid(landmarks, self.mean_shape, min(side, DRAWN_SIDE))
 
-    def limit(self, faces: Tensor, edited: Edited, landmarks: Tensor, request: tuple[Tensor, ...]) -> Edited:
+    def limit(
+        self, faces: Tensor, edited: Edited, landmarks: Tensor, request: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Edited:
         """What a generator drew on faces (B,3,s,s), kept within the face as a request (source and target ages, source
         and target action units, as in `forward`) has moved it, and without colour on a photo that has none."""
         points = self.moved_landmarks(landmarks.nan_to_num(0.5), request[:2], request[2:])

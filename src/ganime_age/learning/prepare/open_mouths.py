@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...networks.layers import luma
 from ...networks.mesh import push_pull
 from ...networks.mouth import LOWER, TEETH_PATCH, TEETH_REACH, UPPER, OpenMouth, curve
-from ...networks.prototypes import Prototypes, luma
+from ...networks.prototypes import Prototypes
 from ...networks.warp import canonical_grid
 from ..data.faces import Faces
 
