@@ -22,7 +22,7 @@ from ganime_age.card.results import (  # noqa: E402
 )
 from ganime_age.errors import GanimeAgeError  # noqa: E402
 
-EDITS, READERS, SPEED = "edits-ganimation_age", "readers", "speed"
+PHOTOS, EDITS, READERS, SPEED = "photos", "edits-ganimation_age", "readers", "speed"
 FIGURES = (
     (EDITS, "age_error_mean", "age edits: mean read age, distance to real people of that age", "years"),
     (EDITS, "verification_mean", "age edits: verified as the same person", ""),
@@ -31,6 +31,13 @@ FIGURES = (
     (SPEED, "edit_12mp_seconds", "one edit of a 12-megapixel photo on 2 CPU cores", "s"),
 )
 """Results file, key of its summary, label and unit of the five figures."""
+ON_PHOTOS = (
+    (PHOTOS, *FIGURES[0][1:]),
+    (PHOTOS, *FIGURES[1][1:]),
+    (PHOTOS, "smile_points_left", "a real smile asked: error of the mouth's points that is left", ""),
+    *FIGURES[3:],
+)
+"""The same where edits of whole photos were measured: these are what a user sees."""
 OLDER = ("40-49", "50-69", "70+")
 """Age groups whose edits the README compares with real people."""
 
@@ -38,14 +45,24 @@ OLDER = ("40-49", "50-69", "70+")
 def figures(found: dict[str, Results], goals: dict[tuple[str, str], Goal]) -> str:
     """The five figures as a Markdown table; each with its weakest case, its goal and the score of unedited photos."""
     rows = []
-    for file, key, label, unit in FIGURES:
+    for file, key, label, unit in ON_PHOTOS if measured_on_photos(found) else FIGURES:
         results = found[file]
         idle = results.number("summary", f"nothing_{key}") if results.has("summary", f"nothing_{key}") else ""
         value = f"{results.number('summary', key)} {unit}".strip()
         goal = goals[file, key].beside(results.get("summary"))
         rows.append([label, value, weakest(results, key), goal, idle])
-    head = ["on held-out faces", "value", "weakest case", "goal", "doing nothing"]
+    what = (
+        "on photos and faces that nothing learnt from" if measured_on_photos(found) else "on held-out faces"
+    )
+    head = [what, "value", "weakest case", "goal", "doing nothing"]
     return table(head, rows)
+
+
+def measured_on_photos(found: dict[str, Results]) -> bool:
+    """Whether all figures of whole photos that the README shows were measured."""
+    return all(
+        PHOTOS in found and found[PHOTOS].has("summary", key) for file, key, *_ in ON_PHOTOS if file == PHOTOS
+    )
 
 
 def weakest(results: Results, key: str) -> str:
@@ -81,14 +98,18 @@ def missed(found: dict[str, Results], goals: list[Goal]) -> str:
 
 
 def short(edits: Results) -> str:
-    """Where ages come out short, as one sentence."""
+    """Where ages come out short, as two sentences."""
+    on_photos = edits.has("by_source") and edits.path.stem == PHOTOS
+    what = "photos" if on_photos else "test faces"
+    judge = f"the age judges ({edits.get('judged_by', 'age')})" if on_photos else "the age judge"
+    where = "whole photos, from file to file" if on_photos else "aligned test faces, not on whole photos"
     groups = {row["group"]: row for row in edits.get("groups")}
     years, edited, real = (
         ", ".join(f"{groups[name][key]:.0f}" for name in OLDER) for key in ("asked", "age", "real_age")
     )
     return (
-        f"Asked for {years} years, edited test faces are read by the age judge as {edited}; real people of the age "
-        f"groups {', '.join(OLDER)} are read as {real}."
+        f"Asked for {years} years, edited {what} are read by {judge} as {edited}; real people of the age "
+        f"groups {', '.join(OLDER)} are read as {real}. That is on {where}."
     )
 
 
@@ -107,7 +128,7 @@ def rendered(readme: str, folder: Path) -> str:
     goals = list(Facts.read(folder / "facts.json").goals())
     parts = {
         "figures": figures(found, {(goal.file, goal.key): goal for goal in goals}),
-        "short": short(found[EDITS]),
+        "short": short(found[PHOTOS] if measured_on_photos(found) else found[EDITS]),
         "missed": missed(found, goals),
     }
     for name, text in parts.items():

@@ -8,6 +8,7 @@ from .results import Results, columns, shown, summary, table
 FIGURES = (
     ("age_error_mean", "distance to real faces' mean age, nine groups, mean of the sources", "years"),
     ("age_slope", "years read for each year asked", ""),
+    ("real_age_slope", "years read for each year that real people are older", ""),
     ("age_single_error", "the same distance of single photos", "years"),
     ("age_spread", "spread of the readings over photos, standard deviation", "years"),
     ("verification_mean", "verified as the same person", ""),
@@ -75,6 +76,7 @@ def photos(results: Results) -> str:
 _JUDGE = {
     "age_error_mean": "age error, years",
     "slope": "slope",
+    "real_faces_slope": "slope on real faces",
     "real_faces_error": "mean absolute error on real faces, years",
 }
 

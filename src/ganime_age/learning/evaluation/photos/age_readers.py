@@ -18,6 +18,7 @@ from ....images.tensors import to_tensor
 from ...data.faces import Faces
 from ...data.picture_cache import read_pictures
 from ...external.onnx_models import AgeNetwork
+from ..metrics import response
 from ..test_faces import aged
 from .frames import framed
 from .whole_photos import valid_photo
@@ -68,13 +69,18 @@ def read_ages(
 
 @dataclass(frozen=True, eq=False)
 class RealFaces:
-    """What the judges say of real faces. years (10,J): mean reading of every age group; NaN for a group with fewer than
-    five faces. count (10,). error (J,): mean absolute error in years. frames, groups (N,): the faces themselves, in the
-    FFHQ frame, their landmarks and their age groups."""
+    """What the judges say of real faces.
+
+    years (10,J): mean reading of every age group; NaN for a group with fewer than five faces. count (10,). error (J,):
+    mean absolute error in years. slope (J+1,): years read per year of true age, by judge and by their mean; a judge
+    with a small one reads everybody alike, and its errors look small. frames, groups (N,): the faces themselves in the
+    FFHQ frame, with their landmarks, and their age groups.
+    """
 
     years: np.ndarray
     count: np.ndarray
     error: np.ndarray
+    slope: np.ndarray
     frames: list[tuple[np.ndarray, np.ndarray]]
     groups: np.ndarray
 
@@ -109,7 +115,9 @@ def real_faces(faces: Faces, readers: AgeReaders, per_group: int) -> RealFaces:
     years = np.full((len(AGE_GROUPS), read.shape[1]), np.nan)
     for known in np.flatnonzero(count >= NEEDED):
         years[known] = read[number == known].mean(0)
-    return RealFaces(years, count, np.abs(read - np.array(true)[:, None]).mean(0), frames, number)
+    ages = np.array(true)
+    slope = [response(ages, column)[0] for column in (*read.T, read.mean(1))]
+    return RealFaces(years, count, np.abs(read - ages[:, None]).mean(0), np.array(slope), frames, number)
 
 
 def stored_frames(faces: Faces, picks: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

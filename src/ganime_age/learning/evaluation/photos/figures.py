@@ -177,6 +177,7 @@ def summary(seen: Sequence[Followed], yard: Yard) -> dict[str, Any]:
         "age_error_mean": _mean(means),
         "nothing_age_error_mean": _mean(still),
         "age_slope": everybody["slope"],
+        "real_age_slope": float(yard.real.slope[-1]),
         "nothing_age_slope": 0.0,
         "age_single_error": everybody["single_error"],
         "age_spread": everybody["spread"],
@@ -198,6 +199,7 @@ def judge_rows(seen: Sequence[Followed], yard: Yard) -> dict[str, dict[str, floa
         rows[name] = {
             "age_error_mean": _mean([_mean([e[i] for e in errors.values()]) for errors in sources]),
             "slope": response(asked, own)[0],
+            "real_faces_slope": float(yard.real.slope[i]),
             "real_faces_error": float(yard.real.error[i]) if i < len(yard.judges) else float("nan"),
         }
     return rows
