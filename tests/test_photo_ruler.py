@@ -413,3 +413,23 @@ def test_edits_that_are_kept_are_not_made_again(tmp_path, marks, grey):
     editor.weights = "others"
     dict(aged_photos(editor, one, (5.0,), tmp_path))
     assert asked == [5, 60, 75, 5, 5]
+
+
+def test_the_readme_shows_whole_photos_once_all_its_figures_are_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "training"))
+    import render_readme
+
+    groups = [
+        {"group": name, "asked": 45.0, "age": 30.0, "real_age": 44.0, "age_error": error, "verification": 0.5}
+        for name, error in (("40-49", 14.0), ("50-69", 24.0), ("70+", 31.0))
+    ]
+    summary = {"age_error_mean": 23.0, "verification_mean": 0.5, "smile_points_left": 0.7}
+    values = {"summary": summary, "groups": groups, "judged_by": {"age": "one, two"}, "by_source": {}}
+    photos = Results(Path("photos.json"), values)
+    assert render_readme.measured_on_photos({"photos": photos})
+    assert "edited photos are read by the age judges (one, two) as 30, 30, 30" in render_readme.short(photos)
+    assert render_readme.weakest(photos, "age_error_mean") == "31 towards 70+"
+    partial = Results(Path("photos.json"), values | {"summary": summary | {"smile_points_left": None}})
+    assert not render_readme.measured_on_photos({"photos": partial}) and not render_readme.measured_on_photos(
+        {}
+    )
