@@ -339,7 +339,7 @@ def test_what_is_not_better_than_what_ships_gives_way_to_it(tmp_path, new, way, 
     runner.keep()
     (row,) = json.loads((tmp_path / "runs" / "summary.json").read_text())["parts"]
     assert (row["kept"], row["figures"]["old"]) == (kept, {"summary.error": 2.0})
-    assert f"summary.error {float(new):.4g} against 2" in row["why"] and row["why"] in lines[0]
+    assert f"summary.error {float(new):.4g} against 2" in row["why"] and row["why"] in lines[1]
     assert runner.result("readers") == tmp_path / given
     assert not (tmp_path / "runs" / "readers" / "compared").exists()
 

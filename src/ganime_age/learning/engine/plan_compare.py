@@ -69,8 +69,10 @@ def measured(commands: str, part: Part, root: Path, words: Mapping[str, str], ou
         done = [sys.executable if word == "python" else filled(word, words) for word in command]
         if "FACES" in done or "MODELS" in done:
             raise CannotCompare("it needs --models FOLDER" if "MODELS" in done else "it needs --faces")
+        log.write(f"$ {shlex.join(done)}\n")
+        log.flush()
         ended = subprocess.run(done, cwd=root, capture_output=True, text=True, check=False)
-        log.write(f"$ {shlex.join(done)}\n{ended.stdout}{ended.stderr}\n")
+        log.write(f"{ended.stdout}{ended.stderr}\n")
         if ended.returncode:
             lines = (ended.stdout + ended.stderr).strip().splitlines() or [
                 f"it ended with code {ended.returncode}"

@@ -155,6 +155,7 @@ class Runner:
         own = self.progress[part.name]
         if self.places is None or own.state != "done" or not part.better:
             return
+        self.say(f"{part.name} is compared with what ships")
         found = compare(part, self.out / part.name, self.root, self.places, own.old)
         own.kept, own.why, own.new, own.old = found.kept, found.why, found.new, found.old
         self.say(f"{part.name}: {own.why}")
