@@ -109,12 +109,12 @@ class SqueezeExcitation(nn.Module):
 
 
 class FaceJudge(CommitteeJudge):
-    """The face without hair. widths: channels at 24x24, 12x12 and 6x6. blocks: residual blocks of each."""
+    """The face without hair. widths: channels at 18x18, 9x9 and 5x5. blocks: residual blocks of each."""
 
     windows = ((0.0, 0.5, 2.4, False),)
-    side = 96
+    side = 72
 
-    def __init__(self, widths: tuple[int, ...] = (40, 64, 104), blocks: tuple[int, ...] = (1, 2, 1)):
+    def __init__(self, widths: tuple[int, ...] = (40, 64, 104), blocks: tuple[int, ...] = (1, 1, 1)):
         super().__init__()
         stages = [nn.Conv2d(3, widths[0], 7, 4, 3, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
         inputs = widths[0]
@@ -151,9 +151,9 @@ class WideBlock(nn.Module):
 
 
 class FrameJudge(CommitteeJudge):
-    """The whole frame. widths: channels at 14x14 and 7x7 cells. blocks: of each."""
+    """The whole frame. widths: channels at 10x10 and 5x5 cells. blocks: of each."""
 
-    side = 112
+    side = 80
 
     def __init__(
         self, widths: tuple[int, ...] = (64, 128), blocks: tuple[int, ...] = (3, 2), expansion: int = 3
@@ -174,7 +174,7 @@ class FrameJudge(CommitteeJudge):
 
 
 class PartsJudge(CommitteeJudge):
-    """Eyes, mouth and forehead, close enough for creases. widths: channels at 24x24, 12x12, 6x6 and 3x3 cells.
+    """Eyes, mouth and forehead, close enough for creases. widths: channels at 20x20, 10x10, 5x5 and 3x3 cells.
 
     One trunk sees every crop, the right eye mirrored to be a left one. A place's vote counts by attention (softmax over
     the 4 x 9 places, one for each of `heads` groups of channels).
@@ -186,9 +186,9 @@ class PartsJudge(CommitteeJudge):
         (0.0, 1.05, 1.4, False),
         (0.0, -0.6, 1.2, False),
     )
-    side = 48
+    side = 40
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 80, 112), heads: int = 4):
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 72, 96), heads: int = 4):
         super().__init__()
         self.heads = heads
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False)]
@@ -202,7 +202,7 @@ class PartsJudge(CommitteeJudge):
                     nn.ReLU(),
                 ]
         self.trunk = nn.Sequential(*layers)
-        cells = self.side // 2 ** len(widths)
+        cells = -(-self.side // 2 ** len(widths))
         self.place = nn.Parameter(torch.zeros(len(self.windows or ()), widths[-1], cells, cells))
         self.attention = nn.Conv2d(widths[-1], heads, 1)
         self.older = nn.Sequential(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -37,10 +39,25 @@ def judged_crops(
     for i, frame in enumerate(frames):
         whole = frame[:3].transpose(1, 2, 0)
         whole = np.ascontiguousarray(whole[:, ::-1] if mirror[i] else whole)
-        for k, place in enumerate(places[i]):
-            crop = relit(warped(whole, place, judge.side), light, chance)
-            out[i, k] = degraded(crop, camera, chance)
+        crops = [warped(whole, place, judge.side) for place in places[i]]
+        out[i] = apart(degraded(relit(side_by_side(crops), light, chance), camera, chance), len(crops))
     return torch.from_numpy(out).permute(0, 1, 4, 2, 3)
+
+
+def side_by_side(crops: list[np.ndarray]) -> np.ndarray:
+    """K crops (S,S,3) as one square picture of n x n crops, n^2 >= K: one light and one camera for a whole face."""
+    n = math.isqrt(len(crops) - 1) + 1
+    if n == 1:
+        return crops[0]
+    shown = [*crops, *crops[: n * n - len(crops)]]
+    return np.concatenate([np.concatenate(shown[row * n : row * n + n], 1) for row in range(n)])
+
+
+def apart(picture: np.ndarray, count: int) -> np.ndarray:
+    """What `side_by_side` put together, (count,S,S,3)."""
+    n = math.isqrt(count - 1) + 1
+    side = len(picture) // n
+    return picture.reshape(n, side, n, side, 3).transpose(0, 2, 1, 3, 4).reshape(n * n, side, side, 3)[:count]
 
 
 def warped(whole: np.ndarray, place: np.ndarray, side: int) -> np.ndarray:
