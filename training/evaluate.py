@@ -38,6 +38,9 @@ and outline (x y x y ... in 0..1 of the photo), --races a face folder with the r
 photos, --parts what of ages, faces, races, rows, expressions and sizes is measured. --blind FOLDER writes a page of
 edits and real photos to be told apart instead; --blind-read FORM adds what was answered to the results.
 
+judges (--faces; --races, a face folder with age ranges and races) reads test faces by the committee (--committee), at
+most --count of each source; --fit first calibrates it on the validation split and writes its committee.json.
+
 multipose (--faces, a set that augment_multipose.py made) counts the set; with --real and --after it compares the same
 readers on real turned heads.
 """
@@ -195,6 +198,24 @@ def answered(given: argparse.Namespace) -> dict:
     return result
 
 
+def judges(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.data.faces import Faces
+    from ganime_age.learning.evaluation.committee import Committee, write_curves
+    from ganime_age.learning.evaluation.measure_judges import fit, measure, sample
+    from ganime_age.learning.external.onnx_models import AgeNetwork
+
+    folders = [folder for folder in (needed(given, "faces"), given.races) if folder]
+    count = 20 if given.quick else given.count
+
+    def samples(split: str) -> list:
+        return [sample(Faces(folder, 160, (split,)), count) for folder in folders]
+
+    if given.fit:
+        write_curves(given.committee, fit(Committee.load(given.committee), samples("val")))
+    watching = AgeNetwork(ROOT / "training" / "checkpoints" / "age_judge")
+    return measure(Committee.load(given.committee), samples("test"), {"age_judge": watching.network})
+
+
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.measure_speed import measure
 
@@ -265,6 +286,7 @@ MEASURES = {
     "reenactment": reenactment,
     "multipose": multipose,
     "photos": photos,
+    "judges": judges,
     "finder": finder,
     "speed": speed,
     "training": training,
@@ -274,7 +296,7 @@ MEASURES = {
 """What the command line can name -> the function that measures it."""
 NEED_TRAIN = (
     "readers", "identity", "edits", "reenactment", "table1", "estimator", "multipose", "training",
-    "photos",
+    "photos", "judges",
 )  # fmt: skip
 """Those of them that need the packages of the extra `train`."""
 
@@ -298,6 +320,7 @@ def photo_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--blind", type=Path, metavar="FOLDER", help="write a blind sheet of edits and photos")
     group.add_argument("--blind-read", type=Path, metavar="FORM", help="add the answers of a sheet's form")
     group.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the edits: a stopped run goes on")
+    group.add_argument("--fit", action="store_true", help="judges: calibrate the committee first")
     group.add_argument("--parts", default="", metavar="A,B", help="ages,faces,races,rows,expressions,sizes")
 
 

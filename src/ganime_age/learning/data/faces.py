@@ -1,8 +1,9 @@
 """Faces to learn from: a manifest beside tar shards or image files, decoded once into a memory-mapped cache.
 
 A face folder holds `manifest.parquet` (or `manifest.csv`) and the files it names. Columns: id, file
-(`shard.tar/member` or a path), split, age, age_group, identity, action_units (17, 0..5), landmarks (136 = 68 x,y in
-0..1 of the frame), yaw, pitch, roll (degrees), source, teacher_identity (128). Missing is null.
+(`shard.tar/member` or a path), split, age (years), age_low and age_high (a range, where no age is known), age_group,
+identity, cluster (a picture or person that shows more than once), action_units (17, 0..5), landmarks (136 = 68 x,y in
+0..1 of the frame), yaw, pitch, roll (degrees), source, race, teacher_identity (128). Missing is null.
 """
 
 from __future__ import annotations
@@ -203,6 +204,16 @@ def _read_lists(manifest: Manifest, rows: np.ndarray, place: Path) -> dict[str, 
         file.flush()
         kept = np.memmap(file, np.float32, "r+", shape=(len(rows), ends[-1]))
     return dict(zip(LISTS, np.split(np.asarray(kept), ends[:-1], axis=1), strict=True))
+
+
+def age_ranges(age: np.ndarray, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The youngest and the oldest age (N,) float32 that each face may have, from its age (N,) or else the columns
+    age_low and age_high of its manifest: equal where the age is known, NaN where nothing is."""
+    ends = []
+    for name in ("age_low", "age_high"):
+        known = _floats(table, name)
+        ends.append(np.where(np.isnan(age), known, age).astype(np.float32))
+    return ends[0], ends[1]
 
 
 def balanced_weights(ages: np.ndarray, share: float = 0.5) -> np.ndarray:

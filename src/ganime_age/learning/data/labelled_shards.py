@@ -13,6 +13,9 @@ from ...edits import AGE_GROUPS, age_group
 from ...errors import BadInput
 from ..external.mediapipe_face import action_units_from_blendshapes
 
+OPTIONAL = ("age_low", "age_high", "race")
+"""Columns of labels that a manifest takes over where a set has them, such as FairFace's age ranges."""
+
 
 def link_shards(shards: Path, out: Path, photos: Path | None = None) -> int:
     """Write `manifest.parquet` and links to the shards into `out`; returns how many faces they hold.
@@ -49,6 +52,9 @@ def manifest(shards: Path) -> pd.DataFrame:
     table = labels[
         ["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender", "cluster"]
     ].copy()
+    for column in OPTIONAL:
+        if column in labels:
+            table[column] = labels[column]
     table["file"] = labels["shard"] + "/" + labels["id"] + ".webp"
     table["age_group"] = [
         None if np.isnan(a) else AGE_GROUPS[age_group(a)] for a in labels["age"].to_numpy(float)

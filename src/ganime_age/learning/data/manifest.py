@@ -76,7 +76,12 @@ class Manifest:
             yield from self._parquet().iter_batches(BATCH, columns=names, use_threads=False)
             return
         for chunk in pd.read_csv(self.path, usecols=names, dtype="str", chunksize=BATCH):
-            lists = {name: pa.array(map(_numbers, chunk[name]), pa.list_(pa.float32())) for name in names}
+            lists = {
+                name: pa.array(map(_numbers, chunk[name]), pa.list_(pa.float32()))
+                if name in LISTS
+                else pa.array(chunk[name], pa.string())
+                for name in names
+            }
             yield pa.RecordBatch.from_pydict(lists)
 
     def _parquet(self) -> pq.ParquetFile:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...atomic import replacing
 from ...errors import BadInput, MissingModel
 from ...networks.age_committee import JUDGES, CommitteeJudge
 from ..engine.checkpoints import load_light
@@ -144,10 +145,11 @@ def curves(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def write_curves(folder: Path, calibration: dict[str, tuple[np.ndarray, np.ndarray]], about: str) -> None:
-    """Write a folder's `committee.json`. about: where the calibration comes from, in words."""
+def write_curves(folder: Path, calibration: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write a folder's `committee.json`."""
     said = {
         name: {"read": [round(float(v), 2) for v in read], "true": [round(float(v), 2) for v in true]}
         for name, (read, true) in calibration.items()
     }
-    (folder / FILE).write_text(json.dumps({"about": about, "calibration": said}, indent=1) + "\n")
+    with replacing(folder / FILE) as part:
+        part.write_text(json.dumps({"calibration": said}, indent=1) + "\n")

@@ -18,7 +18,7 @@ from ...images.tensors import to_unit
 from ...networks.age_committee import JUDGES, CommitteeJudge
 from ...networks.age_judge import OLDEST, AgeJudge
 from .. import losses
-from ..data.faces import Faces, balanced_weights, draw
+from ..data.faces import Faces, age_ranges, balanced_weights, draw
 from ..data.joined_faces import JoinedFaces, in_shares
 from ..data.judged_crops import judged_crops
 from ..engine.task import Losses, Player, Step, Task
@@ -51,7 +51,7 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
         raise BadInput(
             f"the recipe's sees is {recipe.sees!r}; choose from {', '.join(JUDGES)}, or leave it empty"
         )
-    low, high = age_ranges(faces) if recipe.sees else (faces.labels["age"],) * 2
+    low, high = age_ranges(faces.labels["age"], faces.table) if recipe.sees else (faces.labels["age"],) * 2
     middle = (low + high) / 2
     if np.isnan(middle).all():
         raise BadInput(f"{faces.folder} has no face with an age; the age judge needs the column age")
@@ -114,16 +114,3 @@ def age_losses(logits: Tensor, low: Tensor, high: Tensor, distance: bool) -> Los
     if distance:
         terms["outside"] = outside / losses.DECADE
     return losses.weighted_sum(terms, WEIGHTS, shown={"age_error": outside})
-
-
-def age_ranges(faces: Faces | JoinedFaces) -> tuple[np.ndarray, np.ndarray]:
-    """The youngest and the oldest age (N,) float32 that a face may have: equal where its age is known, NaN where
-    nothing is."""
-    age, table = faces.labels["age"], faces.table
-    ends = []
-    for name in ("age_low", "age_high"):
-        known = (
-            table[name].to_numpy(np.float32, na_value=np.nan) if name in table else np.full_like(age, np.nan)
-        )
-        ends.append(np.where(np.isnan(age), known, age).astype(np.float32))
-    return ends[0], ends[1]
