@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.data.faces import Faces, age_ranges, halves
 from ganime_age.learning.data.judged_crops import judged_crops
 from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.evaluation.committee import Committee, fitted, write_curves
+from ganime_age.learning.evaluation.measure_judges import fit, measure, sample
 from ganime_age.learning.losses import ordinal, ordinal_range, outside_range
 from ganime_age.networks.age_committee import JUDGES
 from helpers.golden import faces as two_faces
@@ -134,6 +136,54 @@ def test_the_shipped_committee_is_complete():
     assert ((ages > 10) & (ages < 70)).all(), "the astronaut is an adult"
 
 
+def test_a_committee_is_fitted_and_measured_by_source_group_and_race(folder, tmp_path):
+    held = {split: ManyFaces(tmp_path / split, split) for split in ("val", "test")}
+    committee = Committee.load(folder)
+    committee.judges = {name: Bright() for name in committee.names}
+    write_curves(folder, fit(committee, [sample(held["val"].faces, 100)]))
+    fitted_one = Committee(committee.judges, Committee.load(folder).calibration)
+    before, after = (
+        measure(one, [sample(held["test"].faces, 100)], {"beside": Bright()})
+        for one in (committee, fitted_one)
+    )
+    assert before["summary"]["pull"] == pytest.approx(0.5, abs=0.05) and before["judges"]["beside"]["pull"]
+    assert after["summary"]["pull"] == pytest.approx(1, abs=0.1)
+    assert after["summary"]["error_mean"] < 3 < before["summary"]["error_mean"]
+    told = after["judges"]["committee"]
+    assert set(told["error_by_source"]) == {"aged", "ranged"} and set(told["pull_by_source"]) == {"aged"}
+    assert set(told["error_by_race"]) == {"East", "West"} and before["summary"]["race_gap"] >= 0
+    assert told["error_by_group"]["20-29"] < 3 and after["faces"] == {"aged": 60, "ranged": 40}
+
+
+class Bright(torch.nn.Module):
+    """Reads grey faces, whose levels are their ages, with a pull to the middle."""
+
+    def forward(self, faces, landmarks=None):
+        return 20 + 0.5 * ((faces.mean((1, 2, 3)) + 1) * 127.5)
+
+
+class ManyFaces:
+    """Grey faces of 60 known ages and 40 ranges."""
+
+    def __init__(self, folder, split):
+        folder.mkdir()
+        ages = np.r_[np.linspace(2, 89, 60), np.linspace(5, 85, 40)].round()
+        for i, age in enumerate(ages):
+            Image.new("RGB", (8, 8), (int(age),) * 3).save(folder / f"{i}.png")
+        table = pd.DataFrame({"id": range(100), "file": [f"{i}.png" for i in range(100)], "split": split})
+        ranged = np.arange(100) >= 60
+        table["source"], table["race"] = (
+            np.where(ranged, "ranged", "aged"),
+            np.where(ages > 40, "East", "West"),
+        )
+        table.loc[~ranged, "race"] = None
+        table["age"] = np.where(ranged, np.nan, ages)
+        table["age_low"], table["age_high"] = (np.where(ranged, ages + by, np.nan) for by in (-4, 5))
+        table["landmarks"] = list(MARKS[:1].flatten(1).repeat(100, 1).numpy())
+        table.to_parquet(folder / "manifest.parquet")
+        self.faces = Faces(folder, 8, (split,))
+
+
 def test_an_age_range_teaches_its_ends_alone():
     logits = torch.zeros(1, 100, requires_grad=True)
     low, high = torch.tensor([20.0]), torch.tensor([29.0])
@@ -153,8 +203,6 @@ def test_ages_and_ranges_come_from_the_manifest():
 
 
 def test_halves_keep_a_person_together_and_a_recipe_leaves_one_out(tmp_path):
-    from PIL import Image
-
     count = 40
     for i in range(count):
         Image.new("RGB", (16, 16), (i, i, i)).save(tmp_path / f"{i}.png")

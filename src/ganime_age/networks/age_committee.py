@@ -151,9 +151,9 @@ class WideBlock(nn.Module):
 
 
 class FrameJudge(CommitteeJudge):
-    """The whole frame. widths: channels at 10x10 and 5x5 cells. blocks: of each."""
+    """The whole frame. widths: channels at 14x14 and 7x7 cells. blocks: of each."""
 
-    side = 80
+    side = 112
 
     def __init__(
         self, widths: tuple[int, ...] = (64, 128), blocks: tuple[int, ...] = (3, 2), expansion: int = 3
