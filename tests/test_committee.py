@@ -1,6 +1,7 @@
 """The committee of age judges: what it reads, how it is calibrated, and that nothing which trains can see it."""
 
 import ast
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ from ganime_age.learning.evaluation.measure_judges import fit, measure, sample
 from ganime_age.learning.losses import ordinal, ordinal_range, outside_range
 from ganime_age.networks.age_committee import JUDGES
 from helpers.golden import faces as two_faces
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = {
@@ -125,8 +131,19 @@ def test_only_measurements_load_the_committee():
         *(ROOT / "training" / "plans").glob("*.toml"),
     )
     for path in steering:
-        lines = [line for line in path.read_text().splitlines() if "checkpoints/judges" in line]
-        assert all(line.startswith("stand_in") for line in lines), f"{path} names the committee's weights"
+        said = tomllib.loads(path.read_text())
+        parts = said.get("parts", {path.stem: said})  # a plan has parts, a recipe is one
+        naming = {name for name, part in parts.items() if "checkpoints/judges" in str(part)}
+        assert naming <= {f"judge_{name}" for name in JUDGES}, (
+            f"{path}: {naming} name the committee's weights"
+        )
+        needs = {
+            name
+            for part in parts.values()
+            for kind in ("needs", "uses")
+            for name in part.get(kind, {}).values()
+        }
+        assert not needs & {f"judge_{name}" for name in JUDGES}, f"{path}: a part needs a judge"
 
 
 def test_the_shipped_committee_is_complete():

@@ -95,7 +95,7 @@ class Committee:
 
 
 def fitted(
-    read: np.ndarray, true: np.ndarray, weight: np.ndarray, knots: int = 9
+    read: np.ndarray, true: np.ndarray, weight: np.ndarray, knots: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
     """A calibration from readings (N,), true ages (N,) and the faces' weights (N,): means by quantiles of the true age.
 
