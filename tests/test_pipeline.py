@@ -150,6 +150,22 @@ def test_the_steps_of_a_pipeline_make_the_editors_edit(editor, model, small):
     assert result.identity == whole.identity and whole.warnings and not result.warnings
 
 
+def test_a_large_photo_is_edited_at_its_own_size_and_a_grey_one_stays_grey(editor, small):
+    """A photo enlarged without new detail gets the edit of the small one, in the frame's own pixels."""
+    pipeline, edit = editor.pipeline, Edit.of(action_units={"AU12": 3, "AU26": 3})
+    grey = np.asarray(
+        Image.fromarray(small).convert("L").convert("RGB").resize((640, 640), Image.Resampling.LANCZOS)
+    )
+    photo = pipeline.load(grey)
+    face = pipeline.read_face(photo, pipeline.find_faces(photo))
+    fine, coarse = (pipeline.generate(face, edit, "ganimation_age", fine=f) for f in (True, False))
+    assert len(coarse.face) == 256 < len(fine.face) <= 640 and len(fine.face) % 64 == 0
+    made = [pipeline.paste(face, one, mark=True).astype(int) for one in (fine, coarse)]
+    assert all((one.max(2) == one.min(2)).all() for one in made)
+    change = [np.abs(one - grey).mean() for one in made]
+    assert np.abs(made[0] - made[1]).mean() < 0.35 * change[1] and change[0] > 0.3
+
+
 def test_a_request_for_what_the_face_shows_generates_nothing(model, small):
     pipeline = FacePipeline(model)
     photo = pipeline.load(small)
