@@ -151,7 +151,7 @@ def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes)
 
 
 def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):
-    new, old = Prototypes(matte=[4, 8, 8, 8, 8]), Prototypes(hair_width=4)
+    new, old = Prototypes(hair={"widths": [4, 8, 8, 8, 8]}), Prototypes(hair_width=4)
     old.load_state_dict(new.state_dict())
     assert all(torch.equal(old.state_dict()[key], value) for key, value in new.state_dict().items())
     new.load_state_dict(prototypes.state_dict())

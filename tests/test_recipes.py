@@ -88,7 +88,7 @@ TINY = {
     },
     "head": {"landmarker": "stands in", "identity": 8, "expression": 6},
     "local_reader": {"batch": 4, "network": {"widths": [8, 8, 16]}},
-    "prototypes": {"batch": 2, "network": {"hair_width": 4}},
+    "prototypes": {"batch": 2, "network": {"hair": {"widths": [4, 8, 8, 8, 8]}}},
     "ragan": AGE_GAN
     | {
         "generator": {"widths": [8, 8, 8, 16], "blocks": 1, "order": 2},

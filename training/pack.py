@@ -32,6 +32,7 @@ PLACES = {
     "finder": "detector",
     "head": "head",
     "prototypes": "prototypes",
+    "hair": "prototypes.hair",
     "dual_generator": "dual_generator",
 } | {row.trained_name: row.part for row in METHODS.values() if row.shipped}
 """A network's name in training -> its place in the model."""
@@ -74,6 +75,8 @@ class Packed:
 
     def _put_prototype(self, key: str, value: Tensor, folder: Path) -> None:
         name = f"{PROTOTYPES}.{key}"
+        if key.startswith("hair.") and "hair" in (self.config.get(PROTOTYPES) or {}):
+            return  # a hair network that was packed by itself serves every generator
         if name in self.state and not torch.equal(self.state[name], value):
             raise BadInput(
                 f"{folder} was trained on other prototypes than the rest ({key} differs); weights hold one set for all "
@@ -107,7 +110,8 @@ def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tu
     theirs unless the readers are new.
     """
     thresholds = measured_thresholds(results) if results else None
-    packed = Packed.of(out, folders)
+    # Prototypes are trained with a hair network of their own, which takes the place of the one before.
+    packed = Packed.of(out, {*folders, *(["hair"] if "prototypes" in folders else [])})
     for name, folder in folders.items():
         packed.add(name, folder)
     if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in packed.state):

@@ -21,9 +21,9 @@ ROOM = 1.6
 """Side of the frame in which a photo's hair is looked for, in sides of the face's frame: long and high hair fits."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
-WINDOW = 0.016
+WINDOW = 0.031
 """Radius of the guided filter's windows, in sides of the picture."""
-SURE = (0.15, 0.85)
+SURE = (0.35, 0.8)
 """A refined matte below the first is no hair, above the second it is all hair."""
 BESIDE = (-0.1, 0.3)
 """Values of `place_on_head` between which the colour of the skin begins to exclude a pixel from the hair."""
@@ -31,6 +31,9 @@ ALIKE = (0.5, 0.8)
 """Shares of the way from the hair's colour to the skin's: below the first a pixel is hair, above the second skin."""
 DISTINCT = 0.05
 """Squared distance of the skin's colour from the hair's, in units of [-1,1], below which they cannot be told apart."""
+OTHER_CHROMA = 0.1
+"""Distance of a chroma from the hair's mean one, in units of [-1,1] and beside 1.5 times the hair's own spread, up to
+which a pixel counts as hair; at twice that it is none."""
 MOST_TURNED = 0.92
 """Largest share of a head's strands that turn."""
 VARIETY = 1.6
@@ -227,7 +230,8 @@ class Head(NamedTuple):
 
 
 def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
-    """The matte (B,1,S,S) without what has the skin's colour, beside the face: ears and the hairline."""
+    """The matte (B,1,S,S) without what has the skin's colour, beside the face (ears, the hairline), and without what
+    has another chroma than the hair (a coloured background)."""
     # The share of the way from the hair's mean colour h to the skin's s: <p - h, s - h> / |s - h|^2. Where both are
     # alike, as in blond hair on light skin, DISTINCT keeps it small, and everything stays.
     way = head.skin - head.colour
@@ -236,7 +240,11 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
     red, green, blue = (way * picture.new_ones(1)).split(1, 1)
     share = picture[:, :1] * red + picture[:, 1:2] * green + picture[:, 2:] * blue - start
     beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
-    return hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
+    hair = hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
+    chroma, own = head.small - luma(head.small), head.colour - luma(head.colour)
+    apart = (chroma - own).square().sum(1, keepdim=True).sqrt()
+    limit = OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)
+    return hair * enlarged((2 - apart / limit).clamp(0, 1), picture.shape[-1])
 
 
 def threshold(light: Tensor, hair: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class Prototypes(nn.Module):
     (K,2): brightness of hair relative to the skin's, and the log of its saturation. outward, inward (4,K): how much
     shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
-    matte: widths of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
+    hair: keywords of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
     teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights.
     """
 
@@ -84,11 +84,9 @@ class Prototypes(nn.Module):
     region: Tensor
     mean_shape: Tensor
 
-    def __init__(
-        self, hair_width: int = 16, matte: tuple[int, ...] | list[int] | None = None, teeth: bool = False
-    ):
+    def __init__(self, hair_width: int = 16, hair: dict[str, Any] | None = None, teeth: bool = False):
         super().__init__()
-        self.hair: HairMask | HairMatte = HairMask(hair_width) if matte is None else HairMatte(matte)
+        self.hair: HairMask | HairMatte = HairMask(hair_width) if hair is None else HairMatte(**hair)
         self.mouth: Mouth = OpenMouth() if teeth else MouthInterior()
         for kind, count in (("age", KNOTS), ("unit", UNITS)):
             self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))

@@ -5,6 +5,7 @@ __all__ = [
     "backgrounds",
     "composites",
     "faces",
+    "headwear",
     "joined_faces",
     "labelled_shards",
     "manifest",
