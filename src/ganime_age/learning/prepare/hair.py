@@ -34,7 +34,7 @@ def hair_masks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
-    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come (none: all). The mattes stay
+    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come (none, or none of them there: all). The mattes stay
     beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the same faces stand in the
     same places.
     """
@@ -56,7 +56,8 @@ def read_hair(
     """Faces in random order until `count` of them have a matte."""
     order = np.random.default_rng(seed).permutation(len(faces))
     if sources and "source" in faces.table:
-        order = order[faces.table["source"].isin(sources).to_numpy()[order]]
+        named = faces.table["source"].isin(sources).to_numpy()
+        order = order[named[order]] if named.any() else order
     kept, masks, shift = [np.zeros(0, int)], [np.zeros((0, SIDE, SIDE), np.uint8)], None
     with tqdm(total=count, desc="hair of the teacher", unit="face") as bar:
         for part in np.array_split(order, max(1, len(order) // 16)):
