@@ -47,6 +47,13 @@ def face() -> torch.Tensor:
     return torch.rand(1, 3, SIDE, SIDE) * 1.6 - 0.8
 
 
+def shut(marks: torch.Tensor) -> torch.Tensor:
+    """The same face before its mouth opened."""
+    before = marks.clone()
+    before[:, 60:68, 1] = 0.74
+    return before
+
+
 def amounts(smooth: float = 0.0, mouth: float = 0.0, lids: float = 0.0) -> Amounts:
     return Amounts(*(torch.tensor([value]) for value in (smooth, mouth, lids)))
 
@@ -103,21 +110,23 @@ def test_lids_are_covered_with_the_skin_above_them(marks, template):
 
 
 def test_an_edit_of_nothing_changes_nothing(face, marks):
-    edited = lay(restorer(marks), face, marks, request())
+    edited = lay(restorer(marks), face, marks, marks, request())
     assert torch.equal(edited.face, face) and not edited.attention.any()
 
 
 def test_a_small_request_changes_little(face, marks):
     network = restorer(marks)
-    small, large = (lay(network, face, marks, request(age)).face - face for age in (30.05, 80.0))
+    small, large = (lay(network, face, shut(marks), marks, request(age)).face - face for age in (30.05, 80.0))
     assert 0 < small.abs().mean() < 0.05 * large.abs().mean()
 
 
 def test_an_age_is_drawn_on_the_skin_and_a_smile_in_the_mouth(face, marks):
     network = restorer(marks)
     inside = gap(marks, SIDE).inside[0, 0] > 0.99
-    aged = (lay(network, face, marks, request(75.0)).face - face).abs().mean(1)[0]
-    smiling = (lay(network, face, marks, request(AU12=4.0, AU25=4.0)).face - face).abs().mean(1)[0]
+    aged = (lay(network, face, shut(marks), marks, request(75.0)).face - face).abs().mean(1)[0]
+    smiling = (
+        (lay(network, face, shut(marks), marks, request(AU12=4.0, AU25=4.0)).face - face).abs().mean(1)[0]
+    )
     assert aged[inside].max() < 1e-3 and aged[44:48, 16:18].mean() > 0.003, "teeth have no wrinkles"
     assert smiling[inside].min() > 0 and aged[:6].max() == 0
 
@@ -131,16 +140,20 @@ def test_an_age_is_drawn_on_the_skin_and_a_smile_in_the_mouth(face, marks):
         ({"AU45": 5.0}, 0.0, 1.0),
     ],
 )
-def test_only_what_an_edit_invents_is_erased(units, mouth, lids):
-    found = request(**units).amounts()
+def test_only_what_an_edit_invents_is_erased(marks, units, mouth, lids):
+    found = request(**units).amounts(shut(marks), marks)
     assert (float(found.mouth), float(found.lids)) == (mouth, lids)
-    assert float(request().amounts().smooth) == 0 < float(found.smooth)
+    assert float(request().amounts(marks, marks).smooth) == 0 < float(found.smooth)
 
 
-def test_a_mouth_that_closes_keeps_what_it_has():
+def test_a_mouth_that_was_open_keeps_its_teeth(marks):
+    assert float(request(AU25=4.0).amounts(marks, marks).mouth) == 0
+
+
+def test_a_mouth_that_closes_keeps_what_it_has(marks):
     opened = request(AU25=4.0)
     closing = Request(opened.source_age, opened.target_age, opened.target_aus, opened.source_aus)
-    assert float(closing.amounts().mouth) == 0
+    assert float(closing.amounts(marks, shut(marks)).mouth) == 0
 
 
 def test_crops_are_drawn_like_the_whole(face, marks, template):

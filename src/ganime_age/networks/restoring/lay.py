@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..layers import Edited
+from ..mouth import gap
 from .erase import Amounts, Erased, erase
 from .restorer import Restorer
 
@@ -33,18 +34,22 @@ class Request(NamedTuple):
         action = (self.target_aus - self.source_aus).abs().sum(1) / ASKED_UNITS
         return 1 - torch.exp(-(years + action))
 
-    def amounts(self, smooth: float | Tensor = SMOOTH) -> Amounts:
-        """What an edit erases: skin always; the mouth where it opens further; the lids where the eyes close."""
+    def amounts(self, before: Tensor, after: Tensor, smooth: float | Tensor = SMOOTH) -> Amounts:
+        """What an edit erases: skin always; the mouth where it opens further; the lids where the eyes close.
+
+        before, after: landmarks (B,68,2), as the photo has them and as the prototypes moved them."""
         change = self.target_aus - self.source_aus
-        mouth = torch.maximum(change[:, AU25], change[:, AU26])
+        # A mouth that was open keeps its own teeth, unless less than half of the new opening was open before.
+        newly = 1 - gap(before, 1).opening / gap(after, 1).opening.clamp_min(1e-3)
+        mouth = torch.maximum(change[:, AU25], change[:, AU26]) / 0.8 * ((newly - 0.3) / 0.3).clamp(0, 1)
         lids = change[:, AU45] * (self.target_aus[:, AU45] / 2.5 - 0.4).clamp(0, 1)
-        return Amounts(smooth * self.asked(), (mouth / 0.8).clamp(0, 1), lids.clamp(0, 1))
+        return Amounts(smooth * self.asked(), mouth.clamp(0, 1), lids.clamp(0, 1))
 
 
-def lay(restorer: Restorer, face: Tensor, landmarks: Tensor, request: Request) -> Edited:
-    """Faces (B,3,S,S) in [-1,1] as the prototypes edited them, with the landmarks (B,68,2) that these moved."""
-    amounts = request.amounts()
-    return laid(restorer, face, erase(face, landmarks, restorer.template, amounts), amounts, request)
+def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
+    """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
+    amounts = request.amounts(before, after)
+    return laid(restorer, face, erase(face, after, restorer.template, amounts), amounts, request)
 
 
 def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, request: Request) -> Edited:

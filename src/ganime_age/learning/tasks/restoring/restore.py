@@ -200,7 +200,7 @@ class Objective:
         with torch.no_grad():
             base = self.prototypes(face, marks, *request)
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
-            amounts = request.amounts(1.0 + 0.6 * torch.rand_like(request[0]))
+            amounts = request.amounts(marks, moved, 1.0 + 0.6 * torch.rand_like(request[0]))
             erased = erase(base, moved, self.generator.template, amounts)
         cuts = [self.places(moved, amounts, face.shape[-1]) for _ in range(self.recipe.crops)]
         rows = torch.arange(len(face)).repeat(self.recipe.crops)

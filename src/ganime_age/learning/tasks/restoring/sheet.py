@@ -39,7 +39,7 @@ def edited(
     """Faces after the prototypes, and after the generator on top of them."""
     base = prototypes(faces["face"], faces["landmarks"], *request)
     moved = prototypes.moved_landmarks(faces["landmarks"], request[:2], request[2:])
-    return base, lay(generator, base, moved, request).face
+    return base, lay(generator, base, faces["landmarks"], moved, request).face
 
 
 def sheet(network: nn.Module, prototypes: Prototypes, faces: dict[str, Tensor], path: Path) -> None:

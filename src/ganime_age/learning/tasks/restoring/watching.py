@@ -61,7 +61,9 @@ def alone(
 ) -> Edited:
     """What the network alone lays on faces: no prototype has changed them."""
     request = Request(faces["age"], target, faces["action_units"].nan_to_num(0.0), aus)
-    return lay(generator, faces["face"], faces["landmarks"], request)
+    marks = faces["landmarks"]
+    moved = prototypes.moved_landmarks(marks, request[:2], request[2:])  # whose mouth opens as the edit asks
+    return lay(generator, faces["face"], marks, moved, request)
 
 
 def prober(
