@@ -19,6 +19,7 @@ from ..networks.head import HeadModel
 from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
+from ..networks.restoring.restorer import Restorer
 from ..runtime import checked_device, checked_dtype
 from . import hub
 from .format2 import present_names
@@ -58,7 +59,7 @@ class GanimeAge(
     readers: Readers
     head: HeadModel
     prototypes: Prototypes
-    ganimation_age: ganimation_age.Generator
+    ganimation_age: ganimation_age.Generator | Restorer
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
 
@@ -146,8 +147,12 @@ class GanimeAge(
             return add_change(faces, faces, small, row.edit(network, small, *request))
         landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
         shown = self.prototypes(faces, landmarks, *request, hair)
-        small = resize(shown, side)
-        drawn = self.prototypes.limit(small, row.edit(network, small, *request), landmarks, request)
+        small, given = resize(shown, side), {}
+        if isinstance(network, Restorer):
+            moved = self.prototypes.moved_landmarks(landmarks, request[:2], request[2:])
+            given = {"landmarks": (landmarks, moved)}
+        drawn = row.edit(network, small, *request, **given)
+        drawn = self.prototypes.limit(small, drawn, landmarks, request)
         return add_change(faces, shown, small, drawn)
 
     def grow_hair(

@@ -10,13 +10,18 @@ mean. What is left to paint is what no mean shows: teeth, creases, what makes th
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
+from ..errors import BadInput
 from .layers import Edited, ModulatedBlock, gaussian_basis
 from .prototypes import Prototypes
+from .restoring.lay import Request, lay
+from .restoring.restorer import Restorer
 
 AGE_BUMPS = 16
 """Gaussian basis functions over 0..100 years that an age is given to a network as."""
@@ -119,15 +124,32 @@ class Generator(nn.Module):
 
 
 def edit(
-    generator: Generator,
+    generator: Generator | Restorer,
     faces: Tensor,
     source_age: Tensor,
     target_age: Tensor,
     source_aus: Tensor,
     target_aus: Tensor,
+    landmarks: tuple[Tensor, Tensor] | None = None,
 ) -> Edited:
-    """The edit of this method's row (model/methods.py): ages and action units at once."""
+    """The edit of this method's row (model/methods.py): ages and action units at once.
+
+    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer needs both.
+    """
+    if isinstance(generator, Restorer):
+        assert landmarks is not None
+        before, after = (marks.nan_to_num(0.5) for marks in landmarks)
+        return lay(generator, faces, before, after, Request(source_age, target_age, source_aus, target_aus))
     return generator(faces, source_age, target_age, source_aus, target_aus)
+
+
+def network(kind: str = "painter", own_prototypes: bool = True, **keywords: Any) -> Generator | Restorer:
+    """The generator of a kind: "painter", `Generator`, that of all weights before; "restorer" (restoring/)."""
+    if kind not in ("painter", "restorer"):
+        raise BadInput(f"the generator's kind is {kind!r}; choose painter or restorer")
+    return (
+        Restorer(**keywords) if kind == "restorer" else Generator(own_prototypes=own_prototypes, **keywords)
+    )
 
 
 class Discriminator(nn.Module):

@@ -16,7 +16,9 @@ from torch import nn
 
 from ...editor import FaceEditor
 from ...edits import AU_CODES
+from ...model.methods import METHODS
 from ...model.model import GanimeAge
+from ...networks.restoring.restorer import Restorer
 
 THREADS = 2
 LARGE = (4000, 3000)
@@ -91,9 +93,13 @@ def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 
     units = torch.zeros(1, len(AU_CODES))
     try:
         with torch.inference_mode():
-            generator(
-                torch.zeros(1, 3, size, size), torch.tensor([30.0]), torch.tensor([70.0]), units, units + 1
-            )
+            face = torch.zeros(1, 3, size, size)
+            ages = torch.tensor([30.0]), torch.tensor([70.0])
+            if isinstance(generator, Restorer):
+                marks = generator.mean_shape[None]
+                METHODS[method].edit(generator, face, *ages, units, units + 1, landmarks=(marks, marks))
+            else:
+                generator(face, *ages, units, units + 1)
     finally:
         for hook in hooks:
             hook.remove()

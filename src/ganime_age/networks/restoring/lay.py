@@ -49,11 +49,31 @@ class Request(NamedTuple):
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
     amounts = request.amounts(before, after)
-    return laid(restorer, face, erase(face, after, restorer.template, amounts), amounts, request)
+    erased = erase(face, after, restorer.template, amounts)
+    # Only what was erased is drawn, about half of the frame: rows and columns with any of it, in steps of 8 px.
+    touched = erased.maps.amax((0, 1)) > 0
+    if not bool(touched.any()):
+        return Edited(face, torch.zeros_like(face[:, :1]))
+    (y0, y1), (x0, x1) = (bounds(touched.any(axis)) for axis in (1, 0))
+    part = Erased(
+        erased.face[..., y0:y1, x0:x1],
+        erased.maps[..., y0:y1, x0:x1],
+        erased.place[..., y0 // 2 : y1 // 2, x0 // 2 : x1 // 2],
+    )
+    drawn = laid(restorer, face[..., y0:y1, x0:x1], part, amounts, request)
+    out, attention = face.clone(), torch.zeros_like(face[:, :1])
+    out[..., y0:y1, x0:x1], attention[..., y0:y1, x0:x1] = drawn
+    return Edited(out, attention)
+
+
+def bounds(used: Tensor) -> tuple[int, int]:
+    """The first and last of some true places (S,), widened to multiples of 8."""
+    places = used.nonzero()
+    return int(places.min()) // 8 * 8, (int(places.max()) // 8 + 1) * 8
 
 
 def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, request: Request) -> Edited:
-    """As `lay`, for faces (B,3,S,S) that are erased already; S is any side that is a multiple of 8."""
+    """As `lay`, for faces (B,3,H,W) that are erased already, with sides that are multiples of 8."""
     # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
@@ -65,8 +85,8 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     style = restorer.style(request.target_age, request.target_aus, amounts)
     after, attention = restorer.draw(erased, features, style)
     skin, mouth, lids = erased.maps.split(1, 1)
-    hole = torch.maximum(mouth, lids)
-    on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole)
+    hole = torch.maximum(mouth, lids) * restorer.strength
+    on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.strength
     on_skin = on_skin * request.asked()[:, None, None, None]
     out = face + on_skin * (after - before) + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

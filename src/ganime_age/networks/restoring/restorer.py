@@ -50,6 +50,10 @@ class Restorer(nn.Module):
 
     mean_shape: Tensor
     skin: Tensor
+    size = 256
+    """Side in pixels of the frames that it has learnt on."""
+    strength = 1.0
+    """0..1, how much of what it draws an edit lays on a face."""
 
     def __init__(self, widths: tuple[int, ...] | list[int] = (24, 48, 112), deep: int = 3):
         super().__init__()

@@ -9,6 +9,7 @@ from torch import nn
 
 from ....model.methods import DEFAULT, METHODS
 from ....model.model import GanimeAge
+from ....networks.restoring.restorer import Restorer
 
 PROTOTYPES, NETWORK = "prototypes alone", "network alone"
 
@@ -16,8 +17,13 @@ PROTOTYPES, NETWORK = "prototypes alone", "network alone"
 def prototypes_alone(model: GanimeAge) -> GanimeAge:
     """A model whose default generator paints nothing, so that its prototypes alone edit; the rest is shared."""
     part = METHODS[DEFAULT].part
+    network = getattr(model, part)
+    if isinstance(network, Restorer):
+        quiet = deepcopy(network)
+        quiet.strength = 0.0
+        return with_part(model, part, quiet)
     head = "head.weight"  # of ganimation_age.Generator: zero weights leave the face as it is
-    return with_part(model, part, silenced(getattr(model, part), (head, "head.bias")))
+    return with_part(model, part, silenced(network, (head, "head.bias")))
 
 
 def network_alone(model: GanimeAge) -> GanimeAge:

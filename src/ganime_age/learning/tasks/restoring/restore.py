@@ -331,7 +331,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             *draw(step, seed, max(recipe.faces, recipe.edits), chance / chance.sum())
         ),
         averaged=("generator",),
-        configs={"generator": recipe.generator, "discriminator": recipe.discriminator},
+        configs={
+            "generator": {"kind": "restorer", **recipe.generator},
+            "discriminator": recipe.discriminator,
+        },
         sheet=lambda networks, path: sheet(networks["generator"], prototypes, shown, path),
         probe=prober(prototypes, readers, judge, shown, recipe.crop),
         helpers=tuple(helpers),
