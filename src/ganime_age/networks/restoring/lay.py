@@ -48,12 +48,12 @@ class Request(NamedTuple):
 
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
-    amounts = request.amounts(before, after)
+    amounts = request.amounts(before, after, SMOOTH if restorer.draws_skin else 0.0)
+    if not any(bool((amount > 0).any()) for amount in amounts):
+        return Edited(face, torch.zeros_like(face[:, :1]))
     erased = erase(face, after, restorer.template, amounts)
     # Only what was erased is drawn, about half of the frame: rows and columns with any of it, in steps of 8 px.
     touched = erased.maps.amax((0, 1)) > 0
-    if not bool(touched.any()):
-        return Edited(face, torch.zeros_like(face[:, :1]))
     (y0, y1), (x0, x1) = (bounds(touched.any(axis)) for axis in (1, 0))
     part = Erased(
         erased.face[..., y0:y1, x0:x1],
@@ -79,11 +79,13 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     #
     #     out = face + skin (G(t) - G(s)) + hole (G(t) - face)
     features = restorer.encode(erased)
-    with torch.no_grad():
-        style = restorer.style(request.source_age, request.source_aus, amounts)
-        before = restorer.draw(erased, features, style).face
     style = restorer.style(request.target_age, request.target_aus, amounts)
     after, attention = restorer.draw(erased, features, style)
+    before = after
+    if restorer.draws_skin:
+        with torch.no_grad():
+            style = restorer.style(request.source_age, request.source_aus, amounts)
+            before = restorer.draw(erased, features, style).face
     skin, mouth, lids = erased.maps.split(1, 1)
     hole = torch.maximum(mouth, lids) * restorer.strength
     on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.strength

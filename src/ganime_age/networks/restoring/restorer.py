@@ -45,6 +45,7 @@ def normalised(x: Tensor) -> Tensor:
 
 class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
+    draws_skin: whether an edit redraws the skin too; weights that learnt no ages draw mouths and lids alone.
 
     The mean face on which places are told is stored with the weights: `use_mean_shape` sets it before training."""
 
@@ -55,9 +56,12 @@ class Restorer(nn.Module):
     strength = 1.0
     """0..1, how much of what it draws an edit lays on a face."""
 
-    def __init__(self, widths: tuple[int, ...] | list[int] = (24, 48, 112), deep: int = 3):
+    def __init__(
+        self, widths: tuple[int, ...] | list[int] = (24, 48, 112), deep: int = 3, draws_skin: bool = True
+    ):
         super().__init__()
         first, second, last = widths
+        self.draws_skin = draws_skin
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_buffer("skin", torch.zeros(1, 1, SKIN_SIDE, SKIN_SIDE))
         self.condition = nn.Sequential(
