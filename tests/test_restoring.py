@@ -133,7 +133,7 @@ def test_an_age_is_drawn_on_the_skin_and_a_smile_in_the_mouth(face, marks):
 
 def test_weights_that_learnt_no_ages_leave_the_skin(face, marks):
     network = restorer(marks)
-    network.draws_skin = False
+    network.draws = ("mouth",)
     assert torch.equal(lay(network, face, marks, marks, request(75.0)).face, face)
     smiling = lay(network, face, shut(marks), marks, request(75.0, AU12=4.0, AU25=4.0)).face
     inside = gap(marks, SIDE).inside[0, 0]

@@ -97,7 +97,8 @@ def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 
             ages = torch.tensor([30.0]), torch.tensor([70.0])
             if isinstance(generator, Restorer):
                 marks = generator.mean_shape[None]
-                METHODS[method].edit(generator, face, *ages, units, units + 1, landmarks=(marks, marks))
+                # Every action unit at its most: the eyes close, which is what such a network draws.
+                METHODS[method].edit(generator, face, *ages, units, units + 5, landmarks=(marks, marks))
             else:
                 generator(face, *ages, units, units + 1)
     finally:

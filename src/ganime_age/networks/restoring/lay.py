@@ -10,7 +10,7 @@ from torch import Tensor
 from ..layers import Edited
 from ..mouth import gap
 from .erase import Amounts, Erased, erase
-from .restorer import Restorer
+from .restorer import DRAWS, Restorer
 
 SMOOTH = 1.3
 """Standard deviation, in pixels of a frame of 256, by which the skin of an edited face is smoothed before drawing."""
@@ -48,7 +48,9 @@ class Request(NamedTuple):
 
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
-    amounts = request.amounts(before, after, SMOOTH if restorer.draws_skin else 0.0)
+    asked = request.amounts(before, after)
+    kept = (amount * (name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
+    amounts = Amounts(*kept)
     if not any(bool((amount > 0).any()) for amount in amounts):
         return Edited(face, torch.zeros_like(face[:, :1]))
     erased = erase(face, after, restorer.template, amounts)
@@ -82,7 +84,7 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     style = restorer.style(request.target_age, request.target_aus, amounts)
     after, attention = restorer.draw(erased, features, style)
     before = after
-    if restorer.draws_skin:
+    if "skin" in restorer.draws:
         with torch.no_grad():
             style = restorer.style(request.source_age, request.source_aus, amounts)
             before = restorer.draw(erased, features, style).face

@@ -12,11 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...edits import AU_MAX
+from ...errors import BadInput
 from ..layers import Edited, Modulator, gaussian_basis
 from .erase import PLACES, SKIN_SIDE, Amounts, Erased, Template, skin_map
 
 AGE_BUMPS = 16
 """Gaussian basis functions over 0..100 years that an age is given to the network as."""
+DRAWS = ("skin", "mouth", "lids")
+"""What a restorer draws, in the order of Amounts."""
 STYLE = 128
 """Width of the condition after its two layers."""
 
@@ -45,7 +48,7 @@ def normalised(x: Tensor) -> Tensor:
 
 class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
-    draws_skin: whether an edit redraws the skin too; weights that learnt no ages draw mouths and lids alone.
+    draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes.
 
     The mean face on which places are told is stored with the weights: `use_mean_shape` sets it before training."""
 
@@ -61,7 +64,9 @@ class Restorer(nn.Module):
     ):
         super().__init__()
         first, second, last = widths
-        self.draws_skin = draws_skin
+        if not set(draws) <= set(DRAWS):
+            raise BadInput(f"a restorer draws {', '.join(draws)}; choose from {', '.join(DRAWS)}")
+        self.draws = tuple(draws)
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_buffer("skin", torch.zeros(1, 1, SKIN_SIDE, SKIN_SIDE))
         self.condition = nn.Sequential(
