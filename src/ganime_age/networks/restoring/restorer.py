@@ -60,7 +60,10 @@ class Restorer(nn.Module):
     """0..1, how much of what it draws an edit lays on a face."""
 
     def __init__(
-        self, widths: tuple[int, ...] | list[int] = (24, 48, 112), deep: int = 3, draws_skin: bool = True
+        self,
+        widths: tuple[int, ...] | list[int] = (24, 48, 112),
+        deep: int = 3,
+        draws: tuple[str, ...] | list[str] = DRAWS,
     ):
         super().__init__()
         first, second, last = widths
