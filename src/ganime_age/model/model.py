@@ -147,7 +147,8 @@ class GanimeAge(
             return add_change(faces, faces, small, row.edit(network, small, *request))
         landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
         shown = self.prototypes(faces, landmarks, *request, hair)
-        small, given = resize(shown, side), {}
+        small = resize(shown, side)
+        given: dict[str, tuple[Tensor, Tensor]] = {}
         if isinstance(network, Restorer):
             moved = self.prototypes.moved_landmarks(landmarks, request[:2], request[2:])
             given = {"landmarks": (landmarks, moved)}
