@@ -20,9 +20,10 @@ from torch import Tensor
 from ....edits import AU_CODES, AU_MAX
 from ....errors import BadInput
 from ....networks.age_judge import AgeJudge
+from ....networks.layers import luma
 from ....networks.mouth import gap
 from ....networks.perceptual import Perceptual, perceptual_from
-from ....networks.prototypes import Prototypes, luma
+from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
 from ....networks.restoring.lay import Request, laid
 from ....networks.restoring.patch_reader import PatchDiscriminator, PatchReader
