@@ -36,7 +36,7 @@ OTHER_CHROMA = 0.1
 which a pixel counts as hair; at twice that it is none."""
 MOST_TURNED = 0.92
 """Largest share of a head's strands that turn."""
-VARIETY = 1.6
+VARIETY = 0.9
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 1.1
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""

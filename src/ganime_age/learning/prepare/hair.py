@@ -34,9 +34,9 @@ def hair_masks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
-    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come (none, or none of them there: all). The mattes stay
-    beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the same faces stand in the
-    same places.
+    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come; all of them where none is named or
+    there. The mattes stay beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the
+    same faces stand in the same places.
     """
     cache, names = faces.folder / f"hair-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
     if cache.is_file():
