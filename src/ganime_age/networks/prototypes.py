@@ -97,7 +97,7 @@ class Prototypes(nn.Module):
         self.register_buffer("inward", torch.ones(len(MAPS), KNOTS))
         self.register_buffer("region", torch.zeros(1, 64, 64))
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
-        self.register_load_state_dict_pre_hook(_fit_hair_network)
+        self.register_load_state_dict_pre_hook(_fit_hair_network)  # type: ignore[no-untyped-call]
 
     def forward(
         self,
@@ -316,9 +316,13 @@ def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: 
     while (weight := state.get(f"{prefix}hair.encode.{len(widths)}.weight")) is not None:
         widths.append(len(weight))
     mask = state.get(f"{prefix}hair.down.0.weight")
-    if not widths and mask is None:
+    found: HairMask | HairMatte
+    if widths:
+        found = HairMatte(widths)
+    elif mask is not None:
+        found = HairMask(len(mask))
+    else:
         return
-    found = HairMatte(widths) if widths else HairMask(len(mask))
     shapes = [
         {key: value.shape for key, value in one.state_dict().items()} for one in (found, prototypes.hair)
     ]

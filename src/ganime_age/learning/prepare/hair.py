@@ -34,8 +34,8 @@ def hair_masks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
-    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come; all of them where none is named or
-    there. The mattes stay beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the
+    file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come; all where none is named or there.
+    The mattes stay beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the
     same faces stand in the same places.
     """
     cache, names = faces.folder / f"hair-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
@@ -70,9 +70,9 @@ def read_hair(
                 shift = offset(seen, mirrored) if shift is None else shift
                 marks = batch["landmarks"][whole].numpy()
                 found = mattes(pictures, marks, moved(seen, -shift), moved(mirrored, shift, -shift))
-                good = [i for i, matte in enumerate(found) if matte is not None]
-                kept.append(part[whole.numpy()][good])
-                masks.append(np.stack([found[i] for i in good]) if good else masks[0])
+                good = [matte for matte in found if matte is not None]
+                kept.append(part[whole.numpy()][[matte is not None for matte in found]])
+                masks.append(np.stack(good) if good else masks[0])
                 bar.update(len(good))
             if bar.n >= count:
                 break
@@ -136,7 +136,8 @@ def cut_along_colours(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarr
         return None
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(picture[..., ::-1]), seed, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    blue_first, nowhere = np.ascontiguousarray(picture[..., ::-1]), (0, 0, 0, 0)
+    cv2.grabCut(blue_first, seed, nowhere, *models, 3, cv2.GC_INIT_WITH_MASK)
     found: np.ndarray = (seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD)
     return found
 

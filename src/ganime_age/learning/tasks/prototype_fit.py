@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...networks.layers import resize
+from ...networks.layers import luma, resize
 from ...networks.prototypes import (
     BANDS,
     KNOTS,
@@ -24,7 +24,6 @@ from ...networks.prototypes import (
     UNITS,
     Prototypes,
     age_basis,
-    luma,
     split_band,
 )
 from ...networks.warp import canonical_grid
