@@ -158,6 +158,13 @@ def test_blends_lie_between_two_faces_and_carry_the_teachers_word(folder, tmp_pa
     )
 
 
+def test_edited_faces_keep_their_source_and_its_embedding(folder):
+    faces = Faces(folder, 64)
+    made = next(made_faces.edits(GanimeAge.from_pretrained(), faces, 4, 0))
+    assert made.same_person and made.pictures.shape == (4, 64, 64, 3)
+    assert np.array_equal(made.teacher, faces.labels["teacher"][made.sources])
+
+
 def test_one_half_of_each_of_two_equal_faces_is_that_face():
     picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     points = np.random.default_rng(1).uniform(0.3, 0.7, (68, 2))

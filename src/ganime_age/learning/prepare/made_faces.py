@@ -50,7 +50,7 @@ def edits(model: GanimeAge, faces: Faces, count: int, seed: int) -> Iterator[Mad
     """Faces at another age, half of them with another's expression too, by the prototypes. Every second one is of a
     person with a name, where there are any."""
     chance = np.random.default_rng(seed)
-    named, prototypes = np.flatnonzero(faces.labels["person"] >= 0), model.ganimation_age.prototypes
+    named, prototypes = np.flatnonzero(faces.labels["person"] >= 0), model.prototypes
     for start in range(0, count, BATCH):
         picks = chance.choice(len(faces), min(BATCH, count - start))
         if len(named):
