@@ -19,6 +19,7 @@ from torch import Tensor
 from ..edits import GROUP_STARTS
 from ..networks.age_groups import GROUPS
 from ..networks.age_judge import OLDEST
+from ..networks.layers import constant, places
 from ..networks.readers import YEARS
 from .engine.task import Losses
 from .evaluation.metrics import landmark_error
@@ -39,6 +40,19 @@ def weighted_sum(
     total = reduce(torch.add, (weights[name] * value for name, value in terms.items()))
     # Nothing becomes a Python number here: the loop fetches all logged scalars of a step in one transfer.
     return Losses(total, {name: value.detach() for name, value in {**terms, **(shown or {})}.items()})
+
+
+def over_rows(values: Tensor, rows: Tensor | None) -> Tensor:
+    """E over the rows that count: sum_i r_i v_i / sum_i r_i, v_i the mean of row i of (B,...), r (B,) 0/1; None: all.
+
+    0 when no row counts.
+    """
+    # Rows that do not count are weighed with 0 instead of being left out: a batch that keeps its size lets no host wait
+    # for its length, and a compiled network needs no second graph.
+    if rows is None:
+        return values.mean()
+    of_rows = values.flatten(1).mean(1) if values.dim() > 1 else values
+    return (of_rows * rows).sum() / rows.sum().clamp_min(1)
 
 
 # ---------------------------------------------------------------------------------------------------- adversaries
@@ -63,14 +77,14 @@ def mismatched(wrong: Tensor, right: Tensor, applies: Tensor) -> Tensor:
     return (F.softplus(wrong - right).mean((1, 2, 3)) * applies).mean()
 
 
-def logistic_real(logits: Tensor) -> Tensor:
+def logistic_real(logits: Tensor, rows: Tensor | None = None) -> Tensor:
     """E sp(-D): D on real faces, and G's non-saturating loss on its own (Goodfellow et al. 2014, section 3)."""
-    return F.softplus(-logits).mean()
+    return over_rows(F.softplus(-logits), rows)
 
 
-def logistic_generated(logits: Tensor) -> Tensor:
+def logistic_generated(logits: Tensor, rows: Tensor | None = None) -> Tensor:
     """E sp(D): the discriminator's loss on generated faces; see `logistic_real`."""
-    return F.softplus(logits).mean()
+    return over_rows(F.softplus(logits), rows)
 
 
 def far_groups(group: Tensor) -> Tensor:
@@ -81,9 +95,9 @@ def far_groups(group: Tensor) -> Tensor:
     return far / far.sum(1, keepdim=True)
 
 
-def wrong_groups(logits: Tensor, group: Tensor) -> Tensor:
+def wrong_groups(logits: Tensor, group: Tensor, rows: Tensor | None = None) -> Tensor:
     """E sum_k f_k sp(D_k(x)): real faces are refused in far groups f (after Reed et al., ICML 2016). (B,10), (B,)."""
-    return (F.softplus(logits) * far_groups(group)).sum(1).mean()
+    return over_rows((F.softplus(logits) * far_groups(group)).sum(1), rows)
 
 
 def wasserstein(generated: Tensor, real: Tensor) -> Tensor:
@@ -103,19 +117,19 @@ def critic_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tenso
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def gradient_penalty(logits: Tensor, face: Tensor) -> Tensor:
+def gradient_penalty(logits: Tensor, face: Tensor, rows: Tensor | None = None) -> Tensor:
     """R1 (Mescheder et al. 2018, eq. 9): E |grad_x D(x)|^2 at real faces. logits (B,1,h,w), face (B,3,S,S)."""
     # Recipes apply it in every n-th step with n times the weight (lazy regularisation, StyleGAN2, section 3.1): the
     # double backward costs as much as the rest of the step. The mean over patches is one number a face; summing these
     # before differentiating gives every face its own gradient, as rows do not interact.
     slope = torch.autograd.grad(logits.mean((1, 2, 3)).sum(), face, create_graph=True)[0]
-    return slope.square().sum((1, 2, 3)).mean()
+    return over_rows(slope.square().sum((1, 2, 3)), rows)
 
 
 # --------------------------------------------------------------------------------------------- identity and age
 
 
-def mutual_identity(before: Tensor, after: Tensor) -> Tensor:
+def mutual_identity(before: Tensor, after: Tensor, rows: Tensor | None = None) -> Tensor:
     """Multi-task identity (MI) loss: L_MI = 1 - E cos(E_A(I_s), E_A(I_t)).
 
     E_A: the identity branch of an attention-based feature decomposition (MTLFace, Huang et al., CVPR 2021), trained
@@ -123,7 +137,7 @@ def mutual_identity(before: Tensor, after: Tensor) -> Tensor:
     before, after: unit-length embeddings (B,D) of both.
     """
     # Embeddings have unit length, so the inner product is the cosine.
-    return 1 - (before * after).sum(1).mean()
+    return over_rows(1 - (before * after).sum(1), rows)
 
 
 def age_gap_weight(source: Tensor, target: Tensor) -> Tensor:
@@ -132,17 +146,17 @@ def age_gap_weight(source: Tensor, target: Tensor) -> Tensor:
     return 0.75 + 0.25 * torch.cos(math.pi * (target - source) / 100)
 
 
-def identity_loss(before: Tensor, after: Tensor, weight: Tensor) -> Tensor:
+def identity_loss(before: Tensor, after: Tensor, weight: Tensor, rows: Tensor | None = None) -> Tensor:
     """E w (1 - cos(before, after)): embeddings (B,D) of unit length, weights (B,)."""
-    return (weight * (1 - (before * after).sum(1))).mean()
+    return over_rows(weight * (1 - (before * after).sum(1)), rows)
 
 
-def age_l1(read: Tensor, wanted: Tensor) -> Tensor:
+def age_l1(read: Tensor, wanted: Tensor, rows: Tensor | None = None) -> Tensor:
     """E |read - wanted|, years (B,) both."""
-    return (read - wanted).abs().mean()
+    return over_rows((read - wanted).abs(), rows)
 
 
-def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0) -> Tensor:
+def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0, rows: Tensor | None = None) -> Tensor:
     """Label distribution learning (Geng et al. 2013; DLDL, Gao et al. 2017): -E sum_y q_y log p_y, q Gaussian.
 
     logits (B,101), one a year; age (B,) in years; spread: q's standard deviation in years.
@@ -150,7 +164,7 @@ def age_distribution(logits: Tensor, age: Tensor, spread: float = 2.0) -> Tensor
     years = torch.arange(YEARS, device=age.device)
     target = torch.exp(-0.5 * ((years - age.clamp(0, 100)[:, None]) / spread) ** 2)
     # Normalised over 0..100: near both ends half of the Gaussian lies outside.
-    return -(target / target.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
+    return over_rows(-(target / target.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1), rows)
 
 
 def ordinal(logits: Tensor, age: Tensor, softness: float = 1.5) -> Tensor:
@@ -184,16 +198,16 @@ def outside_range(age: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 def age_groups(age: Tensor) -> Tensor:
     """Years (B,) -> FFHQ-Aging's groups (B,) in 0..9."""
-    return torch.bucketize(age, age.new_tensor(GROUP_STARTS[1:]), right=True)
+    return torch.bucketize(age, constant(GROUP_STARTS[1:], age), right=True)
 
 
-def age_group(logits: Tensor, age: Tensor) -> Tensor:
+def age_group(logits: Tensor, age: Tensor, rows: Tensor | None = None) -> Tensor:
     """MTLFace's age term: -E log P(group), P(group) the sum of p over the group's years. (B,101), (B,) in years."""
     log_p = logits.log_softmax(1)
     ends = (*GROUP_STARTS[1:], YEARS)
     # logsumexp adds probabilities in the log domain: a group's years may all be unlikely.
     groups = [log_p[:, low:high].logsumexp(1) for low, high in zip(GROUP_STARTS, ends, strict=True)]
-    return F.nll_loss(torch.stack(groups, 1), age_groups(age))
+    return over_rows(F.nll_loss(torch.stack(groups, 1), age_groups(age), reduction="none"), rows)
 
 
 class ReversedGradient(torch.autograd.Function):
@@ -213,32 +227,41 @@ def reversed_gradient(x: Tensor) -> Tensor:
     return ReversedGradient.apply(x)  # type: ignore[no-untyped-call]
 
 
-def hidden_age(seeker: Callable[[Tensor], Tensor], identity: Tensor, age: Tensor) -> Tensor:
+def hidden_age(
+    seeker: Callable[[Tensor], Tensor], identity: Tensor, age: Tensor, rows: Tensor | None = None
+) -> Tensor:
     """MTLFace's adversary: cross-entropy of the age group that `seeker` finds in an identity (B,D). age (B,) in years.
 
     seeker: (B,D) -> logits (B,10). It descends on this loss, the identity ascends.
     """
-    return F.cross_entropy(seeker(reversed_gradient(identity)), age_groups(age))
+    found = seeker(reversed_gradient(identity))
+    return over_rows(F.cross_entropy(found, age_groups(age), reduction="none"), rows)
 
 
 def cosface(
     embedding: Tensor, centres: Tensor, person: Tensor, scale: float = 32.0, margin: float = 0.2
 ) -> Tensor:
-    """CosFace (Wang et al. 2018, eq. 4): cross-entropy of s (cos_j - m [j = person]). (B,D), (P,D), (B,) class."""
+    """CosFace (Wang et al. 2018, eq. 4): cross-entropy of s (cos_j - m [j = person]). (B,D), (P,D), (B,) class.
+
+    Rows of class -1, persons that nobody knows, do not count.
+    """
+    rows, person = (person >= 0).float(), person.clamp_min(0)
     cosine = embedding @ F.normalize(centres, dim=1).T
     # The margin is taken off the true class alone, which must therefore win by m.
-    return F.cross_entropy(scale * (cosine - margin * F.one_hot(person, len(centres))), person)
+    logits = scale * (cosine - margin * F.one_hot(person, len(centres)))
+    return over_rows(F.cross_entropy(logits, person, reduction="none"), rows)
 
 
-def taught_identity(embedding: Tensor, teacher: Tensor) -> Tensor:
+def taught_identity(embedding: Tensor, teacher: Tensor, rows: Tensor | None = None) -> Tensor:
     """Distillation by direction: E (1 - cos). (B,D) of unit length both."""
-    return (1 - (embedding * teacher).sum(1)).mean()
+    return over_rows(1 - (embedding * teacher).sum(1), rows)
 
 
-def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
+def relations(embedding: Tensor, teacher: Tensor, rows: Tensor | None = None) -> Tensor:
     """Similarity-preserving distillation (Tung and Mori, ICCV 2019): 10 mean (E E^T - T T^T)^2. (B,D), unit length."""
     # Who resembles whom is fixed even where the two spaces differ by a rotation.
-    return 10 * F.mse_loss(embedding @ embedding.T, teacher @ teacher.T)
+    error = (embedding @ embedding.T - teacher @ teacher.T).square()
+    return 10 * over_rows(error.flatten(), None if rows is None else (rows[:, None] * rows).flatten())
 
 
 def similarity_distribution(embedding: Tensor, teacher: Tensor, bank: Tensor, scale: float) -> Tensor:
@@ -253,9 +276,14 @@ def similarity_distribution(embedding: Tensor, teacher: Tensor, bank: Tensor, sc
 # ------------------------------------------------------------------------------- action units, pose, landmarks
 
 
-def huber(error: Tensor) -> Tensor:
-    """Huber's loss (1964) with threshold 1, mean over all entries: e^2 / 2 within, |e| - 1/2 beyond."""
-    return F.smooth_l1_loss(error, torch.zeros_like(error))
+def huber(error: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Huber's loss (1964) with threshold 1: e^2 / 2 within, |e| - 1/2 beyond; mean over the entries that are `counted`,
+    bool of the error's shape, None: over all. What is not counted may be NaN."""
+    if counted is None:
+        return F.smooth_l1_loss(error, torch.zeros_like(error))
+    error = torch.where(counted, error, 0.0)  # NaN times 0 would be NaN, and so would the gradient
+    each = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none")
+    return over_rows(each.flatten(), counted.float().flatten())
 
 
 def trusted_units(read: Tensor, wanted: Tensor, spread: Tensor, trust: Tensor) -> Tensor:
@@ -282,15 +310,17 @@ def pose_l1(read: Tensor, wanted: Tensor) -> Tensor:
     return (read[:, :2] - wanted[:, :2]).abs().mean() / DECADE
 
 
-def eye_distances(found: Tensor, true: Tensor, points: list[int] | slice = slice(None)) -> Tensor:
+def eye_distances(
+    found: Tensor, true: Tensor, points: Tensor | slice = slice(None), rows: Tensor | None = None
+) -> Tensor:
     """Mean point-to-point error over `points`, in 3 % of the distance of the outer eye corners. (B,68,2) both."""
     # 3 % is the error that the readers aim at, so the term of good readers is near 1.
-    return landmark_error(found, true, points).mean() / 3
+    return over_rows(landmark_error(found, true, points), rows) / 3
 
 
 def apertures(landmarks: Tensor) -> Tensor:
     """Landmarks (B,68,2) -> distances of the pairs of APERTURES, in distances of the outer eye corners, (B,5)."""
-    first, second = (landmarks[:, [pair[i] for pair in APERTURES]] for i in (0, 1))
+    first, second = (landmarks[:, places(tuple(pair[i] for pair in APERTURES), landmarks)] for i in (0, 1))
     eyes = (landmarks[:, 36] - landmarks[:, 45]).norm(dim=1, keepdim=True)
     return (first - second).norm(dim=2) / eyes.clamp_min(1e-3)
 
@@ -353,11 +383,11 @@ def coarse_colour(before: Tensor, after: Tensor, side: int = 8) -> Tensor:
     return (F.adaptive_avg_pool2d(before, side) - F.adaptive_avg_pool2d(after, side)).abs().mean()
 
 
-def shade(change: Tensor, side: int = 8) -> Tensor:
+def shade(change: Tensor, side: int = 8, rows: Tensor | None = None) -> Tensor:
     """Mean square of a change (B,3,S,S) averaged down to side x side: a price on broad lights and shadows."""
     # Readers can be satisfied by shading more easily than by wrinkles. Squared, so that a small shade costs next to
     # nothing and training can start.
-    return F.adaptive_avg_pool2d(change, side).square().mean()
+    return over_rows(F.adaptive_avg_pool2d(change, side).square(), rows)
 
 
 # ----------------------------------------------------------------------------------------------------------- masks
@@ -386,9 +416,9 @@ def total_variation_sum(mask: Tensor) -> Tensor:
     return (down.square().sum((1, 2, 3)) + right.square().sum((1, 2, 3))).mean()
 
 
-def binary(logits: Tensor, target: Tensor) -> Tensor:
+def binary(logits: Tensor, target: Tensor, rows: Tensor | None = None) -> Tensor:
     """Binary cross-entropy, mean over all entries: a hair mask per pixel, face or not per crop. Targets in 0..1."""
-    return F.binary_cross_entropy_with_logits(logits, target)
+    return over_rows(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), rows)
 
 
 # ------------------------------------------------------------------------------------------------------- detection

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..edits import AGE_GROUPS, AGE_MAX
 from ..errors import BadInput
-from .layers import Edited, unchanged_share
+from .layers import Edited, constant, unchanged_share
 
 GROUPS = len(AGE_GROUPS)
 GROUP_AGES = (1.0, 4.5, 8.0, 12.0, 17.0, 24.5, 34.5, 44.5, 58.0, 76.0)
@@ -38,7 +38,7 @@ def group_of(age: Tensor) -> Tensor:
 
     Not checked, as it runs in every step of training; `check_ages` is for callers with a user's numbers.
     """
-    knots = age.new_tensor(GROUP_AGES)
+    knots = constant(GROUP_AGES, age)
     age = age.clamp(GROUP_AGES[0], GROUP_AGES[-1])
     low = torch.bucketize(age, knots[1:-1], right=True)
     return low + (age - knots[low]) / (knots[low + 1] - knots[low])
@@ -46,7 +46,7 @@ def group_of(age: Tensor) -> Tensor:
 
 def age_of(group: Tensor) -> Tensor:
     """Fractional groups (B,) in 0..9 -> years (B,), what `group_of` undoes."""
-    knots = group.new_tensor(GROUP_AGES)
+    knots = constant(GROUP_AGES, group)
     low = group.clamp(0, GROUPS - 2).long()
     return knots[low] + (group - low) * (knots[low + 1] - knots[low])
 

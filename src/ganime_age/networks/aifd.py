@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import constant
 from .readers import YEARS, AIFDAttention, mean_and_spread
 from .warp import Similarity, fit_similarity
 
@@ -113,14 +114,14 @@ class AIFD(nn.Module):
 def five_points(landmarks: Tensor) -> Tensor:
     """Landmarks (B,68,2) -> eyes, nose tip and mouth corners (B,5,2)."""
     eyes = [landmarks[:, a:b].mean(1) for a, b in ((36, 42), (42, 48))]
-    return torch.stack([*eyes, *landmarks[:, [30, 48, 54]].unbind(1)], 1)
+    return torch.stack([*eyes, *(landmarks[:, k] for k in (30, 48, 54))], 1)
 
 
 def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
     """Faces (B,3,S,S), landmarks (B,68,2) in 0..1 -> (B,3,112,112), turned, scaled and shifted so that the five points
     come closest to ArcFace's (least squares), bilinear."""
     # From ArcFace's frame to the face's: grid_sample asks, for each pixel of the result, where it lies in the source.
-    goal = landmarks.new_tensor(FIVE_POINTS)[None]
+    goal = constant(tuple(c for point in FIVE_POINTS for c in point), landmarks).view(1, 5, 2)
     fit = fit_similarity(goal, five_points(landmarks))
     line = (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(1, -1, 2)

@@ -90,8 +90,8 @@ class ProposalNet(nn.Module):
 
     def forward(self, levels: Tensor) -> Proposals:
         features = self.body(self.stem(levels))  # (B,C,h,w)
-        offsets = FRAME_UNIT * self.frames(features)
-        return Proposals(self.logits(features), offsets + self._anchors(features))
+        offsets = FRAME_UNIT * self.frames(features).float()  # as in `expectation`
+        return Proposals(self.logits(features), offsets + self._anchors(offsets))
 
     @staticmethod
     def _anchors(features: Tensor) -> Tensor:
@@ -150,6 +150,7 @@ def expectation(heatmaps: Tensor) -> Tensor:
     Unlike the argmax it has a gradient and is finer than a pixel (Sun et al., ECCV 2018, eq. 2).
     """
     h, w = heatmaps.shape[-2:]
+    heatmaps = heatmaps.float()  # bfloat16 has steps of half a pixel at the far end of 96
     weights = heatmaps.flatten(2).softmax(-1).unflatten(2, (h, w))
     x = (torch.arange(w, device=heatmaps.device, dtype=heatmaps.dtype) + 0.5) / w
     y = (torch.arange(h, device=heatmaps.device, dtype=heatmaps.dtype) + 0.5) / h

@@ -26,6 +26,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .layers import constant
+
 RADIAN = torch.pi / 180
 """One degree in radians."""
 LANDMARK_NOISE = 0.006
@@ -154,7 +156,7 @@ class HeadModel(nn.Module):
         shape = self.shape(head.identity, head.expression)
         # Points outside the face follow yaw and pitch by `turning`, but roll fully: p = t R S + (1 - t) R_roll S. A
         # blend of two rigid motions, as in linear blend skinning; at t = 1 the face is rigid.
-        level = rotation(head.pose * head.pose.new_tensor([0.0, 0.0, 1.0]))
+        level = rotation(head.pose * constant((0.0, 0.0, 1.0), head.pose))
         turned, still = shape @ rotation(head.pose).mT, shape @ level.mT
         follow = self.turning.to(shape)[:, None]
         placed = head.scale[:, None, None] * (follow * turned + (1 - follow) * still)
@@ -191,7 +193,8 @@ class HeadModel(nn.Module):
             away = torch.cat([state[:, : len(bases)], state[:, len(bases) : -3] - hint, state[:, -3:]], 1)
             normal = jacobian.mT @ jacobian + torch.diag(weight + DAMPING)
             gradient = (jacobian.mT @ residual[..., None])[..., 0] - weight * away
-            state = state + torch.linalg.solve(normal, gradient)
+            # The matrix is positive definite, W + DAMPING being so: solve would let the host wait to look for errors.
+            state = state + torch.linalg.solve_ex(normal, gradient).result
         coefficients, angles, scale, shift = split_state(state)
         identity, expression = coefficients.split([len(self.identity), len(self.expression)], 1)
         return Head(identity, expression, angles / RADIAN, scale[:, 0], shift)
@@ -199,8 +202,8 @@ class HeadModel(nn.Module):
     def _pose_prior(self, marks: Tensor, pose: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean (B,3) and standard deviation (3,) of the pose, in radians."""
         if pose is None:
-            return marks.new_zeros(len(marks), 3), RADIAN * marks.new_tensor(POSE_SPREAD)
-        return pose.to(marks) * RADIAN, RADIAN * marks.new_tensor(POSE_NOISE)
+            return marks.new_zeros(len(marks), 3), RADIAN * constant(POSE_SPREAD, marks)
+        return pose.to(marks) * RADIAN, RADIAN * constant(POSE_NOISE, marks)
 
 
 def split_state(state: Tensor) -> tuple[Tensor, ...]:
@@ -221,7 +224,7 @@ def linearise(state: Tensor, bases: Tensor, mean: Tensor, marks: Tensor) -> tupl
     #   dp/d angle_a       = scale * P dR/da S          dp/d shift = I
     by_shape = size * torch.einsum("bdc,kvc->bvdk", axes, bases)
     by_angle = size * torch.einsum("badc,bvc->bvda", rotation_slopes(angles)[:, :, :2], shape)
-    by_shift = torch.eye(2).to(marks).expand(*flat.shape[:2], 2, 2)
+    by_shift = torch.eye(2, device=marks.device, dtype=marks.dtype).expand(*flat.shape[:2], 2, 2)
     jacobian = torch.cat([by_shape, by_angle, flat[..., None], by_shift], 3).flatten(1, 2)
     residual = marks - scale[:, :, None] * flat - shift[:, None]
     return residual.flatten(1) / LANDMARK_NOISE, jacobian / LANDMARK_NOISE

@@ -8,6 +8,7 @@ gives all outputs at once where there is no condition.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -77,6 +78,31 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
         return F.relu(h + self.shortcut(x))
+
+
+def constant(
+    values: tuple[float, ...] | tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Numbers (N,) on the device of `like`, of its dtype unless another is given; never to be changed in place.
+
+    They are brought to a device once. `like.new_tensor(values)` would bring them there again in every step, and let the
+    host wait for all that the device has still to do.
+    """
+    if torch.compiler.is_compiling():  # they become part of the graph
+        return torch.tensor(values, dtype=dtype or like.dtype, device=like.device)
+    return kept(values, dtype or like.dtype, like.device)
+
+
+def places(indices: tuple[int, ...], like: Tensor) -> Tensor:
+    """`constant` for indices: int64. A list as an index would be brought to the device in every step."""
+    return constant(indices, like, torch.int64)
+
+
+@lru_cache(maxsize=256)
+def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What `constant` has made before."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def resize(x: Tensor, side: int) -> Tensor:

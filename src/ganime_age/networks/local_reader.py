@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
-from .layers import ResidualBlock, resize
+from .layers import ResidualBlock, constant, places, resize
 
 SIDE = 128
 """Pixels of the face that crops are taken from."""
@@ -121,9 +121,10 @@ class LocalReader(nn.Module):
         first, second = lids.chunk(2)
         out = landmarks.clone()
         # Landmarks outside the three crops stay as the backbone read them.
-        out[:, MOUTH] = at[0].placed(points).to(out)
-        out[:, RIGHT_EYE] = at[1].placed(first).to(out)
-        out[:, LEFT_EYE] = at[2].placed(second * second.new_tensor([-1.0, 1.0])).to(out)
+        back = constant((-1.0, 1.0), second)
+        looks = (MOUTH, points), (RIGHT_EYE, first), (LEFT_EYE, second * back)
+        for crop, (known, found) in zip(at, looks, strict=True):
+            out[:, places(known, out)] = crop.placed(found).to(out)
         # Action units from both crops, the corrected shape without place, size and tilt, and the first estimate. The
         # correction starts at zero; detached, it does not pull the landmarks towards what suits the units.
         seen = torch.cat([lips, *eyes.chunk(2), normalise(out.detach()).flatten(1), action_units], 1)

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
+from .layers import places
 
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The inner lips' edges from corner to corner, iBUG's 68 points."""
@@ -81,7 +82,9 @@ def gap(landmarks: Tensor, side: int, window: Window = ALL) -> Gap:
         both = [(points * direction[:, None]).sum(-1) for direction in (axis, down)]
         return torch.stack(both, -1) / width[:, None, None]
 
-    upper, lower = (local(landmarks[:, list(ids)] - left[:, None]) for ids in (UPPER, LOWER))  # (B,5,2)
+    upper, lower = (
+        local(landmarks[:, places(ids, landmarks)] - left[:, None]) for ids in (UPPER, LOWER)
+    )  # (B,5,2)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
     rows, columns = line[window[0]], line[window[1]]
     pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(1, -1, 2)

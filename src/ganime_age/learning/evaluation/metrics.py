@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from torch import Tensor
 
@@ -74,10 +72,10 @@ def response(asked: np.ndarray, read: np.ndarray) -> tuple[float, float]:
     return float(x @ y / (x @ x)), float(x @ y / np.sqrt((x @ x) * (y @ y)))
 
 
-def landmark_error(found: Tensor, true: Tensor, points: Sequence[int] | slice = slice(None)) -> Tensor:
-    """Mean distance over the 68 points, or some of them, in % of the inter-ocular distance (outer eye corners, as on
-    300-W). -> (B,)."""
-    eyes = (true[:, 36] - true[:, 45]).norm(dim=1)
+def landmark_error(found: Tensor, true: Tensor, points: Tensor | slice = slice(None)) -> Tensor:
+    """Mean distance over the 68 points, or those of some indices, in % of the inter-ocular distance (outer eye corners,
+    as on 300-W). -> (B,)."""
+    eyes = (true[:, 36] - true[:, 45]).norm(dim=1).clamp_min(1e-6)
     return 100 * (found - true)[:, points].norm(dim=2).mean(1) / eyes
 
 

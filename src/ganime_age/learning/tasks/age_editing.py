@@ -134,26 +134,28 @@ class Measures:
         self.readers, self.calibration, self.aifd = readers, calibration, aifd
 
     def modules(self) -> tuple[nn.Module, ...]:
-        return tuple(m for m in (self.readers, self.aifd) if m is not None)
+        return tuple(m for m in (self.readers, self.calibration, self.aifd) if m is not None)
 
-    def reading_terms(self, face: Tensor, edit: Tensor, request: AgeRequest) -> dict[str, Tensor]:
+    def reading_terms(
+        self, face: Tensor, edit: Tensor, request: AgeRequest, rows: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """age: distance in decades from what readers say of real faces of the target age. identity: across ages, with
-        less weight over a wide gap."""
+        less weight over a wide gap. rows: see losses.over_rows."""
         read = self.readers(augmented(edit))
         with torch.no_grad():
             before = self.readers(face).identity
         weight = losses.age_gap_weight(request.source_age, request.target_age)
         return {
-            "age": losses.age_l1(read.age, self.calibration.age(request.target_age)) / losses.DECADE,
-            "identity": losses.identity_loss(before, read.identity, weight),
+            "age": losses.age_l1(read.age, self.calibration.age(request.target_age), rows) / losses.DECADE,
+            "identity": losses.identity_loss(before, read.identity, weight, rows),
         }
 
-    def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor) -> Tensor:
+    def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor, rows: Tensor | None = None) -> Tensor:
         """The MI loss of edits (B,3,S,S). The edit is randomly augmented first, so that the generator cannot satisfy
         E_A with an adversarial pattern. Landmarks (B,68,2) in 0..1 of the face."""
         with torch.no_grad():
             before = self.person(face, landmarks)
-        return losses.mutual_identity(before, self.person(*augmented_with(edit, landmarks)))
+        return losses.mutual_identity(before, self.person(*augmented_with(edit, landmarks)), rows)
 
     def person(self, face: Tensor, landmarks: Tensor) -> Tensor:
         """E_A: unit length, (B,128). Landmarks (B,68,2) in 0..1 align the face as an AIFD expects it."""

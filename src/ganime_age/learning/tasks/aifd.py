@@ -21,7 +21,7 @@ from .. import losses
 from ..data.faces import Faces, balanced_weights, draw
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
-from .readers import ReadersObjective, Weights, augmented
+from .readers import ReadersObjective, Weights, augmented, labels_of
 
 FOLD = 127.5 / 128
 """Factor on the first layer's weights: MobileFaceNets take (pixel - 127.5) / 128, AIFD (pixel - 127.5) / 127.5."""
@@ -53,7 +53,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     if recipe.init:
         fill_from_onnx(network, Path(recipe.init))
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
-    objective = ReadersObjective(int(labels["person"].max()) + 1, torch.ones(17), weights)
+    objective = ReadersObjective(int(labels["person"].max()) + 1, torch.ones(17), weights, labels_of(faces))
     start_centres(objective.centres, labels["person"], labels["teacher"])
     chance = np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0)
     chance /= chance.sum()

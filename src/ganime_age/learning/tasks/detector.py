@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..data.faces import MIRROR, Faces
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 
+Answer = TypeVar("Answer", Proposals, FaceLandmarks)
 MOST_FACES = 6
 """Faces on one canvas at most."""
 SOUGHT = (30.0, 72.0)
@@ -120,6 +121,11 @@ def cell_targets(frames: Tensor, h: int, w: int) -> tuple[Tensor, Tensor, Tensor
     return face.float(), face | ~vague, frame.transpose(1, 2).unflatten(2, (h, w))
 
 
+def in_float32(answer: Answer) -> Answer:
+    """What a network says, for the losses: a place in bfloat16 is off by up to half a pixel of 96."""
+    return type(answer)(*(values.float() for values in answer))
+
+
 def seeker_terms(sought: Proposals, frames: Tensor) -> dict[str, Tensor]:
     """seek: is a cell a face? frame: error of the frames at face cells. frames (B,N,4), NaN where there is none."""
     face, counted, frame = cell_targets(frames, *sought.logits.shape[-2:])
@@ -129,33 +135,47 @@ def seeker_terms(sought: Proposals, frames: Tensor) -> dict[str, Tensor]:
     }
 
 
-def marker_terms(marked: FaceLandmarks, landmarks: Tensor, is_face: Tensor) -> dict[str, Tensor]:
-    """landmarks (B,68,2) in 0..1 of the crop: their error inside it; face: is the crop one? is_face (B,) 0/1."""
+def marker_terms(
+    marked: FaceLandmarks, landmarks: Tensor, is_face: Tensor, counted: Tensor | None = None
+) -> dict[str, Tensor]:
+    """landmarks (B,68,2) in 0..1 of the crop: their error inside it; face: is the crop one? is_face (B,) 0/1.
+    counted: see losses.over_rows."""
     return {
         "landmarks": losses.crop_landmarks(marked.landmarks, landmarks, is_face),
-        "face": losses.binary(marked.logits, is_face),
+        "face": losses.binary(marked.logits, is_face, counted),
     }
 
 
-def hard_crops(
-    sought: Proposals, batch: dict[str, Tensor], side: int, share: float = 0.4
-) -> tuple[Tensor, Tensor]:
-    """The proposal network's faces on the canvases, right and wrong, as marker crops (K,3,side,side) and 1/0.
+class HardCrops(NamedTuple):
+    """Crops (K,3,side,side) of the canvases; truth (K,) 1 for a face, else 0; counted (K,) 0 for one that teaches
+    nothing. K is the same in every step: a crop that does not count is weighed with 0 instead of being left out."""
 
-    The highest-scored wrong cell of a fraction `share` of the canvases, unless a face lies there, and half as many true
-    frames.
+    pictures: Tensor
+    truth: Tensor
+    counted: Tensor
+
+
+def hard_crops(sought: Proposals, batch: dict[str, Tensor], side: int, share: float = 0.4) -> HardCrops:
+    """The proposal network's faces on the canvases, right and wrong, for the marker.
+
+    The highest-scored wrong cell of a fraction `share` of the canvases, which does not count where a face lies there,
+    and half as many true frames; where a canvas has none, its wrong cell once more, uncounted.
     """
-    canvases, logits = batch["canvases"], sought.logits.detach()[:, 0]
+    canvases, logits = batch["canvases"], sought.logits.detach()[:, 0].float()
     face, counted, _ = cell_targets(batch["frames"], *logits.shape[-2:])
     score, cell = torch.where(counted & (face == 0), logits, -torch.inf).flatten(1).max(1)
     chosen = score.topk(max(1, int(share * len(canvases)))).indices
-    rows = sought.frames.detach().flatten(2)[chosen, :, cell[chosen]]
+    places = sought.frames.detach().flatten(2).float()
+    wrong = places.gather(2, cell[:, None, None].expand(-1, 4, 1))[..., 0]  # (B,4), of every canvas
     others, sizes = batch["frames"][chosen], batch["frames"][..., 2:].norm(dim=-1)
-    empty = ~((others[..., :2] - rows[:, None, :2]).norm(dim=-1) < 0.35 * sizes[chosen]).any(1)
-    real = ((sizes[:, 0] > SOUGHT[0]) & (sizes[:, 0] < TOLERATED[1])).nonzero()[: len(chosen) // 2, 0]
-    rows = torch.cat([rows[empty], batch["frames"][real, 0]])
-    crops = cut(canvases[torch.cat([chosen[empty], real])], rows, side)
-    return crops, (torch.arange(len(rows), device=crops.device) >= int(empty.sum())).float()
+    near = (others[..., :2] - wrong[chosen, None, :2]).norm(dim=-1) < 0.35 * sizes[chosen]
+    # The first canvases with a face of the right size: a stable sort puts them before the others, in their order.
+    fits = (sizes[:, 0] > SOUGHT[0]) & (sizes[:, 0] < TOLERATED[1])
+    first = fits.float().argsort(descending=True, stable=True)[: len(chosen) // 2]
+    true = torch.where(fits[first, None], batch["frames"][first, 0].nan_to_num(), wrong[first])
+    crops = cut(canvases[torch.cat([chosen, first])], torch.cat([wrong[chosen], true]), side)
+    truth = torch.cat([torch.zeros_like(score[chosen]), torch.ones_like(score[first])])
+    return HardCrops(crops, truth, torch.cat([~near.any(1), fits[first]]).float())
 
 
 def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
@@ -185,12 +205,14 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
 
     def loss(step: Step[None]) -> Losses:
         batch = step.batch
-        sought = finder.propose(batch["canvases"])
+        sought = in_float32(finder.propose(batch["canvases"]))
         terms = seeker_terms(sought, batch["frames"])
-        crops, truth = hard_crops(sought, batch, finder.crop_side)
-        marked = finder.locate(torch.cat([batch["closeups"], crops]))
-        landmarks = torch.cat([batch["landmarks"], batch["landmarks"].new_full((len(crops), 68, 2), -1.0)])
-        terms |= marker_terms(marked, landmarks, torch.cat([batch["is_face"], truth]))
+        hard = hard_crops(sought, batch, finder.crop_side)
+        marked = in_float32(finder.locate(torch.cat([batch["closeups"], hard.pictures])))
+        nowhere = batch["landmarks"].new_full((len(hard.truth), 68, 2), -1.0)
+        landmarks, truth = torch.cat([batch["landmarks"], nowhere]), torch.cat([batch["is_face"], hard.truth])
+        counted = torch.cat([torch.ones_like(batch["is_face"]), hard.counted])
+        terms |= marker_terms(marked, landmarks, truth, counted)
         return losses.weighted_sum(terms, vars(weights))
 
     return Task(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...errors import BadInput
 from ...networks.dual_generator import Discriminator, DualGenerator, dots
 from ...networks.ganimation_age import Generator
-from ...networks.layers import Edited
+from ...networks.layers import Edited, places
 from ...networks.perceptual import perceptual_from
 from ...networks.readers import Readers, Readings
 from .. import losses
@@ -30,7 +30,7 @@ from ..engine.checkpoints import fit, load_light, read_network
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 from .dual_pairs import KINDS, Pairs, Shares
-from .edit_requests import SEEN
+from .edit_requests import seen
 from .frozen import load_head, load_readers
 from .sheets import as_picture, save_grid
 
@@ -153,7 +153,7 @@ def known(batch: dict[str, Tensor], goal: Readings, before: Readings) -> Tensor:
 
 def reading_terms(read: Readings, goal: Readings, identity: Tensor) -> dict[str, Tensor]:
     """Readings of the result beside those of the target, and the identity (B,128) to keep."""
-    units = (read.action_units - goal.action_units)[:, SEEN.to(read.age.device)]
+    units = seen(read.action_units - goal.action_units)
     return {
         "identity": losses.identity_loss(identity, read.identity, torch.ones_like(read.age)),
         "landmarks": losses.pixel_l1(read.landmarks, goal.landmarks),
@@ -209,7 +209,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         configs={"dual_generator": recipe.network, "discriminator": recipe.discriminator},
         sheet=lambda networks, path: pair_sheet(cast(DualGenerator, networks["dual_generator"]), shown, path),
         probe=lambda networks: probe_pairs(cast(DualGenerator, networks["dual_generator"]), readers, shown),
-        helpers=(readers, objective.perceptual),
+        helpers=(readers, objective.perceptual, head, expressive),
     )
 
 
@@ -234,7 +234,7 @@ def mirrored(pairs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Pairs seen in a mirror."""
     out = {name: value.flip(-1) if value.dim() == 4 else value for name, value in pairs.items()}
     for name in ("source_landmarks", "target_landmarks"):
-        flipped = pairs[name][:, MIRROR]
+        flipped = pairs[name][:, places(tuple(MIRROR.tolist()), pairs[name])]
         out[name] = torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
     return out
 

@@ -68,6 +68,9 @@ class Couples:
 class Pairs:
     """Batches of pairs of a face folder, drawn by the mesh and ready for the face generator.
 
+    Drawn where `head` and `expressive` are: the rasterizer asks a GPU for the sizes of what it makes, which costs far
+    less than drawing on the host. Both are helpers of the task, so that they are where it trains.
+
     expressive: the trained generator of ganimation_age, whose prototypes also fill mouths and lay creases. creases:
     whether the action units' tones are laid on a source before it is drawn. noise: of landmarks, in frame sides.
     """
@@ -96,7 +99,10 @@ class Pairs:
         kinds = rng.choice(len(KINDS), size, p=self.probabilities)
         people = kinds == KINDS.index("people")
         rows, mirror = self.couples.draw(rng, people), rng.random(size) < 0.5
-        first, last = (self.faces.batch(r, mirror) for r in rows)
+        device = self.head.mean.device
+        first, last = (
+            {name: value.to(device) for name, value in self.faces.batch(r, mirror).items()} for r in rows
+        )
         source, landmarks, units = (first[k] for k in ("face", "landmarks", "action_units"))
         units = units.nan_to_num(0.0)
         makers: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
@@ -104,8 +110,11 @@ class Pairs:
             "expressed": self.expressed,
         }
         for kind, make in makers.items():
-            chosen = torch.from_numpy(kinds == KINDS.index(kind))
-            if chosen.any():
+            own = np.flatnonzero(kinds == KINDS.index(kind))
+            if len(own):
+                chosen = torch.from_numpy(own).to(
+                    device
+                )  # numbers: a mask would have to be counted on the device
                 parts = make(source[chosen], landmarks[chosen], units[chosen])
                 source[chosen], landmarks[chosen], units[chosen] = parts
         goal, wanted = last["landmarks"], last["action_units"].nan_to_num(0.0)
@@ -118,7 +127,7 @@ class Pairs:
             "target_aus": wanted,
             "valid": last["valid"],
             "face": self.expressive.prototypes.face_region(last["landmarks"], self.faces.size),
-            "kind": torch.from_numpy(kinds),
+            "kind": torch.from_numpy(kinds).to(device),
         } | self.rendered(source, landmarks, goal, units, wanted)
 
     def rendered(

@@ -6,12 +6,13 @@ caricature; it is held to what the reader says of real faces of 80 instead (`Cal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...model.model import GanimeAge
 from ...networks.aifd import AIFD
@@ -20,6 +21,18 @@ from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
 from ..data.faces import Faces
 from ..engine.checkpoints import load_light
+
+
+@contextmanager
+def on_fastest(network: nn.Module) -> Iterator[torch.device]:
+    """The network on this process's GPU, where there is one, and back on the CPU afterwards: thousands of faces that
+    a task measures when it is built are read in seconds there."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(device)
+    try:
+        yield device
+    finally:
+        network.to("cpu")
 
 
 def load_readers(folder: str) -> Readers:
@@ -46,11 +59,10 @@ def load_head(folder: str) -> HeadModel:
     return GanimeAge.from_pretrained(folder or None, parts=["head"]).head
 
 
-@dataclass
-class Calibration:
+class Calibration(nn.Module):
     """age_curve (101,): mean reading on real faces of each year. au_slope, au_offset (17,): reading = offset + slope
     x intensity. au_spread (17,): standard deviation of the readings. au_trust (17,): squared correlation of reading and
-    label, what each action unit's reading is worth as a loss."""
+    label, what each action unit's reading is worth as a loss. A helper of tasks, so it lies where the readers do."""
 
     age_curve: Tensor
     au_slope: Tensor
@@ -58,27 +70,35 @@ class Calibration:
     au_spread: Tensor
     au_trust: Tensor
 
+    def __init__(
+        self, age_curve: Tensor, au_slope: Tensor, au_offset: Tensor, au_spread: Tensor, au_trust: Tensor
+    ):
+        super().__init__()
+        self.register_buffer("age_curve", age_curve)
+        units = {"slope": au_slope, "offset": au_offset, "spread": au_spread, "trust": au_trust}
+        for name, values in units.items():
+            self.register_buffer(f"au_{name}", values)
+
     def age(self, years: Tensor) -> Tensor:
         """(B,) true years -> (B,) years that the reader says of such faces on average."""
         low = years.clamp(0, 99).long()
         fraction = years.clamp(0, 100) - low
-        curve = self.age_curve.to(years.device)
-        return curve[low] * (1 - fraction) + curve[low + 1] * fraction
+        return self.age_curve[low] * (1 - fraction) + self.age_curve[low + 1] * fraction
 
     def action_units(self, intensities: Tensor) -> Tensor:
         """(B,17) labelled intensities -> (B,17) average readings."""
-        return self.au_offset.to(intensities.device) + self.au_slope.to(intensities.device) * intensities
+        return self.au_offset + self.au_slope * intensities
 
     @classmethod
     def measure(cls, readers: Readers, faces: Faces, count: int = 4000) -> Calibration:
         """Read `count` faces spread over the folder and fit both curves."""
         picks = np.unique(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
         ages, aus = [], []
-        with torch.no_grad():
+        with torch.no_grad(), on_fastest(readers) as device:
             for part in np.array_split(picks, max(1, len(picks) // 100)):
-                read = readers.eval()(faces.batch(part)["face"])
-                ages.append(read.age)
-                aus.append(read.action_units)
+                read = readers.eval()(faces.batch(part)["face"].to(device))
+                ages.append(read.age.cpu())
+                aus.append(read.action_units.cpu())
         true = {name: torch.from_numpy(faces.labels[name][picks]) for name in ("age", "action_units")}
         return cls(
             smooth_curve(true["age"], torch.cat(ages)), *fit_lines(true["action_units"], torch.cat(aus))

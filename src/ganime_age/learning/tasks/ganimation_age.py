@@ -23,7 +23,7 @@ from ..data.augment import moved_alike, random_affine, random_colour
 from ..data.faces import Faces, balanced_weights, draw
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
-from .edit_requests import SEEN, Request, ask, crop_corners, cut, put_back
+from .edit_requests import Request, ask, crop_corners, cut, put_back, seen
 from .frozen import Calibration, load_prototypes, load_readers
 from .probes import CollapseLimits, Edit, prober
 from .sheets import edit_sheet
@@ -128,7 +128,7 @@ class Objective:
         terms["d_wrong"] = self.wrong(true, features, age, request.source_aus)
         read_age, read_aus = d.readings(features)
         terms["d_age"] = losses.huber(read_age / losses.DECADE - age / losses.DECADE)
-        terms["d_aus"] = losses.huber(read_aus[:, SEEN] - request.source_aus[:, SEEN])
+        terms["d_aus"] = losses.huber(seen(read_aus - request.source_aus))
         if real.requires_grad:
             terms["d_r1"] = losses.gradient_penalty(true, real)
         return losses.weighted_sum(terms, self.discriminator_weights(step.number))
@@ -180,7 +180,7 @@ class Objective:
         return {
             "adversarial": losses.relativistic(score, true),
             "head_age": losses.huber(read_age / losses.DECADE - request.target_age / losses.DECADE),
-            "head_aus": losses.huber(aus[:, SEEN] - request.target_aus[:, SEEN]),
+            "head_aus": losses.huber(seen(aus - request.target_aus)),
         }
 
     def reading_terms(self, frame: Tensor, batch: dict[str, Tensor], request: Request) -> dict[str, Tensor]:
@@ -188,12 +188,13 @@ class Objective:
         read, calibration = self.read(frame), self.calibration
         with torch.no_grad():
             before = self.readers(batch["face"])
-        spread, trust = calibration.au_spread.to(frame.device), calibration.au_trust.to(frame.device)
         units = calibration.action_units(request.target_aus)
         weight = losses.age_gap_weight(request.source_age, request.target_age)
         return {
             "age": losses.age_l1(read.age, calibration.age(request.target_age)) / losses.DECADE,
-            "action_units": losses.trusted_units(read.action_units, units, spread, trust),
+            "action_units": losses.trusted_units(
+                read.action_units, units, calibration.au_spread, calibration.au_trust
+            ),
             "identity": losses.identity_loss(before.identity, read.identity, weight),
             "pose": losses.pose_l1(read.pose, before.pose),
         }
@@ -240,7 +241,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         configs={"generator": recipe.generator, "discriminator": recipe.discriminator},
         sheet=lambda networks, path: edit_sheet(cast(Generator, networks["generator"]), shown, path),
         probe=prober("generator", edits, readers, recipe.judge, shown),
-        helpers=(readers,),
+        helpers=(readers, objective.calibration),
         compiled=("generator",),
         watch=CollapseLimits().watch(),
     )

@@ -24,7 +24,6 @@ from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 from ..evaluation.measure_identity import Look, embed, shown, verification
 from .aifd import start_centres
-from .readers import known
 
 
 @dataclass
@@ -67,7 +66,7 @@ class Objective(nn.Module):
     def __init__(self, faces: Faces | JoinedFaces, recipe: Recipe):
         super().__init__()
         person, teacher = faces.labels["person"], faces.labels["teacher"]
-        self.scale, self.margin = recipe.scale, recipe.margin
+        self.scale, self.margin, self.named = recipe.scale, recipe.margin, bool((person >= 0).any())
         self.centres = nn.Parameter(torch.randn(max(int(person.max()) + 1, 1), teacher.shape[1]))
         start_centres(self.centres, person, teacher)
         known_to_teacher = teacher[~np.isnan(teacher).any(1)]
@@ -76,22 +75,19 @@ class Objective(nn.Module):
         self.register_buffer("everyone", torch.from_numpy(known_to_teacher[order]), persistent=False)
 
     def terms(self, identity: Tensor, batch: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """Every loss by name, unweighted, each over the rows that carry its label. identity (B,128)."""
-        out = {}
-        has = known(batch["teacher"])
-        if has.any():
-            out["identity"] = (1 - (identity[has] * batch["teacher"][has]).sum(1)).mean()
-            out["relations"] = losses.relations(identity[has], batch["teacher"][has])
-            start = step * self.bank % (len(self.everyone) - self.bank + 1)
-            bank = self.everyone[start : start + self.bank]
-            out["similarities"] = losses.similarity_distribution(
-                identity[has], batch["teacher"][has], bank, self.scale
-            )
-        has = batch["person"] >= 0
-        if has.any():
-            out["person"] = losses.cosface(
-                identity[has], self.centres, batch["person"][has], self.scale, self.margin
-            )
+        """Every loss by name, unweighted; `person` over the rows whose person is known. identity (B,128).
+
+        The teacher knows all faces that are drawn.
+        """
+        teacher, start = batch["teacher"], step * self.bank % (len(self.everyone) - self.bank + 1)
+        bank = self.everyone[start : start + self.bank]
+        out = {
+            "identity": losses.taught_identity(identity, teacher),
+            "relations": losses.relations(identity, teacher),
+            "similarities": losses.similarity_distribution(identity, teacher, bank, self.scale),
+        }
+        if self.named:
+            out["person"] = losses.cosface(identity, self.centres, batch["person"], self.scale, self.margin)
         return out
 
 

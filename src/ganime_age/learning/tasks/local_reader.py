@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInput
+from ...networks.layers import constant, places
 from ...networks.local_reader import LEFT_EYE, LOOKS, MOUTH, RIGHT_EYE, SIDE, Crop, LocalReader, crops
 from ...networks.readers import Readers
 from .. import losses
@@ -18,9 +19,9 @@ from ..data.faces import Faces, draw
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 from ..prepare.age_estimators import stored_readers
-from .readers import unit_spread
+from .readers import labels_of, unit_spread
 
-SEEN = [*MOUTH, *RIGHT_EYE, *LEFT_EYE]
+SEEN = (*MOUTH, *RIGHT_EYE, *LEFT_EYE)
 """The landmarks that the second look corrects by itself: mouth and both eyes."""
 COMMON = 0.3
 """Sampling weight of a face without expression, in standard deviations of an action unit: a face is drawn in proportion
@@ -56,10 +57,13 @@ class Weights:
 
 
 class Objective:
-    """The losses of a local reader over frozen readers."""
+    """The losses of a local reader over frozen readers. labelled: whether any face has action units."""
 
-    def __init__(self, recipe: Recipe, local: LocalReader, readers: Readers, spread: Tensor):
-        self.recipe, self.local, self.readers, self.spread = recipe, local, readers, spread
+    def __init__(
+        self, recipe: Recipe, local: LocalReader, readers: Readers, spread: Tensor, labelled: bool = True
+    ):
+        self.recipe, self.local, self.readers, self.labelled = recipe, local, readers, labelled
+        self.spread: tuple[float, ...] = tuple(spread.tolist())
         self.weights = fill(Weights, recipe.weights, "[recipe.weights] table")
 
     def loss(self, step: Step[None]) -> Losses:
@@ -79,13 +83,12 @@ class Objective:
         )
         found = self.local.look(face, self.jittered(crops(guess)), guess, read.action_units)
         out = {
-            "landmarks": losses.eye_distances(found.landmarks, true, SEEN),
+            "landmarks": losses.eye_distances(found.landmarks, true, places(SEEN, true)),
             "parted": losses.aperture_l1(found.landmarks, true),
         }
-        seen = ~units.isnan()
-        if seen.any():
-            error = ((found.action_units - units) / self.spread.to(units))[seen]
-            out["action_units"] = losses.huber(error)
+        if self.labelled:
+            error = (found.action_units - units) / constant(self.spread, units)
+            out["action_units"] = losses.huber(error, ~units.isnan())
         return out
 
     def jittered(self, at: tuple[Crop, ...]) -> tuple[Crop, ...]:
@@ -133,7 +136,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     local, spread = LocalReader(**recipe.network), unit_spread(faces)
     chance = probabilities(faces, spread)
     mean_points(faces, local)
-    objective = Objective(recipe, local, readers.eval().requires_grad_(False), spread)
+    objective = Objective(
+        recipe, local, readers.eval().requires_grad_(False), spread, "action_units" in labels_of(faces)
+    )
     return Task(
         networks={"local_reader": local},
         players=[

@@ -9,11 +9,12 @@ mask is the hull of the landmarks with the forehead above it; outside, changes o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import BadInput
@@ -39,6 +40,10 @@ from .frozen import load_prototypes
 
 FOREHEAD = 0.5
 """Height of the mask above the brows, in distances from brow to nose tip."""
+TANGENTS = 96
+"""Directions in which a hull is bounded: with so many, an arc of 50 pixels is met to 0.03 pixels."""
+SOFT = 64
+"""The mask's edge is blurred by a standard deviation of side / 64."""
 BROWS, NOSE = slice(17, 27), 30
 
 
@@ -65,79 +70,84 @@ class Weights(AgeWeights):
 
 @dataclass
 class Handed:
-    """What both players share: the faces whose labels are believed, the request for them, and the generator's edits
-    (n,3,S,S), None as long as the discriminator learns alone."""
+    """What both players share: which faces' labels are believed (B,) 0/1, the request for all of them, and the
+    generator's edits (B,3,S,S), None as long as the discriminator learns alone."""
 
-    faces: dict[str, Tensor]
+    believed: Tensor
     request: AgeRequest
     edit: Tensor | None = None
+
+    def weighed(self, valid: Tensor) -> Tensor:
+        """valid (B,1,S,S) as a weight of pixels: 0 for a face that is not believed, and so much more for the others
+        that a mean over all faces is one over them."""
+        share = self.believed * (len(self.believed) / self.believed.sum())
+        return valid * share[:, None, None, None]
 
 
 class Objective(AgeObjective[Recipe, Generator, Discriminator]):
     """The losses of both players."""
 
     def chosen(self, step: Step[Handed]) -> Handed:
-        """The step's believed faces and their request, drawn by whichever player comes first."""
+        """Which faces count in the step and their request, drawn by whichever player comes first."""
         if step.result is None:
-            rows = self.believed(step.batch)
-            faces = {name: values[rows] for name, values in step.batch.items()}
-            step.result = Handed(faces, draw_request(faces["age"], self.recipe.age_noise))
+            request = draw_request(step.batch["age"], self.recipe.age_noise)
+            step.result = Handed(self.believed(step.batch), request)
         return step.result
 
     def generate(self, step: Step[Handed]) -> Losses:
         """Every believed face in another group and in its own, and what the paper asks of both."""
-        handed, weights = self.chosen(step), self.weights(step.number)
-        some, request = handed.faces, handed.request
-        face, valid = some["face"], some["valid"]
-        pictures = generated(self.generator, some, request, self.recipe.kept_share)
+        handed, weights, batch = self.chosen(step), self.weights(step.number), step.batch
+        rows, request, face, landmarks = handed.believed, handed.request, batch["face"], batch["landmarks"]
+        counted = batch | {"valid": handed.weighed(batch["valid"])}
+        pictures = generated(self.generator, batch, request, self.recipe.kept_share)
         handed.edit = pictures.edit.detach()
-        terms = pixel_terms(pictures, some)
+        terms = pixel_terms(pictures, counted)
         if weights["age"] or weights["identity"]:
-            terms |= self.measures.reading_terms(face, pictures.edit, request)
-        outside = valid * (1 - face_masks(some["landmarks"], face.shape[-1]))
-        terms["shade"] = losses.shade((pictures.edit - pictures.base) * valid)
+            terms |= self.measures.reading_terms(face, pictures.edit, request, rows)
+        outside = counted["valid"] * (1 - face_masks(landmarks, face.shape[-1]))
+        terms["shade"] = losses.shade((pictures.edit - pictures.base) * batch["valid"], rows=rows)
         terms["background"] = losses.masked_l1(pictures.edit, pictures.base, outside)
         if weights["adversarial"]:
-            (fake,) = moved_alike(pictures.edit * valid)
-            terms["adversarial"] = losses.logistic_real(self.discriminator.score(fake, request.target))
+            (fake,) = moved_alike(pictures.edit * batch["valid"])
+            score = self.discriminator.score(fake, request.target)
+            terms["adversarial"] = losses.logistic_real(score, rows)
         if weights["cycle"]:
-            terms["cycle"] = cycle_term(self.generator, pictures, some, request, self.recipe.cycle_share)
+            terms["cycle"] = cycle_term(self.generator, pictures, counted, request, self.recipe.cycle_share)
         if weights["mi"]:
-            terms["mi"] = self.measures.mutual(face, pictures.edit, some["landmarks"])
+            terms["mi"] = self.measures.mutual(face, pictures.edit, landmarks, rows)
         return losses.weighted_sum(terms, weights)
 
     @torch.no_grad()
     def believed(self, batch: dict[str, Tensor]) -> Tensor:
-        """Indices of the faces whose label is certain or near what the robust readers say; the nearest one at least."""
+        """(B,) 1 for faces whose label is certain or near what the robust readers say, the nearest one at least; else
+        0. Faces count with this weight instead of being left out, so that batches keep their size."""
         age = batch["age"]
         if not self.recipe.doubt:
-            return torch.arange(len(age), device=age.device)
+            return torch.ones_like(age)
         read = self.measures.readers(batch["face"]).age
         off = (read - self.measures.calibration.age(age)).abs().masked_fill(batch["certain"], 0.0)
-        return (off <= torch.clamp(off.min(), min=self.recipe.doubt)).nonzero()[:, 0]
+        return (off <= torch.clamp(off.min(), min=self.recipe.doubt)).float()
 
     def discriminate(self, step: Step[Handed]) -> Losses:
         """Real faces in their groups, the same faces in all groups far from these, from which the logits learn what a
         group is, and the generator's edits; lazy R1."""
-        d, handed = self.discriminator, self.chosen(step)
-        some, request = handed.faces, handed.request
+        d, handed, batch = self.discriminator, self.chosen(step), step.batch
+        rows, request = handed.believed, handed.request
         edits = () if handed.edit is None else (handed.edit,)
-        real, *fakes = moved_alike(*(picture * some["valid"] for picture in (some["face"], *edits)))
+        real, *fakes = moved_alike(*(picture * batch["valid"] for picture in (batch["face"], *edits)))
         real.requires_grad_(step.number % self.recipe.r1_every == 0)
         logits = d(real)
         true = (logits * group_code(request.source)).sum(1)
         terms = {
-            "d_real": losses.logistic_real(true),
-            "d_wrong": losses.wrong_groups(logits, request.source),
+            "d_real": losses.logistic_real(true, rows),
+            "d_wrong": losses.wrong_groups(logits, request.source, rows),
         }
         for fake in fakes:
-            terms["d_edit"] = losses.logistic_generated(d.score(fake, request.target))
+            terms["d_edit"] = losses.logistic_generated(d.score(fake, request.target), rows)
         if real.requires_grad:
-            terms["d_r1"] = losses.gradient_penalty(true[:, None, None, None], real)
-        believed = true.new_tensor(len(true) / len(step.batch["age"]))
-        return losses.weighted_sum(
-            terms, self.discriminator_weights(step.number), shown={"believed": believed}
-        )
+            terms["d_r1"] = losses.gradient_penalty(true[:, None, None, None], real, rows)
+        weights = self.discriminator_weights(step.number)
+        return losses.weighted_sum(terms, weights, shown={"believed": rows.mean()})
 
     def discriminator_weights(self, number: int) -> dict[str, float]:
         """1 for each term but R1."""
@@ -147,13 +157,29 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
 def face_masks(landmarks: Tensor, side: int) -> Tensor:
     """Landmarks (B,68,2) in 0..1 -> (B,1,S,S): 1 on the face with its forehead, 0 on the background, soft between."""
     up = FOREHEAD * (landmarks[:, BROWS].mean(1, keepdim=True) - landmarks[:, NOSE : NOSE + 1])
-    points = torch.cat([landmarks, landmarks[:, BROWS] + up], 1).cpu().numpy()
-    masks = np.zeros((len(points), side, side), np.float32)
-    for mask, face in zip(masks, points, strict=True):
-        hull = cv2.convexHull((face * side).round().astype(np.int32))
-        cv2.fillConvexPoly(mask, hull, 1.0)
-        mask[:] = cv2.GaussianBlur(mask, (0, 0), side / 64)
-    return torch.from_numpy(masks)[:, None].to(landmarks.device)
+    points = (torch.cat([landmarks, landmarks[:, BROWS] + up], 1) * side).round()
+    # A convex hull is the intersection of the half planes that bound it in every direction u (its support function):
+    #
+    #     x is inside  <=>  u.x <= max_i u.p_i  for all u
+    turns = torch.arange(TANGENTS, device=points.device) * (2 * math.pi / TANGENTS)
+    line = torch.arange(side, device=points.device)
+    reach = points[..., :1] * turns.cos() + points[..., 1:] * turns.sin()  # (B,P,TANGENTS)
+    across, down = line[:, None] * turns.cos(), line[:, None] * turns.sin()  # (S,TANGENTS) each
+    least = reach.amax(1) + 1e-3
+    inside = points.new_ones(len(points), side, side)
+    for k in range(TANGENTS):
+        inside = inside * (across[:, k] + down[:, k, None] <= least[:, k, None, None])
+    return gaussian_blur(inside[:, None], side / SOFT)
+
+
+def gaussian_blur(maps: Tensor, spread: float) -> Tensor:
+    """(B,1,S,S) under a Gaussian of this standard deviation in pixels, the border mirrored."""
+    radius = round(4 * spread)
+    at = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-0.5 * (at / spread) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(maps, [radius] * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,19 +62,30 @@ class Recipe:
 
 
 def known(values: Tensor) -> Tensor:
-    """(B,...) -> (B,) bool: rows without a missing value."""
-    return ~values.flatten(1).isnan().any(1) if values.dim() > 1 else ~values.isnan()
+    """(B,...) -> (B,) 1.0 for rows without a missing value, else 0.0."""
+    missing = values.flatten(1).isnan().any(1) if values.dim() > 1 else values.isnan()
+    return (~missing).float()
+
+
+LABELS = frozenset(("age", "teacher", "person", "action_units", "landmarks", "pose"))
+"""The labels that readers learn from."""
+
+
+def labels_of(faces: Faces | JoinedFaces) -> frozenset[str]:
+    """Those of LABELS that any of the faces has."""
+    found = {name for name in LABELS - {"person"} if not np.isnan(faces.labels[name]).all()}
+    return frozenset(found | ({"person"} if (faces.labels["person"] >= 0).any() else set()))
 
 
 class ReadersObjective(nn.Module):
     """What only the readers' training needs: CosFace's centres of persons, each action unit's spread, and the adversary
-    that looks for the age group in the identity."""
+    that looks for the age group in the identity. labels: what the faces have at all; there are no other terms."""
 
     au_spread: Tensor
 
-    def __init__(self, persons: int, au_spread: Tensor, weights: Weights):
+    def __init__(self, persons: int, au_spread: Tensor, weights: Weights, labels: frozenset[str] = LABELS):
         super().__init__()
-        self.weights = weights
+        self.weights, self.labels = weights, labels
         self.centres = nn.Parameter(torch.randn(max(persons, 1), 128))
         self.age_seeker = nn.Linear(128, len(GROUP_STARTS)) if weights.unlearnt_age else None
         self.register_buffer("au_spread", au_spread)
@@ -83,49 +95,47 @@ class ReadersObjective(nn.Module):
         return vars(self.weights)
 
     def terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Every loss by name, unweighted, each over the rows that carry its label."""
+        """Every loss by name, unweighted, each over the rows that carry its label; 0 where no row of a batch does."""
         return self.person_terms(read, batch) | self.shape_terms(read, batch)
 
     def person_terms(self, read: Readings | Identified, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Age and identity."""
-        has = known(batch["age"])
-        out = self.age_terms(read, batch["age"], has) if has.any() else {}
-        has = known(batch["teacher"])
-        if has.any():
-            out["identity"] = losses.taught_identity(read.identity[has], batch["teacher"][has])
-            out["relations"] = losses.relations(read.identity[has], batch["teacher"][has])
-        has = batch["person"] >= 0
-        if has.any():
-            out["person"] = losses.cosface(read.identity[has], self.centres, batch["person"][has])
+        out: dict[str, Tensor] = {}
+        if "age" in self.labels:
+            out |= self.age_terms(read, batch["age"].nan_to_num(0.0), known(batch["age"]))
+        if "teacher" in self.labels:
+            teacher, has = batch["teacher"].nan_to_num(0.0), known(batch["teacher"])
+            out["identity"] = losses.taught_identity(read.identity, teacher, has)
+            out["relations"] = losses.relations(read.identity, teacher, has)
+        if "person" in self.labels:
+            out["person"] = losses.cosface(read.identity, self.centres, batch["person"])
         return out
 
-    def age_terms(self, read: Readings | Identified, ages: Tensor, has: Tensor) -> dict[str, Tensor]:
-        """Terms of ages (B,) in years, on rows `has` (B,) that have one. unlearnt_age: see losses.hidden_age."""
-        age = ages[has]
+    def age_terms(self, read: Readings | Identified, age: Tensor, has: Tensor) -> dict[str, Tensor]:
+        """Terms of ages (B,) in years, on rows `has` (B,) 0/1 that have one. unlearnt_age: see losses.hidden_age."""
         out = {
-            "age": losses.age_distribution(read.age_logits[has], age),
-            "age_mean": losses.age_l1(read.age[has], age),
+            "age": losses.age_distribution(read.age_logits, age, rows=has),
+            "age_mean": losses.age_l1(read.age, age, has),
         }
         if self.weights.age_group:
-            out["age_group"] = losses.age_group(read.age_logits[has], age)
+            out["age_group"] = losses.age_group(read.age_logits, age, has)
         if self.age_seeker:
-            out["unlearnt_age"] = losses.hidden_age(self.age_seeker, read.identity[has], age)
+            out["unlearnt_age"] = losses.hidden_age(self.age_seeker, read.identity, age, has)
         return out
 
     def shape_terms(self, read: Readings, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Action units in units of their spread, landmarks, yaw and pitch in tens of degrees."""
-        out = {}
-        seen = ~batch["action_units"].isnan()
-        if seen.any():
-            error = (read.action_units - batch["action_units"]) / self.au_spread
-            out["action_units"] = losses.huber(error[seen])
-        has = known(batch["landmarks"])
-        if has.any():
-            out["landmarks"] = losses.eye_distances(read.landmarks[has], batch["landmarks"][has])
-        has = known(batch["pose"][:, :2])
-        if has.any():
-            pose = batch["pose"][has, :2] / losses.DECADE
-            out["pose"] = losses.huber(read.pose[has, :2] / losses.DECADE - pose)
+        out: dict[str, Tensor] = {}
+        if "action_units" in self.labels:
+            units = batch["action_units"]
+            out["action_units"] = losses.huber((read.action_units - units) / self.au_spread, ~units.isnan())
+        if "landmarks" in self.labels:
+            marks = batch["landmarks"]
+            out["landmarks"] = losses.eye_distances(read.landmarks, marks.nan_to_num(0.5), rows=known(marks))
+        if "pose" in self.labels:
+            pose = batch["pose"][:, :2]
+            has = known(pose).bool()[:, None].expand_as(pose)
+            out["pose"] = losses.huber(read.pose[:, :2] / losses.DECADE - pose / losses.DECADE, has)
         return out
 
 
@@ -175,7 +185,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The readers' task on the faces of a folder."""
     readers, network = start(recipe, faces)
     weights = fill(Weights, recipe.weights, "[recipe.weights] table")
-    objective = ReadersObjective(int(faces.labels["person"].max()) + 1, unit_spread(faces), weights)
+    objective = ReadersObjective(
+        int(faces.labels["person"].max()) + 1, unit_spread(faces), weights, labels_of(faces)
+    )
     chance = in_shares(balanced_weights(faces.labels["age"], recipe.balance), faces, recipe.shares)
 
     def loss(step: Step[None]) -> Losses:
