@@ -37,7 +37,8 @@ def weighted_sum(
 
     terms: scalars, each with its weight in `weights` (KeyError for one without). shown: scalars that are only logged.
     """
-    total = reduce(torch.add, (weights[name] * value for name, value in terms.items()))
+    # In float32: in bfloat16 a small term would vanish beside a large one.
+    total = reduce(torch.add, (weights[name] * value.float() for name, value in terms.items()))
     # Nothing becomes a Python number here: the loop fetches all logged scalars of a step in one transfer.
     return Losses(total, {name: value.detach() for name, value in {**terms, **(shown or {})}.items()})
 

@@ -105,6 +105,11 @@ def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
         return torch.tensor(values, dtype=dtype, device=device)
 
 
+def precise(like: Tensor) -> torch.autocast:
+    """A block that computes in float32 under mixed precision too: bfloat16 tells a place to half a pixel."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def resize(x: Tensor, side: int) -> Tensor:
     """(B,C,H,W) -> (B,C,side,side), antialiased when it shrinks."""
     if x.shape[-2:] == (side, side):

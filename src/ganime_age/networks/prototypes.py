@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from .hair import HairMask, HairMatte, Head, refined, turn_grey, turn_young, without_skin
-from .layers import Edited, enlarge, gaussian_basis, luma, resize
+from .layers import Edited, enlarge, gaussian_basis, luma, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
@@ -118,8 +118,11 @@ class Prototypes(nn.Module):
         if asked.device.type == "cpu" and not asked.any():
             return face  # a GPU would have to be waited for, which costs more than the edit
         marks = landmarks.nan_to_num(0.5)
-        out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
-        return out if asked.all() else torch.where(asked[:, None, None, None], out, face)
+        with precise(face):
+            out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
+        if asked.device.type == "cpu" and asked.all():
+            return out
+        return torch.where(asked[:, None, None, None], out, face)
 
     def change(
         self,

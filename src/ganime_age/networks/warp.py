@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import enlarge_smoothly
+from .layers import enlarge_smoothly, precise
 
 GRID = 32
 """Side of the grid on which a warp is computed before it is enlarged."""
@@ -44,7 +44,8 @@ def enlarge_field(field: Tensor, side: int) -> Tensor:
 def identity_grid(faces: int, side: int, like: Tensor) -> Tensor:
     """(B,side,side,2): the sampling grid that changes nothing."""
     still = torch.eye(2, 3, device=like.device, dtype=like.dtype).expand(faces, 2, 3)
-    return F.affine_grid(still, [faces, 1, side, side], align_corners=False)
+    with precise(like):
+        return F.affine_grid(still, [faces, 1, side, side], align_corners=False)
 
 
 def follow(face: Tensor, field: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -20,16 +21,25 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ...errors import BadInput
+from ...errors import BadInput, GanimeAgeError
 from .batches import BatchesAhead, on_device
 from .checkpoints import check_light, finished, read_checkpoint, replace_folder, write_checkpoint, write_light
 from .collapse import Collapsed, CollapseMonitor, Finding, Watch, largest
+from .compiling import Compiled
 from .distributed import agreed, average_buffers, average_gradients, copy_from_first
 from .logging import RunLog, forget_after
 from .muon import Muon
 from .task import Plan, Player, Step, Task
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+
+class Turn(NamedTuple):
+    """What a player's turn has to tell, still on the device. step: number of the step, from 0. names: of the terms.
+    values: their means, then the loss and the norm of the gradient, (len(names) + 2,)."""
+
+    step: int
+    player: str
+    names: tuple[str, ...]
+    values: Tensor
 
 
 class Run:
@@ -55,13 +65,10 @@ class Run:
         check_light(task.networks, task.configs)
         self.place()
         self.optimizers = [optimizer_of(player) for player in task.players]
-        self.averages = {
-            name: AveragedModel(task.networks[name], multi_avg_fn=warming_average(plan.ema), use_buffers=True)
-            for name in task.averaged
-        }
-        if plan.compile and self.accelerator.device.type == "cuda":
-            for name in task.compiled:
-                task.networks[name].compile()
+        self.averages = {name: AveragedModel(task.networks[name], use_buffers=True) for name in task.averaged}
+        compiled = task.compiled if plan.compile and self.accelerator.device.type == "cuda" else ()
+        self.compiled = Compiled(task.networks[name] for name in compiled)
+        self.told: list[Turn] = []
         self.monitor = CollapseMonitor(watch or task.watch)
         self.step, self.images, self.seconds = 0, 0, 0.0
         self.weights: dict[str, float] = {}
@@ -89,35 +96,62 @@ class Run:
         smooth: dict[str, float] = {}
         with RunLog(self.out, self.accelerator, progress) as log, self.batches_ahead() as self.coming:
             while progress < 1:
-                terms, images = self.one_step(progress)
+                images = self.one_step(progress)
                 self.step += 1
                 self.images += images
-                self.seconds = agreed(self.accelerator, time.monotonic() - started)
+                self.seconds = time.monotonic() - started
+                if math.isfinite(self.plan.minutes):  # else no process needs another's clock
+                    self.seconds = agreed(self.accelerator, self.seconds)
                 progress = self.plan.progress(self.step, self.seconds)
-                smooth |= {k: 0.95 * smooth.get(k, v) + 0.05 * v for k, v in terms.items()}
+                if self.listens(progress >= 1):
+                    for terms in self.listen():
+                        smooth |= {k: 0.95 * smooth.get(k, v) + 0.05 * v for k, v in terms.items()}
                 log.advance(images, progress, self.step, smooth)
                 self.report(log, smooth, images, progress >= 1)
         self.coming = None
         return self.best_networks()
 
-    def one_step(self, progress: float) -> tuple[dict[str, float], int]:
-        """One optimiser step of every player whose turn it is -> all terms, and the images that all processes saw."""
+    def listens(self, last: bool) -> bool:
+        """Whether the host waits after this step to hear what the turns since the last time have to tell: on a GPU only
+        where something is logged, watched or saved, so that otherwise it runs ahead of the device."""
+        plan, cpu = self.plan, self.accelerator.device.type == "cpu"
+        return (
+            last
+            or cpu
+            or any(n and self.step % n == 0 for n in (plan.log_every, plan.save_every, plan.watch_every))
+        )
+
+    def listen(self) -> list[dict[str, float]]:
+        """The terms of each turn since the last time, in one transfer; Collapsed for the first that is not finite."""
+        turns, self.told = self.told, []
+        values = torch.cat([turn.values for turn in turns]).tolist() if turns else []
+        out = []
+        for turn in turns:
+            (*own, total, norm), values = values[: len(turn.names) + 2], values[len(turn.names) + 2 :]
+            out.append(dict(zip(turn.names, own, strict=True)))
+            if not math.isfinite(total + norm):
+                what = "gradient" if math.isfinite(total) else "loss"
+                raise self.collapse([f"the {what} of the {turn.player} is not finite"], out[-1], turn.step)
+        return out
+
+    def one_step(self, progress: float) -> int:
+        """One optimiser step of every player whose turn it is -> the images that all processes saw. What the turns have
+        to tell waits for `listen`."""
         steps: list[Step[Any]] = [Step(self.fetch(index), self.step) for index in self.indices()]
-        terms: dict[str, float] = {}
         for number, (player, optimizer) in enumerate(zip(self.task.players, self.optimizers, strict=True)):
             if self.step >= player.start and (self.step + 1) % player.every == 0:
                 rate = self.plan.rate(self.step - player.start, progress)
                 for group in optimizer.param_groups:
                     group["lr"] = player.lr * rate
                 optimizer.zero_grad()
-                terms |= self.gradient(number, steps)
+                self.told.append(self.turn(number, steps))
                 optimizer.step()
         average_buffers(self.accelerator, list(self.task.networks.values()))
         if self.step >= max((player.start for player in self.task.players), default=0):
             for name, average in self.averages.items():
-                average.update_parameters(self.task.networks[name])
+                follow(average, self.task.networks[name], self.plan.ema)
         images = sum(len(next(iter(step.batch.values()))) for step in steps)
-        return terms, images * self.accelerator.num_processes
+        return images * self.accelerator.num_processes
 
     def indices(self, step: int | None = None) -> range:
         """Numbers of this process's batches in a step, or in this one; those of all processes follow one another."""
@@ -145,11 +179,24 @@ class Run:
         steps = itertools.count(self.step)
         return BatchesAhead(self.task.batch, (index for step in steps for index in self.indices(step)))
 
-    def gradient(self, number: int, steps: list[Step[Any]]) -> dict[str, float]:
-        """A player's clipped gradient over all batches of all processes; returns the mean of every term.
+    def turn(self, number: int, steps: list[Step[Any]]) -> Turn:
+        """`gradient`; where it fails with compiled networks it is taken again without, as are all later ones."""
+        try:
+            return self.gradient(number, steps)
+        except (GanimeAgeError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # compilers raise whatever they like, in the forward or the backward pass
+            if not self.compiled:
+                raise
+            first = str(error).strip().partition("\n")[0][:200]
+            why = f"a compiled step failed ({type(error).__name__}: {first})"
+            print(f"{why}; the run goes on without torch.compile", file=sys.stderr)
+        self.compiled.undo()
+        self.optimizers[number].zero_grad()
+        return self.gradient(number, steps)
 
-        Terms and the check for finite numbers reach the host in one transfer, the only one of a player's turn.
-        """
+    def gradient(self, number: int, steps: list[Step[Any]]) -> Turn:
+        """A player's clipped gradient over all batches of all processes. The host waits for nothing."""
         player, total = self.task.players[number], torch.zeros((), device=self.accelerator.device)
         found: dict[str, list[Tensor]] = {}
         parameters = [p for p in player.module.parameters() if p.requires_grad]
@@ -165,13 +212,9 @@ class Run:
         means = {name: torch.stack(values).mean() for name, values in found.items()}
         total = average_gradients(self.accelerator, parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, self.plan.clip)
-        *values, total_, norm_ = torch.stack([*means.values(), total.float(), norm.float()]).tolist()
-        terms = dict(zip(means, values, strict=True))
         self.weights |= player.weights(self.step)
-        if not math.isfinite(total_ + norm_):
-            what = "gradient" if math.isfinite(total_) else "loss"
-            raise self.collapse([f"the {what} of the {player.name} is not finite"], terms)
-        return terms
+        values = torch.stack([*means.values(), total.float(), norm.float()])
+        return Turn(self.step, player.name, tuple(means), values)
 
     def report(self, log: RunLog, terms: dict[str, float], images: int, last: bool) -> None:
         """Probe, log, draw and save when their turn has come; only what the monitor finds healthy is saved."""
@@ -220,8 +263,9 @@ class Run:
                 self.task.sheet(networks, path)
             log.picture("sheet", path, self.step)
 
-    def collapse(self, faults: list[str], terms: dict[str, float]) -> Collapsed:
-        """The sentence that ends a run."""
+    def collapse(self, faults: list[str], terms: dict[str, float], step: int | None = None) -> Collapsed:
+        """The sentence that ends a run. step: where it happened, if not in this one."""
+        step = self.step if step is None else step
         weighted = {
             name: value * (self.weights.get(name, 0.0) or 1.0)
             for name, value in terms.items()
@@ -230,7 +274,7 @@ class Run:
         kept = finished(self.out / "checkpoint")
         where = f"the last good checkpoint is kept at {kept}" if kept else "no checkpoint had been saved yet"
         why = "; ".join(faults) or "process 0 stopped the run"
-        return Collapsed(f"step {self.step}: {why}; largest weighted terms: {largest(weighted)}; {where}")
+        return Collapsed(f"step {step}: {why}; largest weighted terms: {largest(weighted)}; {where}")
 
     def best_networks(self) -> dict[str, nn.Module]:
         """Every network by name, its moving average where one is kept."""
@@ -277,8 +321,10 @@ def optimizer_of(player: Player) -> torch.optim.Optimizer:
         return Muon(player.module, player.lr, player.betas, player.weight_decay)
     if player.optimizer != "adamw":
         raise BadInput(f"the optimizer is {player.optimizer!r}; choose adamw or muon")
+    parameters = list(player.module.parameters())
+    fused = any(p.device.type == "cuda" for p in parameters)  # one kernel for all of them
     return torch.optim.AdamW(
-        player.module.parameters(), player.lr, player.betas, weight_decay=player.weight_decay
+        parameters, player.lr, player.betas, weight_decay=player.weight_decay, fused=fused or None
     )
 
 
@@ -297,15 +343,24 @@ def measuring(networks: dict[str, nn.Module]) -> Iterator[dict[str, nn.Module]]:
             module.training = mode
 
 
-def warming_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average whose decay grows from 0.1 to `decay`, so that the first steps are soon forgotten."""
+@torch.no_grad()
+def follow(average: AveragedModel, network: nn.Module, decay: float) -> None:
+    """One step of the exponential moving average of parameters and buffers; its decay grows from 0.1 to `decay`, so
+    that the first steps are soon forgotten.
 
-    @torch.no_grad()
-    def average(kept: Tensors, new: Tensors, count: Tensor | int) -> None:
-        kept_fraction = min(decay, (1 + int(count)) / (10 + int(count)))
-        if kept[0].is_floating_point():
-            torch._foreach_lerp_(kept, new, 1 - kept_fraction)
-        else:
-            torch._foreach_copy_(kept, new)
-
-    return average
+    AveragedModel.update_parameters would bring the count of steps to the device and back in every step.
+    """
+    count = int(average.n_averaged)  # it stays on the CPU
+    share = 1 - min(decay, (1 + count) / (10 + count)) if count else 1.0
+    pairs = [
+        (kept, new)
+        for of in (nn.Module.parameters, nn.Module.buffers)
+        for kept, new in zip(of(average.module), of(network), strict=True)
+    ]
+    for copied in (False, True):
+        chosen = [pair for pair in pairs if copied is (share == 1 or not pair[0].is_floating_point())]
+        if chosen and copied:
+            torch._foreach_copy_([kept for kept, _ in chosen], [new for _, new in chosen])
+        elif chosen:
+            torch._foreach_lerp_([kept for kept, _ in chosen], [new for _, new in chosen], share)
+    average.n_averaged += 1

@@ -61,6 +61,7 @@ class Contender:
         for _ in range(self.steps):
             self.run.one_step(0.5)
             self.run.step += 1
+        self.run.listen()
         return clock(self.run) - started
 
 

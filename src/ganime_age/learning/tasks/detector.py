@@ -12,6 +12,7 @@ from torch import Tensor
 from ...images.detectors import MARKER_SPAN
 from ...images.tensors import to_tensor
 from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
+from ...networks.layers import precise
 from .. import losses
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
@@ -184,7 +185,8 @@ def cut(canvases: Tensor, rows: Tensor, side: int) -> Tensor:
     ax, ay = (rows[:, 2:] * MARKER_SPAN / size).unbind(1)
     centre = rows[:, :2] * 2 / size - 1
     theta = torch.stack([ax, -ay, centre[:, 0], ay, ax, centre[:, 1]], 1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, [len(rows), 3, side, side], align_corners=False)
+    with precise(canvases):
+        grid = F.affine_grid(theta, [len(rows), 3, side, side], align_corners=False)
     return F.grid_sample(canvases, grid, padding_mode="border", align_corners=False)
 
 

@@ -149,6 +149,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 loss,
                 recipe.lr,
                 weight_decay=recipe.weight_decay,
+                precise=True,  # least squares on landmarks
                 weights=lambda number: weights,
             )
         ],

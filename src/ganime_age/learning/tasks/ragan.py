@@ -179,7 +179,8 @@ def gaussian_blur(maps: Tensor, spread: float) -> Tensor:
     kernel = torch.exp(-0.5 * (at / spread) ** 2)
     kernel = kernel / kernel.sum()
     padded = F.pad(maps, [radius] * 4, mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    blurred = F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    return (blurred * 2**16).round() / 2**16  # what is all 0 or all 1 around stays so, whatever the rounding
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...edits import GROUP_STARTS
 from ...networks.aifd import Identified
+from ...networks.layers import precise
 from ...networks.readers import Readers, Readings
 from .. import losses
 from ..data.augment import random_affine, random_colour, random_erase, random_quality
@@ -198,7 +199,10 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             return losses.weighted_sum(objective.terms(readers.read_window(window), batch), vars(weights))
 
         if recipe.attack_radius:
-            window = attack(lambda moved: of(moved).total, window, recipe.attack_radius, recipe.attack_steps)
+            with precise(window):  # small steps in a gradient's direction
+                window = attack(
+                    lambda moved: of(moved).total, window, recipe.attack_radius, recipe.attack_steps
+                )
         return of(window)
 
     return Task(
