@@ -392,7 +392,7 @@ def test_recipes_take_changes_and_name_what_is_wrong(tmp_path):
         ("recipe.batch=0", r"batch in the recipe's \[recipe\] table is 0; it must be at least 1"),
         ("recipe.mask_band=[1]", "mask_band .*; it must be an array of 2 values, each a number"),
         ("recipe.weights=[1]", r"weights .* is \[1\]; it must be a table"),
-        ("sise=64", "top level has no sise; it has task, size, sources, run, recipe, watch"),
+        ("sise=64", "top level has no sise; it has task, size, sources, hold_out, run, recipe, watch"),
         ("size=0", "size is 0"),
         ("sources=utkface", "sources .* is 'utkface'; it must be an array of values, each a text"),
     ],
