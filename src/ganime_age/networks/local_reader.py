@@ -134,7 +134,10 @@ class LocalReader(nn.Module):
 def crops(landmarks: Tensor) -> tuple[Crop, ...]:
     """Landmarks (B,68,2) in 0..1 -> upright crops of mouth, right and left eye."""
     still = torch.zeros_like(landmarks[:, 0, 0])
-    return tuple(Crop(landmarks[:, centre].mean(1), still + side, still) for centre, side, _ in LOOKS)
+    return tuple(
+        Crop(landmarks[:, places(tuple(centre), landmarks)].mean(1), still + side, still)
+        for centre, side, _ in LOOKS
+    )
 
 
 def normalise(landmarks: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class Plan:
     """How long and how: numbers of a recipe's [run] table.
 
     minutes: the clock that ends the run before its steps are done, and which the learning rate then follows; what a
-    user asks for (--minutes), so that no recipe sets it. schedule: cosine (to zero), linear (constant, then evenly to zero over the last fraction `decay`) or constant.
+    user asks for (--minutes), so that no recipe sets it. schedule: cosine (to zero), linear (constant, then evenly to
+    zero over the last fraction `decay`) or constant.
     accumulate: batches of one step, whose gradients are averaged. precision: auto (bfloat16 where a GPU has it, or
     what the launcher says), bf16, no. compile: torch.compile on a GPU. resident: whether all faces lie on the device,
     which auto decides by its free memory (never on a CPU). prefetch: whether a thread makes batches ahead where they do

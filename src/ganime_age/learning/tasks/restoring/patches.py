@@ -25,10 +25,10 @@ def centres(landmarks: Tensor, points: tuple[int, ...] = tuple(range(68))) -> Te
     return 0.85 * at + 0.15 * landmarks[:, 30]
 
 
-def corners(at: Tensor, side: int, crop: int) -> list[tuple[int, int]]:
-    """Centres (B,2) in 0..1 -> even top-left corners (y, x) of crops that lie within a frame of `side` pixels."""
+def corners(at: Tensor, side: int, crop: int) -> Tensor:
+    """Centres (B,2) in 0..1 -> even corners (B,2), row and column, of crops that lie within a frame of `side` pixels."""
     first = ((at * side - crop / 2).clamp(0, side - crop) / 2).round().long() * 2
-    return [(int(y), int(x)) for x, y in first]
+    return first.flip(1)
 
 
 def known(faces: Faces) -> np.ndarray:

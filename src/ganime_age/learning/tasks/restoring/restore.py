@@ -183,7 +183,7 @@ class Objective:
             terms["adversarial"] = losses.logistic_real(self.judged(drawn))
         return terms, Crops(target, place, age[rows], aus[rows]), drawn._replace(picture=out.detach())
 
-    def places(self, marks: Tensor, amounts: Amounts, side: int) -> list[tuple[int, int]]:
+    def places(self, marks: Tensor, amounts: Amounts, side: int) -> Tensor:
         """Where a crop of each face lies: on the hole, if there is one, in two of three cases."""
         at = centres(marks)
         for points, share in ((MOUTH, amounts.mouth), (EYES, amounts.lids)):
@@ -292,9 +292,9 @@ def random_request(age: Tensor, aus: Tensor) -> Request:
     return Request(age, target, aus, wanted)
 
 
-def crop_erased(erased: Erased, cuts: list[list[tuple[int, int]]], crop: int) -> Erased:
+def crop_erased(erased: Erased, cuts: list[Tensor], crop: int) -> Erased:
     """Crops of erased faces, all of the first cut before those of the second; corners are even."""
-    half = [[(y // 2, x // 2) for y, x in at] for at in cuts]
+    half = [at // 2 for at in cuts]
     face, maps = (torch.cat([cut(whole, at, crop) for at in cuts]) for whole in erased[:2])
     return Erased(face, maps, torch.cat([cut(erased.place, at, crop // 2) for at in half]))
 
