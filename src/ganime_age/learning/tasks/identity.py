@@ -22,7 +22,7 @@ from ..data.faces import Faces, balanced_weights, draw
 from ..data.joined_faces import JoinedFaces, in_shares
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
-from ..evaluation.measure_identity import Look, embed, shown, verification
+from ..evaluation.measure_identity import embed, shown, verification
 from .aifd import start_centres
 
 
@@ -147,7 +147,13 @@ def held_out_people(faces: Faces | JoinedFaces) -> Any:
 
     def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
         everyone, teacher = np.arange(len(held)), held.labels["teacher"]
-        read = embed(cast(Look, networks["identity"]), shown(held, everyone))
+        network = networks["identity"]
+        device = next(network.parameters()).device
+
+        def look(*given: Tensor) -> Tensor:
+            return cast(Tensor, network(*(part.to(device) for part in given)).cpu())
+
+        read = embed(look, shown(held, everyone))
         has = ~np.isnan(teacher).any(1)
         out = {"cosine_teacher": float((read * teacher)[has].sum(1).mean())}
         named = held.labels["person"] >= 0

@@ -26,7 +26,7 @@ def centres(landmarks: Tensor, points: tuple[int, ...] = tuple(range(68))) -> Te
 
 
 def corners(at: Tensor, side: int, crop: int) -> Tensor:
-    """Centres (B,2) in 0..1 -> even corners (B,2), row and column, of crops that lie within a frame of `side` pixels."""
+    """Centres (B,2) in 0..1 -> even corners (B,2), row and column, of crops within a frame of `side` pixels."""
     first = ((at * side - crop / 2).clamp(0, side - crop) / 2).round().long() * 2
     return first.flip(1)
 
