@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
-from .layers import places
+from .layers import luma, places
 
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The inner lips' edges from corner to corner, iBUG's 68 points."""
@@ -111,7 +111,10 @@ def newly_open(before: Tensor, after: Tensor) -> Tensor:
 
 
 def mouth_window(landmarks: Tensor, side: int) -> Window:
-    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one."""
+    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one; all of them on a GPU,
+    which would have to be asked where the lips are."""
+    if landmarks.device.type != "cpu":
+        return slice(0, side), slice(0, side)
     lips = landmarks[:, UPPER + LOWER].flatten(0, 1).clamp(0, 1) * side
     low, high = (lips.amin(0) - 2).long().clamp_min(0).tolist(), (lips.amax(0) + 2).long().tolist()
     return slice(min(low[1], side - 1), high[1]), slice(min(low[0], side - 1), high[0])
@@ -238,5 +241,5 @@ def sample(patch: Tensor, along: Tensor, down: Tensor) -> Tensor:
 
 def without_colour(look: Tensor, colour: Tensor) -> Tensor:
     """Colours (B,3,h,w) with their chroma scaled by `colour` (B,1,1,1): of a grey photo the mouth is grey."""
-    grey = (look * look.new_tensor((0.299, 0.587, 0.114))[:, None, None]).sum(1, keepdim=True)
+    grey = luma(look)
     return grey + (look - grey) * colour

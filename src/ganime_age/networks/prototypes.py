@@ -158,7 +158,8 @@ class Prototypes(nn.Module):
         moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
         skin = skin * (1 - filled)
         out, older = moved, ages[0] != ages[1]
-        if known_hair is None and older.any():
+        cpu = older.device.type == "cpu"  # a GPU would have to be asked
+        if known_hair is None and (not cpu or older.any()):
             out = self.grow_hair(moved, hair * older[:, None, None, None], points, ages)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = match_colour(self.change_map("tone", amounts["tone"], grid), colour)
@@ -279,10 +280,11 @@ class Prototypes(nn.Module):
         head = Head.of(picture, hair, landmarks)
         hair = without_skin(hair, picture, head)
         greys = (ages[1] > ages[0])[:, None, None, None] & (lighter > 0)
-        if greys.all():
+        cpu = greys.device.type == "cpu"
+        if cpu and greys.all():
             return turn_grey(picture, hair, head, lighter, colour)
         young = turn_young(picture, hair, head, lighter, colour)
-        if not greys.any():
+        if cpu and not greys.any():
             return young
         return torch.where(greys, turn_grey(picture, hair, head, lighter, colour), young)
 

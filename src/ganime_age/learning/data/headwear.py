@@ -14,9 +14,9 @@ def wider(pictures: Tensor, turn: float = 15.0, shift: float = 0.12) -> Tensor:
     """Pictures (B,C,S,S) in frames of 0.9 to WIDEST times their side, turned by up to `turn` degrees and shifted; what
     lies outside the picture is its mirror image, which goes on as hair and background do."""
     count = len(pictures)
-    angle = (torch.rand(count) * 2 - 1) * turn * torch.pi / 180
-    scale = 0.9 + (WIDEST - 0.9) * torch.rand(count)
-    move = (torch.rand(count, 2) * 2 - 1) * shift * 2
+    angle = (torch.rand(count, device=faces.device) * 2 - 1) * turn * torch.pi / 180
+    scale = 0.9 + (WIDEST - 0.9) * torch.rand(count, device=faces.device)
+    move = (torch.rand(count, 2, device=faces.device) * 2 - 1) * shift * 2
     cos, sin = angle.cos() * scale, angle.sin() * scale
     matrix = torch.stack([cos, -sin, move[:, 0], sin, cos, move[:, 1]], 1).view(count, 2, 3)
     grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
@@ -27,13 +27,13 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
     their hair (B,1,S,S). Cloth shows a piece of another face's picture, one colour, or stripes."""
     count, side = len(faces), faces.shape[-1]
-    line = (torch.arange(side) + 0.5) / side
+    line = (torch.arange(side, device=faces.device) + 0.5) / side
     y, x = line[:, None], line[None, :]
     left, right = landmarks[:, 0, 0], landmarks[:, 16, 0]
     half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
     middle = ((left + right) / 2).view(-1, 1, 1)
     brow = landmarks[:, 17:27, 1].mean(1).view(-1, 1, 1)
-    draw = torch.rand(count, 4, 1, 1)
+    draw = torch.rand(count, 4, 1, 1, device=faces.device)
     # A dome over the brow: its lower edge `low` is bent, and it is wider than the head by 5 to 60 %.
     low = brow - half * (0.1 + 0.5 * draw[:, 0]) + (draw[:, 1] - 0.5) * 0.3 * (x - middle).square() / half
     across = (x - middle) / (half * (1.05 + 0.55 * draw[:, 2]))
@@ -44,9 +44,9 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     tall = (chin - top).clamp_min(0.1) / 2
     oval = ((x - middle) / (half * 0.95)).square() + ((y - (chin + brow - half) / 2) / tall).square() < 1
     wide = ((x - middle) / (half * 1.6)).square() + ((y - chin) / (2.2 * tall)).square() < 1
-    kind = torch.rand(count, 1, 1)
+    kind = torch.rand(count, 1, 1, device=faces.device)
     shape = torch.where(kind < 0.3, wide & ~oval, dome)
-    cover = (shape & (torch.rand(count, 1, 1) < chance))[:, None].float()
+    cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
     cloth = torch.where((kind < 0.85)[:, None], fabric(faces), skin(faces, landmarks))
     return faces + cover * (cloth - faces), hair * (1 - cover)
@@ -57,13 +57,23 @@ def fabric(faces: Tensor) -> Tensor:
     count, side = len(faces), faces.shape[-1]
     corner = faces.roll(1, 0)[:, :, side // 2 :, : side // 2]
     piece = F.interpolate(corner, size=(side, side), mode="bilinear", align_corners=False)
-    colours = torch.rand(2, count, 3, 1, 1) * 1.8 - 1
-    waves = torch.sin(torch.arange(side) * (0.15 + torch.rand(count, 1) * 1.2))[:, None, :, None]
+    colours = torch.rand(2, count, 3, 1, 1, device=faces.device) * 1.8 - 1
+    waves = torch.sin(
+        torch.arange(side, device=faces.device) * (0.15 + torch.rand(count, 1, device=faces.device) * 1.2)
+    )[:, None, :, None]
     striped = torch.where(waves > 0, colours[0], colours[1])
-    kind = torch.rand(count, 1, 1, 1)
+    kind = torch.rand(count, 1, 1, 1, device=faces.device)
     cloth = torch.where(kind < 0.4, piece, torch.where(kind < 0.75, colours[0].expand_as(piece), striped))
-    shade = 0.3 * (torch.rand(count, 1, 1, 1) - 0.5) * torch.linspace(-1, 1, side)[:, None]
-    grain = 0.1 * torch.rand(count, 1, 1, 1) * torch.randn(count, 1, side, side)
+    shade = (
+        0.3
+        * (torch.rand(count, 1, 1, 1, device=faces.device) - 0.5)
+        * torch.linspace(-1, 1, side, device=faces.device)[:, None]
+    )
+    grain = (
+        0.1
+        * torch.rand(count, 1, 1, 1, device=faces.device)
+        * torch.randn(count, 1, side, side, device=faces.device)
+    )
     return (cloth + shade + grain).clamp(-1, 1)
 
 
@@ -71,5 +81,5 @@ def skin(faces: Tensor, landmarks: Tensor) -> Tensor:
     """A scalp (B,3,S,S): the colour of the brow's middle, lighter towards the top."""
     place = (landmarks[:, 21] + landmarks[:, 22]) / 2
     colour = F.grid_sample(faces, 2 * place[:, None, None] - 1, align_corners=False)  # (B,3,1,1)
-    glow = 0.15 * torch.linspace(1, -1, faces.shape[-1])[:, None]
+    glow = 0.15 * torch.linspace(1, -1, faces.shape[-1], device=faces.device)[:, None]
     return (colour + glow).clamp(-1, 1).expand_as(faces)
