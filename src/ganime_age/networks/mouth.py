@@ -111,8 +111,8 @@ def newly_open(before: Tensor, after: Tensor) -> Tensor:
 
 
 def mouth_window(landmarks: Tensor, side: int) -> Window:
-    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one; all of them on a GPU,
-    which would have to be asked where the lips are."""
+    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one. On a GPU, which
+    would have to be asked where the lips are, all pixels."""
     if landmarks.device.type != "cpu":
         return slice(0, side), slice(0, side)
     lips = landmarks[:, UPPER + LOWER].flatten(0, 1).clamp(0, 1) * side

@@ -14,9 +14,9 @@ def wider(pictures: Tensor, turn: float = 15.0, shift: float = 0.12) -> Tensor:
     """Pictures (B,C,S,S) in frames of 0.9 to WIDEST times their side, turned by up to `turn` degrees and shifted; what
     lies outside the picture is its mirror image, which goes on as hair and background do."""
     count = len(pictures)
-    angle = (torch.rand(count, device=faces.device) * 2 - 1) * turn * torch.pi / 180
-    scale = 0.9 + (WIDEST - 0.9) * torch.rand(count, device=faces.device)
-    move = (torch.rand(count, 2, device=faces.device) * 2 - 1) * shift * 2
+    angle = (torch.rand(count, device=pictures.device) * 2 - 1) * turn * torch.pi / 180
+    scale = 0.9 + (WIDEST - 0.9) * torch.rand(count, device=pictures.device)
+    move = (torch.rand(count, 2, device=pictures.device) * 2 - 1) * shift * 2
     cos, sin = angle.cos() * scale, angle.sin() * scale
     matrix = torch.stack([cos, -sin, move[:, 0], sin, cos, move[:, 1]], 1).view(count, 2, 3)
     grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
