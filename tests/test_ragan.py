@@ -93,6 +93,7 @@ def test_wrong_numbers_are_named():
 def test_nothing_asked_is_nothing_changed_and_expressions_are_refused():
     torch.manual_seed(0)
     model = GanimeAge(("readers", "ragan"), 64, edit_size=64, ragan=SMALL, **tiny_readers()).eval()
+    model.prototypes.region.fill_(1.0)
     faces, aus = torch.rand(2, 3, 96, 96) * 2 - 1, torch.zeros(2, 17)
     with torch.no_grad():
         edited = model.edit(faces, torch.tensor([30.0, 30.0]), torch.tensor([30.0, 70.0]), aus, aus, "ragan")
