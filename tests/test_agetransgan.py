@@ -118,7 +118,9 @@ def test_the_discriminator_sees_how_alike_a_batch_is():
 def model():
     """A model with untrained readers and an untrained AgeTransGAN of 64 px, whose prototypes change nothing."""
     torch.manual_seed(0)
-    return GanimeAge(("readers", "agetransgan"), 64, edit_size=64, agetransgan=SMALL, **tiny_readers()).eval()
+    made = GanimeAge(("readers", "agetransgan"), 64, edit_size=64, agetransgan=SMALL, **tiny_readers()).eval()
+    made.prototypes.region.fill_(1.0)
+    return made
 
 
 def ages(*years: float) -> torch.Tensor:

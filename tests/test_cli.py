@@ -296,7 +296,7 @@ def test_what_another_photo_shows_is_asked_of_every_photo_of_a_folder(
 ):
     """The arguments stay as they were given, so nothing is asked twice."""
     asked = []
-    monkeypatch.setattr(editor.pipeline, "generate", lambda face, edit, method: asked.append(edit))
+    monkeypatch.setattr(editor.pipeline, "generate", lambda face, edit, method, **_: asked.append(edit))
     folder = tmp_path / "in"
     folder.mkdir()
     for name in "ab":

@@ -51,8 +51,7 @@ hashes = {key: hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest() 
 if os.environ.get("TESTS"):
     sys.path.insert(0, os.environ["TESTS"])
     from ganime_age.learning.engine.loop import Run
-    from helpers.files import files_no_larger_than
-from helpers.tiny_gan import tiny_gan
+    from helpers.tiny_gan import tiny_gan
     gan = Run(tiny_gan(4), train.Plan(steps=4, warmup=1), given.out / "gan", run.accelerator)
     gan.train()
 with open(f"{given.out}-rank{os.environ['RANK']}.json", "w") as file:

@@ -56,6 +56,8 @@ def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request
     erased = erase(face, after, restorer.template, amounts)
     # Only what was erased is drawn, about half of the frame: rows and columns with any of it, in steps of 8 px.
     touched = erased.maps.amax((0, 1)) > 0
+    if not touched.any():  # mouth and eyes lie outside the frame
+        return Edited(face, torch.zeros_like(face[:, :1]))
     (y0, y1), (x0, x1) = (bounds(touched.any(axis)) for axis in (1, 0))
     part = Erased(
         erased.face[..., y0:y1, x0:x1],
