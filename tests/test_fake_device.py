@@ -5,12 +5,11 @@ import torch
 from torch import nn
 
 from ganime_age.learning.engine.compiling import Compiled
+from ganime_age.learning.engine.fake_device import GPU, FakeDevice, MixedDevices, PretendedGPU
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Losses, Plan, Player, Task
 from ganime_age.networks import ragan
 from ganime_age.networks.layers import constant
-from helpers.fake_device import GPU, FakeDevice, MixedDevices
-from helpers.recipes import PretendedGPU
 
 MIXED = {
     "a sum": lambda there: there + torch.ones(3),

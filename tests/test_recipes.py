@@ -5,6 +5,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import FunctionType, MethodType, SimpleNamespace
 
 import pytest
@@ -12,21 +13,20 @@ import torch
 
 from ganime_age.errors import MissingModel
 from ganime_age.learning.engine.distributed import make_accelerator
+from ganime_age.learning.engine.fake_device import PretendedGPU, told
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
-from helpers.fake_device import told
-from helpers.recipes import (
-    NAMES,
-    RECIPES,
-    PretendedGPU,
-    Waits,
-    pretended_gpu,
-    stand_in,
+from ganime_age.learning.tasks.rehearsal.tiny import (
     tiny_run,
+    without_mediapipe,
     write_faces,
     write_networks,
 )
+from ganime_age.learning.tasks.rehearsal.waits import Waits, pretended_gpu
+
+RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
+NAMES = sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.startswith("multipose"))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,6 @@ def used(thing: object, depth: int = 4) -> Iterator[torch.nn.Module]:
         yield from used(each, depth - 1)
 
 
-PICKED = {"patch_reader", "restore"}
-"""Recipes whose steps pick crops by what these show, for which the host waits."""
 DRAWN = {"dual_generator"}
 """Recipes whose batches are drawn on the device by a rasterizer, which asks it for the sizes of what it makes."""
 
@@ -74,17 +72,14 @@ def probed(run: Run) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_takes_three_steps_and_all_its_networks_move(
-    name, faces, networks, tmp_path, monkeypatch
-):
+def test_every_recipe_takes_three_steps_and_all_its_networks_move(name, faces, networks, tmp_path):
     """On a pretended GPU, where the host waits once a step at most: to hear of the logged terms."""
-    stand_in(monkeypatch.setattr)
     waits = Waits()
-    with pretended_gpu(waits) as counted:
-        run = counted(tiny_run(name, faces, networks, tmp_path, PretendedGPU(cpu=True)))
+    with without_mediapipe(), pretended_gpu(waits) as counted:
+        run = counted(tiny_run(RECIPES / f"{name}.toml", faces, networks, tmp_path, PretendedGPU(cpu=True)))
         run.train()
         found = probed(run)
-    assert name in PICKED or max(waits.steps) <= 1, told(waits.events)
+    assert max(waits.steps) <= 1, told(waits.events)
     assert name in DRAWN or not any(waits.batches), told(waits.events)
     assert all(math.isfinite(value) for value in found.values())
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -115,8 +110,9 @@ def test_no_recipe_ends_by_the_clock_before_its_steps_are_done():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_takes_three_steps_on_a_gpu(name, faces, networks, tmp_path, monkeypatch):
     """On a GPU that is there, which warns of every wait; in bfloat16 where it can."""
-    stand_in(monkeypatch.setattr)
-    run, waits = tiny_run(name, faces, networks, tmp_path, make_accelerator("auto", None, tmp_path)), []
+    accelerator, waits = make_accelerator("auto", None, tmp_path), []
+    with without_mediapipe():
+        run = tiny_run(RECIPES / f"{name}.toml", faces, networks, tmp_path, accelerator)
     one_step = run.one_step
 
     def step(progress):
@@ -130,11 +126,11 @@ def test_every_recipe_takes_three_steps_on_a_gpu(name, faces, networks, tmp_path
 
     monkeypatch.setattr(run, "one_step", step)
     run.train()
-    assert name in PICKED | DRAWN or not any(waits[1:]), "constants are brought there in the first step alone"
+    assert name in DRAWN or not any(waits[1:]), "constants are brought there in the first step alone"
     assert all(math.isfinite(value) for value in probed(run).values())
 
 
 def test_a_head_model_without_scipy_is_one_sentence(faces, networks, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)
     with pytest.raises(MissingModel, match="scipy must be installed to measure a head model: pip install"):
-        tiny_run("head", faces, networks, tmp_path)
+        tiny_run(RECIPES / "head.toml", faces, networks, tmp_path)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator as Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast
 from torch import Tensor, nn
 

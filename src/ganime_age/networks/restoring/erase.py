@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..layers import places
 from ..mouth import gap
 from ..warp import canonical_grid
 
@@ -112,7 +113,9 @@ def fill_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Te
     line = (torch.arange(side, device=face.device, dtype=face.dtype) + 0.5) / side
     pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]  # (1,S,S,2)
     covered = torch.zeros_like(face[:, :1])
-    if not bool((lids > 0).any()):
+    if lids.device.type == "cpu" and not bool(
+        (lids > 0).any()
+    ):  # a GPU would let the host wait to hear of it
         return face, covered
     for first, last, lid, brow in EYES:
         left, right = landmarks[:, first], landmarks[:, last]
@@ -125,7 +128,9 @@ def fill_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Te
         far = ((x / LID_WIDTH) ** 2 + (y / LID_HEIGHT) ** 2).sqrt()
         inside = ((1.15 - far) / 0.3).clamp(0, 1)[:, None] * lids[:, None, None, None]
         # The skin above: half way from the brow to the upper lid.
-        above = (landmarks[:, list(brow)].mean(1) + landmarks[:, list(lid)].mean(1)) / 2
+        above = (
+            landmarks[:, places(brow, landmarks)].mean(1) + landmarks[:, places(lid, landmarks)].mean(1)
+        ) / 2
         near = (pixels - above[:, None, None]).square().sum(-1) / (0.18 * width[:, None, None]) ** 2
         face = face + inside * (mean_of(face, torch.exp(-2 * near)[:, None]) - face)
         covered = torch.maximum(covered, inside)

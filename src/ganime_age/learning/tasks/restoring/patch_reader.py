@@ -6,7 +6,7 @@ Its gradient is what steers the restoring generator (restore.py); it judges noth
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,19 +46,28 @@ class Recipe:
     network: dict[str, Any] = field(default_factory=dict)
 
 
-def random_crops(
-    batch: dict[str, Tensor], recipe: Recipe, mean_shape: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Faces -> crops (N,3,s,s), their places (N,2,s,s), ages (N,): turned, scaled, where the photo is real."""
+class Crops(NamedTuple):
+    """Crops of faces. picture (N,3,s,s) in [-1,1], place (N,2,s,s), age (N,) in years; counted (N,): 1, or 0 for a
+    repeated crop that only fills the batch."""
+
+    picture: Tensor
+    place: Tensor
+    age: Tensor
+    counted: Tensor
+
+
+def random_crops(batch: dict[str, Tensor], recipe: Recipe, mean_shape: Tensor) -> Crops:
+    """`recipe.crops` crops of each face, turned and scaled. A crop of which less than SURE is real gives its place to a
+    repetition of one that is real."""
     face, marks, found = batch["face"], batch["landmarks"], []
-    b, side = face.shape[0], face.shape[-1]
+    (b, side), device = (face.shape[0], face.shape[-1]), face.device
     grid = F.interpolate(
         canonical_grid(marks, mean_shape, 64).permute(0, 3, 1, 2), size=side, mode="bilinear"
     )
     shown = torch.cat([face, grid, batch["valid"]], 1)
     for _ in range(recipe.crops):
-        scale = recipe.crop / side * (1 + (2 * torch.rand(b) - 1) * recipe.zoom)
-        angle = (2 * torch.rand(b) - 1) * recipe.turn
+        scale = recipe.crop / side * (1 + (2 * torch.rand(b, device=device) - 1) * recipe.zoom)
+        angle = (2 * torch.rand(b, device=device) - 1) * recipe.turn
         turned = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(b, 2, 2)
         margin = recipe.crop / side / 2
         at = centres(marks).clamp(margin, 1 - margin) * 2 - 1
@@ -66,8 +75,19 @@ def random_crops(
         where = F.affine_grid(place, [b, 1, recipe.crop, recipe.crop], align_corners=False)
         found.append(F.grid_sample(shown, where, padding_mode="border", align_corners=False))
     crops = torch.cat(found)
-    real = crops[:, 5].mean((1, 2)) > SURE
-    return crops[real, :3], crops[real, 3:5], batch["age"].repeat(recipe.crops)[real]
+    picks, counted = filled(crops[:, 5].mean((1, 2)) > SURE)
+    crops, age = crops[picks], batch["age"].repeat(recipe.crops)[picks]
+    return Crops(crops[:, :3], crops[:, 3:5], age, counted)
+
+
+def filled(wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N,) that are wanted -> N row numbers: the wanted ones in their order, over and over; and whether each row
+    number comes for the first time, 0 or 1. Where no row is wanted none counts."""
+    # A batch of fixed size spares the host a wait for its length, and repetitions leave the batch normalisation's
+    # statistics to the wanted rows.
+    turn, count = torch.arange(len(wanted), device=wanted.device), wanted.sum()
+    first = torch.argsort((~wanted).to(torch.uint8), stable=True)
+    return first[turn % count.clamp_min(1)], (turn < count).float()
 
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
@@ -77,17 +97,19 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     chance = chances(faces, recipe.balance)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and landmarks")
-    reader, mean_shape = PatchReader(**recipe.network), load_prototypes(recipe.prototypes).mean_shape
+    reader, prototypes = PatchReader(**recipe.network), load_prototypes(recipe.prototypes)
 
     def loss(step: Step[None]) -> Losses:
-        crop, place, age = random_crops(step.batch, recipe, mean_shape.to(step.batch["face"].device))
+        crop, place, age, counted = random_crops(step.batch, recipe, prototypes.mean_shape)
         crop = random_colour(crop, 0.3, grey=0.2)
         reader.eval()  # the attack is on the network as it reads, and leaves its running statistics alone
         moved = attacked(reader, crop, place, age, recipe.radius)
         reader.train()
         read = reader(moved, place)
-        terms = {"age": F.smooth_l1_loss(read, age, beta=8.0) / SCALE}
-        return losses.weighted_sum(terms, WEIGHTS, shown={"age_error": losses.age_l1(read.detach(), age)})
+        errors = F.smooth_l1_loss(read, age, beta=8.0, reduction="none")
+        terms = {"age": losses.over_rows(errors, counted) / SCALE}
+        shown = {"age_error": losses.age_l1(read.detach(), age, counted)}
+        return losses.weighted_sum(terms, WEIGHTS, shown)
 
     return Task(
         networks={"patch_reader": reader},
@@ -103,5 +125,6 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         ],
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("patch_reader",),
+        helpers=(prototypes,),
         configs={"patch_reader": recipe.network},
     )

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....networks.layers import places as numbers_of
 from ...data.faces import Faces, balanced_weights
 
 REACH = 0.05
@@ -18,9 +19,9 @@ FOREHEAD = 0.12
 def centres(landmarks: Tensor, points: tuple[int, ...] = tuple(range(68))) -> Tensor:
     """Random places (B,2) on faces with landmarks (B,68,2), both in 0..1: at one of the points, or above it."""
     device, count = landmarks.device, len(landmarks)
-    chosen = torch.tensor(points)[torch.randint(0, len(points), (count,))].to(device)
+    chosen = numbers_of(points, landmarks)[torch.randint(0, len(points), (count,), device=device)]
     at = landmarks[torch.arange(count, device=device), chosen] + REACH * torch.randn_like(landmarks[:, 0])
-    up = FOREHEAD * torch.rand(len(at)) * (torch.rand(len(at)) < 0.3)
+    up = FOREHEAD * torch.rand(count, device=device) * (torch.rand(count, device=device) < 0.3)
     at = at - torch.stack([torch.zeros_like(up), up], 1).to(at)
     return 0.85 * at + 0.15 * landmarks[:, 30]
 

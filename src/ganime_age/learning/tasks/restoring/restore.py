@@ -163,10 +163,7 @@ class Objective:
         amounts = random_amounts(marks, aus)
         erased = erase(face, marks, self.generator.template, amounts)
         cuts = [self.places(marks, amounts, face.shape[-1]) for _ in range(self.recipe.crops)]
-        pieces, rows = (
-            crop_erased(erased, cuts, self.recipe.crop),
-            torch.arange(len(face)).repeat(self.recipe.crops),
-        )
+        pieces, rows = crop_erased(erased, cuts, self.recipe.crop), self.rows_of(face)
         target = torch.cat([cut(face, at, self.recipe.crop) for at in cuts])
         seen = torch.cat([cut(valid, at, self.recipe.crop) for at in cuts])
         amounts = Amounts(*(value[rows] for value in amounts))
@@ -204,11 +201,8 @@ class Objective:
             amounts = request.amounts(marks, moved, 1.0 + 0.6 * torch.rand_like(request[0]))
             erased = erase(base, moved, self.generator.template, amounts)
         cuts = [self.places(moved, amounts, face.shape[-1]) for _ in range(self.recipe.crops)]
-        rows = torch.arange(len(face)).repeat(self.recipe.crops)
-        pieces, amounts = (
-            crop_erased(erased, cuts, self.recipe.crop),
-            Amounts(*(value[rows] for value in amounts)),
-        )
+        pieces, rows = crop_erased(erased, cuts, self.recipe.crop), self.rows_of(face)
+        amounts = Amounts(*(value[rows] for value in amounts))
         request = Request(*(value[rows] for value in request))
         before = torch.cat([cut(base, at, self.recipe.crop) for at in cuts])
         seen = torch.cat([cut(batch["valid"][last], at, self.recipe.crop) for at in cuts])
@@ -220,24 +214,33 @@ class Objective:
             "shade": F.avg_pool2d(luma(change), 8).abs().mean(),
             "chroma": F.avg_pool2d(change - luma(change), 8).abs().mean(),
         }
-        aged = (request.source_age != request.target_age) & (seen.mean((1, 2, 3)) > 0.9)
-        if self.readers and bool(aged.any()):
+        if self.readers:
+            aged = (request.source_age != request.target_age) & (seen.mean((1, 2, 3)) > 0.9)
             reader = self.readers[number % len(self.readers)]
-            terms["read"] = self.steered(reader, *(value[aged] for value in (out, drawn.place, drawn.age)))
+            terms["read"] = self.steered(reader, drawn._replace(picture=out), aged.float())
         if weights["edit_adversarial"]:
             terms["edit_adversarial"] = losses.logistic_real(self.judged(drawn))
         return terms, drawn._replace(picture=drawn.picture.detach())
 
-    def steered(self, reader: PatchReader, crop: Tensor, place: Tensor, age: Tensor) -> Tensor:
-        """Smooth L1 of the age that a reader says of crops that are turned, scaled, recoloured and attacked."""
-        both, _ = random_affine(torch.cat([crop, place], 1), None, turn=5, zoom=0.1, shift=0.04)
+    def rows_of(self, face: Tensor) -> Tensor:
+        """The number of its face for every crop of faces (B,3,S,S), in the order of `crop_erased`."""
+        return torch.arange(len(face), device=face.device).repeat(self.recipe.crops)
+
+    def steered(self, reader: PatchReader, crops: Crops, counted: Tensor) -> Tensor:
+        """Smooth L1 of the age that a reader says of crops that are turned, scaled, recoloured and attacked; counted
+        (N,): 1 for those that count, else 0."""
+        age = crops.age
+        both, _ = random_affine(
+            torch.cat([crops.picture, crops.place], 1), None, turn=5, zoom=0.1, shift=0.04
+        )
         crop, place = both[:, :3], both[:, 3:]
         crop = random_colour(crop, 0.2, grey=0.3)
         # The attack pulls the reading back towards where the crop was: only what withstands it counts.
         shift = (
             attacked(reader, crop.detach(), place, age, self.recipe.radius * float(torch.rand(()))) - crop
         ).detach()
-        return F.smooth_l1_loss(reader(crop + shift, place), age, beta=8.0)
+        errors = F.smooth_l1_loss(reader(crop + shift, place), age, beta=8.0, reduction="none")
+        return losses.over_rows(errors, counted)
 
     def judged(self, crops: Crops) -> Tensor:
         """Patch logits of crops under their own conditions."""
@@ -253,9 +256,9 @@ class Objective:
             picture.requires_grad_(True)
         features = d.features(picture, real.place)
         true = d.score(features, real.age, real.aus)
-        order = torch.roll(torch.arange(len(real.age)), 1)
-        off = ((real.age - real.age[order]).abs() > 15).float()
-        wrong = d.score(features, real.age[order], real.aus)
+        other = real.age.roll(1)
+        off = ((real.age - other).abs() > 15).float()
+        wrong = d.score(features, other, real.aus)
         terms = {
             "d_real": losses.logistic_real(true),
             "d_drawn": losses.logistic_generated(self.judged(drawn)),

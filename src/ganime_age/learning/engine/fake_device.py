@@ -12,34 +12,36 @@ storage's, so views, parameters and gradients need no care of their own.
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganime_age.networks.layers import kept
+from ...networks.layers import kept
 
 GPU = torch.device("cuda", 0)
-aten = torch.ops.aten
 WAITING = {
-    aten._local_scalar_dense, aten.is_nonzero, aten.nonzero, aten.nonzero_numpy, aten.masked_select, aten.equal,
-    aten._unique, aten._unique2, aten.unique_dim, aten.unique_consecutive, aten._linalg_check_errors,
-    aten._linalg_svd, aten._linalg_eigh, aten.linalg_lstsq, aten.bincount,
+    "_local_scalar_dense", "is_nonzero", "nonzero", "nonzero_numpy", "masked_select", "equal", "_unique", "_unique2",
+    "unique_dim", "unique_consecutive", "_linalg_check_errors", "_linalg_svd", "_linalg_eigh", "linalg_lstsq",
+    "bincount",
 }  # fmt: skip
-"""Operations whose result, or its size, the host has to wait for."""
+"""Dispatched operations whose result, or its size, the host has to wait for."""
 FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 """Functions that bring Python's numbers to the device."""
 ANSWERED = {getattr(Tensor, name).__get__: name for name in ("device", "is_cuda", "is_cpu")}
 """Attributes of a tensor that tell where it is."""
-STRICT = {aten.cat, aten.stack, aten._foreach_add_, aten._foreach_lerp_}
-"""Operations that CUDA refuses even for single numbers on the CPU."""
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
+"""Dispatched operations that read or write at given places."""
+STRICT = {"cat", "stack", "_foreach_add_", "_foreach_lerp_"}
+"""Dispatched operations that CUDA refuses even for single numbers on the CPU."""
 
 
 class MixedDevices(RuntimeError):
@@ -81,15 +83,13 @@ class FakeDevice(TorchDispatchMode):
 
     def there(self, tensor: object) -> bool:
         """Whether a tensor would be on the GPU."""
-        return isinstance(tensor, Tensor) and torch._C._storage_address(tensor) in self.places
+        return isinstance(tensor, Tensor) and storage_of(tensor).cdata in self.places
 
     def put(self, result: Any) -> Any:
         """The same tensors, on the GPU."""
         for tensor in _tensors((result,)):
-            place = torch._C._storage_address(tensor)
-            if place not in self.places:
-                with torch._C.DisableTorchFunction():
-                    self.places[place] = StorageWeakRef(tensor.untyped_storage())
+            storage = storage_of(tensor)
+            self.places.setdefault(storage.cdata, storage)
         return result
 
     def beside_some(self) -> bool:
@@ -117,34 +117,41 @@ class FakeDevice(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = list(_tensors((*args, *kwargs.values())))
         on_gpu = [self.there(tensor) for tensor in tensors]
-        packet = func.overloadpacket
+        name = func.overloadpacket.__name__
         if not any(on_gpu):
             result = func(*args, **kwargs)
             return self.put(result) if not tensors and self.beside_some() else result
-        if packet is aten.copy_:
+        if name == "copy_":
             if not all(on_gpu):
                 self.note("copy" if on_gpu[0] else "wait", func)
             return func(*args, **kwargs)
-        self.check(packet, func, tensors, on_gpu, args)
-        if packet in WAITING or _size_by_content(func, args, kwargs):
+        self.check(func, tensors, on_gpu, args)
+        if name in WAITING or _size_by_content(func, args, kwargs):
             self.note("wait", func)
         result = func(*args, **kwargs)
-        return result if packet is aten._local_scalar_dense else self.put(result)
+        return result if name == "_local_scalar_dense" else self.put(result)
 
-    def check(self, packet: Any, func: Any, tensors: list[Tensor], on_gpu: list[bool], args: Any) -> None:
+    def check(self, func: Any, tensors: list[Tensor], on_gpu: list[bool], args: Any) -> None:
         """MixedDevices, unless those on the CPU are single numbers, or places to read from."""
+        name = func.overloadpacket.__name__
         strays = [t for t, there in zip(tensors, on_gpu, strict=True) if not there]
-        if packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_) and on_gpu[0]:
+        if name in INDEXED and on_gpu[0]:
             places = [t for t in _tensors(args[1]) if not self.there(t)]
             for _ in places:
                 self.note("copy", func)
             strays = [t for t in strays if not any(t is place for place in places)]
-        if any(t.dim() for t in strays) or (strays and packet in STRICT):
+        if any(t.dim() for t in strays) or (strays and name in STRICT):
             shapes = [
                 f"{tuple(t.shape)} {'cuda' if g else 'cpu'}" for t, g in zip(tensors, on_gpu, strict=True)
             ]
             where = next((f"{file}:{line}" for file, line, _ in _frames()), "?")
             raise MixedDevices(f"{func} on {', '.join(shapes)} at {where}")
+
+
+class PretendedGPU(Accelerator):
+    """accelerate's view of one process on a FakeDevice."""
+
+    device = property(lambda self: GPU)  # type: ignore[assignment]
 
 
 class _Answers(TorchFunctionMode):
@@ -155,6 +162,8 @@ class _Answers(TorchFunctionMode):
         self.device = device
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.untyped_storage:
+            return func(*args)
         kwargs, gpu = dict(kwargs or {}), self.device
         first = args[0] if args else None
         there = gpu.there(first)
@@ -215,7 +224,7 @@ class _Answers(TorchFunctionMode):
             goal = None  # torch asked C++ for the device of these tensors, which does not pretend
         moved = goal is not None and goal != there
         out = Tensor.to(tensor, **kwargs)
-        if moved and torch._C._storage_address(out) == torch._C._storage_address(tensor):
+        if moved and storage_of(out).cdata == storage_of(tensor).cdata:
             out = tensor.clone()
         if not moved:
             return out
@@ -223,10 +232,14 @@ class _Answers(TorchFunctionMode):
             gpu.note("copy" if goal else "wait", func.__name__)
         if goal:
             return gpu.put(out)
-        gpu.places.pop(
-            torch._C._storage_address(out), None
-        )  # a fresh copy: made of a tensor on the GPU, but brought back
+        # A fresh copy: made of a tensor on the GPU, but brought back.
+        gpu.places.pop(storage_of(out).cdata, None)
         return out
+
+
+def storage_of(tensor: Tensor) -> StorageWeakRef:
+    """What tells a tensor's storage from all others, `cdata`, for as long as this is kept."""
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -240,29 +253,28 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 def _size_by_content(func: Any, args: Any, kwargs: Any) -> bool:
     """Whether the numbers in a tensor decide on the size of what is made, so that the host waits for them."""
-    packet = func.overloadpacket
-    if packet is aten.repeat_interleave:
+    name = func.overloadpacket.__name__
+    if name == "repeat_interleave":
         return kwargs.get("output_size") is None
-    if packet in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_):
+    if name in INDEXED:
         masks = [i for i in args[1] if i is not None and i.dtype in (torch.bool, torch.uint8)]
-        return bool(masks) and (
-            packet is aten.index or args[2].numel() > 1
-        )  # one number is filled in without
+        return bool(masks) and (name == "index" or args[2].numel() > 1)  # one number is filled in without
     return False
 
 
 def _asked_by_torch() -> bool:
     """Whether the code that called `.to` is an optimiser's or that of clipping."""
-    frame = sys._getframe(3)
-    return any(part in frame.f_code.co_filename for part in ("torch/optim/", "torch/nn/utils/"))
+    frame: Any = inspect.currentframe()
+    file = frame.f_back.f_back.f_back.f_code.co_filename
+    return any(part in file for part in ("torch/optim/", "torch/nn/utils/"))
 
 
 def _frames() -> Iterator[tuple[str, int, str]]:
     """File, line and function of the package's code that is running, innermost first."""
-    frame: Any = sys._getframe(1)
+    frame: Any = inspect.currentframe()
     while frame is not None:
         file = frame.f_code.co_filename
-        if "ganime_age" in file:
+        if "ganime_age" in file and file != __file__:
             yield file.rpartition("ganime_age/")[2], frame.f_lineno, frame.f_code.co_name
         frame = frame.f_back
 
