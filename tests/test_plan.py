@@ -13,13 +13,16 @@ import tarfile
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 from ganime_age.errors import BadInput
 from ganime_age.learning.engine import plan_runner
 from ganime_age.learning.engine.plan import read_plan
 from ganime_age.learning.engine.plan_runner import Runner, bundled
-from helpers.tiny import READERS
+from ganime_age.model.model import GanimeAge
+from helpers.tiny import READERS, light
 from helpers.training import ENVIRONMENT, ROOT, write_people
 
 SCRIPT = ROOT / "training" / "train_all.py"
@@ -342,6 +345,43 @@ def test_what_is_not_better_than_what_ships_gives_way_to_it(tmp_path, new, way, 
     assert f"summary.error {float(new):.4g} against 2" in row["why"] and row["why"] in lines[1]
     assert runner.result("readers") == tmp_path / given
     assert not (tmp_path / "runs" / "readers" / "compared").exists()
+
+
+@pytest.mark.slow
+def test_by_a_real_evaluation_the_better_weights_are_kept(tmp_path):
+    """Readers that answer 40 years to everybody are worse than nothing, and better than those that answer 100."""
+    faces = write_people(tmp_path / "faces")
+    table = pd.read_parquet(faces / "manifest.parquet")
+    table["split"] = ["test" if i % 2 else "train" for i in range(len(table))]
+    table.to_parquet(faces / "manifest.parquet")
+    torch.manual_seed(0)
+    model = GanimeAge(parts=("readers",), readers=READERS)
+
+    def answering(years):
+        torch.nn.init.zeros_(model.readers.age_head.bias)[years] = 100.0
+        return model.readers
+
+    answering(60)
+    model.save_pretrained(tmp_path / "shipped")
+    measured = "python training/evaluate.py readers --threads 1 --faces FACES --weights"
+    plan = plan_of(
+        tmp_path,
+        f"[parts.readers]\nstand_in='{tmp_path / 'shipped'}'\nbetter={{'summary.age_mae_all'='smaller'}}\n"
+        f"evaluate='python training/pack.py --readers LIGHT --out NEW && {measured} NEW'\n"
+        f"shipped='{measured} {tmp_path / 'shipped'}'\n",
+    )
+    runner = Runner(
+        plan, tmp_path / "runs", [], ROOT, tmp_path, say=lambda line: None, places={"FACES": str(faces)}
+    )
+    (tmp_path / "runs" / "readers").mkdir()
+    own = runner.progress["readers"]
+    for years, kept in ((100, "old"), (40, "new")):
+        trained = light(tmp_path / "runs" / "readers" / "light", "readers", answering(years), READERS)
+        own.state = "done"
+        runner.compare(plan.parts[0])
+        assert own.kept == kept, own.why
+        assert runner.result("readers") == (trained if kept == "new" else tmp_path / "shipped")
+        assert (own.new["summary.age_mae_all"] < own.old["summary.age_mae_all"]) == (kept == "new")
 
 
 def test_what_cannot_be_compared_leaves_what_ships_and_says_why(tmp_path):

@@ -26,6 +26,7 @@ from ganime_age.learning.prepare.celeba_aus import read_aus_pickle
 from ganime_age.learning.prepare.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
 from ganime_age.learning.prepare.prepare import Settings, prepare, split_of
 from ganime_age.learning.prepare.pseudo_labels import CutFace, FaceReader, Measured
+from ganime_age.learning.prepare.shard_list import link_shard_list
 from ganime_age.model.model import GanimeAge
 from helpers.files import files_no_larger_than, write_shard
 
@@ -254,6 +255,75 @@ def test_labelled_shards_are_linked(script, raw, tmp_path, portrait):
     script(raw, tmp_path / "out")
     assert (tmp_path / "out" / "s-00.tar").is_symlink()
     assert loaded(tmp_path / "out")["age"].tolist() == [30, 30]
+
+
+def webdataset(raw, shards, portrait, each=2):
+    """Shards faces-000.tar and so on, with samples of a picture and, for all but the last, its labels."""
+    out = io.BytesIO()
+    Image.fromarray(portrait).resize((32, 32)).save(out, "png")
+    said = {"age": 30, "identity": "p", "split": "train", "landmarks": [[0.5, 0.5]] * 68, "more": "unknown"}
+    for number in range(shards):
+        files = {}
+        for i in range(each):
+            files |= {f"a/{i}.png": out.getvalue()} | (
+                {f"a/{i}.json": json.dumps(said).encode()} if i < each - 1 else {}
+            )
+        write_shard(raw / f"faces-{number:03d}.tar", files)
+    return raw / f"faces-{{000..{shards - 1:03d}}}.tar"
+
+
+def test_a_list_of_shards_is_linked_and_trains(script, raw, tmp_path, portrait):
+    ranged = webdataset(raw, 3, portrait)
+    (raw / "list.txt").write_text("# all but the last\nfaces-{000..001}.tar\n\n")
+    script(ranged, tmp_path / "all", *ALL_TRAIN)
+    script(raw / "list.txt", tmp_path / "two", *ALL_TRAIN)
+    assert (tmp_path / "all" / "faces-002.tar").is_symlink()
+    ages = loaded(tmp_path / "all")["age"]
+    assert ages[:2].tolist() == [30, pytest.approx(float("nan"), nan_ok=True)] and len(ages) == 6
+    table = pd.read_parquet(tmp_path / "two" / "manifest.parquet")
+    assert table["id"].tolist() == [f"faces-00{n}/a/{i}" for n in range(2) for i in range(2)]
+    assert table["age_group"].fillna("").tolist() == ["30-39", ""] * 2
+    assert table["identity"].fillna("").tolist() == ["p", ""] * 2
+
+
+def test_memory_does_not_grow_with_the_shards(raw, tmp_path, portrait):
+    peaks = []
+    webdataset(raw, 12, portrait, each=60)
+    for last in (1, 11):
+        tracemalloc.start()
+        assert link_shard_list(raw / f"faces-{{000..{last:03d}}}.tar", tmp_path / str(last)) == 60 * (
+            last + 1
+        )
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 100_000, peaks
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("faces-{000..002}.tar", "faces-002.tar is missing"),
+        ("faces-{001..000}.tar", "runs backwards; write {000..001}"),
+        ("none.txt", "names no shards"),
+        ("twice.txt", "names two shards faces-000.tar"),
+        ("labels.tar", r"a.json is not JSON"),
+        ("odd.tar", "landmarks of odd.tar/a.png holds 2 numbers, not 136"),
+        ("words.tar", "the labels of words.tar/a.png cannot be read"),
+        ("empty.tar", "holds no pictures"),
+        ("broken.tar", "broken.tar cannot be read"),
+    ],
+)
+def test_a_list_of_shards_that_cannot_be_used_is_one_sentence(raw, tmp_path, portrait, name, words):
+    webdataset(raw, 2, portrait)
+    (raw / "none.txt").write_text("# nothing\n")
+    (raw / "twice.txt").write_text("faces-000.tar\n./faces-000.tar\n")
+    for file, label in (("labels", b"{"), ("odd", b'{"landmarks": [1, 2]}'), ("words", b'{"age": "old"}')):
+        write_shard(raw / f"{file}.tar", {"a.png": b"", "a.json": label})
+    write_shard(raw / "empty.tar", {"a.txt": b""})
+    (raw / "broken.tar").write_bytes(b"no tar file" * 100)
+    with pytest.raises(BadInput, match=words) as error:
+        link_shard_list(raw / name, tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out" / "manifest.parquet").exists()
 
 
 @pytest.mark.parametrize(

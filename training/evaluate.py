@@ -4,7 +4,12 @@ NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder
 read), finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training or fuzz
 (need nothing). Results go to model_card/results/.
 
-training measures images/s of the default training step beside GANimation's, on noise; alone on the machine, minutes.
+training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
+steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
+it stands (--parts recipes); alone on the machine, minutes. A part that is left out keeps the figures of the file.
+
+--device cuda, or auto, lets readers, judges and methods compute on a GPU. ONNX networks and MediaPipe stay on the CPU,
+and so do speed, training and fuzz.
 
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
@@ -65,6 +70,7 @@ from ganime_age.card.card import fingerprints  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
+from ganime_age.runtime import best_device, checked_device  # noqa: E402
 
 
 def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -85,7 +91,7 @@ def identity(given: argparse.Namespace, model: GanimeAge) -> dict:
     faces = Faces(needed(given, "faces"), 128, (given.split,))
     network = load_light(IdentityReader, given.identity, "identity") if given.identity else None
     judges = given.judges.replace("default", "") and judged(given, model, given.judges)[0].identity
-    looks = looks_of(network, model, judges or None)
+    looks = looks_of(network and network.to(given.device), model, judges or None)
     return measure(looks, faces, model, 20 if given.quick else given.count)
 
 
@@ -130,7 +136,7 @@ def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
     folder, after = needed(given, "faces"), needed(given, "after")
     limit = 200 if given.quick else None
     real = Faces(given.real, 128, ("test",), limit) if given.real else None
-    before, after = (stored_readers(named)[0] for named in (given.before, after))
+    before, after = (stored_readers(named)[0].to(given.device) for named in (given.before, after))
     return measure(before, after, Faces(folder, 128, ("test",), limit), real)
 
 
@@ -143,7 +149,7 @@ def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
     if not given.real:
         return measure(folder)
     names = {"before": given.before, "after": given.after}
-    compared = {when: stored_readers(named)[0] for when, named in names.items() if named}
+    compared = {when: stored_readers(named)[0].to(given.device) for when, named in names.items() if named}
     return measure(folder, Faces(given.real, 128, ("test",)), **compared)
 
 
@@ -211,9 +217,10 @@ def judges(given: argparse.Namespace, model: GanimeAge) -> dict:
         return [sample(Faces(folder, 160, (split,)), count) for folder in folders]
 
     if given.fit:
-        write_curves(given.committee, fit(Committee.load(given.committee), samples("val")))
-    watching = AgeNetwork(ROOT / "training" / "checkpoints" / "age_judge")
-    return measure(Committee.load(given.committee), samples("test"), {"age_judge": watching.network})
+        write_curves(given.committee, fit(Committee.load(given.committee, given.device), samples("val")))
+    watching = AgeNetwork(ROOT / "training" / "checkpoints" / "age_judge", given.device)
+    committee = Committee.load(given.committee, given.device)
+    return measure(committee, samples("test"), {"age_judge": watching.network})
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -223,10 +230,33 @@ def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def training(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.card.results import Results
+    from ganime_age.learning.engine.recipe import read_recipe
     from ganime_age.learning.evaluation.measure_training import measure
     from ganime_age.learning.tasks import task_module
+    from ganime_age.learning.tasks.rehearsal import rehearse
 
-    return measure(ROOT, task_module, repeats=1 if given.quick else 3)
+    wanted = given.parts.split(",") if given.parts else ["steps", "recipes"]
+    if not set(wanted) <= {"steps", "recipes"}:
+        raise BadInput(f"--parts {given.parts}: training has the parts steps and recipes")
+    path, result = results_path(given), {"summary": {}}
+    if path.is_file():  # the part that is not measured anew keeps its figures
+        result = dict(Results.read(path).values)
+    if "steps" in wanted:
+        found = measure(ROOT, task_module, repeats=1 if given.quick else 3)
+        result = result | found | {"summary": result["summary"] | found["summary"], "made_by": None}
+    if "recipes" in wanted:
+        recipes = [
+            p for p in sorted((ROOT / "training" / "recipes").glob("*.toml")) if "task" in read_recipe(p, [])
+        ]
+        rows = rehearse.rehearsed(recipes, 1.0 if given.quick else rehearse.MOST_SECONDS)
+        result["summary"] = result["summary"] | rehearse.summary(rows)
+        result["recipes"] = {
+            "date": datetime.date.today().isoformat(),
+            "torch": torch.__version__,
+            "rows": rows,
+        }
+    return result
 
 
 def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -299,6 +329,8 @@ NEED_TRAIN = (
     "photos", "judges",
 )  # fmt: skip
 """Those of them that need the packages of the extra `train`."""
+ON_CPU = ("speed", "training", "fuzz")
+"""Those whose figures are of a CPU; training measures a GPU beside it where there is one."""
 
 
 def photo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -352,6 +384,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", help="a folder or Hub repository instead of the embedded weights")
     parser.add_argument("--out", type=Path, help="model_card/results, but identity then writes nothing")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--device", default="cpu", help="where readers, judges and methods compute: cpu, cuda, or auto"
+    )
     return parser.parse_args()
 
 
@@ -361,7 +396,10 @@ def main() -> None:
         need_train()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    model = GanimeAge.from_pretrained(given.weights)
+    given.device = str(checked_device(best_device() if given.device == "auto" else given.device))
+    if given.device != "cpu" and given.name in ON_CPU:
+        raise BadInput(f"{given.name} is measured on the CPU; leave --device out")
+    model = GanimeAge.from_pretrained(given.weights, device=given.device)
     result = MEASURES[given.name](given, model)
     if "page" in result:  # a sheet to look at is no result
         print(f"{result['summary']['pictures']} pictures -> {result['page']}")
@@ -372,6 +410,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "seed": 0,
         "threads": given.threads,
+        **({} if given.device == "cpu" else {"device": given.device}),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

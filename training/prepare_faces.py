@@ -12,6 +12,8 @@ SOURCE is one of (--kind auto tells which):
             age_group, yaw, pitch, roll, AU01 ... AU45
   shards    aligned faces in *.tar with labels.parquet, arrays.npz and blendshape_names.json: these are linked, not
             copied; --hold-out names photos (SOURCE_NAME.jpg) to measure on, whose people move to the test split
+  webdataset  aligned faces KEY.webp (png, jpg) with labels KEY.json in tar files, linked: SOURCE is one of these, many
+            as faces-{000..009}.tar, or a text file with a path a line
 
 Each photo gives its largest face, aligned to the FFHQ frame; what the photo does not cover is transparent. Action units
 come from the set where it has them, else from MediaPipe with --face-landmarker, else from the readers of this package
@@ -36,6 +38,7 @@ from ganime_age.learning.data.labelled_shards import link_shards  # noqa: E402
 from ganime_age.learning.prepare.face_sources import KINDS, kind_of, open_source  # noqa: E402
 from ganime_age.learning.prepare.looking import ReaderSettings, side_by_side  # noqa: E402
 from ganime_age.learning.prepare.prepare import Settings, check_out, prepare  # noqa: E402
+from ganime_age.learning.prepare.shard_list import is_shard_list, link_shard_list  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
@@ -44,7 +47,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--kind", choices=("auto", *KINDS), default="auto")
+    parser.add_argument("--kind", choices=("auto", *KINDS, "webdataset"), default="auto")
     parser.add_argument(
         "--labels", type=Path, help="FFHQ-Aging's CSV, CelebA's identity file, or a plain CSV"
     )
@@ -131,10 +134,15 @@ def prepare_photos(given: argparse.Namespace, kind: str) -> str:
 def main() -> None:
     given = arguments()
     kind = given.kind
+    if kind == "auto" and is_shard_list(given.source):
+        kind = "webdataset"
     if kind == "auto" and given.source.is_dir():
         kind = kind_of(given.source, None, given.labels, given.aus)
     if kind == "shards":
         count = link_shards(given.source, given.out, given.hold_out)
+        print(f"{count} faces -> {given.out / 'manifest.parquet'}")
+    elif kind == "webdataset" and not given.hold_out:
+        count = link_shard_list(given.source, given.out, settings_of(given))
         print(f"{count} faces -> {given.out / 'manifest.parquet'}")
     elif given.hold_out:
         raise BadInput("--hold-out is for labelled shards; give the shares of the splits with --split")

@@ -113,8 +113,20 @@ def training(results: Results) -> str:
         ("images_per_second_ratio", "times as fast, in images on which the generator was updated", ""),
         *_held(results, ("images_per_second_ratio_every_batch", "the same, in images of every batch", "")),
     ]
+    figures += _held(results, ("plan_recipes_ok", "recipes that pass on a pretended GPU", ""))
+    figures += _held(results, ("syncs_per_step_max", "waits of the host for it in a step, at most", ""))
     text = f"Full training steps at {results.number('side')} px on {results.number('threads')} CPU threads."
-    return f"{text}\n\n{summary(results, figures)}"
+    return f"{text}\n\n{summary(results, figures)}{recipe_speeds(results)}"
+
+
+def recipe_speeds(results: Results) -> str:
+    """Images a second of every recipe that was measured."""
+    rows = results.values.get("recipes", {}).get("rows", {})
+    found = {name: row for name, row in rows.items() if row.get("images_per_second")}
+    if not found:
+        return ""
+    wanted = {"syncs_per_step": "waits in a step", "images_per_second": "images a second of one core"}
+    return f"\n\n{columns(found, wanted, 'recipe')}"
 
 
 SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (

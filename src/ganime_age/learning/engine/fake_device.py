@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """A pretended GPU: every tensor is computed on the CPU, and an account is kept of where it would be.
 
     with FakeDevice() as gpu:
@@ -148,10 +149,10 @@ class FakeDevice(TorchDispatchMode):
             raise MixedDevices(f"{func} on {', '.join(shapes)} at {where}")
 
 
-class PretendedGPU(Accelerator):
+class PretendedGPU(Accelerator):  # type: ignore[misc]
     """accelerate's view of one process on a FakeDevice."""
 
-    device = property(lambda self: GPU)  # type: ignore[assignment]
+    device = property(lambda self: GPU)
 
 
 class _Answers(TorchFunctionMode):

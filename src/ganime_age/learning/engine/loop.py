@@ -177,7 +177,8 @@ class Run:
         if not wanted or not self.task.ahead:
             return nullcontext()
         steps = itertools.count(self.step)
-        return BatchesAhead(self.task.batch, (index for step in steps for index in self.indices(step)))
+        numbers = (index for step in steps for index in self.indices(step))
+        return BatchesAhead(self.task.batch, numbers, device=self.accelerator.device)
 
     def turn(self, number: int, steps: list[Step[Any]]) -> Turn:
         """`gradient`; where it fails with compiled networks it is taken again without, as are all later ones."""

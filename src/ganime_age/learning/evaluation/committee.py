@@ -17,6 +17,7 @@ from ...atomic import replacing
 from ...errors import BadInput, MissingModel
 from ...networks.age_committee import JUDGES, CommitteeJudge
 from ..engine.checkpoints import load_light
+from .devices import beside
 
 FILE = "committee.json"
 """Each judge's calibration, by its name: `read` and `true`, ages in years, both ascending."""
@@ -38,10 +39,10 @@ class Committee:
         self.names = list(judges)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Committee:
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Committee:
         """The judges `judge_NAME.json` and `judge_NAME.safetensors` of a folder, and its `committee.json`.
 
-        MissingModel names what is missing or damaged.
+        device: where the judges compute. MissingModel names what is missing or damaged.
         """
         folder = Path(folder)
         names = [name for name in JUDGES if (folder / f"judge_{name}.json").is_file()]
@@ -54,7 +55,8 @@ class Committee:
             judges = {name: load_light(JUDGES[name], folder, f"judge_{name}") for name in names}
         except BadInput as error:
             raise MissingModel(f"an age judge in {folder} cannot be loaded: {error}") from None
-        return cls({name: judge.requires_grad_(False) for name, judge in judges.items()}, curves(folder))
+        placed = {name: judge.requires_grad_(False).to(device) for name, judge in judges.items()}
+        return cls(placed, curves(folder))
 
     @torch.no_grad()
     def read(self, frames: Tensor, landmarks: Tensor) -> Tensor:
@@ -75,7 +77,8 @@ class Committee:
     def raw(self, name: str, frames: Tensor, landmarks: Tensor) -> np.ndarray:
         """What one judge reads before calibration, (N,) float32 years; arguments as those of `read`."""
         parts = zip(frames.split(AT_ONCE), landmarks.float().split(AT_ONCE), strict=True)
-        ages = [self.judges[name](part.float() * 2 - 1, marks) for part, marks in parts if len(part)]
+        judge = beside(self.judges[name], self.judges[name])
+        ages = [judge(part.float() * 2 - 1, marks) for part, marks in parts if len(part)]
         return torch.cat(ages).numpy() if ages else np.empty(0, np.float32)
 
     def calibrated(self, name: str, ages: np.ndarray) -> np.ndarray:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ...errors import BadInput, MissingModel
 from ...model.model import GanimeAge
 from ..external.insightface_models import pack_judges
 from ..external.onnx_models import AgeNetwork, Blendshapes, HairNetwork, OnnxIdentity, OwnReaders
+from .devices import device_of
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Pictures (B,S,S,3) uint8 RGB in the FFHQ frame, the source's landmarks (B,68,2) in 0..1 -> its findings; has a
@@ -49,11 +51,16 @@ KINDS = tuple(field.name for field in fields(Judges))
 
 @dataclass
 class Places:
-    """Where the named judges' files are. models: --models. age_judge: the folder of the trained age judge."""
+    """Where the named judges' files are, and where those that are PyTorch networks compute: where the model is.
+    models: --models. age_judge: the folder of the trained age judge."""
 
     model: GanimeAge
     models: Path | None
     age_judge: Path
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.model)
 
 
 def call(named: str, places: Places) -> Judges:
@@ -97,7 +104,7 @@ def one(judge: str, kinds: tuple[str, ...], places: Places) -> dict[str, Judge]:
     if scheme == "onnx" and rest:
         return {"identity": OnnxIdentity(Path(rest))} if "identity" in kinds else {}
     if scheme == "folder" and rest:
-        return {"age": AgeNetwork(Path(rest))} if "age" in kinds else {}
+        return {"age": AgeNetwork(Path(rest), places.device)} if "age" in kinds else {}
     raise BadInput(
         f"--judges {judge}: choose default, readers, insightface:PACK, onnx:FILE or folder:DIR of an age judge"
     )
@@ -106,7 +113,7 @@ def one(judge: str, kinds: tuple[str, ...], places: Places) -> dict[str, Judge]:
 def default(kind: str, places: Places) -> Judge:
     """The project's judge of a kind."""
     if kind == "age":
-        return AgeNetwork(places.age_judge)
+        return AgeNetwork(places.age_judge, places.device)
     file, build = FILES[kind]
     if places.models is None:
         raise MissingModel(

@@ -18,6 +18,7 @@ from ...images.tensors import to_pictures, to_tensor
 from ...model.model import GanimeAge
 from ...networks.identity import IdentityReader
 from ..data.faces import Faces
+from .devices import beside
 from .judges import Judge
 from .metrics import auc, pair_scores, threshold_at
 from .test_faces import spread
@@ -122,10 +123,11 @@ def shown(faces: Faces, picks: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
 def edits(model: GanimeAge, faces: Faces, picks: np.ndarray) -> Iterator[tuple[Tensor, float]]:
     """The faces edited to each of AGES as 8-bit pictures hold them, (N,3,S,S), and the age."""
     with torch.inference_mode():
-        sources = [(face, model.read(face)) for face, _ in shown(faces, picks)]
+        read_of, edit = beside(model, model.read), beside(model, model.edit)
+        sources = [(face, read_of(face)) for face, _ in shown(faces, picks)]
         for age in AGES:
             after = [
-                model.edit(face, read.age, torch.full_like(read.age, age), *(read.action_units,) * 2).face
+                edit(face, read.age, torch.full_like(read.age, age), *(read.action_units,) * 2).face
                 for face, read in sources
             ]
             yield to_tensor(to_pictures(torch.cat(after))), age
@@ -148,11 +150,11 @@ def looks_of(network: IdentityReader | None, model: GanimeAge, judge: Judge | No
     an identity judge."""
 
     def today(face: Tensor, landmarks: Tensor) -> Tensor:
-        return model.read(face).identity
+        return beside(model, model.read)(face).identity
 
     def identity(face: Tensor, landmarks: Tensor) -> Tensor:
         assert network is not None
-        return network(face, model.read(face).landmarks)
+        return beside(network, network)(face, beside(model, model.read)(face).landmarks)
 
     def judged(face: Tensor, landmarks: Tensor) -> Tensor:
         assert judge is not None
@@ -160,7 +162,7 @@ def looks_of(network: IdentityReader | None, model: GanimeAge, judge: Judge | No
 
     looks: dict[str, Look] = {"todays_readers": today}
     if network is not None:
-        looks |= {"identity": identity, "identity_labelled_landmarks": network.eval()}
+        looks |= {"identity": identity, "identity_labelled_landmarks": beside(network, network.eval())}
     if judge is not None:
         looks["judge"] = judged
     return looks

@@ -16,6 +16,7 @@ from ...edits import AGE_GROUPS, GROUP_STARTS
 from ...errors import BadInput
 from ..data.faces import Faces, age_ranges, balanced_weights
 from ..data.joined_faces import sources_of
+from . import devices
 from .committee import Committee, fitted
 from .test_faces import spread
 
@@ -66,7 +67,10 @@ def measure(committee: Committee, samples: Sequence[Sample], beside: Mapping[str
     columns["committee"] = read.mean(1)
     for name, network in beside.items():
         columns[name] = np.concatenate(
-            [np.concatenate([network(face).numpy() for face, _ in shown(one)]) for one in samples]
+            [
+                np.concatenate([devices.beside(network, network)(face).numpy() for face, _ in shown(one)])
+                for one in samples
+            ]
         )
     rows = {name: figures(ages, low, high, source, race) for name, ages in columns.items()}
     ours = rows["committee"]

@@ -18,6 +18,7 @@ from ...images.alignment import frame_matrix
 from ...images.photo import SUFFIXES, load_photo
 from ...model.model import GanimeAge
 from ...provenance.watermark import BAND, SIDE, STRENGTH, THRESHOLD, false_positive_rate, score
+from .devices import device_of
 
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"age": 70},
@@ -78,7 +79,7 @@ def measure(model: GanimeAge, raw_folder: str | Path, photos: int = 60) -> dict[
     the face's frame; PSNR within the frame's pixels that the mark changed; scores without the mark: edits with
     `mark=False`, the photos themselves, and the photos against WRONG_KEYS other keys. BadInput without photos.
     """
-    editor = FaceEditor(model)
+    editor = FaceEditor(model, device=device_of(model))
     rows, skipped = [], 0
     for path, request in zip(spread(Path(raw_folder), photos), cycle(REQUESTS), strict=False):
         try:

@@ -11,6 +11,7 @@ import torch
 from ...edits import AGE_GROUPS, AU_CODES, age_group
 from ...networks.readers import Readers
 from ..data.faces import Faces
+from .devices import beside
 from .metrics import auc, correlations, landmark_error, pair_scores, threshold_at
 
 
@@ -19,7 +20,7 @@ def read_all(readers: Readers, faces: Faces, batch: int = 100) -> dict[str, np.n
     parts = []
     with torch.inference_mode():
         for indices in np.array_split(np.arange(len(faces)), max(1, len(faces) // batch)):
-            parts.append(readers.eval()(faces.batch(indices)["face"]))
+            parts.append(beside(readers, readers.eval())(faces.batch(indices)["face"]))
     names = ("age", "age_spread", "action_units", "landmarks", "pose", "identity")
     return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
 

@@ -9,6 +9,7 @@ own: the sample photo sways its head.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ...images.tensors import to_pictures
 from ...model.model import GanimeAge
 from ...pipelines.reenactment import SETTLED
 from ..data.faces import Faces
+from .devices import beside, device_of
 from .judged_motion import Judged, figures, mesh_reader
 from .judges import Judges
 from .measure_edits import rounded
@@ -96,7 +98,7 @@ def measure(
             found["one_person"] = compared(model, faces, same, judges, threshold)
         itself = same_image(model, faces, strangers.source)
         bins = yaw_bins(model, faces, judges, threshold, plan.turned) if judges.age else []
-    editor = FaceEditor(model)
+    editor = FaceEditor(model, device=device_of(model))
     if raw is not None:
         found["photos"] = photo_pairs(editor, raw, plan.photos, judges, threshold)
     clip = clip_figures(editor, judges, plan.frames)
@@ -141,6 +143,11 @@ def _of_clip(clip: dict[str, Any]) -> dict[str, float]:
 
 def moved(model: GanimeAge, source: Tensor, driving: Tensor, age: float | None = None) -> Tensor:
     """Faces (B,3,S,S) that take the driving faces' expression and pose, at an age in years if one is asked for."""
+    return beside(model, partial(moved_there, model))(source, driving, age)
+
+
+def moved_there(model: GanimeAge, source: Tensor, driving: Tensor, age: float | None) -> Tensor:
+    """`moved`, of tensors that lie where the model is."""
     if age is not None:
         read = model.read(source)
         asked = (read.age, torch.full_like(read.age, age), read.action_units, read.action_units)

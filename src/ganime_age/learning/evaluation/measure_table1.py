@@ -8,13 +8,14 @@ pieces are those of `measure_edits`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from tqdm import tqdm
 
 from ...edits import AGE_GROUPS, GROUP_STARTS, age_group
@@ -26,6 +27,7 @@ from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
 from ..engine.checkpoints import fit, read_network
+from .devices import device_of
 from .judges import Judges
 from .measure_edits import TARGETS, Plan, group_row, mean_of, rounded, verify
 from .reference_statistics import RealAges, real_ages, verification
@@ -118,6 +120,9 @@ class PrototypesAlone:
     def __init__(self, model: GanimeAge):
         self.model, self.prototypes = model, model.prototypes
 
+    def parameters(self) -> Iterator[Parameter]:
+        return self.model.parameters()
+
     def read(self, faces: Tensor) -> Readings:
         return self.model.read(faces)
 
@@ -203,7 +208,7 @@ def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:
     light = Path(folder) / f"{trained}.json"
     one = light_model(part, light) if light.is_file() else GanimeAge.from_pretrained(folder, parts=(part,))
     one.readers, one.parts = model.readers, ("readers", *one.parts)
-    return one.eval()
+    return one.to(device_of(model)).eval()
 
 
 def light_model(part: str, config: Path) -> GanimeAge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
 from ..data.joined_faces import sources_of
-
-if TYPE_CHECKING:
-    pass
+from .devices import beside
 
 BATCH = 25
 MOST_YAW = 30.0
@@ -93,7 +91,7 @@ class Sitters:
 
     def __init__(self, model: Editor, method: str, faces: Faces, picks: np.ndarray):
         self.model, self.method, self.faces, self.picks = model, method, faces, picks
-        read = [model.read(batch["face"]) for _, batch in batches(faces, picks)]
+        read = [beside(model, model.read)(batch["face"]) for _, batch in batches(faces, picks)]
         self.age = torch.cat([r.age for r in read])
         self.units = torch.cat([r.action_units for r in read])
         self.source = sources_of(faces)[picks]
@@ -139,7 +137,8 @@ class Sitters:
         units: Tensor,
     ) -> dict[str, np.ndarray]:
         face = batch["face"]
-        edited = self.model.edit(face, self.age[part], age, self.units[part], units, self.method)
+        edit = beside(self.model, self.model.edit)
+        edited = edit(face, self.age[part], age, self.units[part], units, self.method)
         pictures, landmarks = to_pictures(edited.face), batch["landmarks"].numpy()
         return {name: find(pictures, landmarks) for name, find in looks.items()} | {
             "mask": edited.attention.flatten(1).mean(1).numpy(),

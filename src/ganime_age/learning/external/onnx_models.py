@@ -89,20 +89,20 @@ class OnnxIdentity:
 class AgeNetwork:
     """The project's own age judge, `age_judge.json` and `age_judge.safetensors` of a folder."""
 
-    def __init__(self, folder: Path):
-        self.name = "AgeJudge"
+    def __init__(self, folder: Path, device: str | torch.device = "cpu"):
+        self.name, self.device = "AgeJudge", torch.device(device)
         try:
-            self.network = load_light(AgeJudge, folder, "age_judge").requires_grad_(False)
+            self.network = load_light(AgeJudge, folder, "age_judge").requires_grad_(False).to(device)
         except BadInput as error:
             raise MissingModel(f"the age judge in {folder} cannot be loaded: {error}") from None
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> (B,) years."""
-        return self.network(to_tensor(pictures)).numpy()
+        return self.network(to_tensor(pictures, self.device)).cpu().numpy()
 
     def features(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> (B,128), for the kernel distance."""
-        return self.network.features(to_tensor(pictures)).numpy()
+        return self.network.features(to_tensor(pictures, self.device)).cpu().numpy()
 
 
 class Blendshapes:
@@ -164,7 +164,8 @@ class OwnReaders:
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """-> what `Readings` holds under the name `reading`; an action unit that is never seen is NaN."""
-        out = getattr(self.model.read(to_tensor(pictures)), self.reading).numpy().copy()
+        shown = to_tensor(pictures, next(self.model.parameters()).device)
+        out = getattr(self.model.read(shown), self.reading).cpu().numpy().copy()
         if self.reading == "action_units":
             out[:, [AU_CODES.index(code) for code in AU_UNSEEN]] = np.nan
         return out

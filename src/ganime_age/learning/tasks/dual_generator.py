@@ -203,7 +203,6 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 weights=objective.discriminator_weights,
             ),
         ],
-        ahead=False,
         batch=Twice(lambda number: pairs.batch(np.random.default_rng([seed, number]), recipe.batch)),
         averaged=("dual_generator",),
         configs={"dual_generator": recipe.network, "discriminator": recipe.discriminator},
@@ -215,7 +214,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
 
 class Twice:
     """Batches of pairs, each shown in two steps, the second time mirrored: rendering them costs as much as a step of
-    training. make(number): a batch; torch is seeded with its number before."""
+    training. make(number): a batch."""
 
     def __init__(self, make: Callable[[int], dict[str, Tensor]]):
         self.make = make
@@ -224,7 +223,6 @@ class Twice:
     def __call__(self, step: int) -> dict[str, Tensor]:
         number = step // 2
         if self.last[0] != number:
-            torch.manual_seed(number)
             self.last = number, self.make(number)
         pairs = self.last[1]
         return mirrored(pairs) if step % 2 else dict(pairs)
@@ -247,7 +245,6 @@ def held_out(faces: Faces) -> Faces:
 
 def sheet_pairs(pairs: Pairs, count: int = 24) -> dict[str, Tensor]:
     """A fixed handful of held-out pairs of all kinds."""
-    torch.manual_seed(0)
     return pairs.batch(np.random.default_rng(0), count)
 
 

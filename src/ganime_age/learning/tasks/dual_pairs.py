@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -68,8 +69,9 @@ class Couples:
 class Pairs:
     """Batches of pairs of a face folder, drawn by the mesh and ready for the face generator.
 
-    Drawn where `head` and `expressive` are: the rasterizer asks a GPU for the sizes of what it makes, which costs far
-    less than drawing on the host. Both are helpers of the task, so that they are where it trains.
+    Drawn where `head` and `expressive` are: the rasterizer asks a GPU for the sizes of what it makes, for which the
+    thread that makes batches ahead waits. Both are helpers of the task, so that they are where it trains. A batch
+    follows from its `rng` alone.
 
     expressive: the trained generator of ganimation_age, whose prototypes also fill mouths and lay creases. creases:
     whether the action units' tones are laid on a source before it is drawn. noise: of landmarks, in frame sides.
@@ -105,8 +107,11 @@ class Pairs:
         )
         source, landmarks, units = (first[k] for k in ("face", "landmarks", "action_units"))
         units = units.nan_to_num(0.0)
+        chance = torch.Generator().manual_seed(
+            int(rng.integers(1 << 62))
+        )  # torch's own is the training thread's
         makers: dict[str, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]] = {
-            "turned": self.turned,
+            "turned": partial(self.turned, chance=chance),
             "expressed": self.expressed,
         }
         for kind, make in makers.items():
@@ -118,7 +123,9 @@ class Pairs:
                 parts = make(source[chosen], landmarks[chosen], units[chosen])
                 source[chosen], landmarks[chosen], units[chosen] = parts
         goal, wanted = last["landmarks"], last["action_units"].nan_to_num(0.0)
-        landmarks, goal = (x + self.noise * torch.randn_like(x) for x in (landmarks, goal))
+        landmarks, goal = (
+            x + self.noise * torch.randn(x.shape, generator=chance).to(x) for x in (landmarks, goal)
+        )
         return {
             "source": source,
             "source_landmarks": landmarks,
@@ -140,12 +147,15 @@ class Pairs:
         face, seen = render(source, landmarks, goal, wanted, self.head, prototypes)
         return {"rendered": face, "seen": seen}
 
-    def turned(self, face: Tensor, landmarks: Tensor, units: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Faces turned to another yaw and pitch, their landmarks and action units."""
+    def turned(
+        self, face: Tensor, landmarks: Tensor, units: Tensor, chance: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Faces turned to another yaw and pitch, drawn from `chance`, their landmarks and action units."""
         own = self.head.fit(landmarks)
         angles = []
         for now, most, limit in zip(own.pose.unbind(1), TURNS, LIMITS, strict=False):
-            angles.append((now + most * (2 * torch.rand_like(now) - 1)).clamp(-limit, limit))
+            move = most * (2 * torch.rand(now.shape, generator=chance) - 1)
+            angles.append((now + move.to(now)).clamp(-limit, limit))
         other = turned(own, *angles)
         moved = landmarks + self.head.landmarks(other) - self.head.landmarks(own)
         return draw(face, self.head.points(own), self.head.points(other), self.head).face, moved, units

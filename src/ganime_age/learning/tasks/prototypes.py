@@ -4,6 +4,7 @@ teacher's masks."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,44 +73,46 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     set_gains(prototypes, recipe.gains)
     confine(prototypes)
 
-    def batch(step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((seed, step))
-        picks, mirror = rng.integers(0, len(rows), recipe.batch), rng.random(recipe.batch) < 0.5
-        mask = masks[picks]
-        mask[mirror] = mask[mirror][..., ::-1]
-        shown = faces.batch(rows[picks], mirror)
-        return {
-            "face": shown["face"],
-            "landmarks": shown["landmarks"].nan_to_num(0.5),
-            "hair": torch.from_numpy(mask.copy())[:, None].float() / 255,
-        }
-
-    def loss(step: Step[None]) -> Losses:
-        # The frame of a photo's hair is wider than the face's (networks/hair.py): both are learnt.
-        face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
-        face, hair = wear(face, hair, step.batch["landmarks"], recipe.hair_covered)
-        seen = wider(torch.cat([face, hair], 1))
-        face, wanted = (
-            random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3),
-            seen[:, 3:].clamp(0, 1),
-        )
-        side = prototypes.hair.side
-        wanted = F.adaptive_avg_pool2d(wanted, side)
-        terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
-        return losses.weighted_sum(terms, WEIGHTS)
-
     return Task(
         networks={"prototypes": prototypes},
         players=[
             Player(
                 "hair",
                 prototypes.hair,
-                loss,
+                partial(hair_loss, prototypes, recipe.hair_covered),
                 recipe.lr if recipe.hair_teacher else 0.0,
                 weights=lambda number: WEIGHTS,
             )
         ],
-        batch=batch,
+        batch=lambda step: hair_batch(faces, rows, masks, np.random.default_rng((seed, step)), recipe.batch),
         averaged=("prototypes",),
         configs={"prototypes": network},
     )
+
+
+def hair_batch(
+    faces: Faces, rows: np.ndarray, masks: np.ndarray, rng: np.random.Generator, size: int
+) -> dict[str, Tensor]:
+    """Some of the faces `rows` (N,) with the teacher's hair masks (N,S,S) uint8, half of them mirrored: face, landmarks
+    and hair (B,1,S,S) in 0..1."""
+    picks, mirror = rng.integers(0, len(rows), size), rng.random(size) < 0.5
+    mask = masks[picks]
+    mask[mirror] = mask[mirror][..., ::-1]
+    shown = faces.batch(rows[picks], mirror)
+    return {
+        "face": shown["face"],
+        "landmarks": shown["landmarks"].nan_to_num(0.5),
+        "hair": torch.from_numpy(mask.copy())[:, None].float() / 255,
+    }
+
+
+def hair_loss(prototypes: Prototypes, covered: float, step: Step[None]) -> Losses:
+    """The hair network against the teacher's masks. covered: the share of faces that get something on the head."""
+    # The frame of a photo's hair is wider than the face's (networks/hair.py): both are learnt.
+    face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
+    face, hair = wear(face, hair, step.batch["landmarks"], covered)
+    seen = wider(torch.cat([face, hair], 1))
+    face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
+    wanted = F.adaptive_avg_pool2d(seen[:, 3:].clamp(0, 1), prototypes.hair.side)
+    terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
+    return losses.weighted_sum(terms, WEIGHTS)

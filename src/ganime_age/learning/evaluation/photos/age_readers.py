@@ -40,22 +40,22 @@ class AgeReaders(Protocol):
 class OneJudge:
     """The single age judge of a folder, where there is no committee."""
 
-    def __init__(self, folder: Path):
-        self.judge = AgeNetwork(folder)
+    def __init__(self, folder: Path, device: str | torch.device = "cpu"):
+        self.judge = AgeNetwork(folder, device)
         self.names = [self.judge.name]
 
     @torch.inference_mode()
     def read(self, frames: Tensor, landmarks: Tensor) -> Tensor:
-        return self.judge.network(frames * 2 - 1)[:, None]
+        return self.judge.network(frames.to(self.judge.device) * 2 - 1).cpu()[:, None]
 
 
-def age_readers(folder: Path) -> AgeReaders:
+def age_readers(folder: Path, device: str | torch.device = "cpu") -> AgeReaders:
     """The committee in a folder, or the age judge where the folder holds `age_judge.json`. MissingModel as they do."""
     if (folder / "age_judge.json").is_file():
-        return OneJudge(folder)
+        return OneJudge(folder, device)
     from ..committee import Committee
 
-    return Committee.load(folder)
+    return Committee.load(folder, device)
 
 
 def read_ages(

@@ -19,6 +19,7 @@ from ...data.faces import Faces
 from ...external.mediapipe_face import BlendshapeReader
 from ...external.onnx_features import OnnxFeatures
 from ...external.onnx_models import HairNetwork, OnnxIdentity
+from ..devices import device_of
 from .age_readers import age_readers
 from .blind import write_sheet
 from .expressions import MediaPipeExpressions
@@ -71,7 +72,7 @@ def judging_of(model: Any, models: Path | None, judges: Path, faces: Path) -> Ju
     matcher = OnnxIdentity(models / MATCHER, OPTION)
     hair = HairNetwork(models / HAIR, OPTION).chances if (models / HAIR).is_file() else None
     return Judging(
-        age_readers(judges),
+        age_readers(judges, device_of(model)),
         matcher,
         hair,
         OnnxFeatures(models / MATCHER, OPTION),
@@ -105,7 +106,7 @@ def learnt_from(faces: Path, teacher: Path) -> Learnt:
 
 def blind_sheet(model: GanimeAge, material: Material, judging: Judging, folder: Path, count: int) -> int:
     """A page of edits and real photos in `folder`; returns how many."""
-    editor = FaceEditor(model)
+    editor = FaceEditor(model, device=device_of(model))
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         run = Run(editor, material, judging, Plan(photos=count), Path(scratch))
         photos = run.usable(in_turn(run.calm()), count)

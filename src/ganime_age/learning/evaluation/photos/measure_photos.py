@@ -21,6 +21,7 @@ from ....errors import BadInput
 from ....model.methods import DEFAULT
 from ....model.model import GanimeAge
 from ...data.faces import Faces
+from ..devices import device_of
 from ..judges import Judge
 from ..measure_edits import TARGETS, rounded
 from ..reference_statistics import verification
@@ -133,7 +134,7 @@ def measure(
     BadInput when no photo of the folders shows a face that can be measured.
     """
     plan = plan or Plan()
-    editor = FaceEditor(model)
+    editor = FaceEditor(model, device=device_of(model))
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         place = keep or Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
@@ -341,7 +342,7 @@ class Run:
         found = {}
         tried = {"GANimation-age": (self.editor.model, DEFAULT)} | variants(self.editor.model)
         for title, (model, method) in tqdm(tried.items(), desc="methods", unit="method"):
-            editor = FaceEditor(model, detector=self.editor.detector)
+            editor = FaceEditor(model, device=device_of(model), detector=self.editor.detector)
             seen = [self.follow(editor, one, method, surroundings=True) for one in few]
             everything = [replace(one, source="all") for one in seen]
             found[title] = figures.part_row(everything, self.yard) | figures.around(everything)

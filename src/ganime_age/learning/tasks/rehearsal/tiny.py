@@ -111,8 +111,10 @@ TINY: dict[str, dict[str, Any]] = {
 def standing(head: HeadModel, pose: torch.Tensor) -> Head:
     """Heads of random people in the middle of their frames, turned by pose (N,3) in degrees."""
     chance = torch.Generator().manual_seed(0)
-    parts = (0.5 * torch.randn(len(pose), len(b), generator=chance) for b in (head.identity, head.expression))
-    return Head(*parts, pose, torch.full((len(pose),), 0.56), torch.full((len(pose), 2), 0.5))
+    identity, expression = (
+        0.5 * torch.randn(len(pose), len(b), generator=chance) for b in (head.identity, head.expression)
+    )
+    return Head(identity, expression, pose, torch.full((len(pose),), 0.56), torch.full((len(pose), 2), 0.5))
 
 
 def write_faces(folder: Path, count: int = 56) -> Path:
@@ -150,7 +152,7 @@ def write_networks(folder: Path, tiny: bool = True) -> Path:
     )
     prototypes, generator, head = Prototypes(), Generator(**painter), load_head("")
     for each in (prototypes, generator.prototypes):
-        each.age_tone.normal_(std=0.3)
+        each.get_buffer("age_tone").normal_(std=0.3)
         each.region.fill_(1.0)
         each.unit_shape.normal_(0, 0.002)
     generator.prototypes.mean_shape.copy_(head.landmarks(standing(head, torch.zeros(1, 3)))[0])
@@ -211,7 +213,7 @@ def tiny_run(
 
 def run_of(
     tables: Tables,
-    changes: Mapping[str, Any],
+    changes: dict[str, Any],
     plan: Plan,
     size: int,
     folders: tuple[Path, Path, Path],
