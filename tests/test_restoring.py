@@ -3,12 +3,15 @@
 import pytest
 import torch
 
+from ganime_age.learning.engine.fake_device import FakeDevice
+from ganime_age.learning.tasks.restoring.patch_reader import Recipe as PatchRecipe
+from ganime_age.learning.tasks.restoring.patch_reader import filled, random_crops
 from ganime_age.learning.tasks.restoring.patches import attacked, corners
 from ganime_age.learning.tasks.restoring.restore import random_amounts, random_request
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.mouth import gap
 from ganime_age.networks.prototypes import Prototypes
-from ganime_age.networks.restoring.erase import Amounts, Template, erase, skin_map
+from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids, skin_map
 from ganime_age.networks.restoring.lay import Request, lay
 from ganime_age.networks.restoring.patch_reader import PatchReader
 from ganime_age.networks.restoring.restorer import Restorer
@@ -224,3 +227,28 @@ def test_the_watch_stops_a_network_that_draws_nothing_and_readers_that_are_foole
     assert "network alone" in limits.faults(5000, {"age_slope": 0.0})[0]
     assert "fooled" in limits.faults(5000, {"gap": 0.7})[0]
     assert limits.faults(5000, {"age_slope": 0.3, "gap": 0.1}) == []
+
+
+def test_crops_that_are_not_real_give_their_places_to_real_ones():
+    """The batch keeps its size, so no host waits for its length; repetitions do not count."""
+    rows, counted = filled(torch.tensor([False, True, False, True, True]))
+    assert rows.tolist() == [1, 3, 4, 1, 3] and counted.tolist() == [1, 1, 1, 0, 0]
+    rows, counted = filled(torch.zeros(3, dtype=torch.bool))
+    assert len(rows) == 3 and not counted.any()
+    torch.manual_seed(0)
+    side, marks = 64, torch.rand(4, 68, 2)
+    batch = {"face": torch.rand(4, 3, side, side), "landmarks": marks, "age": torch.arange(4.0)}
+    batch["valid"] = torch.tensor([0.0, 1.0, 1.0, 0.0])[:, None, None, None].expand(4, 1, side, side)
+    crops = random_crops(batch, PatchRecipe(crops=2, crop=32), marks[0])
+    assert crops.picture.shape == (8, 3, 32, 32) and crops.place.shape == (8, 2, 32, 32)
+    assert crops.age.tolist() == [1, 2, 1, 2] * 2 and crops.counted.tolist() == [1] * 4 + [0] * 4
+
+
+def test_lids_that_stay_open_cost_nothing_on_a_cpu_and_change_nothing_elsewhere(face, marks):
+    """A GPU covers them by an amount of 0, so that the host need not ask it whether any closes."""
+    assert torch.equal(fill_lids(face, marks, torch.zeros(1))[0], face)
+    with FakeDevice() as gpu:
+        out, covered = fill_lids(face.to("cuda"), marks.to("cuda"), torch.zeros(1, device="cuda"))
+        waits = [event for event in gpu.events if event.kind == "wait"]
+        assert torch.equal(out.cpu(), face) and not covered.cpu().any()
+    assert not waits

@@ -17,7 +17,7 @@ from ...atomic import replacing
 from ...errors import BadInput, MissingModel
 from ...networks.age_committee import JUDGES, CommitteeJudge
 from ..engine.checkpoints import load_light
-from .devices import beside
+from ..engine.devices import beside
 
 FILE = "committee.json"
 """Each judge's calibration, by its name: `read` and `true`, ages in years, both ascending."""

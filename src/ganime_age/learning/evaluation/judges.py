@@ -11,9 +11,9 @@ import torch
 
 from ...errors import BadInput, MissingModel
 from ...model.model import GanimeAge
+from ..engine.devices import device_of
 from ..external.insightface_models import pack_judges
 from ..external.onnx_models import AgeNetwork, Blendshapes, HairNetwork, OnnxIdentity, OwnReaders
-from .devices import device_of
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Pictures (B,S,S,3) uint8 RGB in the FFHQ frame, the source's landmarks (B,68,2) in 0..1 -> its findings; has a

@@ -18,7 +18,7 @@ from ...images.tensors import to_pictures, to_tensor
 from ...model.model import GanimeAge
 from ...networks.identity import IdentityReader
 from ..data.faces import Faces
-from .devices import beside
+from ..engine.devices import beside
 from .judges import Judge
 from .metrics import auc, pair_scores, threshold_at
 from .test_faces import spread

@@ -16,7 +16,7 @@ from ...edits import AGE_GROUPS, GROUP_STARTS
 from ...errors import BadInput
 from ..data.faces import Faces, age_ranges, balanced_weights
 from ..data.joined_faces import sources_of
-from . import devices
+from ..engine import devices
 from .committee import Committee, fitted
 from .test_faces import spread
 

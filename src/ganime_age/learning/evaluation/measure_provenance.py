@@ -18,7 +18,7 @@ from ...images.alignment import frame_matrix
 from ...images.photo import SUFFIXES, load_photo
 from ...model.model import GanimeAge
 from ...provenance.watermark import BAND, SIDE, STRENGTH, THRESHOLD, false_positive_rate, score
-from .devices import device_of
+from ..engine.devices import device_of
 
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"age": 70},

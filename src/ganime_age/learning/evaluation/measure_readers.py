@@ -11,7 +11,7 @@ import torch
 from ...edits import AGE_GROUPS, AU_CODES, age_group
 from ...networks.readers import Readers
 from ..data.faces import Faces
-from .devices import beside
+from ..engine.devices import beside
 from .metrics import auc, correlations, landmark_error, pair_scores, threshold_at
 
 

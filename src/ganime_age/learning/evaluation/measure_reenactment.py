@@ -23,7 +23,7 @@ from ...images.tensors import to_pictures
 from ...model.model import GanimeAge
 from ...pipelines.reenactment import SETTLED
 from ..data.faces import Faces
-from .devices import beside, device_of
+from ..engine.devices import beside, device_of
 from .judged_motion import Judged, figures, mesh_reader
 from .judges import Judges
 from .measure_edits import rounded

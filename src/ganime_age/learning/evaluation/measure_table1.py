@@ -27,7 +27,7 @@ from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
 from ..engine.checkpoints import fit, read_network
-from .devices import device_of
+from ..engine.devices import device_of
 from .judges import Judges
 from .measure_edits import TARGETS, Plan, group_row, mean_of, rounded, verify
 from .reference_statistics import RealAges, real_ages, verification

@@ -16,7 +16,7 @@ from ...networks.layers import Edited
 from ...networks.readers import Readings
 from ..data.faces import Faces
 from ..data.joined_faces import sources_of
-from .devices import beside
+from ..engine.devices import beside
 
 BATCH = 25
 MOST_YAW = 30.0

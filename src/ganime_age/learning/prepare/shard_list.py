@@ -105,7 +105,7 @@ def samples(shard: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     pictures: dict[str, str] = {}
     labels: dict[str, dict[str, Any]] = {}
     try:
-        with tarfile.open(shard) as archive:
+        with tarfile.open(shard, "r:") as archive:
             while (member := archive.next()) is not None:
                 vars(archive)["members"].clear()  # tarfile keeps every header that it has seen
                 key, suffix = str(Path(member.name).with_suffix("")), Path(member.name).suffix.lower()

@@ -16,10 +16,10 @@ from ....editor import FaceEditor
 from ....errors import BadInput, MissingModel
 from ....model.model import GanimeAge
 from ...data.faces import Faces
+from ...engine.devices import device_of
 from ...external.mediapipe_face import BlendshapeReader
 from ...external.onnx_features import OnnxFeatures
 from ...external.onnx_models import HairNetwork, OnnxIdentity
-from ..devices import device_of
 from .age_readers import age_readers
 from .blind import write_sheet
 from .expressions import MediaPipeExpressions

@@ -21,7 +21,7 @@ from ....errors import BadInput
 from ....model.methods import DEFAULT
 from ....model.model import GanimeAge
 from ...data.faces import Faces
-from ..devices import device_of
+from ...engine.devices import device_of
 from ..judges import Judge
 from ..measure_edits import TARGETS, rounded
 from ..reference_statistics import verification

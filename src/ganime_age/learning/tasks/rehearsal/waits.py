@@ -60,7 +60,7 @@ def pretended_gpu(waits: Waits) -> Iterator[Callable[[Run], Run]]:
                 waits.events += new
                 gpu.events.clear()
 
-            run.one_step, run.fetch, run.report = step, batch, quiet  # type: ignore[method-assign]
+            run.one_step, run.fetch, run.report = step, batch, quiet  # type: ignore[method-assign,assignment]
             gpu.events.clear()
             return run
 

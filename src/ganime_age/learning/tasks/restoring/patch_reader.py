@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....errors import BadInput
+from ....networks.layers import precise
 from ....networks.restoring.patch_reader import SCALE, PatchReader
 from ....networks.warp import canonical_grid
 from ... import losses
@@ -72,7 +73,8 @@ def random_crops(batch: dict[str, Tensor], recipe: Recipe, mean_shape: Tensor) -
         margin = recipe.crop / side / 2
         at = centres(marks).clamp(margin, 1 - margin) * 2 - 1
         place = torch.cat([(turned * scale[:, None, None]).to(face), at[:, :, None]], 2)
-        where = F.affine_grid(place, [b, 1, recipe.crop, recipe.crop], align_corners=False)
+        with precise(face):  # a grid in bfloat16 would be off by half a pixel
+            where = F.affine_grid(place, [b, 1, recipe.crop, recipe.crop], align_corners=False)
         found.append(F.grid_sample(shown, where, padding_mode="border", align_corners=False))
     crops = torch.cat(found)
     picks, counted = filled(crops[:, 5].mean((1, 2)) > SURE)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....networks.layers import places as numbers_of
+from ....networks.layers import precise
 from ...data.faces import Faces, balanced_weights
 
 REACH = 0.05
@@ -50,7 +51,8 @@ def attacked(reader: torch.nn.Module, crop: Tensor, place: Tensor, age: Tensor, 
     start = torch.randn_like(crop)
     size = start.flatten(1).norm(dim=1)[:, None, None, None]
     shift = (start / size * 0.3 * radius * torch.rand_like(size)).requires_grad_(True)
-    error = F.smooth_l1_loss(reader(crop + shift, place), age, beta=8.0)
+    with precise(crop):  # small steps in a gradient's direction
+        error = F.smooth_l1_loss(reader((crop + shift).float(), place.float()), age, beta=8.0)
     (slope,) = torch.autograd.grad(error, shift)
     slope = slope / slope.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-9)
     moved = shift.detach() + radius * slope
