@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ganime_age.learning.data import augment, resident
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.data.joined_faces import JoinedFaces
 from ganime_age.learning.engine.atomic_files import RowReader
-from ganime_age.learning.engine.batches import BatchesAhead
+from ganime_age.learning.engine.batches import BatchesAhead, hand_over
 from ganime_age.learning.engine.recipe import fill
 from ganime_age.learning.engine.task import Plan
 from helpers.training import readers_run
@@ -137,3 +138,12 @@ def test_autocast_leaves_a_moved_face_where_it_belongs():
     with torch.autocast("cpu", torch.bfloat16):
         rounded = moved()
     assert torch.equal(moved(), rounded)
+
+
+def test_a_batch_of_another_stream_is_waited_for_there_and_not_by_the_host(monkeypatch):
+    told = []
+    stream = SimpleNamespace(wait_event=lambda event: told.append(event))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda *_: stream)
+    there = SimpleNamespace(is_cuda=True, record_stream=lambda stream: told.append(stream))
+    hand_over({"there": there, "here": SimpleNamespace(is_cuda=False)}, "done")
+    assert told == ["done", stream]

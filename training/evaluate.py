@@ -246,16 +246,12 @@ def training(given: argparse.Namespace, model: GanimeAge) -> dict:
         found = measure(ROOT, task_module, repeats=1 if given.quick else 3)
         result = result | found | {"summary": result["summary"] | found["summary"], "made_by": None}
     if "recipes" in wanted:
-        recipes = [
-            p for p in sorted((ROOT / "training" / "recipes").glob("*.toml")) if "task" in read_recipe(p, [])
-        ]
-        rows = rehearse.rehearsed(recipes, 1.0 if given.quick else rehearse.MOST_SECONDS)
+        files = sorted((ROOT / "training" / "recipes").glob("*.toml"))
+        seconds = 1.0 if given.quick else rehearse.MOST_SECONDS
+        rows = rehearse.rehearsed([file for file in files if "task" in read_recipe(file, [])], seconds)
+        made = {"date": datetime.date.today().isoformat(), "torch": torch.__version__, "seconds": seconds}
         result["summary"] = result["summary"] | rehearse.summary(rows)
-        result["recipes"] = {
-            "date": datetime.date.today().isoformat(),
-            "torch": torch.__version__,
-            "rows": rows,
-        }
+        result["recipes"] = made | {"rows": rows}
     return result
 
 
@@ -396,7 +392,9 @@ def main() -> None:
         need_train()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    given.device = str(checked_device(best_device() if given.device == "auto" else given.device))
+    if given.device == "auto":
+        given.device = "cpu" if given.name in ON_CPU else best_device()
+    given.device = str(checked_device(given.device))
     if given.device != "cpu" and given.name in ON_CPU:
         raise BadInput(f"{given.name} is measured on the CPU; leave --device out")
     model = GanimeAge.from_pretrained(given.weights, device=given.device)
