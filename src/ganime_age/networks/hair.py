@@ -1,8 +1,9 @@
 """Hair: where it is, to the strand, and how it turns grey.
 
 A small network finds hair in a frame wider than the face's (`HairMatte`); a guided filter brings the matte to the
-edges of the photo at the photo's own size. Grey grows strand by strand (`turn_grey`): each strand has a threshold of
-its own, taken from the photo, and turns when enough of the head's hair has turned; roots and temples come first.
+edges of the photo at the photo's own size, and the colours to both sides of its outline draw it anew. Grey grows strand
+by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when enough of the
+head's hair has turned; roots and temples come first.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ BESIDE = (-0.1, 0.3)
 """Values of `place_on_head` between which the colour of the skin begins to exclude a pixel from the hair."""
 ALIKE = (0.5, 0.8)
 """Shares of the way from the hair's colour to the skin's: below the first a pixel is hair, above the second skin."""
+OUTLINE = 0.05
+"""Half the width of the band along a matte's outline that is redrawn, in sides of the picture."""
+SEEN = (0.25, 0.85)
+"""Shares of the way from the colours beside hair to those in it: below the first none is seen, above the second only
+hair."""
+TOLD_APART = 0.08
+"""Squared distance of two colours, in units of [-1,1], at which a pixel's place between them counts half."""
 DISTINCT = 0.05
 """Squared distance of the skin's colour from the hair's, in units of [-1,1], below which they cannot be told apart."""
 OTHER_CHROMA = 0.1
@@ -36,7 +44,7 @@ OTHER_CHROMA = 0.1
 which a pixel counts as hair; at twice that it is none."""
 MOST_TURNED = 0.92
 """Largest share of a head's strands that turn."""
-VARIETY = 0.9
+VARIETY = 0.45
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 1.1
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -44,10 +52,8 @@ NOISE = 0.012
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 BLACK = 1.06
 """Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
-STRAND_CONTRAST = (0.6, 1.4)
-"""Least and largest brightness of a white strand, as a share of its surroundings."""
-BRIGHTEST = 1.25
-"""Largest brightness above black of a white strand, as a share of the mean one's."""
+DETAIL, GLOSS = 0.4, 1.0
+"""How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 MOST_COLOUR = 1.5
@@ -166,7 +172,41 @@ def refined(matte: Tensor, picture: Tensor) -> Tensor:
     low, high = SURE
     light = luma(picture)
     fine = guided_filter(matte, light, resize(light, min(MATTE_SIDE, light.shape[-1])))
-    return ((fine - low) / (high - low)).clamp(0, 1)
+    fine = ((fine - low) / (high - low)).clamp(0, 1)
+    return local_matte(fine, picture, resize(picture, min(MATTE_SIDE, picture.shape[-1])))
+
+
+def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
+    """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it.
+
+    small: the picture at side s. On the line from the local colour of what is surely no hair to that of what surely
+    is, each pixel's share is its matte, as far as the two can be told apart (the compositing equation of Porter and
+    Duff, solved for alpha with known colours)."""
+    # p = alpha h + (1 - alpha) o:   alpha = <p - o, h - o> / |h - o|^2
+    mask = resize(matte, small.shape[-1])
+    wide = max(1, round(OUTLINE * small.shape[-1]))
+    span = 2 * wide + 1
+    inner = (2 * -F.max_pool2d(-mask, span, 1, wide) - 1).clamp_min(0)
+    outer = (2 * (1 - F.max_pool2d(mask, span, 1, wide)) - 1).clamp_min(0)
+    sides = []
+    for sure in (inner, outer):
+        sure = sure * (sure > 0.2)
+        known, seen = torch.cat([small * sure, sure], 1), 0.0
+        # The nearest sure pixels count most: a wider window only where a narrow one holds none.
+        for radius, weight in ((wide + 2, 1.0), (2 * wide + 2, 0.03), (5 * wide, 0.001)):
+            seen = seen + weight * box(known, radius)
+        mean = weighted_mean(small, sure + 1e-6)
+        sides.append((seen[:, :3] + 1e-6 * mean) / (seen[:, 3:] + 1e-6))
+    way = sides[0] - sides[1]
+    far = way.square().sum(1, keepdim=True)
+    way, trust = way / (far + 1e-4), far / (far + TOLD_APART)
+    start = (sides[1] * way).sum(1, keepdim=True)
+    maps = enlarged(torch.cat([way, start, trust, inner, outer], 1), picture.shape[-1])
+    way, start, trust, inner, outer = maps.split([3, 1, 1, 1, 1], 1)
+    drawn = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
+    drawn = ((drawn - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
+    mixed = torch.lerp(matte, drawn, trust)
+    return torch.maximum(mixed, inner) * (1 - outer)
 
 
 def enlarged(x: Tensor, side: int) -> Tensor:
@@ -272,19 +312,23 @@ def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
     # mean over the strands stays the share.
     logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
-    # A white strand keeps the photo's light: its detail as a ratio to its surroundings, and these compressed.
+    # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
+    # dark hair is a multiple of its colour and that of white hair is not.
     reduced = luma(head.small)
-    total, weight = box(torch.cat([(reduced + BLACK) * head.hair, head.hair], 1), 5).split(1, 1)
-    around = (total + 1e-3 * (reduced + BLACK)) / (weight + 1e-3)
+    sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
+    total, weight = box(torch.cat([(reduced + BLACK) * sure, sure], 1), 5).split(1, 1)
+    around = (total + 1e-6 * (mean + BLACK)) / (weight + 1e-6)
     lit = (around / (mean + BLACK)).clamp(0, 1.6)
-    level = (white + 1) * lit.pow(0.6)
-    shadow = (2 * lit).clamp(max=1)  # what is far darker than the head's hair stays dark
-    maps = enlarged(torch.cat([logit, level, level / around, shadow], 1), side)
-    logit, level, gain, shadow = maps.split(1, 1)
-    turned = torch.add(logit, threshold(light, hair), alpha=VARIETY).sigmoid() * shadow * (lighter > 0)
-    least, most = STRAND_CONTRAST
-    bright = torch.minimum(torch.maximum((light + BLACK) * gain, least * level), most * level)
-    rise = (bright.minimum(BRIGHTEST * (white + 1)) - 1 - light).clamp_min(0) * turned
+    level = torch.maximum((white + 1) * lit.pow(0.6), around)
+    inner = -F.max_pool2d(-sure, 3, 1, 1)
+    maps = enlarged(torch.cat([logit, level, around, inner], 1), side)
+    logit, level, around, inner = maps.split(1, 1)
+    # At the hair's edge a bright pixel is skin or background that shows through, no gloss.
+    own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
+    detail = ((own + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
+    gloss = (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
+    turned = torch.add(logit, threshold(own, hair), alpha=VARIETY).sigmoid() * (lighter > 0)
+    rise = (level * gloss - 1 - light) * turned
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
     return torch.addcmul(picture + hair * rise, hair * faded, picture - light)

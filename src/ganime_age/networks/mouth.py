@@ -160,6 +160,8 @@ class Mouth(nn.Module):
         mean and spread of brightness and its share of colour (B,1,1,1) each -> the face with its mouth filled and the
         share filled (B,1,S,S)."""
         rows, columns = mouth_window(after, face.shape[-1])
+        if not face[..., rows, columns].numel():  # every mouth lies outside its frame
+            return face, torch.zeros_like(face[:, :1])
         now = gap(after, face.shape[-1], (rows, columns))
         share = now.inside * (newly_open(before, after) * self.known)[:, None, None, None]
         colours = self.colours(now, aus[:, SMILE] / AU_MAX, skin, colour).clamp(-1, 1)
