@@ -252,7 +252,7 @@ def test_a_bug_is_exit_one_without_a_traceback(portrait_file, tmp_path, capsys, 
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["paint"], ["edit"], ["edit", "x.png", "-o", "y.png", "--face", "left"]]
+    "arguments", [["paint"], ["edit"], ["edit", "x.png", "-o", "y.png", "--face", "left"]]
 )
 def test_a_wrong_command_line_is_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as caught:

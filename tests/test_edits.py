@@ -2,7 +2,15 @@
 
 import pytest
 
-from ganime_age.edits import AU_CODES, LABELLED_AUS, Edit, age_group, au_code, parse_action_units
+from ganime_age.edits import (
+    AU_CODES,
+    LABELLED_AUS,
+    PRESETS,
+    Edit,
+    age_group,
+    au_code,
+    parse_action_units,
+)
 from ganime_age.errors import BadInput
 
 
@@ -16,6 +24,30 @@ def test_age_groups_are_ffhq_agings_ten(age, group):
 @pytest.mark.parametrize("name", ["AU1", "au01", "AU01", " AU001 "])
 def test_action_units_are_known_by_any_spelling(name):
     assert au_code(name) == "AU01"
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [("Lip Corner Puller", "AU12"), ("jaw_drop", "AU26"), ("FROWN", "AU04"), ("eyes-closed", "AU45")],
+)
+def test_action_units_are_known_by_their_names_in_words(words, code):
+    assert au_code(words) == code
+    assert parse_action_units({words: 2})[code].value == 2
+    assert parse_action_units([f"{words}=+1"])[code].relative
+
+
+def values(given, **options):
+    return {code: target.value for code, target in parse_action_units(given, **options).items()}
+
+
+def test_a_preset_is_a_request_alone_with_an_intensity_and_beside_action_units():
+    assert values("Smile") == values(["smile"]) == {"AU12": 3.5, "AU25": 2.0}
+    assert values({"SMILE": 1.75}) == values("smile=1.75") == {"AU12": 1.75, "AU25": 1.0}
+    assert values("anger, AU05=0.5")["AU05"] == 0.5, "what is named by itself goes first"
+    change = parse_action_units("smile=+2")["AU12"]
+    assert change.relative and change.reached_from(1.0) == 3.0
+    assert values("neutral", editable=LABELLED_AUS) == dict.fromkeys(LABELLED_AUS, 0.0)
+    assert all(set(units) <= set(AU_CODES) for units in PRESETS.values())
 
 
 def test_targets_are_absolute_or_changes_and_kept_in_order():
@@ -51,7 +83,22 @@ BAD = {
     "age 101": ({"age": 101}, "age 101 is out of range; give years between 0 and 100"),
     "age inf": ({"age": float("inf")}, "age inf is out of range"),
     "age list": ({"age": [30]}, r"age \[30\] is not a number; give years"),
-    "unknown": ({"action_units": {"smile": 1}}, "unknown action unit 'smile'; choose from AU01 AU02"),
+    "unknown": ({"action_units": {"smirk": 1}}, "unknown action unit 'smirk'; choose from AU01 AU02"),
+    "unknown but near": (
+        {"action_units": {"frwon": 1}},
+        r"unknown action unit 'frwon'.*; did you mean frown\?",
+    ),
+    "a preset mistyped": ({"action_units": "smyle"}, r"cannot read .* 'smyle'.*; did you mean smile\?"),
+    "a preset too strong": ({"action_units": {"smile": 6}}, "smile=6 is out of range; give an intensity"),
+    "neutral with a value": (
+        {"action_units": "neutral=2"},
+        "neutral takes no intensity; write neutral alone",
+    ),
+    "presets that share": ({"action_units": ["smile", "surprise"]}, "AU25 is asked for twice"),
+    "unseen in words": (
+        {"action_units": "Cheek raiser=1", "editable": LABELLED_AUS},
+        r"AU06 \(cheek raiser\) cannot be edited",
+    ),
     "unseen": (
         {"action_units": {"AU06": 1}, "editable": LABELLED_AUS},
         r"AU06 \(cheek raiser\) cannot be edited",

@@ -13,13 +13,14 @@ from ganime_age.pipelines.face import FacePipeline
 from helpers.clips import make_clip
 
 METHODS = (
-    "edit", "progression", "compare", "animate", "animate_video", "edit_video", "reenact", "reenact_frames",
-    "reenact_video", "read",
+    "edit", "edit_many", "progression", "compare", "animate", "animate_video", "edit_video", "reenact",
+    "reenact_frames", "reenact_video", "read",
 )  # fmt: skip
-PLACES = ("photo", "source", "driving", "target")
+PLACES = ("photo", "photos", "source", "driving", "target")
 ORDER = (
     "age", "ages", "action_units", "keyframes", "relative", "strength", "frames", "seconds", "fps", "there_and_back",
-    "steady", "method", "face", "driving_face", "mark", "progress",
+    "steady", "method", "face", "driving_face", "mark", "batch", "errors",
+    "progress",
 )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ def calls(editor, small, clip, folder):
     keys = [{"age": 70}]
     return {
         "edit": lambda **how: editor.edit(small, age=70, **how),
+        "edit_many": lambda **how: list(editor.edit_many([small] * 3, age=70, batch=2, **how)),
         "progression": lambda **how: editor.progression(small, ages=(20, 70), **how),
         "compare": lambda **how: editor.compare(small, age=70, **how),
         "animate": lambda **how: list(editor.animate(small, keyframes=keys, frames=3, **how)),

@@ -192,9 +192,9 @@ def test_a_warning_about_the_source_of_a_clip_says_so(tmp_path, mover, two_faces
     assert said == "in the source photo, 2 faces were found; face 0 is edited (0 is the largest)"
 
 
-def test_an_open_file_is_no_clip_of_frames(mover, small, small_file):
-    with small_file.open("rb") as file, pytest.raises(BadInput, match="a BufferedReader is not a photo"):
-        mover.reenact(small, file)
+def test_an_open_file_is_no_clip_of_frames_but_a_photo(mover, small, small_file):
+    with small_file.open("rb") as file, pytest.raises(BadInput, match="one driving photo gives no frames"):
+        mover.reenact_frames(small, file)
 
 
 def test_a_change_of_an_action_unit_counts_from_the_driving_face(mover, small):

@@ -34,10 +34,25 @@ def test_the_shipped_model_is_measured(model, monkeypatch):
     monkeypatch.setattr(measure_speed, "LARGE", (800, 600))
     before = torch.get_num_threads()
     results = measure_speed.measure(model, repeats=1)
-    assert set(results["summary"]) == {"edit_256_seconds", "edit_12mp_seconds", "generator_gmacs_256"}
+    assert set(results["summary"]) == {
+        "edit_256_seconds",
+        "edit_12mp_seconds",
+        "generator_gmacs_256",
+        "help_seconds",
+    }
     assert all(value > 0 for value in results["summary"].values())
     assert results["summary"]["generator_gmacs_256"] <= 5
     assert torch.get_num_threads() == before
+
+
+def test_help_is_timed_as_a_process_of_its_own(monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        measure_speed.subprocess, "run", lambda command, check, **_: ran.append((check, *command[1:]))
+    )
+    taken = measure_speed.help_seconds(3)
+    assert len(taken) == 3 and all(seconds >= 0 for seconds in taken)
+    assert ran == [(True, "-m", "ganime_age.cli", "--help")] * 4, "the first one is not counted"
 
 
 @pytest.mark.parametrize(

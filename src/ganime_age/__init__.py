@@ -5,7 +5,8 @@
     editor = FaceEditor(GanimeAge.from_pretrained())
     editor.edit("portrait.jpg", age=70, action_units={"AU12": 3.0}).save("older.png")
 
-`FaceEditor` takes photos and clips, `GanimeAge` tensors; `verify` looks for the mark that every edit carries. Ages are
+`FaceEditor` takes photos and clips, `GanimeAge` tensors; `align`, `crop` and `paste` lead from a photo to tensors and
+back (see `ganime_age.pipelines.aligned`). `verify` looks for the mark that every edit carries. Ages are
 years, 0 to 100; action units are FACS codes with intensities 0 to 5. A photo or request that cannot be used raises
 `BadInput`, missing or damaged weights `MissingModel`; both are a `GanimeAgeError` with one sentence.
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from .editor import FaceEditor
     from .edits import AU_CODES, AU_NAMES, Edit
     from .errors import BadInput, GanimeAgeError, MissingModel
+    from .images.photo import load_photo
     from .model.model import GanimeAge
+    from .pipelines.aligned import align, crop, paste
     from .pipelines.animation import Keyframe
     from .provenance.verify import Verdict, verify
     from .results import ClipResult, EditResult, Reading
@@ -42,6 +45,10 @@ else:
             "MissingModel": ".errors",
             "Reading": ".results",
             "Verdict": ".provenance.verify",
+            "align": ".pipelines.aligned",
+            "crop": ".pipelines.aligned",
+            "load_photo": ".images.photo",
+            "paste": ".pipelines.aligned",
             "verify": ".provenance.verify",
         },
     )
@@ -61,6 +68,10 @@ __all__ = [
     "Reading",
     "Verdict",
     "__version__",
+    "align",
+    "crop",
+    "load_photo",
+    "paste",
     "verify",
 ]
 

@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import torch
 from PIL import Image
 
 from .edits import Edit
-from .errors import BadInput
-from .model.methods import DEFAULT
+from .errors import BadInput, GanimeAgeError
+from .images.photo import PhotoLike
+from .model.methods import DEFAULT, MethodName, method_called
 from .model.model import GanimeAge
 from .pipelines.animation import Keyframe, animate, check_keyframes, edit_clip, write_animation
-from .pipelines.face import Detector, Face, FacePipeline
+from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated
+from .pipelines.many import edit_many
 from .pipelines.progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
 from .pipelines.reenactment import reenact_photo
 from .pipelines.reenactment_clip import is_moving, reenact_clip, reenact_frames
 from .results import ClipResult, EditResult, Reading
 from .runtime import enough_memory
 
-ActionUnits = Mapping[str, float] | Iterable[str] | None
-"""Intensities 0..5 by FACS code, as {"AU12": 3}, or strings, as ["AU12=3", "AU04=+2"]."""
+ActionUnits: TypeAlias = Mapping[str, float] | Mapping[str, float | str] | Iterable[str] | str | None
+"""Intensities 0..5 by name, as {"AU12": 3}, or strings, as ["AU12=3", "frown=+2"], or a preset, as "smile". Names are
+FACS codes, FACS names, everyday words (`edits.AU_WORDS`) and presets (`edits.PRESETS`), in any case."""
+
+Clip: TypeAlias = "str | os.PathLike[str]"
+Driving: TypeAlias = "PhotoLike | Iterable[PhotoLike]"
+Faces: TypeAlias = int | Literal["all"]
+ALL = "all"
+Made = TypeVar("Made")
 
 
 class FaceEditor:
     """Edits faces in photos and clips with one model. It holds no state between calls, so threads may share an editor.
 
     model: a GanimeAge. The editor never changes it: it shares the model's memory where the model is on `device`, in
-    float32 and in eval mode (as `from_pretrained` gives it), and otherwise works on a copy that is. detector: photo
-    (H,W,3) uint8 RGB -> list of FoundFace, the largest first; by default the model's own.
+    float32 and in eval mode (as `from_pretrained` gives it), and otherwise works on a copy that is. device: "auto" is
+    the fastest here. detector: photo (H,W,3) uint8 RGB -> list of FoundFace, the largest first; by default the model's
+    own. dtype: "float16" or "bfloat16" multiplies in half precision on a CUDA device; other devices refuse it.
+    allow_download: whether a photo may be a web address; without it nothing is fetched.
 
-    Photos are anything `load_photo` takes. Options are keyword-only, mean the same and stand in the same order in every
-    method:
+    Photos are anything `load_photo` takes: paths, open files, bytes, PIL images, arrays (H,W,3) and tensors (C,H,W),
+    RGB. (OpenCV reads BGR: give `photo[..., ::-1]`.) Options are keyword-only, mean the same and stand in the same
+    order in every method; `editor(photo, age=70)` is `editor.edit(photo, age=70)`.
 
-    age: target in years, 0..100. action_units: intensities 0..5 by code, or strings such as "AU12=+2". relative: in
+    age: target in years, 0..100. action_units: intensities 0..5 by name, strings such as "AU12=+2", or a preset such as
+    "smile". relative: in
     edits, action units are changes to what is there; in reenactments of a clip, the source moves by what lies between
     the clip's first frame and each frame. strength: 0..1.5, how far to go from the source to the target. method: which
-    of the weights' methods edits. face, driving_face: which face, 0 is the largest. mark: False leaves out the
+    of the weights' methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face of a
+    photo. mark: False leaves out the
     watermark and the metadata that say the picture is edited (for research). progress: called as
     progress(done, total, note) as the work goes on; `total` is None for a clip that does not say how long it is.
 
@@ -48,9 +63,15 @@ class FaceEditor:
     """
 
     def __init__(
-        self, model: GanimeAge, *, device: str | torch.device = "cpu", detector: Detector | None = None
+        self,
+        model: GanimeAge,
+        *,
+        device: str | torch.device = "cpu",
+        detector: Detector | None = None,
+        dtype: torch.dtype | str | None = None,
+        allow_download: bool = False,
     ):
-        self.pipeline = FacePipeline(model, device, detector)
+        self.pipeline = FacePipeline(model, device, detector, dtype, allow_download)
 
     @property
     def model(self) -> GanimeAge:
@@ -74,31 +95,94 @@ class FaceEditor:
 
     def edit(
         self,
-        photo: Any,
+        photo: PhotoLike,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
-        method: str = DEFAULT,
-        face: int = 0,
+        method: MethodName | str = DEFAULT,
+        face: Faces = 0,
         mark: bool = True,
         progress: Progress | None = None,
     ) -> EditResult:
-        """Edit one face of a photo; the options are the class's."""
+        """Edit one face of a photo, or all; the options are the class's."""
         edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
         return self._edit_photo(photo, [(edit, method)], face, mark, progress)[0]
 
+    __call__ = edit
+
+    @overload
+    def edit_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        age: float | None = None,
+        action_units: ActionUnits = None,
+        relative: bool = False,
+        strength: float = 1.0,
+        method: MethodName | str = DEFAULT,
+        face: int = 0,
+        mark: bool = True,
+        batch: int = 16,
+        errors: Literal["raise"] = "raise",
+        progress: Progress | None = None,
+    ) -> Iterator[EditResult]: ...
+
+    @overload
+    def edit_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        age: float | None = None,
+        action_units: ActionUnits = None,
+        relative: bool = False,
+        strength: float = 1.0,
+        method: MethodName | str = DEFAULT,
+        face: int = 0,
+        mark: bool = True,
+        batch: int = 16,
+        errors: Literal["return"],
+        progress: Progress | None = None,
+    ) -> Iterator[EditResult | GanimeAgeError]: ...
+
+    def edit_many(
+        self,
+        photos: Iterable[PhotoLike],
+        *,
+        age: float | None = None,
+        action_units: ActionUnits = None,
+        relative: bool = False,
+        strength: float = 1.0,
+        method: MethodName | str = DEFAULT,
+        face: int = 0,
+        mark: bool = True,
+        batch: int = 16,
+        errors: Literal["raise", "return"] = "raise",
+        progress: Progress | None = None,
+    ) -> Iterator[Any]:
+        """One request for many photos: an iterator of results in the photos' order.
+
+        photos: an iterable of photos, or a tensor (B,C,H,W). batch: 1..256, how many are read, edited and read again at
+        a time; a GPU is faster with more, a CPU hardly, and memory grows with it. An edit may differ by a level or two
+        of 255 from the one that `edit` makes alone. errors: "raise" stops at the first photo that cannot be used;
+        "return" gives its BadInput in its place and goes on.
+        """
+        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        method = self._called(method)
+        results = edit_many(self.pipeline, photos, edit, method, face, mark, batch, errors, progress)
+        return self._guard(results)
+
     def progression(
         self,
-        photo: Any,
+        photo: PhotoLike,
         *,
         ages: Iterable[float] = (5, 15, 30, 50, 70, 85),
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
-        method: str = DEFAULT,
-        face: int = 0,
+        method: MethodName | str = DEFAULT,
+        face: Faces = 0,
         mark: bool = True,
         progress: Progress | None = None,
     ) -> list[EditResult]:
@@ -107,18 +191,18 @@ class FaceEditor:
             (Edit.of(age, action_units, relative, strength, self.model.editable_action_units), method)
             for age in ages
         ]
-        self.check_method(method)
+        self._called(method)
         return self._edit_photo(photo, edits, face, mark, progress)
 
     def compare(
         self,
-        photo: Any,
+        photo: PhotoLike,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
-        face: int = 0,
+        face: Faces = 0,
         mark: bool = True,
         progress: Progress | None = None,
     ) -> list[EditResult]:
@@ -138,12 +222,12 @@ class FaceEditor:
 
     def animate(
         self,
-        photo: Any,
+        photo: PhotoLike,
         *,
         keyframes: Iterable[Keyframe | Mapping[str, Any]],
         frames: int = 48,
         there_and_back: bool = False,
-        method: str = DEFAULT,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
         progress: Progress | None = None,
@@ -154,7 +238,7 @@ class FaceEditor:
         itself comes first unless a keyframe is at 0. there_and_back: returns to where it began. The face is found and
         read once. Raises BadInput at once for a photo or keyframes that cannot be used.
         """
-        keys = check_keyframes(keyframes)
+        keys, method = check_keyframes(keyframes), self._called(method)
         with enough_memory(self.device):
             pictures = animate(
                 self.pipeline, photo, keys, frames, there_and_back, method, face, mark, progress
@@ -163,14 +247,14 @@ class FaceEditor:
 
     def animate_video(
         self,
-        photo: Any,
-        target: str | os.PathLike[str],
+        photo: PhotoLike,
+        target: Clip,
         *,
         keyframes: Iterable[Keyframe | Mapping[str, Any]],
         seconds: float = 4.0,
         fps: float = 12.0,
         there_and_back: bool = False,
-        method: str = DEFAULT,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
         progress: Progress | None = None,
@@ -180,6 +264,7 @@ class FaceEditor:
         seconds: 0.1..600. fps: frames a second, 1..60, of a GIF at most 50. A photo with a side longer than 1920 pixels
         is scaled down first. Whatever stops it, no half file is left.
         """
+        method = self._called(method)
         with enough_memory(self.device):
             return write_animation(
                 self.pipeline, photo, target, keyframes, seconds, fps, there_and_back, method, face, mark, progress
@@ -187,15 +272,15 @@ class FaceEditor:
 
     def edit_video(
         self,
-        source: str | os.PathLike[str],
-        target: str | os.PathLike[str],
+        source: Clip,
+        target: Clip,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
         steady: bool = True,
-        method: str = DEFAULT,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
         progress: Progress | None = None,
@@ -207,13 +292,14 @@ class FaceEditor:
         left.
         """
         edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        method = self._called(method)
         with enough_memory(self.device):
             return edit_clip(self.pipeline, source, target, edit, steady, method, face, mark, progress)
 
     def reenact(
         self,
-        source: Any,
-        driving: Any,
+        source: PhotoLike,
+        driving: Driving,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
@@ -238,8 +324,8 @@ class FaceEditor:
 
     def reenact_frames(
         self,
-        source: Any,
-        driving: Any,
+        source: PhotoLike,
+        driving: Driving,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
@@ -267,9 +353,9 @@ class FaceEditor:
 
     def reenact_video(
         self,
-        source: Any,
-        driving: str | os.PathLike[str],
-        target: str | os.PathLike[str],
+        source: PhotoLike,
+        driving: Clip,
+        target: Clip,
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
@@ -292,7 +378,7 @@ class FaceEditor:
                 self.pipeline, source, driving, target, edit, relative, face, driving_face, mark, progress
             )
 
-    def read(self, photo: Any, *, progress: Progress | None = None) -> list[Reading]:
+    def read(self, photo: PhotoLike, *, progress: Progress | None = None) -> list[Reading]:
         """Measure every face of a photo, the largest first. BadInput when there is none."""
         steps, pipeline = Steps(progress, 2), self.pipeline
         with enough_memory(self.device):
@@ -309,51 +395,81 @@ class FaceEditor:
         """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
         self.pipeline.check_method(method)
 
+    def _called(self, method: str) -> Any:
+        """The method's own name; BadInput or MissingModel as `check_method`."""
+        name = method_called(method)
+        self.check_method(name)
+        return name
+
     def _edit_photo(
         self,
-        photo: Any,
-        edits: list[tuple[Edit, str]],
-        index: int,
+        photo: PhotoLike,
+        edits: Sequence[tuple[Edit, str]],
+        index: Faces,
         mark: bool,
         progress: Progress | None,
     ) -> list[EditResult]:
-        """Each (edit, method) of one face, made from the original."""
+        """Each (edit, method) of one face, or of all, made from the original."""
         started, pipeline, steps = time.perf_counter(), self.pipeline, Steps(progress, 2 + 2 * len(edits))
-        for _, method in edits:
-            self.check_method(method)
+        wanted = [(edit, self._called(method)) for edit, method in edits]
         with enough_memory(self.device):
             steps(FIND)
             loaded = pipeline.load(photo)
             found = pipeline.find_faces(loaded)
             steps(READ)
-            face = pipeline.read_face(loaded, found, index)
+            if isinstance(index, str):
+                check_all(index)
+                faces = pipeline.read_faces([(loaded, [one], 0) for one in found])
+            else:
+                faces = [pipeline.read_face(loaded, found, index)]
             results = []
-            for edit, method in edits:
-                results.append(self._edit_face(face, edit, method, mark, started, steps))
+            for edit, method in wanted:
+                results.append(self._edit_faces(faces, edit, method, mark, started, steps))
                 started = time.perf_counter()
         steps.finish()
         return results
 
-    def _edit_face(
-        self, face: Face, edit: Edit, method: str, mark: bool, started: float, steps: Steps
+    def _edit_faces(
+        self, faces: list[Face], edit: Edit, method: str, mark: bool, started: float, steps: Steps
     ) -> EditResult:
-        pipeline = self.pipeline
+        """The faces of one photo, each edited where the ones before have left it."""
+        pipeline, pixels = self.pipeline, faces[0].photo
         steps(EDIT)
-        generated = pipeline.generate(face, edit, method, fine=True)
-        pixels = pipeline.paste(face, generated, mark)
+        made: list[Generated | None] = []
+        for face in faces:
+            now = face if pixels is face.photo else _within(face, pipeline.recrop(face, pixels))
+            made.append(pipeline.generate(now, edit, method, fine=True))
+            pixels = pipeline.paste(now, made[-1], mark)
         steps(READ_AGAIN)
-        return pipeline.report(
-            face,
-            pipeline.read_again(face, pixels),
-            None if generated is None else generated.attention,
-            edit=edit,
-            method=method,
-            mark=mark,
-            seconds=time.perf_counter() - started,
-            edited=generated is not None,
+        first, *others = (
+            pipeline.report(
+                before,
+                after,
+                None if generated is None else generated.attention,
+                edit=edit,
+                method=method,
+                mark=mark,
+                seconds=time.perf_counter() - started,
+                edited=generated is not None,
+            )
+            for before, after, generated in zip(
+                faces, pipeline.read_all_again(faces, [pixels] * len(faces)), made, strict=True
+            )
         )
+        return replace(first, others=tuple(others)) if others else first
 
-    def _guard(self, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-        """The same pictures; memory that runs out while one is made is one sentence as well."""
+    def _guard(self, results: Iterator[Made]) -> Iterator[Made]:
+        """The same pictures or results; memory that runs out while one is made is one sentence as well."""
         with enough_memory(self.device):
-            yield from pictures
+            yield from results
+
+
+def check_all(words: str) -> None:
+    """BadInput unless a face that is no number is ALL."""
+    if words != ALL:
+        raise BadInput(f"face {words!r} does not exist; give a number, 0 is the largest, or {ALL}")
+
+
+def _within(face: Face, seen: Crop) -> Face:
+    """The face as another state of its photo shows it, with what was read before."""
+    return replace(face, photo=seen.photo, face=seen.face)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -40,6 +41,37 @@ LABELLED_AUS = tuple(code for code in AU_CODES if code not in AU_UNSEEN)
 NO_SMILE = {"AU12": 0.0, "AU10": 0.0, "AU25": 0.0}
 """What takes a full smile away."""
 
+AU_WORDS = {
+    "AU01": "inner brows up",
+    "AU02": "outer brows up",
+    "AU04": "frown",
+    "AU05": "eyes wide",
+    "AU06": "cheeks up",
+    "AU07": "squint",
+    "AU09": "nose wrinkled",
+    "AU10": "upper lip up",
+    "AU12": "smile",
+    "AU14": "dimples",
+    "AU15": "mouth corners down",
+    "AU17": "chin up",
+    "AU20": "lips stretched",
+    "AU23": "lips tight",
+    "AU25": "lips apart",
+    "AU26": "jaw drop",
+    "AU45": "eyes closed",
+}
+"""The action units in everyday words."""
+
+PRESETS = {
+    "smile": {"AU12": 3.5, "AU25": 2.0},
+    "surprise": {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
+    "anger": {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
+    "sadness": {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
+    "neutral": dict.fromkeys(AU_CODES, 0.0),
+}
+"""EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which the shipped weights cannot edit, and
+with the parted lips that a wide smile and surprise have."""
+
 AU_MAX = 5.0
 AGE_MAX = 100.0
 AGE_GROUPS = ("0-2", "3-6", "7-9", "10-14", "15-19", "20-29", "30-39", "40-49", "50-69", "70+")
@@ -63,12 +95,27 @@ def check_age(age: float | str) -> float:
 
 
 def au_code(name: str) -> str:
-    """`AU1`, `au01`, `AU01` -> `AU01`; BadInput for what is not one of the 17."""
+    """`AU1`, `au01`, `AU01` -> `AU01`, and `jaw drop`, `Frown` -> their codes; BadInput for none of the 17."""
     match = re.fullmatch(r"AU0*(\d{1,2})", str(name).strip().upper())
-    code = f"AU{int(match[1]):02d}" if match else None
+    code = f"AU{int(match[1]):02d}" if match else _BY_WORDS.get(plain(name))
     if code not in AU_NAMES:
-        raise BadInput(f"unknown action unit {name!r}; choose from {' '.join(AU_CODES)}")
+        words = f"or in words {', '.join(PRESETS)}{meant(name)}"
+        raise BadInput(f"unknown action unit {name!r}; choose from {' '.join(AU_CODES)}, {words}")
     return code
+
+
+def plain(name: object) -> str:
+    """A name in small letters, its words one blank apart: `Jaw_Drop` -> `jaw drop`."""
+    return " ".join(re.split(r"[\s_-]+", str(name).strip().lower()))
+
+
+def meant(name: object) -> str:
+    """`; did you mean smile?` where a word is near one that action units and presets have, else nothing."""
+    near = difflib.get_close_matches(plain(name), [*PRESETS, *_BY_WORDS], n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+_BY_WORDS = {plain(word): code for table in (AU_NAMES, AU_WORDS) for code, word in table.items()}
 
 
 def check_editable(codes: Iterable[str], editable: Collection[str]) -> None:
@@ -110,35 +157,69 @@ def au_target(code: str, value: float | str, relative: bool = False) -> AUTarget
 
 
 def parse_action_units(
-    given: Mapping[str, float] | Iterable[str],
+    given: Mapping[str, float | str] | Iterable[str],
     relative: bool = False,
     editable: Collection[str] = AU_CODES,
 ) -> dict[str, AUTarget]:
-    """`{"AU12": 3}` or `["AU12=3", "AU04=+2"]` -> checked targets by code, in the project's AU order.
+    """`{"AU12": 3}`, `["AU12=3", "frown=+2"]`, `"smile"` or `"smile, AU04=+2"` -> checked targets by code, in the
+    project's AU order.
 
-    editable: the action units that the weights can edit; BadInput names another one. A mapping may be what a reading
-    holds: the zero of an action unit that is never seen asks for nothing.
+    A name is a code, its FACS name, its everyday word (AU_WORDS) or a preset, in any case. A preset alone stands for
+    its own intensities; with a value its strongest action unit gets that value and the others in proportion. What is
+    named by itself goes before what a preset says of it. editable: the action units that the weights can edit; BadInput
+    names another one. A mapping may be what a reading holds: the zero of an action unit that is never seen asks for
+    nothing.
     """
     mapping = isinstance(given, Mapping)
-    pairs: Iterable[tuple[str, float | str]]
-    pairs = given.items() if isinstance(given, Mapping) else [_split(item) for item in given]
-    targets = {}
+    pairs: Iterable[tuple[str, float | str | None]]
+    if isinstance(given, Mapping):
+        pairs = given.items()
+    else:
+        pairs = [_split(item) for item in (given.split(",") if isinstance(given, str) else given)]
+    of_presets: dict[str, AUTarget] = {}
+    named: dict[str, AUTarget] = {}
     for name, value in pairs:
         if mapping and name in AU_CODES and name not in editable and value == 0:
             continue
+        if plain(name) in PRESETS:
+            _add(of_presets, preset_targets(plain(name), value, relative, editable))
+            continue
         code = au_code(name)
-        if code in targets:
-            raise BadInput(f"{code} is asked for twice; give each action unit once")
         check_editable((code,), editable)
-        targets[code] = au_target(code, value, relative)
+        _add(named, {code: au_target(code, str(value) if value is None else value, relative)})
+    targets = of_presets | named
     return {code: targets[code] for code in AU_CODES if code in targets}
 
 
-def _split(item: str) -> tuple[str, str]:
+def preset_targets(
+    name: str, value: float | str | None = None, relative: bool = False, editable: Collection[str] = AU_CODES
+) -> dict[str, AUTarget]:
+    """The targets of one of PRESETS, of those that can be edited. value: of its strongest action unit, 0..5, or a
+    change such as "+2"; the others follow in proportion. None: as the preset stands."""
+    units = {code: level for code, level in PRESETS[name].items() if code in editable}
+    if value is None:
+        return {code: AUTarget(level, relative) for code, level in units.items()}
+    most = max(units.values(), default=0.0)
+    if not most:
+        raise BadInput(f"{name} takes no intensity; write {name} alone")
+    wanted = au_target(name, value, relative)
+    return {code: AUTarget(wanted.value * level / most, wanted.relative) for code, level in units.items()}
+
+
+def _add(targets: dict[str, AUTarget], more: Mapping[str, AUTarget]) -> None:
+    for code, target in more.items():
+        if code in targets:
+            raise BadInput(f"{code} is asked for twice; give each action unit once")
+        targets[code] = target
+
+
+def _split(item: str) -> tuple[str, str | None]:
     name, equals, value = str(item).partition("=")
-    if not equals:
-        raise BadInput(f"cannot read the action unit {item!r}; write it as AU12=3 or AU12=+2")
-    return name, value
+    if equals:
+        return name, value
+    if plain(item) in PRESETS:
+        return name, None
+    raise BadInput(f"cannot read the action unit {item!r}; write it as AU12=3 or AU12=+2{meant(item)}")
 
 
 @dataclass(frozen=True)
@@ -157,7 +238,7 @@ class Edit:
     def of(
         cls,
         age: float | str | None = None,
-        action_units: Mapping[str, float] | Iterable[str] | None = None,
+        action_units: Mapping[str, float | str] | Iterable[str] | None = None,
         relative: bool = False,
         strength: float | str = 1.0,
         editable: Collection[str] = AU_CODES,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -12,7 +15,10 @@ from PIL import Image
 from .edits import AU_CODES, AU_MAX, Edit
 from .errors import BadInput
 from .provenance.c2pa import Signer
-from .provenance.metadata import write_edited
+from .provenance.metadata import checked_suffix, save_edited, write_edited
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +69,10 @@ class EditResult:
     warnings: sentences about this photo. seconds: from the photo, or from the edit before of the same call, to the last
     reading. weights: the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was.
     mark: whether the edit is marked. driving_reading: measured on the driving photo of a reenactment, else None.
+    others: with face="all" the same of every other face, the larger first; `image` shows all of them.
 
+    `save`, and what a notebook shows, carry the record of the edit in the file. `image.save`, `face` and `tensor` carry
+    the watermark at most: say yourself that they are edited.
     No method draws random numbers: the same request gives the same bytes.
     """
 
@@ -82,18 +91,67 @@ class EditResult:
     edited: bool
     mark: bool
     driving_reading: Reading | None = None
+    others: tuple[EditResult, ...] = ()
 
-    def save(self, path: str | Path, signer: Signer | None = None) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        signer: Signer | None = None,
+        *,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> None:
         """Write `image` as PNG, JPEG or WebP, by the path's ending, with the edit in its metadata.
 
-        A photo that came back as it was is neither marked nor signed: it is no edit. signer: signs the file too (C2PA).
-        Whole or not at all; BadInput for an ending or a place that cannot be written, or a signer with `mark=False`.
+        path: also a binary file that is open for writing, such as io.BytesIO(), which is written in `format`, by
+        default as its name ends, and as PNG where it has none. quality: 1..100 of a JPEG or WebP, 95 by default. A
+        photo that came back as it was is neither marked nor signed: it is no edit. signer: signs the file too (C2PA). A
+        path is written whole or not at all; BadInput for an ending, a quality or a place that cannot be written, or a
+        signer with `mark=False`.
         """
         if signer is not None and not self.mark:
             raise BadInput(
                 "an edit that is left unmarked cannot be signed; leave out the signer or mark=False"
             )
-        write_edited(self.image, path, self.record() if self.edited and self.mark else None, signer)
+        record = self.record() if self.edited and self.mark else None
+        if isinstance(path, (str, os.PathLike)):
+            if format is not None and checked_suffix(format) != Path(path).suffix.lower():
+                raise BadInput(f"{Path(path).name} does not end as the format {format}; give one of the two")
+            write_edited(self.image, path, record, signer, quality)
+            return
+        if not callable(getattr(path, "write", None)):
+            raise BadInput(
+                f"a {type(path).__name__} is no place to write to; give a path or an open binary file"
+            )
+        named = getattr(path, "name", None)
+        ending = Path(named).suffix if isinstance(named, str) else ""
+        suffix = checked_suffix(format or ending or "png")
+        whole = io.BytesIO()
+        save_edited(self.image, whole, suffix, record, signer, quality)
+        try:
+            path.write(whole.getvalue())
+        except (OSError, TypeError, ValueError) as error:
+            raise BadInput(f"the file cannot be written ({error}); open it with mode 'wb'") from None
+
+    def show(self) -> None:
+        """Show the photo: in a notebook below the cell, else in the system's viewer."""
+        notebook = sys.modules.get("IPython")  # where it runs, it is imported
+        if notebook is not None and hasattr(notebook.get_ipython(), "kernel"):
+            notebook.display.display(self)
+        else:
+            self.image.show()
+
+    def tensor(self) -> Tensor:
+        """The whole photo as a tensor (3,H,W) float32, RGB in 0..1. It goes back in as a photo: no byte changes."""
+        import torch
+
+        return torch.from_numpy(np.array(self.image.convert("RGB"))).permute(2, 0, 1).float() / 255
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows of a result: the photo, with the record of the edit."""
+        file = io.BytesIO()
+        self.save(file)
+        return file.getvalue()
 
     def record(self) -> dict[str, Any]:
         """The record written into the file: the request, the method and the weights. Nothing of the person."""
@@ -125,6 +183,7 @@ class EditResult:
             "weights": self.weights,
             "edited": self.edited,
             "marked": self.edited and self.mark,
+            **({"others": [other.to_dict() for other in self.others]} if self.others else {}),
         }
 
     def asked_units(self) -> dict[str, float]:

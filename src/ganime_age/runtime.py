@@ -47,6 +47,20 @@ def checked_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
     return found
 
 
+def working_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """The precision in which an editor multiplies: float32 for None; BadInput for one that the device cannot use."""
+    found = checked_dtype(dtype)
+    if found == torch.float32:
+        return found
+    name = str(found).removeprefix("torch.")
+    if found == torch.float64 or device.type != "cuda":
+        raise BadInput(f"an editor on the device {device} works in float32, not in {name}; leave out dtype, or "
+                       "choose float16 or bfloat16 on a CUDA device")  # fmt: skip
+    if found == torch.bfloat16 and not torch.cuda.is_bf16_supported():
+        raise BadInput(f"the device {device} has no bfloat16; choose float16, or leave out dtype")
+    return found
+
+
 def best_device() -> str:
     """The fastest kind of device that is here: cuda, mps or cpu."""
     if torch.cuda.is_available():
@@ -55,11 +69,12 @@ def best_device() -> str:
 
 
 def checked_device(name: str | torch.device) -> torch.device:
-    """A device that is there; BadInput names an unknown one, MissingModel one that this machine lacks."""
+    """A device that is there, "auto" the fastest; BadInput names an unknown one, MissingModel one that this machine
+    lacks."""
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise BadInput(f"unknown device {name!r}; choose cpu, cuda or mps") from None
+        device = torch.device(best_device() if name == "auto" else name)
+    except (RuntimeError, TypeError):
+        raise BadInput(f"unknown device {name!r}; choose cpu, cuda or mps, or auto for the fastest") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MissingModel("no CUDA device is available here; choose the device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():

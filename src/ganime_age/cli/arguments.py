@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .._version import __version__
-from ..edits import Edit
+from ..edits import PRESETS, Edit, plain
 from ..errors import BadInput
-from ..images.video_writer import ENDINGS as CLIP_ENDINGS
+from ..images.endings import WRITTEN_CLIPS as CLIP_ENDINGS
+from ..images.endings import WRITTEN_PHOTOS as ENDINGS
 from ..model.methods import DEFAULT, METHODS
-from ..provenance.metadata import ENDINGS
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
@@ -20,14 +22,49 @@ Run = Callable[[argparse.Namespace], int]
 """A command: parsed arguments -> exit code."""
 
 
+ALL = "all"
+"""--method's word for every method that can do the request, and --face's for every face."""
+
+
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """A wrong command line is one line as well, exit 2."""
         self.exit(2, f"ganime-age: {message}; see {self.prog} --help\n")
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean edit?` where a word is near a known one, else nothing."""
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def parse(argv: Sequence[str], run: Mapping[str, Run]) -> argparse.Namespace:
+    """The arguments of a command line. Nothing given prints the help; a command or an option that does not exist is
+    refused with the one that may be meant."""
+    root, commands = _parsers(run)
+    if not argv:
+        root.print_help()
+        root.exit()
+    if not argv[0].startswith("-") and argv[0] not in commands:
+        near = did_you_mean(argv[0], commands) or f"; choose from {', '.join(commands)}"
+        root.error(f"there is no command {argv[0]!r}{near}")
+    found, rest = root.parse_known_args(argv)
+    if rest:
+        command = commands.get(argv[0], root)
+        options = [word.partition("=")[0] for word in rest if word.startswith("--")]
+        known = re.findall(r"--[\w-]+", command.format_help())
+        near = did_you_mean(options[0], known) if options else ""
+        command.error(f"unrecognized arguments: {' '.join(rest)}{near}")
+    return found
+
+
 def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
     """The parser of all commands; `run` maps each to what runs it."""
+    return _parsers(run)[0]
+
+
+def _parsers(run: Mapping[str, Run]) -> tuple[Parser, Mapping[str, Parser]]:
+    """The parser of the whole command line, and those of its commands."""
     root = Parser(
         prog="ganime-age",
         description="Edit the age, the expression and the pose of a face in a photo or a clip.",
@@ -44,7 +81,7 @@ def parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
         add(commands, common)
     for name, function in run.items():
         commands.choices[name].set_defaults(run=function)
-    return root
+    return root, commands.choices
 
 
 def _common(device: str = "cpu") -> Parser:
@@ -78,7 +115,7 @@ def _add_edit(commands: Commands, common: Parser) -> None:
     edit.add_argument(
         "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
     )
-    _add_choices(edit, more=", or all: one labelled sheet of every method that can")
+    _add_choices(edit, more=", or all: one labelled sheet of every method that can", all_faces=True)
     edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
     edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
 
@@ -112,19 +149,54 @@ def _add_wish(command: argparse.ArgumentParser) -> None:
     """The options of a request: age, action units, strength."""
     command.add_argument("--age", metavar="YEARS", help="target age, 0 to 100 years")
     command.add_argument(
-        "--au", action="append", default=[], metavar="AU12=3", help="intensity 0 to 5, or a change: AU04=+2"
+        "--au",
+        action="append",
+        default=[],
+        metavar="AU12=3",
+        help="intensity 0 to 5, or a change: AU04=+2; in words too: frown=3, 'jaw drop=2'",
+    )
+    command.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        dest="au",
+        type=preset,
+        metavar="PRESET",
+        help=f"an expression: {', '.join(PRESETS)}; smile=2 sets how strong",
     )
     command.add_argument("--strength", default="1", help="scale of the edit, 0 to 1.5 (default: 1)")
 
 
-def _add_choices(command: argparse.ArgumentParser, method: bool = True, more: str = "") -> None:
-    """The options that every command which edits has. method: whether --method is one; more: the end of its help."""
+def preset(text: str) -> str:
+    """--preset's value, checked: one of PRESETS, alone or with an intensity."""
+    name = text.partition("=")[0]
+    if plain(name) not in PRESETS:
+        near = did_you_mean(plain(name), PRESETS) or f"; choose from {', '.join(PRESETS)}"
+        raise argparse.ArgumentTypeError(f"there is no preset {name!r}{near}")
+    return text
+
+
+def face_number(text: str) -> int | Literal["all"]:
+    """--face's value: a number, or ALL."""
+    if text == ALL:
+        return "all"
+    if not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no face; give a number, 0 is the largest, or {ALL}")
+    return int(text)
+
+
+def _add_choices(
+    command: argparse.ArgumentParser, method: bool = True, more: str = "", all_faces: bool = False
+) -> None:
+    """The options that every command which edits has. method: whether --method is one; more: the end of its help.
+    all_faces: whether --face may be ALL."""
     if method:
         how = f"how: {', '.join(METHODS)} (default: {DEFAULT}){more}"
         command.add_argument("--method", default=DEFAULT, help=how)
-    command.add_argument(
-        "--face", default=0, type=int, metavar="N", help="which face, 0 is the largest (default: 0)"
+    which = "which face, 0 is the largest (default: 0)" + (
+        ", or all: every face of a photo" if all_faces else ""
     )
+    command.add_argument("--face", default=0, type=face_number if all_faces else int, metavar="N", help=which)
     command.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     command.add_argument(
         "--no-mark",
@@ -171,7 +243,7 @@ def _add_read(commands: Commands, common: Parser) -> None:
 
 def _add_verify(commands: Commands, common: Parser) -> None:
     verify = commands.add_parser(
-        "verify", help="look for the marks of an edit in pictures and print the evidence"
+        "verify", help="look for the marks of an edit in pictures and clips and print the evidence"
     )
     verify.add_argument("files", nargs="+", metavar="FILE")
     verify.add_argument("--json", action="store_true", help="print JSON")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 if TYPE_CHECKING:
     from ..pipelines.progress import Progress
@@ -19,12 +17,30 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """One line to stderr, beside a progress bar that may be there."""
+    from tqdm import tqdm
+
     tqdm.write(f"ganime-age: {text}", file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """One line to stdout, beside a progress bar that may be there."""
+    from tqdm import tqdm
+
+    tqdm.write(text)
+
+
+def photo_bar(photos: Sequence[Path]) -> Iterator[Path]:
+    """The photos one by one, with a progress bar on stderr, where that is a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(photos, unit="photo", file=sys.stderr, disable=None)
 
 
 @contextmanager
 def frame_bar() -> Iterator[Progress]:
     """A progress bar of frames on stderr, where that is a terminal, as the editor's `progress=`."""
+    from tqdm import tqdm
+
     with tqdm(unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
 
         def progress(done: int, total: int | None, note: str) -> None:
@@ -46,20 +62,22 @@ def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target:
         say(f"{source.name}: {warning}")
     say_unmarked(args, target)
     rate = f"{result.frames} frames at {result.rate:.4g} a second"
-    tqdm.write(f"{target}  {rate}, {result.edited} edited  {result.seconds:.1f} s")
+    tell(f"{target}  {rate}, {result.edited} edited  {result.seconds:.1f} s")
 
 
 def save(
     args: argparse.Namespace, result: EditResult, source: Path, target: Path, signer: Signer | None
 ) -> None:
     """Write an edited photo and print what was read on it."""
-    for warning in result.warnings:
-        say(f"{source.name}: {warning}")
+    for one in (result, *result.others):
+        for warning in one.warnings:
+            say(f"{source.name}: {warning}")
     result.save(target, signer)
     say_unmarked(args, target)
     if signer is not None and not result.edited:
         say(f"{source.name}: nothing was changed, so {target.name} is not signed")
-    tqdm.write(f"{target}  {summary(result)}")
+    for one in (result, *result.others):
+        tell(f"{target}  {summary(one)}")
 
 
 def summary(result: EditResult) -> str:

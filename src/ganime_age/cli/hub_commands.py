@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..model.hub import check_name, split_revision
-
 
 def weights(text: str | None) -> dict[str, Any]:
     """`--weights` as keywords of from_pretrained."""
+    from ..model.hub import split_revision
+
     source, revision = split_revision(text) if text else (None, None)
     return {"pretrained_model_name_or_path": source, "revision": revision}
 
@@ -26,6 +26,7 @@ def push(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     from ..card.card import own_folder, write_card
+    from ..model.hub import check_name
     from ..model.model import GanimeAge
 
     check_name(args.repo)
@@ -40,6 +41,7 @@ def push(args: argparse.Namespace) -> int:
 
 
 def deploy_space(args: argparse.Namespace) -> int:
+    from ..model.hub import check_name
     from .deploy_space import deploy, listing, space_files
 
     check_name(args.repo)

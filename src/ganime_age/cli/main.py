@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from ..errors import BadInput, GanimeAgeError, MissingModel
-from ..images.photo import SUFFIXES
-from ..images.video_reader import SUFFIXES as CLIP_SUFFIXES
-from ..images.video_reader import is_clip
-from ..provenance.metadata import write_edited
+from ..images.endings import CLIPS as CLIP_SUFFIXES
+from ..images.endings import PHOTOS as SUFFIXES
 from . import hub_commands
-from .arguments import keyframes, parser
-from .console import frame_bar, save, say, say_clip, say_unmarked, summary
+from .arguments import ALL, keyframes, parse, parser
+from .console import frame_bar, photo_bar, save, say, say_clip, say_unmarked, summary, tell
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 
 if TYPE_CHECKING:
@@ -29,14 +25,12 @@ if TYPE_CHECKING:
     from ..pipelines.face import Detector
     from ..provenance.c2pa import Signer
 
-
-ALL = "all"
-"""--method's word for every method that can do the request."""
+# Modules that need torch, NumPy or Pillow are imported where a command uses them: help and typos wait for none.
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
-    args = parser(RUN).parse_args(argv)
+    args = parse(sys.argv[1:] if argv is None else argv, RUN)
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -51,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 def _explain(error: Exception, debug: bool) -> tuple[int, str]:
     """Exit code and sentence of an exception; with `debug` its traceback goes to stderr first."""
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, GanimeAgeError):
         return error.exit_code, str(error)
@@ -58,8 +54,28 @@ def _explain(error: Exception, debug: bool) -> tuple[int, str]:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script. A shell that has argcomplete completes its commands and options."""
+    if "_ARGCOMPLETE" in os.environ:
+        complete()
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stopped)
     sys.exit(main())
+
+
+def complete() -> None:
+    """Answer a shell's question for completions, and leave; without argcomplete nothing happens."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser(RUN))
+
+
+def _stopped(number: int, frame: object) -> None:
+    """Leave as after an error, so that no half file stays; once is enough."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _edit(args: argparse.Namespace) -> int:
@@ -73,8 +89,8 @@ def _edit(args: argparse.Namespace) -> int:
     if os.path.isdir(source):
         return _edit_folder(args, source, output, signer)
     if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
-        return _edit_clip(args, source, output, signer)
-    target = target_file(source, output, args.overwrite)
+        return _edit_clip(args, source, signer)
+    target = target_file(source, args.output, args.overwrite)
     editor = _editor(args)
     _edit_one(editor, args, _request(editor, args), source, target, signer)
     return 0
@@ -108,14 +124,16 @@ def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
     return []
 
 
-def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
+def _edit_clip(args: argparse.Namespace, source: Path, signer: Signer | None) -> int:
     if args.method == ALL:
         raise BadInput("--method all makes a sheet of one photo; name one method for a video")
+    if args.face == ALL:
+        raise BadInput("--face all edits photos; name one face of a video, 0 is the largest")
     if signer is not None:
         raise BadInput("--sign signs pictures; a video is marked by its metadata and its watermark")
     if source.suffix.lower() in SUFFIXES and source.suffix.lower() != ".gif":
         raise BadInput(f"{source.name} is one picture; ganime-age animate makes a video of it")
-    target = target_clip(source, output, args.overwrite)
+    target = target_clip(source, args.output, args.overwrite)
     editor = _editor(args)
     request = _request(editor, args)
     with frame_bar() as progress:
@@ -126,18 +144,19 @@ def _edit_clip(args: argparse.Namespace, source: Path, output: Path, signer: Sig
 
 def _reenact(args: argparse.Namespace) -> int:
     from ..edits import Edit
+    from ..images.video_reader import is_clip
 
     Edit.of(args.age, args.au, strength=args.strength)
-    source, driving, output = Path(args.source), Path(args.driving), Path(args.output)
+    source, driving = Path(args.source), Path(args.driving)
     request: dict[str, Any] = {"age": args.age, "action_units": args.au, "strength": args.strength}
     request |= {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
     if not is_clip(driving):
-        target = other_than(driving, target_file(source, output, args.overwrite), args.overwrite)
+        target = other_than(driving, target_file(source, args.output, args.overwrite), args.overwrite)
         if args.relative:
             raise BadInput("relative motion needs a clip; one driving photo has no first frame")
         save(args, _editor(args).reenact(source, driving, **request), source, target, None)
         return 0
-    target = other_than(source, target_clip(driving, output, args.overwrite), args.overwrite)
+    target = other_than(source, target_clip(driving, args.output, args.overwrite), args.overwrite)
     request["relative"] = args.relative is not False
     editor = _editor(args)
     with frame_bar() as progress:
@@ -149,14 +168,14 @@ def _reenact(args: argparse.Namespace) -> int:
 def _animate(args: argparse.Namespace) -> int:
     request: dict[str, Any] = {"keyframes": keyframes(args), "seconds": args.seconds, "fps": args.fps}
     request |= {"there_and_back": args.there_and_back, "method": args.method, "face": args.face}
-    target = target_clip(Path(args.photo), Path(args.output), args.overwrite)
+    target = target_clip(Path(args.photo), args.output, args.overwrite)
     editor = _editor(args)
     with frame_bar() as progress:
         result = editor.animate_video(
             Path(args.photo), target, **request, mark=not args.no_mark, progress=progress
         )
     say_unmarked(args, target)
-    tqdm.write(f"{target}  {result.frames} frames")
+    tell(f"{target}  {result.frames} frames")
     return 0
 
 
@@ -176,7 +195,7 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
     if args.method != ALL:
         editor.check_method(args.method)
     failures = []
-    for photo in tqdm(photos, unit="photo", file=sys.stderr, disable=None):
+    for photo in photo_bar(photos):
         try:
             target = free(output / writable_name(photo.name), args.overwrite)
             _edit_one(editor, args, request, photo, target, signer)
@@ -225,6 +244,7 @@ def _compare_one(
 ) -> None:
     """One sheet of what every method makes of the request."""
     from ..card.contact_sheet import compare_sheet
+    from ..provenance.metadata import write_edited
 
     results = editor.compare(source, **request)
     for warning in results[0].warnings:
@@ -234,7 +254,7 @@ def _compare_one(
     write_edited(compare_sheet(results), target, record if marked else None, signer)
     say_unmarked(args, target)
     for result in results:
-        tqdm.write(f"{target}  {result.method}: {summary(result)}")
+        tell(f"{target}  {result.method}: {summary(result)}")
 
 
 def _read(args: argparse.Namespace) -> int:
@@ -287,8 +307,9 @@ def _app(args: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     from ..card.contact_sheet import demo_sheet
+    from ..provenance.metadata import write_edited
 
-    target = target_file(Path("astronaut.png"), Path(args.output), overwrite=True)
+    target = target_file(Path("astronaut.png"), args.output, overwrite=True)
     editor = _editor(args)
     write_edited(demo_sheet(editor, print), target, {"method": "ganimation_age", "weights": editor.weights})
     print(f"The contact sheet is at {target.resolve()}")
@@ -298,11 +319,9 @@ def _demo(args: argparse.Namespace) -> int:
 def _editor(args: argparse.Namespace) -> FaceEditor:
     from ..editor import FaceEditor
     from ..model.model import GanimeAge
-    from ..runtime import best_device
 
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
-    device = best_device() if args.device == "auto" else args.device
-    return FaceEditor(model, device=device, detector=_detector(args.detector, model))
+    return FaceEditor(model, device=args.device, detector=_detector(args.detector, model))
 
 
 def _detector(text: str, model: GanimeAge) -> Detector | None:

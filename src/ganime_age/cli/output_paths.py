@@ -6,25 +6,40 @@ import os
 from pathlib import Path
 
 from ..errors import BadInput
-from ..images.video_writer import check_target
-from ..provenance.metadata import ENDINGS, WRITERS
+from ..images.endings import WRITTEN_PHOTOS as ENDINGS
 
 
-def target_file(source: Path, output: Path, overwrite: bool) -> Path:
-    """Where one photo's result goes: `output` itself, or the photo's name inside it when it is a folder."""
-    if os.path.isdir(output) or not output.suffix:
+def target_file(source: Path, given: str, overwrite: bool) -> Path:
+    """Where one photo's result goes: the file given with -o, or the photo's name in the folder given."""
+    from ..provenance.metadata import WRITERS
+
+    output = Path(given)
+    if is_folder(given, "png"):
         output = output / writable_name(source.name)
     if output.suffix.lower() not in WRITERS:
         raise BadInput(f"{output.name} cannot be written as {output.suffix}; choose {ENDINGS}")
     return other_than(source, output, overwrite)
 
 
-def target_clip(source: Path, output: Path, overwrite: bool) -> Path:
-    """Where a video goes: `output` itself, or the source's name inside it when it is a folder."""
-    if os.path.isdir(output) or not output.suffix:
-        output = output / source.with_suffix(".gif" if source.suffix.lower() == ".gif" else ".mp4").name
+def target_clip(source: Path, given: str, overwrite: bool) -> Path:
+    """Where a video goes: the file given with -o, or the source's name in the folder given."""
+    from ..images.video_writer import check_target
+
+    output, ending = Path(given), "gif" if source.suffix.lower() == ".gif" else "mp4"
+    if is_folder(given, ending):
+        output = output / source.with_suffix(f".{ending}").name
     check_target(output)
     return other_than(source, output, overwrite)
+
+
+def is_folder(given: str, ending: str) -> bool:
+    """Does -o name a folder: one that exists, or is written with a slash at its end? BadInput for another name without
+    an ending, which could be meant as either. ending: what a file's name might end with."""
+    if os.path.isdir(given) or given.endswith(("/", os.sep)):
+        return True
+    if not Path(given).suffix:
+        raise BadInput(f"{given} has no ending; give {given}.{ending} for a file or {given}/ for a folder")
+    return False
 
 
 def other_than(source: Path, output: Path, overwrite: bool) -> Path:
@@ -43,6 +58,8 @@ def free(target: Path, overwrite: bool) -> Path:
 
 def writable_name(name: str) -> str:
     """The name, with .png after an ending that cannot be written."""
+    from ..provenance.metadata import WRITERS
+
     return name if Path(name).suffix.lower() in WRITERS else f"{name}.png"
 
 

@@ -11,7 +11,7 @@ from .._lazy import exports
 if TYPE_CHECKING:
     from .alignment import crop, frame_matrix, paste
     from .detectors import EmbeddedDetector, FoundFace, InsightFaceDetector
-    from .photo import load_photo
+    from .photo import PhotoLike, load_photo
     from .video_reader import Clip
 else:
     __getattr__ = exports(
@@ -21,6 +21,7 @@ else:
             "EmbeddedDetector": ".detectors",
             "FoundFace": ".detectors",
             "InsightFaceDetector": ".detectors",
+            "PhotoLike": ".photo",
             "crop": ".alignment",
             "frame_matrix": ".alignment",
             "load_photo": ".photo",
@@ -33,6 +34,7 @@ __all__ = [
     "EmbeddedDetector",
     "FoundFace",
     "InsightFaceDetector",
+    "PhotoLike",
     "crop",
     "frame_matrix",
     "load_photo",

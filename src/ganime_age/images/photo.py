@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from ..errors import BadInput
+from .download import fetch, is_address
+from .endings import PHOTOS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PhotoLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray | Tensor"
+)
+"""What `load_photo` reads."""
 
 MAX_PIXELS = 40_000_000
 MIN_SIDE = 64
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
+SUFFIXES = PHOTOS
 """Endings of the photo files that a folder is searched for."""
 
 STILL_WITH_PARTS = ("MPO", "TIFF")
 UNREADABLE = "is not a readable image (JPEG, PNG, WebP, AVIF, BMP or TIFF)"
 
+OVERSHOOT = 0.05
+"""How far beyond 0..1 a tensor's values may lie, as resampling leaves them; they are clipped."""
+
 _ONE_AT_A_TIME = threading.Lock()
 """Guards Python's list of warning filters, which is global: two threads that change it undo each other's changes."""
 
 
-def load_photo(source: Any) -> np.ndarray:
-    """Read a photo from a path, bytes, PIL image or array.
+def load_photo(source: PhotoLike, allow_download: bool = False) -> np.ndarray:
+    """Read a photo from a path, an open file, bytes, a PIL image, an array or a tensor.
 
-    source: str or Path; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4), uint8, uint16 or float 0..1.
+    source: str or Path; a binary file, read from its start; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4),
+    uint8, uint16 or float 0..1; tensor (C,H,W) or (1,C,H,W), uint8 or float 0..1, on any device. Channels are RGB: what
+    OpenCV reads is BGR, and `photo[..., ::-1]` turns it round. A web address is fetched only with allow_download.
     Returns a new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB,
     transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged,
     moving, more than 40 megapixels (refused before decoding), a side under 64 pixels.
@@ -40,6 +56,12 @@ def load_photo(source: Any) -> np.ndarray:
     name = photo_name(source)
     if isinstance(source, np.ndarray):
         pixels = _from_array(source, name)
+    elif is_tensor(source):
+        pixels = _from_array(_channels_last(source, name), name)
+    elif is_file(source):
+        pixels = _decode(io.BytesIO(content(source, name)), name)
+    elif is_address(source):
+        pixels = _decode(io.BytesIO(_fetched(str(source), allow_download)), name)
     elif isinstance(source, Image.Image):
         pixels = _from_image(source, name)
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -50,11 +72,52 @@ def load_photo(source: Any) -> np.ndarray:
     else:
         raise BadInput(
             f"a {type(source).__name__} is not a photo; give a path, bytes, a PIL image or an array"
+            ", an open file or a tensor"
         )
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise BadInput(f"{name} is {width}x{height}; both sides must be at least {MIN_SIDE} pixels")
     return pixels
+
+
+def is_tensor(source: object) -> bool:
+    """Is it a torch tensor? Asked without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.Tensor)
+
+
+def is_file(source: object) -> bool:
+    """Is it an open file, or what reads like one?"""
+    return callable(getattr(source, "read", None)) and not isinstance(source, Image.Image)
+
+
+def content(file: Any, name: str) -> bytes:
+    """All bytes of an open file, whose position stays where it was; BadInput for text and for what is empty."""
+    try:
+        place = file.tell() if file.seekable() else None
+        if place is not None:
+            file.seek(0)
+        data = file.read()
+        if place is not None:
+            file.seek(place)
+    except UnicodeDecodeError:
+        data = ""
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{name} cannot be read ({error}); give a file that is open for reading") from None
+    if not isinstance(data, bytes):
+        raise BadInput(f"{name} is open as text; open it with mode 'rb'")
+    if not data:
+        raise BadInput(f"{name} is an empty file; give a photo")
+    return data
+
+
+def _fetched(address: str, allowed: bool) -> bytes:
+    if not allowed:
+        raise BadInput(
+            f"{address} is a web address, and nothing is fetched unless it is allowed; download the photo, or set "
+            "allow_download=True"
+        )
+    return fetch(address)
 
 
 def is_animated(path: str | os.PathLike[str]) -> bool:
@@ -73,10 +136,11 @@ def header(source: Any) -> dict[str, Any]:
     nothing can be read."""
     if isinstance(source, Image.Image):
         return _named(source.info)
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) or is_tensor(source):
         return {}
-    file = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
     try:
+        file = content(source, photo_name(source)) if is_file(source) else source
+        file = io.BytesIO(file) if isinstance(file, (bytes, bytearray, memoryview)) else file
         with _quiet(), Image.open(file, formats=FORMATS) as image:
             return _named(image.info)
     except MemoryError:
@@ -99,7 +163,8 @@ def _named(info: Mapping[Any, Any]) -> dict[str, Any]:
 
 def photo_name(source: Any, nameless: str = "the photo") -> str:
     """What messages call this photo: its file name, or `nameless`."""
-    return Path(source).name or str(source) if isinstance(source, (str, os.PathLike)) else nameless
+    given = getattr(source, "name", None) if is_file(source) else source
+    return Path(given).name or str(given) if isinstance(given, (str, os.PathLike)) else nameless
 
 
 def open_file(path: Path, kind: str = "photo") -> BinaryIO:
@@ -210,6 +275,31 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
         alpha = pixels[..., 3:].astype(np.float32) / 255
         pixels = (pixels[..., :3] * alpha + 255 * (1 - alpha)).round().astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels.copy()
+
+
+def _channels_last(tensor: Any, name: str) -> np.ndarray:
+    """A tensor (C,H,W) or (1,C,H,W), uint8 or float 0..1 -> uint8 (H,W,C)."""
+    shape, kind = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    if len(shape) == 4 and shape[0] != 1:
+        raise BadInput(f"{name} is a batch of {shape[0]}; give one photo, or all of them to edit_many")
+    planes = tensor.detach()[0] if len(shape) == 4 else tensor.detach()
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3, 4):
+        turn = (
+            "; move its channels to the front with x.permute(2, 0, 1)" if shape[-1:] in ((3,), (4,)) else ""
+        )
+        raise BadInput(f"{name} has shape {shape}; give a tensor (C,H,W) or (1,C,H,W), RGB in 0..1{turn}")
+    if kind == "uint8":
+        return planes.permute(1, 2, 0).cpu().numpy()
+    if not tensor.is_floating_point():
+        raise BadInput(f"{name} has the type {kind}; give a tensor of floats in 0..1, or of uint8")
+    values = planes.float().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise BadInput(f"{name} holds NaN or infinite values; give numbers")
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        how = "(x + 1) / 2" if high <= 1 + OVERSHOOT else "x / 255"
+        raise BadInput(f"{name} holds values from {low:.3g} to {high:.3g}; give RGB in 0..1, such as {how}")
+    return (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
 def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:

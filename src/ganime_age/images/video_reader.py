@@ -17,12 +17,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import BadInput, MissingModel
+from .download import is_address
+from .endings import CLIPS
 from .photo import MAX_PIXELS, MIN_SIDE, is_animated, open_file, photo_name
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,asf"
 """FFmpeg's names of the accepted formats. Playlists are excluded: they open other files and addresses."""
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg", ".flv", ".wmv")
+SUFFIXES = CLIPS
 """File endings that are always clips; a .gif may also be a photo."""
 
 MAX_SIDE = 1920
@@ -50,6 +52,8 @@ class Clip:
 
     def __init__(self, path: str | os.PathLike[str], most_rate: float | None = None):
         self._av = load_pyav()
+        if is_address(path):
+            raise BadInput(f"{path} is a web address; download the clip and give its path")
         self.path, self.name = Path(path), photo_name(path)
         self._file = open_file(self.path, "video")
         try:

@@ -18,10 +18,11 @@ import numpy as np
 
 from ..atomic import replacing
 from ..errors import BadInput
+from .endings import WRITTEN_CLIPS
 from .photo import open_file
 from .video_reader import CLOCK, Clip, Frame, load_pyav, naming_errors, open_container
 
-ENDINGS = ".mp4 or .gif"
+ENDINGS = WRITTEN_CLIPS
 GIF_RATE = 50
 """Most frames a second of a GIF that browsers play; they read a delay under 2/100 s as 10/100 s."""
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..networks.layers import Edited
 
-DEFAULT = "ganimation_age"
+MethodName = Literal["ganimation_age", "ganimation", "agetransgan", "ragan"]
+"""The names of the table's rows, which an editor offers. At run time a name or a title does, in any case."""
+
+DEFAULT: MethodName = "ganimation_age"
 """The method that edits when none is named."""
 
 
@@ -196,6 +199,17 @@ def with_companions(names: Iterable[str]) -> tuple[str, ...]:
     known = parts()
     given = set(names)
     return tuple(name for name in known if name in given.union(*(known[one].brings for one in given)))
+
+
+def method_called(words: str) -> str:
+    """The name of the method that is called so: `AgeTransGAN`, `Re-Aging GAN` and `GANIMATION-AGE` -> `agetransgan`,
+    `ragan` and `ganimation_age`. Words that no method has stay as they are."""
+    names = {_letters(word): row.name for row in METHODS.values() for word in (row.title, row.name)}
+    return names.get(_letters(words), words)
+
+
+def _letters(words: str) -> str:
+    return "".join(letter for letter in str(words).lower() if letter.isalnum())
 
 
 def methods_that_edit(*asked: str) -> tuple[str, ...]:

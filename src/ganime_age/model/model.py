@@ -23,7 +23,16 @@ from ..networks.restoring.restorer import Restorer
 from ..runtime import checked_device, checked_dtype
 from . import hub
 from .format2 import present_names
-from .methods import DEFAULT, METHODS, PROTOTYPES, Method, methods_that_edit, shipped, with_companions
+from .methods import (
+    DEFAULT,
+    METHODS,
+    PROTOTYPES,
+    Method,
+    method_called,
+    methods_that_edit,
+    shipped,
+    with_companions,
+)
 from .methods import parts as known_parts
 from .storage import (
     CONFIG,
@@ -132,7 +141,7 @@ class GanimeAge(
         hair stays as it is, whatever a generator paints there. BadInput when the method is unknown or cannot change
         what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
-        row = method_row(method)
+        row = method_row(method_called(method))
         self.require(row.part)
         changes = not torch.equal(source_age, target_age), not torch.equal(source_aus, target_aus)
         if not any(changes):
@@ -155,6 +164,28 @@ class GanimeAge(
         drawn = row.edit(network, small, *request, **given)
         drawn = self.prototypes.limit(small, drawn, landmarks, request)
         return add_change(faces, shown, small, drawn)
+
+    def forward(
+        self,
+        faces: Tensor,
+        age: float | Tensor | None = None,
+        action_units: Tensor | None = None,
+        method: str = DEFAULT,
+    ) -> Edited:
+        """`edit` from what the readers see: `model(faces, age=70)`.
+
+        faces: (B,3,S,S) in [-1,1]. age: target in years, one for all or (B,); action_units: targets (B,17) in 0..5, in
+        the order of AU_CODES. What is None stays as it is read. BadInput and MissingModel as `edit`.
+        """
+        read = self.read(resize(faces, min(faces.shape[-1], self.face_size)))
+        ages = read.age if age is None else torch.as_tensor(age, dtype=read.age.dtype, device=read.age.device)
+        units = read.action_units if action_units is None else action_units.to(read.action_units)
+        if ages.ndim > 1 or ages.numel() not in (1, len(faces)) or units.shape != read.action_units.shape:
+            raise BadInput(
+                f"{len(faces)} faces take one age or as many, and action units ({len(faces)},17); "
+                f"got {tuple(ages.shape)} and {tuple(units.shape)}"
+            )
+        return self.edit(faces, read.age, ages.expand(len(faces)), read.action_units, units, method)
 
     def grow_hair(
         self, pictures: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor

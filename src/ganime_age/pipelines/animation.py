@@ -16,12 +16,11 @@ from PIL import Image
 from ..edits import AU_CODES, AUTarget, Edit
 from ..errors import BadInput
 from ..images.boxes import face_box
-from ..images.photo import load_photo
 from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
-from .face import FacePipeline
+from .face import FacePipeline, Photo
 from .progress import FrameCount, Progress
 from .tracking import FaceTrack
 
@@ -42,7 +41,7 @@ class Keyframe:
     """
 
     age: float | None = None
-    action_units: Mapping[str, float] | Iterable[str] | None = None
+    action_units: Mapping[str, float | str] | Iterable[str] | None = None
     at: float | None = None
 
 
@@ -257,8 +256,8 @@ def write_animation(
     limit = GIF_RATE if check_target(target) == ".gif" else 60
     seconds, fps = _number(seconds, "seconds", 0.1, 600), _number(fps, "fps", 1, limit)
     frames, keys = max(2, round(seconds * fps)), check_keyframes(keyframes)
-    rate, pixels = Fraction(fps).limit_denominator(1001), load_scaled(photo)
-    pictures = animate(pipeline, pixels, keys, frames, there_and_back, method, face, mark, progress)
+    rate, loaded = Fraction(fps).limit_denominator(1001), scaled(pipeline.load(photo))
+    pictures = animate(pipeline, loaded, keys, frames, there_and_back, method, face, mark, progress)
     record = animation_record(keys, method, pipeline.weights) if mark else None
     with new_clip(target, rate, xmp(record).encode() if record else None) as write:
         for i, picture in enumerate(pictures):
@@ -283,10 +282,9 @@ def _number(value: float | str, name: str, low: float, high: float) -> float:
     return number
 
 
-def load_scaled(photo: Any) -> np.ndarray:
-    """A photo's pixels, scaled down so that a clip can be made of them."""
-    pixels = load_photo(photo)
-    size = scale_down(*pixels.shape[1::-1])
-    return (
-        pixels if size == pixels.shape[1::-1] else np.asarray(Image.fromarray(pixels).resize(size, LANCZOS))
-    )
+def scaled(photo: Photo) -> Photo:
+    """A photo scaled down so that a clip can be made of it."""
+    size = scale_down(*photo.pixels.shape[1::-1])
+    if size == photo.pixels.shape[1::-1]:
+        return photo
+    return photo._replace(pixels=np.asarray(Image.fromarray(photo.pixels).resize(size, LANCZOS)))

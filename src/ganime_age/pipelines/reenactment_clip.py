@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -16,10 +15,10 @@ from PIL import Image
 from ..edits import Edit
 from ..errors import BadInput
 from ..images.boxes import face_box
-from ..images.photo import load_photo
+from ..images.photo import is_file, is_tensor, load_photo
 from ..images.video_reader import Clip, Frame, is_clip
 from ..results import ClipResult
-from .animation import check_seen, edit_record, load_scaled, rewrite_clip, track_warnings
+from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .face import FacePipeline
 from .progress import FrameCount, Progress
 from .reenactment import CLIP_SIDE, METHOD, Action, Mover, action_of, check_reenactment
@@ -36,9 +35,11 @@ def is_moving(driving: Any) -> bool:
     """Is a driving face given as a clip or as frames, rather than as one photo?"""
     if isinstance(driving, np.ndarray):
         return driving.ndim == 4
+    if is_tensor(driving):
+        return driving.ndim == 4 and len(driving) != 1
     if isinstance(driving, (str, os.PathLike, bytes, bytearray, memoryview)):
         return is_clip(driving)
-    return isinstance(driving, Iterable) and not isinstance(driving, io.IOBase)
+    return isinstance(driving, Iterable) and not is_file(driving)
 
 
 class Follower:
@@ -104,7 +105,7 @@ def reenact_frames(
 def new_mover(pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool) -> Mover:
     """The source of a clip, scaled to what a clip can hold, found, read and ready to move."""
     check_reenactment(pipeline, edit)
-    photo = pipeline.load(load_scaled(source))
+    photo = scaled(pipeline.load(source))
     given = pipeline.read_face(photo, pipeline.find_faces(photo), face)
     return Mover(pipeline, given, edit, mark, CLIP_SIDE)
 

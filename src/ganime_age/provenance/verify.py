@@ -1,4 +1,4 @@
-"""Was this picture edited? Looks for the marks of ganime_age: metadata, a signature, the watermark of each face."""
+"""Was this picture or clip edited? Looks for the marks of ganime_age: metadata, a signature, the watermark of faces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ..errors import BadInput
 from ..images.alignment import frame_matrix
 from ..images.detectors import EmbeddedDetector, FoundFace
 from ..images.photo import load_photo
+from ..images.video_reader import is_clip
 from ..model.model import GanimeAge
 from ..runtime import enough_memory
 from .c2pa import read_credentials
+from .clips import clip_packet, clip_scores
 from .metadata import WRITERS
 from .watermark import SIDE, THRESHOLD, false_positive_rate, score
-from .xmp import MADE_BY_MODEL, read_metadata
+from .xmp import MADE_BY_MODEL, read_metadata, read_packet
 
 Detector = Callable[[np.ndarray], list[FoundFace]]
 MOST_FACES = 8
@@ -32,7 +34,8 @@ class Verdict:
 
     source_type: the IPTC digital source type in the metadata, by any tool. record: ganime_age's own, with the edit's
     numbers. credentials: made_by, signed_by and state of a C2PA signature. watermark: score of each face, the largest
-    face first, in standard deviations; from THRESHOLD on it is the mark.
+    face first, in standard deviations; from THRESHOLD on it is the mark. Of a clip, the score of each frame that was
+    looked at and shows a face.
     """
 
     edited: bool
@@ -73,18 +76,31 @@ class Verdict:
 
 
 def verify(image: Any, detector: Detector | None = None) -> Verdict:
-    """Look for the marks of an edit in a picture (anything `load_photo` takes).
+    """Look for the marks of an edit in a picture (anything `load_photo` takes), or in a clip (a path).
 
     detector: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the mark
     is looked for. Metadata is read from files, bytes and PIL images, a C2PA signature only from a path to a PNG, JPEG
     or WebP file. BadInput for what is no picture, MissingModel when memory runs out.
     """
     with enough_memory("cpu"):
+        if is_clip(image):
+            kind, record = read_packet(clip_packet(image))
+            scores = clip_scores(image, detector or _embedded_detector(), MOST_FACES)
+            return _verdict(kind, record, None, scores)
         pixels = load_photo(image)
         kind, record = read_metadata(image)
         credentials = _credentials(image)
         faces = (detector or _embedded_detector())(pixels)[:MOST_FACES]
         scores = tuple(round(score(pixels, frame_matrix(face.landmarks, SIDE)), 2) for face in faces)
+    return _verdict(kind, record, credentials, scores)
+
+
+def _verdict(
+    kind: str | None,
+    record: dict[str, Any] | None,
+    credentials: dict[str, str] | None,
+    scores: tuple[float, ...],
+) -> Verdict:
     stated = record is not None or (kind or "").rsplit("/", 1)[-1] in MADE_BY_MODEL
     signed = credentials is not None and credentials["made_by"] == "ganime_age"
     marked = any(s >= THRESHOLD for s in scores)
@@ -111,6 +127,7 @@ def _asked(record: dict[str, Any]) -> str:
     """The record in words; a foreign record may lack anything."""
     units = record.get("action_units")
     parts = [] if record.get("age") is None else [f"age {record['age']}"]
+    parts += ["an animation"] if "keyframes" in record else []
     parts += ["moved by another face"] if record.get("driven") else []
     parts += [f"{code}={value}" for code, value in units.items()] if isinstance(units, dict) else []
     return f"ganime_age ({', '.join(parts) or 'no numbers'})"

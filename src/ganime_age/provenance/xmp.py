@@ -48,7 +48,11 @@ def read_metadata(source: Any) -> tuple[str | None, dict[str, Any] | None]:
     source: as for `load_photo`; an array holds no metadata. Metadata that cannot be parsed counts as absent.
     """
     packet = header(source).get("xmp", b"")
-    text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
+    return read_packet(packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet))
+
+
+def read_packet(text: str) -> tuple[str | None, dict[str, Any] | None]:
+    """`read_metadata` of an XMP packet."""
     kind, edit = _SOURCE.search(text), _EDIT.search(text)
     try:
         record = json.loads(html.unescape(edit[1])) if edit else None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
+from .. import edits
 from ..edits import AU_CODES, AU_MAX, AU_NAMES
 from .loader import PhotoInput
 
@@ -19,15 +20,8 @@ COLUMNS = (
     (("Brow", ("AU01", "AU02", "AU04")), ("Eyes", ("AU05", "AU06", "AU07", "AU45")), ("Nose", ("AU09",))),
     (("Mouth", ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26")),),
 )
-PRESETS = {
-    "Smile": {"AU12": 3.5, "AU25": 2.0},
-    "Surprise": {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
-    "Anger": {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
-    "Sadness": {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
-    "Neutral": dict.fromkeys(AU_CODES, 0.0),
-}
-"""EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which the shipped weights cannot edit, and
-with the parted lips that a wide smile and surprise have."""
+PRESETS = {name.capitalize(): units for name, units in edits.PRESETS.items()}
+"""The presets of a request, by the names on their buttons."""
 
 Units = Mapping[str, float]
 

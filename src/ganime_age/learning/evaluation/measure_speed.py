@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import platform
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,21 +31,24 @@ LARGE = (4000, 3000)
 def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
     """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste, read again) on a 256 px face photo and on a
     12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
-    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256}, ...details}."""
+    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256, help_seconds}, ...details}."""
     with threads(THREADS):
         editor = FaceEditor(model)
         small = edit_seconds(editor, jpeg(face_photo(256)), repeats, method)
         large = edit_seconds(editor, jpeg(face_photo(min(LARGE), LARGE)), repeats, method)
         gmacs = multiply_adds(model, method) / 1e9
+    helps = help_seconds(repeats)
     summary = {
         "edit_256_seconds": round(statistics.median(small), 3),
         "edit_12mp_seconds": round(statistics.median(large), 3),
         "generator_gmacs_256": round(gmacs, 2),
+        "help_seconds": round(statistics.median(helps), 3),
     }
     return {
         "summary": summary,
         "edit_256_all_seconds": [round(s, 3) for s in small],
         "edit_12mp_all_seconds": [round(s, 3) for s in large],
+        "help_all_seconds": [round(s, 3) for s in helps],
         "repeats": repeats,
         "threads": THREADS,
         "method": method,
@@ -77,6 +83,17 @@ def edit_seconds(editor: FaceEditor, photo: bytes, repeats: int, method: str) ->
         editor.edit(photo, age=70, action_units={"AU12": 3.0}, method=method) for _ in range(repeats + 1)
     ]
     return [edit.seconds for edit in edits[1:]]
+
+
+def help_seconds(repeats: int) -> list[float]:
+    """Seconds of `repeats` times `ganime-age --help`, each a process from its start to its end, after one that fills
+    the caches of the disk."""
+    command, taken = [sys.executable, "-m", "ganime_age.cli", "--help"], []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - started)
+    return taken[1:]
 
 
 def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 256) -> int:
