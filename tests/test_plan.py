@@ -358,7 +358,8 @@ def test_by_a_real_evaluation_the_better_weights_are_kept(tmp_path):
     model = GanimeAge(parts=("readers",), readers=READERS)
 
     def answering(years):
-        torch.nn.init.zeros_(model.readers.age_head.bias)[years] = 100.0
+        with torch.no_grad():
+            torch.nn.init.zeros_(model.readers.age_head.bias)[years] = 100.0
         return model.readers
 
     answering(60)
@@ -373,7 +374,7 @@ def test_by_a_real_evaluation_the_better_weights_are_kept(tmp_path):
     runner = Runner(
         plan, tmp_path / "runs", [], ROOT, tmp_path, say=lambda line: None, places={"FACES": str(faces)}
     )
-    (tmp_path / "runs" / "readers").mkdir()
+    (tmp_path / "runs" / "readers").mkdir(parents=True)
     own = runner.progress["readers"]
     for years, kept in ((100, "old"), (40, "new")):
         trained = light(tmp_path / "runs" / "readers" / "light", "readers", answering(years), READERS)
