@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.browser import CHROMIUM, FLAGS, NO_CHROMIUM, PATIENCE, Gate, Visitor, folder_of, pixels, until
+from helpers.browser import (
+    CHROMIUM,
+    FAINT,
+    FLAGS,
+    NO_CHROMIUM,
+    PATIENCE,
+    Gate,
+    Visitor,
+    folder_of,
+    pixels,
+    until,
+)
 from helpers.clips import make_clip, pictures_of
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
@@ -94,24 +105,29 @@ def test_a_photo_made_older_reads_as_the_report_says_and_can_be_taken_back(
     assert one.told("photo") == "Upload a photo first."
     one.give(portrait_file)
     one.told("Tick the box, then")
-    one.button("Edit").click()
+    one.tab.locator("#result img.before:not([hidden])").wait_for()
+    one.button("70+", "#age_groups").click()
     assert one.told("consent") == "Tick the box about consent first."
-    one.tab.locator("#consent input").check()
-    one.told("One face was found")
-    asked, _, after = one.older()["Age"]
+    marked = "getComputedStyle(document.querySelector('#consent')).outlineStyle"
+    assert one.tab.evaluate(marked) == "solid"
+    asked, _, after = one.edited(one.tab.locator("#consent input").check)["Age"]
+    assert one.tab.evaluate(marked) == "none"
     read = editor.edit(portrait, age=75).reading
     assert (asked, after) == ("75", f"{read.age:.0f} ± {read.age_spread:.0f}")
     before, after = one.pictures()
     assert before.shape == after.shape == portrait.shape
     assert np.abs(before - portrait).mean() < 2 and np.abs(after - before).max() > FAR
     got = one.downloaded(tmp_path)
+    assert got.name == "portrait_age75.jpg"
     assert verify(got).record["age"] == 75 and pixels(got).shape == portrait.shape
     one.button("Reset").click()
-    one.told("Nothing is asked")
+    one.told("All settings are back")
     one.edited(one.button("Edit").click)
     assert "Nothing was asked" in one.tab.locator("#report").inner_text()
     before, after = one.pictures()
     assert np.array_equal(before, after)
+    one.edited(one.button("Undo").click)
+    assert one.report()["Age"][0] == "75"
 
 
 def test_all_methods_are_shown_side_by_side_with_their_names(visitor, editor, portrait, portrait_file):
@@ -125,9 +141,7 @@ def test_all_methods_are_shown_side_by_side_with_their_names(visitor, editor, po
         f"{name}: age {edit.reading.age:.0f}, identity {edit.identity:.2f}"
         for name, edit in zip(("GANimation-age", "AgeTransGAN", "Re-Aging GAN"), compared, strict=True)
     ]
-    label = one.tab.locator('#comparison [data-testid="block-label"]').bounding_box()
-    picture = one.tab.locator("#comparison img").first.bounding_box()
-    assert label["y"] + label["height"] <= picture["y"], "the label lies on the pictures"
+    assert one.tab.get_by_role("tab", name="Series").nth(1).get_attribute("aria-selected") == "true"
 
 
 def test_a_preset_on_a_phone_where_nothing_is_out_of_reach(visitor, portrait_file):
@@ -141,11 +155,80 @@ def test_a_preset_on_a_phone_where_nothing_is_out_of_reach(visitor, portrait_fil
     before, after = one.pictures()
     assert np.abs(after - before).max() > FAR
     assert one.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    for id in ("edit", "cancel", "reset", "download", "make_strip", "make_animation"):
-        reachable(one.tab.locator(f"#{id}"))
-    for within in ("#presets button", "#age_groups button"):
-        for button in one.tab.locator(within).all():
-            reachable(button)
+    for button in one.tab.locator("#presets button").all():
+        reachable(button)
+    for tab, ids in (
+        ("Series", ("make_strip", "make_animation")),
+        ("Age", ("edit", "cancel", "reset", "download")),
+    ):
+        one.tab.get_by_role("tab", name=tab).first.click()
+        for id in ids:
+            reachable(one.tab.locator(f"#{id}"))
+    for button in one.tab.locator("#age_groups button").all():
+        reachable(button)
+
+
+SIZES = [
+    {"width": 1440, "height": 900}, {"width": 1280, "height": 720}, PHONE,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["large", "small", "phone"])
+def test_the_result_is_in_sight_where_a_slider_is_let_go(visitor, portrait_file, size):
+    one = visitor(**size).arrive(portrait_file)
+    years = one.tab.locator("#age input[type=range]")
+    years.scroll_into_view_if_needed()
+    years.focus()
+    one.edited(lambda: one.tab.keyboard.press("End"))
+    for part in (one.tab.locator("#result .stage"), years, one.tab.locator("#status")):
+        box = part.bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] <= size["height"] + 1, box
+        assert 0 <= box["x"] and box["x"] + box["width"] <= size["width"] + 1, box
+    assert one.tab.locator("#result .stage").bounding_box()["height"] > 0.28 * size["height"]
+    if size is PHONE:
+        assert one.tab.evaluate("document.documentElement.scrollHeight") < 2000
+        assert one.tab.locator("#bar").bounding_box()["height"] <= 0.07 * size["height"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(visitor, portrait_file, scheme):
+    one = visitor(color_scheme=scheme).arrive(portrait_file)
+    one.older()
+    assert one.tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+    for name in ("Expression", "Reenact", "Series", "Age"):
+        one.editor(name)
+        assert one.tab.evaluate(FAINT) == [], name
+    one.editor("Series").button("Ten ages as pictures").click()
+    one.told("The ten ages are done")
+    assert one.tab.evaluate(FAINT) == []
+
+
+def test_an_example_runs_at_one_click_and_a_draft_comes_while_the_slider_moves(visitor):
+    one = visitor().open()
+    assert one.edited(one.button("At 75", "#examples").click)["Age"][0] == "75"
+    track = one.tab.locator("#age input[type=range]").bounding_box()
+    height = track["y"] + track["height"] / 2
+    one.tab.mouse.move(track["x"] + 0.75 * track["width"], height)
+    one.tab.mouse.down()
+    one.tab.mouse.move(track["x"] + 0.3 * track["width"], height, steps=3)
+    one.tab.locator("#result .sketch:not([hidden])").wait_for(state="attached")
+    one.edited(one.tab.mouse.up)
+    assert int(one.report()["Age"][0]) < 40
+
+
+def test_the_handle_between_before_and_after_moves_by_keys(visitor, portrait_file):
+    one = visitor().arrive(portrait_file)
+    one.older()
+    handle, cut = (
+        one.tab.locator("#result .handle"),
+        "document.querySelector('.stage').style.getPropertyValue('--cut')",
+    )
+    handle.focus()
+    middle = one.tab.evaluate(cut)
+    one.tab.keyboard.press("ArrowRight")
+    assert float(one.tab.evaluate(cut)[:-2]) > float(middle[:-2])
+    alts = [image.get_attribute("alt") for image in one.tab.locator("#result img").all()]
+    assert alts == ["The photo before the edit", "The photo after the edit: 75 years"]
 
 
 def reachable(button):
@@ -156,7 +239,7 @@ def reachable(button):
 
 
 def test_a_driving_photo_moves_the_face(visitor, editor, portrait, portrait_file, sway, tmp_path):
-    one = visitor().arrive(portrait_file)
+    one = visitor().arrive(portrait_file).editor("Reenact")
     Image.fromarray(sway[1]).save(tmp_path / "turned.png")
     rows = one.edited(lambda: one.give(tmp_path / "turned.png", "#driving_photo"))
     driving, own = editor.read(sway[1])[0], editor.read(portrait)[0]
@@ -166,12 +249,14 @@ def test_a_driving_photo_moves_the_face(visitor, editor, portrait, portrait_file
     assert "Head pitch" in rows and any("AU26" in name for name in rows)
     before, after = one.pictures()
     assert np.abs(after - before).max() > FAR
+    one.editor("Age")
     assert one.older()["Age"][0] == "75" and "Head yaw" in one.report()
 
 
 def test_a_driving_clip_moves_the_face(visitor, portrait, portrait_file, sway, tmp_path):
     one = visitor().arrive(portrait_file)
-    one.tab.get_by_role("tab", name="Clip").click()
+    one.tab.get_by_role("tab", name="Reenact").click()
+    one.tab.get_by_role("tab", name="Clip").first.click()
     one.give(make_clip(tmp_path / "drive.mp4", sway), "#driving_clip")
     one.tab.locator("#driving_clip video").wait_for()
     one.button("Make the clip").click()
@@ -188,11 +273,12 @@ def test_a_driving_clip_moves_the_face(visitor, portrait, portrait_file, sway, t
 def test_the_face_that_is_picked_is_the_one_that_changes(visitor, two_faces, tmp_path):
     Image.fromarray(two_faces).save(tmp_path / "two.png")
     one = visitor().arrive(tmp_path / "two.png")
-    assert "face 0 is edited" in one.told("2 faces were found")
-    thumbnails = one.tab.locator("#faces button img")
-    thumbnails.nth(1).wait_for()
-    assert thumbnails.count() == 2
-    one.edited(thumbnails.nth(1).click)  # makes what is asked, nothing yet, of the other face
+    assert "face 1 is edited" in one.told("2 faces were found")
+    boxes = one.tab.locator("#result .faces button")
+    boxes.nth(1).wait_for()
+    assert boxes.count() == 2
+    boxes.nth(1).click()
+    one.told("face 2 is edited")
     one.older()
     before, after = one.pictures()
     changed = np.abs(after - before).max(2) > FAR
@@ -240,7 +326,7 @@ def test_two_visitors_at_once_never_see_each_others_pictures(visitor, gate, port
     assert gate.held.wait(PATIENCE / 1000)
     gate.way.set()
     for name, one in both.items():
-        one.tab.locator("#result img").nth(1).wait_for()
+        one.tab.locator("#result img.after:not([hidden])").wait_for()
         before, after = one.pictures()
         assert np.abs(before - photos[name]).mean() < 2
         far = np.abs(after - photos[name]).mean()
@@ -313,9 +399,11 @@ def test_a_number_that_is_only_walked_through_asks_nothing_and_a_key_on_a_slider
     keys, change = one.tab.keyboard, one.tab.locator("#change_age input")
     years, number = (one.tab.locator(f"#age input[type={kind}]") for kind in ("range", "number"))
     asked = len(one.joined)
-    for field in (number, one.tab.locator("#AU04 input[type=number]")):
-        field.click()
-        keys.press("Tab")
+    number.click()
+    keys.press("Tab")
+    one.editor("Expression", "Brows").tab.locator("#AU04 input[type=number]").click()
+    keys.press("Tab")
+    one.editor("Age")
     years.focus()
     assert one.edited(lambda: keys.press("End"))["Age"][0] == "100" and change.is_checked()
     assert len(one.joined) == asked + 1  # the one edit: what was walked through before asked for none
@@ -340,6 +428,7 @@ def test_what_is_asked_while_the_face_is_looked_for_stays_asked(visitor, gate, p
     report = one.edited(gate.way.set)
     assert list(report) == ["Age"] and report["Age"][0] == "75"
     assert years.input_value() == "75" and one.slider("AU12") > 0
+    one.editor("Age")
     assert one.edited(one.button("Edit").click)["Age"][0] == "75"
 
 
@@ -351,9 +440,10 @@ def test_the_whole_way_with_the_keyboard_alone(visitor, portrait_file):
     one.walk_to("#consent")
     keys.press("Space")
     one.told("One face was found")
-    one.walk_to("#age_groups button:last-child")
+    assert one.walk_to("#age_groups") <= 25
+    keys.press("End")
     keys.press("Enter")
-    one.tab.wait_for_function("document.querySelector('#report tbody td')?.innerText == '75'")
+    one.tab.wait_for_function("document.querySelector('#report tbody td')?.textContent == '75'")
     one.walk_to("#edit")
     assert one.edited(lambda: keys.press("Enter"))["Age"][0] == "75"
     one.walk_to("#download")

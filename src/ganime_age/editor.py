@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 import torch
 from PIL import Image
 
-from .edits import Edit
+from .edits import Edit, check_age
 from .errors import BadInput, GanimeAgeError
 from .images.photo import PhotoLike
 from .model.methods import DEFAULT, MethodName, method_called
@@ -52,9 +52,10 @@ class FaceEditor:
     age: target in years, 0..100. action_units: intensities 0..5 by name, strings such as "AU12=+2", or a preset such as
     "smile". relative: in
     edits, action units are changes to what is there; in reenactments of a clip, the source moves by what lies between
-    the clip's first frame and each frame. strength: 0..1.5, how far to go from the source to the target. method: which
-    of the weights' methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face of a
-    photo. mark: False leaves out the
+    the clip's first frame and each frame. strength: 0..1.5, how far to go from the source to the target.
+    source_age: the face's age in years, 0..100, where the reading is known to be wrong. method: which of the weights'
+    methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face of a photo. mark: False
+    leaves out the
     watermark and the metadata that say the picture is edited (for research). progress: called as
     progress(done, total, note) as the work goes on; `total` is None for a clip that does not say how long it is.
 
@@ -101,6 +102,7 @@ class FaceEditor:
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
+        source_age: float | None = None,
         method: MethodName | str = DEFAULT,
         face: Faces = 0,
         mark: bool = True,
@@ -108,7 +110,7 @@ class FaceEditor:
     ) -> EditResult:
         """Edit one face of a photo, or all; the options are the class's."""
         edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
-        return self._edit_photo(photo, [(edit, method)], face, mark, progress)[0]
+        return self._edit_photo(photo, [(edit, method)], face, mark, progress, source_age)[0]
 
     __call__ = edit
 
@@ -181,6 +183,7 @@ class FaceEditor:
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
+        source_age: float | None = None,
         method: MethodName | str = DEFAULT,
         face: Faces = 0,
         mark: bool = True,
@@ -192,7 +195,7 @@ class FaceEditor:
             for age in ages
         ]
         self._called(method)
-        return self._edit_photo(photo, edits, face, mark, progress)
+        return self._edit_photo(photo, edits, face, mark, progress, source_age)
 
     def compare(
         self,
@@ -202,6 +205,7 @@ class FaceEditor:
         action_units: ActionUnits = None,
         relative: bool = False,
         strength: float = 1.0,
+        source_age: float | None = None,
         face: Faces = 0,
         mark: bool = True,
         progress: Progress | None = None,
@@ -218,7 +222,9 @@ class FaceEditor:
             held = " ".join(self.model.methods) or "no method"
             wanted = " and ".join(asked).replace("_", " ") or "anything"
             raise BadInput(f"these weights hold {held}, which cannot change {wanted}; load others")
-        return self._edit_photo(photo, [(edit, method) for method in methods], face, mark, progress)
+        return self._edit_photo(
+            photo, [(edit, method) for method in methods], face, mark, progress, source_age
+        )
 
     def animate(
         self,
@@ -408,6 +414,7 @@ class FaceEditor:
         index: Faces,
         mark: bool,
         progress: Progress | None,
+        source_age: float | None,
     ) -> list[EditResult]:
         """Each (edit, method) of one face, or of all, made from the original."""
         started, pipeline, steps = time.perf_counter(), self.pipeline, Steps(progress, 2 + 2 * len(edits))
@@ -422,6 +429,9 @@ class FaceEditor:
                 faces = pipeline.read_faces([(loaded, [one], 0) for one in found])
             else:
                 faces = [pipeline.read_face(loaded, found, index)]
+            if source_age is not None:
+                years = check_age(source_age)
+                faces = [replace(face, reading=replace(face.reading, age=years)) for face in faces]
             results = []
             for edit, method in wanted:
                 results.append(self._edit_faces(faces, edit, method, mark, started, steps))

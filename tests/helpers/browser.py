@@ -22,7 +22,40 @@ PATIENCE = 90_000
 """Milliseconds until a step that does not come is given up; a step is waited for, never slept for."""
 
 SAID = "text => (document.querySelector('#status p')?.innerText ?? '').includes(text)"
-AFTER = "old => { const seen = [...document.querySelectorAll('#result img')]; return seen[1] && seen[1].src != old }"
+AFTER = """old => {
+  const after = document.querySelector('#result img.after:not([hidden])'), sketch = document.querySelector('.sketch');
+  return after?.src && !after.src.startsWith('data:') && after.src != old && sketch.hidden
+    && document.querySelector('#result .stage').dataset.key;
+}"""
+
+FAINT = """() => {
+  const parts = text => { const all = text.match(/[\\d.]+/g).map(Number); return all.length < 4 ? [...all, 1] : all; };
+  const linear = v => v <= 10.3 ? v / 3295 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => [r, g, b].map(linear).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]));
+  const found = [];
+  for (const part of document.querySelectorAll('.gradio-container *')) {
+    const own = [...part.childNodes].filter(n => n.nodeType === 3).map(n => n.data).join('').trim();
+    const words = part.matches('input[type=number], input[type=text], textarea') ? part.value : own;
+    if (!words || !part.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const box = part.getBoundingClientRect();
+    if (box.width < 2 || box.height < 2 || part.closest('[disabled], .faces, :has(> :disabled)')) continue;
+    const grounds = [];
+    let up = part;
+    for (; up; up = up.parentElement) {
+      const ground = parts(getComputedStyle(up).backgroundColor);
+      if (ground[3]) grounds.push(ground);
+      if (ground[3] === 1) break;
+    }
+    const ground = grounds.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+    const style = getComputedStyle(part), text = over(parts(style.color), ground);
+    const [dark, bright] = [light(text), light(ground)].sort((a, b) => a - b);
+    const ratio = (bright + 0.05) / (dark + 0.05), large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) found.push(`${words.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+"""Texts whose contrast to what lies under them is below that of WCAG's level AA, with the contrast."""
 
 
 class Gate:
@@ -74,6 +107,7 @@ class Visitor:
         self.open().give(photo)
         self.tab.locator("#consent input").check()
         self.told("found")
+        self.tab.locator("#result img.before:not([hidden])").wait_for()
         return self
 
     def give(self, photo, where="#photo"):
@@ -89,8 +123,8 @@ class Visitor:
 
     def edited(self, press):
         """Press something that leads to an edit; the report's rows by name, once the edit has another picture."""
-        shown = self.tab.locator("#result img")
-        old = shown.nth(1).get_attribute("src") if shown.count() == 2 else ""
+        shown = self.tab.locator("#result img.after:not([hidden])")
+        old = shown.evaluate("image => image.src") if shown.count() else ""
         press()
         self.tab.wait_for_function(AFTER, arg=old)
         return self.report()
@@ -102,12 +136,13 @@ class Visitor:
     def report(self):
         """The rows of the table in the report: {name: [asked, before, after]}."""
         rows = self.tab.locator("#report tbody tr").all()
-        cells = [row.locator("th, td").all_inner_texts() for row in rows]
+        cells = [row.locator("th, td").all_text_contents() for row in rows]
         return {name: values for name, *values in cells}
 
     def addresses(self):
         """Where the pictures before and after come from."""
-        return [image.get_attribute("src") for image in self.tab.locator("#result img").all()]
+        seen = self.tab.locator("#result img:not([hidden])").all()
+        return [image.evaluate("image => image.src") for image in seen]
 
     def pictures(self):
         """The pictures before and after, int (H,W,3)."""
@@ -116,21 +151,29 @@ class Visitor:
     def downloaded(self, folder: Path) -> Path:
         """What the download button gives."""
         with self.tab.expect_download() as coming:
-            self.button("Download at full size").click()
+            self.button("Download", "#saving").click()
         coming.value.save_as(folder / coming.value.suggested_filename)
         return folder / coming.value.suggested_filename
 
+    def editor(self, name, fold=None):
+        """Open the tab of an editor, and unfold a group in it."""
+        self.tab.locator("#editors").get_by_role("tab", name=name, exact=True).click()
+        if fold:
+            self.tab.get_by_role("button", name=fold).click()
+        return self
+
     def slider(self, code):
-        """Where the slider of an action unit stands."""
+        """Where the slider of an action unit of the mouth stands."""
+        self.editor("Expression")
         return float(self.tab.locator(f"#{code} input[type=range]").input_value())
 
     def walk_to(self, where, steps=80):
-        """Press Tab until what has the focus is within `where`."""
+        """Press Tab until what has the focus is within `where`; how often that was."""
         inside = f"() => !!document.activeElement.closest({where!r})"
-        for _ in range(steps):
+        for step in range(steps):
             self.tab.keyboard.press("Tab")
             if self.tab.evaluate(inside):
-                return
+                return step + 1
         raise AssertionError(f"{where} is not reached with the Tab key")
 
     def is_given(self, address):

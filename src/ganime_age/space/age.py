@@ -1,4 +1,4 @@
-"""The age editor: a slider, the ten age groups as buttons, and which method makes the edit."""
+"""The age editor: a slider, the ten age groups as buttons, the method, and the age that the face is taken for."""
 
 from __future__ import annotations
 
@@ -23,29 +23,38 @@ def plain_name(method: str) -> str:
 
 
 class Age(NamedTuple):
-    """The editor's components; `moved` are its events after which an age is asked for."""
+    """The editor's components. own: the age that the face is taken for, where the reading is corrected; `moved` are its
+    events after which an age is asked for."""
 
     change: gr.Checkbox
     years: gr.Slider
+    own: gr.Textbox
     method: gr.Radio
     moved: tuple
 
 
 def show(methods: tuple[str, ...], compares: bool) -> Age:
     """Build the editor where it is called, with the methods that these weights hold."""
-    gr.HTML("<h2>Age</h2>")
-    change = gr.Checkbox(False, label="Change the age", elem_id="change_age")
+    with gr.Row(elem_classes="tight"):
+        change = gr.Checkbox(False, label="Change the age", elem_id="change_age", min_width=140)
+        own = gr.Textbox(
+            "",
+            label="Age now, if misread",
+            elem_id="own_age",
+            placeholder="as read",
+            max_lines=1,
+            min_width=120,
+        )
     years = gr.Slider(
         0, AGE_MAX, 40, step=1, label="Age in years", elem_id="age", buttons=[], elem_classes="wide-slider"
     )
-    with gr.Row(elem_id="age_groups"):
+    with gr.Row(elem_id="age_groups", elem_classes="roving"):
         groups = tuple(gr.Button(name, size="sm", min_width=44) for name in AGE_GROUPS)
     choices = [*methods, *([ALL] if compares else [])]
     method = gr.Radio(
         [(plain_name(name), name) for name in choices],
         value=methods[0] if methods else None,
         label="Method",
-        info="What paints the edit. A driving photo has its own.",
         elem_id="method",
     )
     pressed = [
@@ -53,4 +62,4 @@ def show(methods: tuple[str, ...], compares: bool) -> Age:
         for button, middle in zip(groups, MIDDLES, strict=True)
     ]
     slid = years.release(None, None, change, js="() => true", api_visibility="private")
-    return Age(change, years, method, (*pressed, slid))
+    return Age(change, years, own, method, (*pressed, slid))

@@ -1,4 +1,4 @@
-"""The page's six jobs as named endpoints, for gradio_client, plain HTTP and MCP.
+"""The page's jobs as named endpoints, for gradio_client, plain HTTP and MCP.
 
 `consent` is an argument of each: a program, too, has to say that the people shown agreed. Files are uploads; what is
 wrong with a call comes back as one sentence. The hints of the signatures make the endpoints' types, so they are not
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import gradio as gr
+from gradio.context import get_blocks_context
+from gradio.utils import get_function_description
 
 from ..errors import BadInput
 from ..images.video_reader import is_clip
@@ -23,11 +25,35 @@ ClipFormat = Literal["mp4", "gif"]
 MOST_AGES = 12
 
 
+class Page(gr.Blocks):
+    """Blocks whose endpoints take calls that leave out parameters at the end, as calls do that are older than these."""
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        if block_fn.api_visibility == "public":
+            inputs += [part.value for part in block_fn.inputs[len(inputs) :]]
+        super().validate_inputs(block_fn, inputs)
+
+
 def add(work: jobs.Jobs, **line: Any) -> None:
     """Add the endpoints to the page that is being built. line: keywords of the line they wait in, as for `gr.api`."""
     calls = Endpoints(work)
-    for call in (calls.edit, calls.progression, calls.reenact, calls.animate, calls.read, calls.compare):
-        gr.api(_answering(call), api_name=call.__name__, **line)
+    for call in (
+        calls.edit, calls.progression, calls.reenact, calls.animate, calls.edit_clip, calls.read, calls.compare,
+    ):  # fmt: skip
+        _describe(gr.api(_answering(call), api_name=call.__name__, **line), call)
+
+
+def _describe(added: dict, call: Callable) -> None:
+    """Give the parameters and the answers of an endpoint their names and descriptions, which its docstring holds."""
+    parts = get_blocks_context().blocks
+    _, parameters, answers = get_function_description(call)
+    for number, (name, text) in zip(added["inputs"], parameters.items(), strict=True):
+        parts[number].label = name
+        parts[number].api_info()["additional_description"] = text
+    for number, text in zip(added["outputs"], answers, strict=True):
+        name, _, meaning = text.partition(": ")
+        parts[number].label = name
+        parts[number].api_info()["description"] = meaning
 
 
 class Endpoints:
@@ -45,6 +71,10 @@ class Endpoints:
         face: int = 0,
         format: PictureFormat = "png",
         consent: bool = False,
+        strength: float = 1.0,
+        relative: bool = False,
+        source_age: float | None = None,
+        landmarks: bool = True,
     ) -> tuple[gr.FileData, dict]:
         """Edit one face of a photo: another age, another expression, or both. Returns the photo and the report.
 
@@ -56,10 +86,19 @@ class Endpoints:
             face: Which face, 0 is the largest.
             format: How the photo is written.
             consent: True says that everyone shown agreed to this edit, or is you.
+            strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
+            relative: True adds action_units to what the face shows; False sets them.
+            source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
+            landmarks: False leaves the 68 landmarks of each face out of the report.
+
+        Returns:
+            photo: The edited photo at its own size, marked as edited.
+            report: What was asked and what is read before and after; identity is a cosine, -1 to 1.
         """
         _allowed(consent)
         asked = Asked(photo_of(photo), age, action_units, None, method or self._work.methods[0], face)
-        return _written(self._work.edit(asked)[0], format)
+        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        return _written(self._work.edit(asked)[0], format, landmarks)
 
     def compare(
         self,
@@ -69,6 +108,10 @@ class Endpoints:
         face: int = 0,
         format: PictureFormat = "png",
         consent: bool = False,
+        strength: float = 1.0,
+        relative: bool = False,
+        source_age: float | None = None,
+        landmarks: bool = True,
     ) -> tuple[list[gr.FileData], list[dict]]:
         """The same edit by every loaded method that can do it. Returns the photos and their reports, in one order.
 
@@ -79,10 +122,19 @@ class Endpoints:
             face: Which face, 0 is the largest.
             format: How the photos are written.
             consent: True says that everyone shown agreed to this edit, or is you.
+            strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
+            relative: True adds action_units to what the face shows; False sets them.
+            source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
+            landmarks: False leaves the 68 landmarks of each face out of the report.
+
+        Returns:
+            photos: One edited photo for each method.
+            reports: The report of each, in the same order.
         """
         _allowed(consent)
         asked = Asked(photo_of(photo), age, action_units, None, ALL, face)
-        return _several(self._work.edit(asked), format)
+        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        return _several(self._work.edit(asked), format, landmarks)
 
     def progression(
         self,
@@ -93,6 +145,10 @@ class Endpoints:
         face: int = 0,
         format: PictureFormat = "png",
         consent: bool = False,
+        strength: float = 1.0,
+        relative: bool = False,
+        source_age: float | None = None,
+        landmarks: bool = True,
     ) -> tuple[list[gr.FileData], list[dict]]:
         """The same face at several ages, each edited from the photo. Returns the photos and their reports.
 
@@ -104,12 +160,21 @@ class Endpoints:
             face: Which face, 0 is the largest.
             format: How the photos are written.
             consent: True says that everyone shown agreed to this edit, or is you.
+            strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
+            relative: True adds action_units to what the face shows; False sets them.
+            source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
+            landmarks: False leaves the 68 landmarks of each face out of the report.
+
+        Returns:
+            photos: One edited photo for each age.
+            reports: The report of each, in the same order.
         """
         _allowed(consent)
         if ages is not None and not 1 <= len(ages) <= MOST_AGES:
             raise BadInput(f"{len(ages)} ages; give between 1 and {MOST_AGES}")
         asked = Asked(photo_of(photo), None, action_units, None, method or self._work.methods[0], face)
-        return _several(self._work.progression(asked, tuple(ages or STRIP_AGES)), format)
+        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        return _several(self._work.progression(asked, tuple(ages or STRIP_AGES)), format, landmarks)
 
     def reenact(
         self,
@@ -122,6 +187,8 @@ class Endpoints:
         format: PictureFormat = "png",
         clip_format: ClipFormat = "mp4",
         consent: bool = False,
+        strength: float = 1.0,
+        landmarks: bool = True,
     ) -> tuple[gr.FileData, dict]:
         """The photo's person with the expression and head pose of a driving photo or clip. Returns a photo or a clip.
 
@@ -135,15 +202,21 @@ class Endpoints:
             format: How a photo is written.
             clip_format: How a clip is written.
             consent: True says that everyone shown agreed to this edit, or is you.
+            strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
+            landmarks: False leaves the 68 landmarks of each face out of the report.
+
+        Returns:
+            result: The edited photo, or the clip.
+            report: The report of the photo, or the number of frames.
         """
         _allowed(consent)
-        asked = Asked(photo_of(photo), age, action_units, face=face)
+        asked = Asked(photo_of(photo), age, action_units, face=face, strength=strength)
         if not is_clip(uploaded(driving)):
-            return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format)
+            return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format, landmarks)
         target = files.new_folder() / f"edited.{_checked(clip_format, ClipFormat)}"
         with jobs.running(None) as running:
             made = self._work.video(asked, clip_of(driving), target, True, relative, running)
-        return _given(target), {"frames": made.frames, "edited": made.edited, "warnings": list(made.warnings)}
+        return _given(target), _of_clip(made)
 
     def animate(
         self,
@@ -165,6 +238,10 @@ class Endpoints:
             method: A method of the loaded weights. Left out, the first of them.
             format: How the clip is written.
             consent: True says that everyone shown agreed to this edit, or is you.
+
+        Returns:
+            clip: The animation.
+            report: Its number of frames.
         """
         _allowed(consent)
         if not 0 < seconds <= CLIP_SECONDS:
@@ -175,12 +252,48 @@ class Endpoints:
             frames = self._work.animate(asked, keyframes, target, seconds, running)
         return _given(target), {"frames": frames}
 
+    def edit_clip(
+        self,
+        clip: gr.FileData,
+        age: float | None = None,
+        action_units: dict[str, float] | None = None,
+        method: str | None = None,
+        strength: float = 1.0,
+        format: ClipFormat = "mp4",
+        consent: bool = False,
+    ) -> tuple[gr.FileData, dict]:
+        """Edit the largest face of a clip, frame by frame. Returns the clip and its report.
+
+        Args:
+            clip: A video or a GIF of up to 10 seconds with a face.
+            age: Target age in years, 0 to 100. Left out, the age stays.
+            action_units: FACS action units by code and their intensities 0 to 5. Others stay.
+            method: A method of the loaded weights. Left out, the first of them.
+            strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
+            format: How the clip is written.
+            consent: True says that everyone shown agreed to this edit, or is you.
+
+        Returns:
+            clip: The edited clip, as long as the one given.
+            report: The number of frames and of edited frames, and warnings.
+        """
+        _allowed(consent)
+        method = method or self._work.methods[0]
+        asked = Asked(None, age, action_units, None, method, strength=strength)
+        source, target = clip_of(clip), files.new_folder() / f"edited.{_checked(format, ClipFormat)}"
+        with jobs.running(None) as running:
+            made = self._work.video(asked, source, target, False, True, running)
+        return _given(target), _of_clip(made)
+
     def read(self, photo: gr.FileData, consent: bool = False) -> list[dict]:
         """Measure every face of a photo, largest first: age, action units, landmarks and head pose.
 
         Args:
             photo: A photo with a face, up to 40 megapixels.
             consent: True says that everyone shown agreed to this, or is you.
+
+        Returns:
+            faces: One reading for each face.
         """
         _allowed(consent)
         return [reading.to_dict() for reading in self._work.read(photo_of(photo))]
@@ -197,14 +310,23 @@ def _given(path: Path) -> gr.FileData:
     return gr.FileData(path=str(path), orig_name=path.name)
 
 
-def _written(result: Any, format: str) -> tuple[gr.FileData, dict]:
+def _of_clip(made: Any) -> dict:
+    return {"frames": made.frames, "edited": made.edited, "warnings": list(made.warnings)}
+
+
+def _written(result: Any, format: str, landmarks: bool) -> tuple[gr.FileData, dict]:
     """One result as a file and its report."""
     jobs.writing()
-    return _given(files.saved(result, files.new_folder(), _checked(format, PictureFormat))), result.to_dict()
+    file = _given(files.saved(result, files.new_folder(), _checked(format, PictureFormat)))
+    report = result.to_dict()
+    for reading in ("reading", "source_reading", "driving_reading"):
+        if report[reading] and not landmarks:
+            del report[reading]["landmarks"]
+    return file, report
 
 
-def _several(results: list, format: str) -> tuple[list[gr.FileData], list[dict]]:
-    made = [_written(result, format) for result in results]
+def _several(results: list, format: str, landmarks: bool) -> tuple[list[gr.FileData], list[dict]]:
+    made = [_written(result, format, landmarks) for result in results]
     return [file for file, _ in made], [report for _, report in made]
 
 

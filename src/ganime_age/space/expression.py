@@ -16,12 +16,15 @@ from ..edits import AU_CODES, AU_MAX, AU_NAMES
 from .loader import PhotoInput
 
 STEP = 0.1
-COLUMNS = (
-    (("Brow", ("AU01", "AU02", "AU04")), ("Eyes", ("AU05", "AU06", "AU07", "AU45")), ("Nose", ("AU09",))),
-    (("Mouth", ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26")),),
+GROUPS = (
+    ("Brows", ("AU01", "AU02", "AU04")),
+    ("Eyes and nose", ("AU05", "AU06", "AU07", "AU09", "AU45")),
+    ("Mouth and chin", ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26")),
 )
 PRESETS = {name.capitalize(): units for name, units in edits.PRESETS.items()}
 """The presets of a request, by the names on their buttons."""
+WORDS = {code: words.capitalize() for code, words in edits.AU_WORDS.items()}
+"""What the page calls the action units; their FACS names stand in tooltips."""
 
 Units = Mapping[str, float]
 
@@ -36,33 +39,39 @@ class Expression(NamedTuple):
 
 def show(editable: Collection[str]) -> Expression:
     """Build the editor where it is called. editable: the action units that the weights can edit."""
-    gr.HTML("<h2>Expression</h2>")
-    with gr.Row(elem_id="presets"):
+    with gr.Row(elem_id="presets", elem_classes="roving"):
         presets = {name: gr.Button(name, size="sm", min_width=72) for name in PRESETS}
     sliders: dict[str, gr.Slider] = {}
-    with gr.Row(elem_classes="unit-columns"):
-        for column in COLUMNS:
-            with gr.Column(min_width=200):
-                for group, codes in column:
-                    gr.HTML(f"<h3>{group}</h3>")
-                    sliders |= {code: _slider(code, code in editable) for code in codes}
+    for group, codes in GROUPS:
+        with gr.Accordion(group, open=group == GROUPS[-1][0], elem_classes="units"):
+            with gr.Row(elem_classes="unit-columns"):
+                sliders |= {code: _slider(code, code in editable) for code in codes}
     unseen = " and ".join(code for code in AU_CODES if code not in editable)
     if unseen:
         gr.HTML(f"<p class='note'>{unseen} cannot be edited: the training data never showed them.</p>")
     with gr.Accordion("Copy from another photo", open=False):
         copy_from = PhotoInput(
-            label="Photo with the expression", show_label=False, elem_id="copy_from", height=180, buttons=[],
+            label="Photo with the expression", show_label=False, elem_id="copy_from", height=140, buttons=[],
             sources=["upload", "clipboard", "webcam"],
         )  # fmt: skip
     return Expression(tuple(sliders[code] for code in AU_CODES), presets, copy_from)
 
 
 def _slider(code: str, editable: bool) -> gr.Slider:
-    name = AU_NAMES[code].capitalize()
     return gr.Slider(
-        0, AU_MAX, 0, step=STEP, label=f"{name} · {code}", elem_id=code, elem_classes="unit",
-        interactive=editable, buttons=[],
+        0, AU_MAX, 0, step=STEP, label=plainly(code), elem_id=code, elem_classes="unit", interactive=editable,
+        buttons=[], min_width=130,
     )  # fmt: skip
+
+
+def plainly(code: str) -> str:
+    """What the page calls an action unit, such as `Smile (AU12)`."""
+    return f"{WORDS[code]} ({code})"
+
+
+def tooltips() -> dict[str, str]:
+    """The FACS name of each slider, by its element's id."""
+    return {code: f"FACS {code}: {name}" for code, name in AU_NAMES.items()}
 
 
 def at_rest(units: Units) -> dict[str, float]:

@@ -5,25 +5,32 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
+from ..edits import Edit, check_age
 from ..errors import BadInput, GanimeAgeError
-from . import expression, files, jobs, report
+from . import examples, expression, files, jobs, report, sketch, viewer
 from .age import Age
 from .expression import Expression
 from .jobs import STRIP_AGES, Asked
-from .loader import PhotoInput
+from .loader import PhotoInput, is_ours
 from .reenact import MOVE, Reenact
-from .results import Makers, Results, moving
+from .results import CLIP, PHOTO, SERIES, Makers, Results, Stage, moving
+
+NO_CONSENT = "tick the box about consent first"
+MOST_PAST = 8
+"""Results of a visit that can be shown again."""
 
 
 class Seen(NamedTuple):
-    """What was found in a visitor's photo. ages and units (as the sliders show them) by face; face: the one picked.
+    """What was found in a visitor's photo. ages and units (as the sliders show them) by face; face: the one picked;
+    view: what the viewer shows of it.
 
     The page holds it as JSON beside the sliders, so that a request has the sliders and what they started from at the
     same moment, whatever is found meanwhile.
@@ -32,31 +39,62 @@ class Seen(NamedTuple):
     ages: tuple[float, ...] = ()
     units: tuple[dict[str, float], ...] = (expression.at_rest({}),)
     face: int = 0
+    view: dict[str, Any] = {}
 
     @property
     def rest(self) -> dict[str, float]:
         return self.units[self.face]
 
+    def shown(self) -> dict[str, Any]:
+        """The photo with its faces, for the viewer."""
+        view = {"before": self.view["before"], "boxes": self.view["boxes"], "face": self.face}
+        return view | {"frame": self.view["frames"][self.face]}
+
+
+class Past(NamedTuple):
+    """A result of the visit. view: for the viewer; settings: of the controls, in the order of `Handlers._controls`."""
+
+    view: dict[str, Any]
+    report: str
+    download: Path
+    thumbnail: str = ""
+    name: str = ""
+    settings: Sequence[Any] = ()
+
 
 class Parts(NamedTuple):
-    """Every component that a handler reads or changes. found: what was seen in a new photo, which the sliders get."""
+    """Every component that a handler reads or changes. found: what was seen in a new photo, which the sliders get;
+    past: the last results of the visit, on the server's side; todo: whether an
+    example still waits for its clip."""
 
     photo: PhotoInput
-    faces: gr.Gallery
     consent: gr.Checkbox
+    every: gr.Checkbox
+    history: gr.Gallery
+    past: gr.State
+    todo: gr.JSON
     found: gr.JSON
     seen: gr.JSON
     age: Age
     expression: Expression
     reenact: Reenact
+    strength: gr.Slider
     results: Results
     makers: Makers
-    status: gr.HTML
+    stage: Stage
+
+    @property
+    def status(self) -> gr.HTML:
+        return self.stage.status
+
+    def settings(self) -> set:
+        """The components that say what is asked of a face."""
+        age = (self.age.change, self.age.years, self.age.own, self.age.method)
+        return {self.seen, *age, *self.expression.units, self.strength}
 
     def request(self) -> set:
         """The components that make one request of a photo."""
-        age = (self.age.change, self.age.years, self.age.method)
-        return {self.photo, self.consent, self.seen, *age, *self.expression.units, self.reenact.photo}
+        return self.settings() | {self.photo, self.consent, self.every, self.reenact.photo}
 
 
 class Handlers:
@@ -65,23 +103,47 @@ class Handlers:
     def __init__(self, work: jobs.Jobs, parts: Parts):
         self.work, self.on = work, parts
 
+    def linked(self, request: gr.Request) -> dict:
+        """The page's address may hold settings (`report.link`): they are set, and asked of the photo that comes."""
+        on, asked = self.on, dict(request.query_params)
+        units = [f"{name}={value}" for name, value in asked.items() if name.startswith("AU")]
+        if not units and not {"age", "strength"} & set(asked):
+            return {}
+        strength = asked.get("strength", 1.0)
+        edit = Edit.of(asked.get("age"), units, strength=strength, editable=self.work.editable)
+        targets = {code: target.reached_from(0) for code, target in edit.action_units.items()}
+        years = {} if edit.age is None else {on.age.change: True, on.age.years: edit.age}
+        words = "The link's settings are set; give a photo."
+        return {**years, on.strength: edit.strength, **self._sliders(Seen(), targets), on.status: said(words)}
+
     def look(self, given: dict, request: gr.Request) -> dict:
         """A photo was given or taken away, or the box was ticked: find its faces; `settle` comes next."""
         on = self.on
-        changes = {**self._cleared(), on.found: None, on.faces: gr.update(value=[], visible=False)}
+        changes = {**self._cleared(), on.found: None}
+        kept = sketch.memory(request.session_hash)
+        kept.sketches, kept.last = [], None
         try:
-            if given[on.photo] is None or not given[on.consent]:
-                told = "Tick the box, then the face is looked for." if given[on.photo] is not None else ""
-                return {**changes, on.status: said(told)}
-            photo, folder = usable(given[on.photo]), files.new_folder(request.session_hash)
-            readings = self.work.read(photo)
+            if given[on.photo] is None:
+                return {**changes, on.results.pictures: {}, on.status: said("")}
+            photo = usable(given[on.photo])
+            if not self._agreed(given, photo):
+                return {**changes, on.status: said("Tick the box, then the face is looked for.", "consent")}
+            folder = files.new_folder(request.session_hash)
+            readings = self.work.read(np.asarray(photo))
             files.about_to_write(folder)
         except Exception as error:
-            return {**changes, on.status: said(jobs.plainly(error), wrong=True)}
+            return {**changes, on.results.pictures: {}, on.status: said(jobs.plainly(error), "wrong")}
+        kept.sketches = self.work.sketches(np.asarray(photo), readings)
         units = tuple(expression.at_rest(reading.action_units) for reading in readings)
-        seen = Seen(tuple(reading.age for reading in readings), units)
-        thumbnails = [thumbnail(photo, r.box, folder / f"face-{i}.jpg") for i, r in enumerate(readings)]
-        changes[on.faces] = gr.update(value=thumbnails, visible=len(readings) > 1, selected_index=0)
+        view = {
+            "before": files.shown(Image.fromarray(np.asarray(photo)), folder / "before.jpg"),
+            "boxes": [viewer.fractions(reading.box, photo.shape) for reading in readings],
+            "frames": [viewer.around(reading.box, photo.shape) for reading in readings],
+            "cut": [cut_off(reading.landmarks, photo.shape) for reading in readings],
+            "note": getattr(photo, "note", ""),
+        }
+        seen = Seen(tuple(reading.age for reading in readings), units, 0, view)
+        changes[on.results.pictures] = seen.shown()
         return {**changes, on.found: seen._asdict()}
 
     def settle(self, given: dict) -> dict:
@@ -91,13 +153,44 @@ class Handlers:
         seen = Seen(**given[self.on.found])
         return {**self._shown(given, seen, self._units(given)), self.on.status: said(found(seen))}
 
-    def pick(self, given: dict, picked: gr.SelectData) -> dict:
+    def edit_new(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """A new photo was read: what is set is made of it at once; nothing where nothing is set."""
+        if not self._seen(given).ages or given[self.on.photo] is None:
+            return {}
+        asked = self._asked(given)
+        if asked.age is None and not asked.action_units and asked.driving is None:
+            return {}
+        return self.edit(given, request, progress)
+
+    def example(self, given: dict, picked: gr.EventData, request: gr.Request) -> dict:
+        """An example was clicked: its photo and its settings; `look`, `settle` and `edit_new` or `video` come next."""
+        on, one = self.on, examples.chosen(picked.index)
+        if one is None:
+            raise BadInput("click one of the examples")
+        units = {code: value for code, value in one.units.items() if code in self.work.editable}
+        seen = Seen()
+        return {
+            **self.reset(given), on.seen: seen._asdict(), on.todo: {"clip": one.clip is not None},
+            on.photo: examples.file_of(examples.PORTRAIT, request.session_hash), on.age.change: one.age is not None,
+            on.age.years: one.age or 40, **self._sliders(seen, units),
+            on.reenact.photo: examples.file_of(one.driving, request.session_hash),
+            on.reenact.clip: examples.file_of(one.clip, request.session_hash), on.reenact.use: MOVE,
+        }  # fmt: skip
+
+    def video_new(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """An example with a clip was clicked: the clip is made."""
+        if not (given[self.on.todo] or {}).get("clip"):
+            return {}
+        return {self.on.todo: {}, **self.video(given, request, progress)}
+
+    def pick(self, given: dict, picked: gr.EventData) -> dict:
         """Another face of the photo was picked."""
         asked, seen = self._units(given), self._seen(given)
         if picked.index not in range(len(seen.ages)):
             raise BadInput("pick one of the faces that are shown")
         seen = seen._replace(face=picked.index)
-        return {**self._shown(given, seen, asked), self.on.status: said(found(seen))}
+        changes = {self.on.results.pictures: seen.shown(), self.on.status: said(found(seen))}
+        return {**self._shown(given, seen, asked), **changes}
 
     def preset(self, name: str, given: dict) -> dict:
         """An expression was chosen: its action units are asked, at least as strong as they are; all others are left."""
@@ -108,55 +201,142 @@ class Handlers:
         """Another photo was given to copy the expression of: its largest face's action units are asked."""
         if given[self.on.expression.copy_from] is None:
             return {}
-        allowed(given[self.on.consent])
-        reading = self.work.read(usable(given[self.on.expression.copy_from]))[0]
+        other = usable(given[self.on.expression.copy_from])
+        if not self._agreed(given, other):
+            raise BadInput(NO_CONSENT)
+        reading = self.work.read(np.asarray(other))[0]
         return self._sliders(self._seen(given), expression.at_rest(reading.action_units))
 
     def reset(self, given: dict) -> dict:
-        """Nothing is asked any more; the photo stays."""
+        """Nothing is asked any more; the photo and what was made of it stay."""
         on, seen = self.on, self._seen(given)
-        changes: dict = {on.age.change: False, on.reenact.photo: None, on.reenact.clip: None}
-        changes |= {on.expression.copy_from: None, on.reenact.relative: True}
+        changes: dict = {
+            on.stage.sketch: {},
+            on.age.change: False,
+            on.reenact.photo: None,
+            on.reenact.clip: None,
+        }
+        changes |= {
+            on.expression.copy_from: None,
+            on.reenact.relative: True,
+            on.strength: 1.0,
+            on.age.own: None,
+        }
         if self.work.methods:
             changes[on.age.method] = self.work.methods[0]
         if seen.ages:
             changes[on.age.years] = round(seen.ages[seen.face])
-        return {**changes, **self._sliders(seen, {}), **self._cleared(), on.status: said("Nothing is asked.")}
+        return {**changes, **self._sliders(seen, {}), on.status: said("All settings are back.")}
 
     def edit(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
         """The whole request, made once, or once by every method."""
-        asked, out = self._asked(given), self.on.results
+        on, asked, out = self.on, self._asked(given), self.on.results
         folder = files.new_folder(request.session_hash)
         made = self.work.edit(asked)
         files.about_to_write(folder)
+        first = made[0]
+        kept = sketch.memory(request.session_hash)
+        kept.last, kept.driven = (asked, first), asked.driving is not None
         compared = [
             (files.picture(r.face, folder / f"{i}.jpg"), report.caption(r)) for i, r in enumerate(made)
         ]
-        download = files.saved(made[0], folder, given[self.on.makers.picture_format])
+        ending = given[on.stage.picture_format]
+        download = files.saved(first, folder, ending, files.name_of(asked, first))
+        view = self._view(given, asked, first, folder)
+        past = Past(view, report.report(first, self.work.thresholds, self.work.editable), download)
+        past = past._replace(
+            thumbnail=files.shown(first.face, folder / "face.jpg", None, 96), name=report.title(first)
+        )
+        past = past._replace(settings=[given[part] for part in self._controls()])
         return {
-            out.pictures: files.before_and_after(asked.photo, made[0], folder),
-            out.report: report.report(made[0], self.work.thresholds, self.work.editable),
+            **self._remembered([*given[on.past], past][-MOST_PAST:]),
+            **self._result(past),
             out.attention: gr.update(
-                value=files.picture(made[0].attention, folder / "attention.png"), visible=made[0].edited
+                value=files.picture(first.attention, folder / "attention.png"), visible=first.edited
             ),
             out.comparison: gr.update(value=compared if len(made) > 1 else [], visible=len(made) > 1),
-            out.download: gr.update(value=str(download), interactive=True),
-            self.on.status: said(f"Done in {sum(result.seconds for result in made):.1f} s."),
+            on.stage.tabs: gr.update(selected=SERIES if len(made) > 1 else PHOTO),
+            on.status: said(f"Done in {sum(result.seconds for result in made):.1f} s."),
         }
+
+    def draft(self, given: dict, request: gr.Request) -> dict:
+        """A slider moves: a quick draft of the face lies over it. Where none can be drawn, nothing does."""
+        return self._draft(given, request, self._wanted(given, None))
+
+    def draft_of_age(self, given: dict, request: gr.Request) -> dict:
+        """The age's slider moves: from now on an age is asked for."""
+        return self._draft(given, request, self._wanted({**given, self.on.age.change: True}, None))
+
+    def _draft(self, given: dict, request: gr.Request, asked: Asked) -> dict:
+        kept, face = sketch.memory(request.session_hash), self._seen(given).face
+        if face >= len(kept.sketches) or kept.driven:
+            return {self.on.stage.sketch: {}}
+        return {self.on.stage.sketch: self.work.draft(kept.sketches[face], asked)}
+
+    def reformat(self, given: dict, request: gr.Request) -> dict:
+        """Another format was chosen for the download: the last edit is written again, not made again."""
+        kept = sketch.memory(request.session_hash)
+        if kept.last is None:
+            return {}
+        asked, result = kept.last
+        folder = files.new_folder(request.session_hash)
+        path = files.saved(result, folder, given[self.on.stage.picture_format], files.name_of(asked, result))
+        return {self.on.results.download: gr.update(value=str(path), interactive=True)}
+
+    def restore(self, given: dict, picked: gr.SelectData) -> dict:
+        """A former result was picked: it is shown again, with its settings."""
+        past = given[self.on.past]
+        if picked.index not in range(len(past)):
+            raise BadInput("pick one of the results that are shown")
+        return self._back_to(past, past[picked.index])
+
+    def undo(self, given: dict) -> dict:
+        """The last result goes, and the one before it is shown again."""
+        past = given[self.on.past][:-1]
+        if not past:
+            raise BadInput("there is no result before this one")
+        return {**self._remembered(past), **self._back_to(past, past[-1])}
+
+    def go_on(self, given: dict) -> dict:
+        """The last result becomes the photo, and nothing is asked of it yet."""
+        past = given[self.on.past]
+        if not past:
+            raise BadInput("make an edit first; its result becomes the photo")
+        changes = {part: value for part, value in self.reset(given).items() if part not in self.on.results}
+        return {**changes, self.on.photo: past[-1].download}
 
     def strip(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
         """The same face at ten ages, with the expression that is set."""
-        folder = files.new_folder(request.session_hash)
-        made = self.work.progression(self._asked(given), STRIP_AGES)
+        out, asked, folder = self.on.results, self._asked(given), files.new_folder(request.session_hash)
+        made = self.work.progression(asked, STRIP_AGES)
         files.about_to_write(folder)
-        shown = [
-            (files.picture(result.face, folder / f"{age}.jpg"), f"{age} → {result.reading.age:.0f}")
-            for age, result in zip(STRIP_AGES, made, strict=True)
+        captions = [
+            f"{age}, reads as {result.reading.age:.0f}" for age, result in zip(STRIP_AGES, made, strict=True)
         ]
+        shown = [
+            (files.picture(result.face, folder / f"{age}.jpg"), caption)
+            for age, result, caption in zip(STRIP_AGES, made, captions, strict=True)
+        ]
+        sheet = files.sheet(made, captions, folder / f"{asked.name}_ages.jpg")
         return {
-            self.on.results.strip: gr.update(value=shown, visible=True),
-            self.on.status: said("The age strip is done."),
+            out.strip: gr.update(value=shown, visible=True, selected_index=None),
+            out.sheet: gr.update(value=sheet, visible=True),
+            out.use_age: gr.update(visible=False),
+            self.on.stage.tabs: gr.update(selected=SERIES),
+            self.on.status: said("The ten ages are done; click one to enlarge it."),
         }
+
+    def enlarged(self, picked: gr.SelectData) -> dict:
+        """A picture of the strip was clicked: its age is offered."""
+        offer = f"Use age {STRIP_AGES[picked.index]}" if picked.index in range(len(STRIP_AGES)) else ""
+        return {self.on.results.use_age: gr.update(value=offer, visible=bool(offer))}
+
+    def use_age(self, given: dict) -> dict:
+        """The age that the button names is asked for."""
+        words = str(given[self.on.results.use_age]).split()
+        if not words or not words[-1].isdigit():
+            raise BadInput("click a picture of the strip first")
+        return {self.on.age.years: int(words[-1]), self.on.age.change: True}
 
     def animation(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
         """A clip from the photo to the age and the expression that are set, and back."""
@@ -164,29 +344,56 @@ class Handlers:
         if asked.age is None and not asked.action_units:
             raise BadInput("set an age or an expression first; the animation leads there and back")
         keyframes = [{"age": asked.age, "action_units": asked.action_units}]
-        target = files.new_folder(request.session_hash) / f"animation.{given[self.on.makers.clip_format]}"
+        return self._animated(given, request, asked, keyframes, jobs.ANIMATION_SECONDS, "animation")
+
+    def ages(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """A clip through all ages, from the youngest to the oldest, with the expression that is set."""
+        asked = self._asked(given)
+        share = 1 / (len(STRIP_AGES) - 1)
+        keys = [
+            {"age": age, "action_units": asked.action_units, "at": i * share}
+            for i, age in enumerate(STRIP_AGES)
+        ]
+        return self._animated(given, request, asked, keys, jobs.ALL_AGES_SECONDS, "ages", back=False)
+
+    def _animated(
+        self,
+        given: dict,
+        request: gr.Request,
+        asked: Asked,
+        keys: list,
+        seconds: float,
+        name: str,
+        back: bool = True,
+    ) -> dict:
+        ending = given[self.on.makers.clip_format]
+        target = files.new_folder(request.session_hash) / f"{asked.name}_{name}.{ending}"
         with jobs.running(request.session_hash) as running:
-            frames = self.work.animate(asked, keyframes, target, jobs.ANIMATION_SECONDS, running)
+            frames = self.work.animate(asked, keys, target, seconds, running, back)
         out = self.on.results
         return {
             **moving(target, out.animation, out.animation_gif),
+            self.on.stage.tabs: gr.update(selected=CLIP),
+            self.on.makers.progress: "",
             self.on.status: said(f"The animation has {frames} frames."),
         }
 
     def video(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
         """The photo moved by the driving clip, or the clip's own face edited."""
         on, out, move = self.on, self.on.results, given[self.on.reenact.use] == MOVE
-        allowed(given[on.consent])
         clip = given[on.reenact.clip]
         if clip is None:
             raise BadInput("give a driving clip first, in the Clip tab of Reenact")
         asked = self._asked(given, photo_needed=move)
-        target = files.new_folder(request.session_hash) / f"edited.{given[on.makers.clip_format]}"
+        ending = given[on.makers.clip_format]
+        target = files.new_folder(request.session_hash) / f"{asked.name}_clip.{ending}"
         with jobs.running(request.session_hash) as running:
             made = self.work.video(asked, usable(clip), target, move, given[on.reenact.relative], running)
         return {
             **moving(target, out.video, out.video_gif),
             out.report: report.clip_report(made),
+            on.stage.tabs: gr.update(selected=CLIP),
+            on.reenact.progress: "",
             on.status: said(f"The clip has {made.frames} frames; it took {made.seconds:.0f} s."),
         }
 
@@ -200,12 +407,68 @@ class Handlers:
         on = self.on
         if given[on.photo] is None and photo_needed:
             raise BadInput("upload a photo first")
-        allowed(given[on.consent])
         photo = usable(given[on.photo]) if photo_needed else None
-        age = given[on.age.years] if given[on.age.change] else None
-        driving = given[on.reenact.photo]
+        driving, clip = given[on.reenact.photo], None if photo_needed else usable(given[on.reenact.clip])
         driving = None if driving is None else usable(driving)
-        return Asked(photo, age, self._units(given), driving, given[on.age.method], self._seen(given).face)
+        if not self._agreed(given, photo, driving, clip):
+            raise BadInput(NO_CONSENT)
+        asked = self._wanted(given, None if photo is None else np.asarray(photo))
+        driving = None if driving is None else np.asarray(driving)
+        return asked._replace(driving=driving, every=given[on.every], name=getattr(photo, "name", "photo"))
+
+    def _wanted(self, given: dict, photo: Any) -> Asked:
+        """What the settings ask of a face of a photo."""
+        on = self.on
+        age = given[on.age.years] if given[on.age.change] else None
+        wanted = Asked(photo, age, self._units(given), None, given[on.age.method], self._seen(given).face)
+        own = str(given[on.age.own] or "").strip()
+        return wanted._replace(strength=given[on.strength], own_age=check_age(own) if own else None)
+
+    def _agreed(self, given: dict, *pictures: Any) -> bool:
+        """Whether the box is ticked, or all that is shown is the page's own."""
+        own = (
+            getattr(p, "ours", False) or isinstance(p, Path) and is_ours(p) for p in pictures if p is not None
+        )
+        return given[self.on.consent] is True or all(own)
+
+    def _view(self, given: dict, asked: Asked, made: Any, folder: Path) -> dict:
+        """What the viewer shows of an edit."""
+        seen = self._seen(given)
+        view = seen.shown() if seen.ages else {}
+        if "before" not in view:
+            view["before"] = files.shown(Image.fromarray(asked.photo), folder / "before.jpg")
+        after = files.shown(made.image, folder / "after.jpg", files.record_of(made))
+        return view | {
+            "after": after,
+            "alt": f"The photo after the edit: {report.title(made)}",
+            "key": asked.key(),
+        }
+
+    def _controls(self) -> tuple:
+        """The controls that a former result sets back."""
+        on = self.on
+        return (on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *on.expression.units)
+
+    def _remembered(self, past: list) -> dict:
+        shown = [(one.thumbnail, one.name) for one in past]
+        return {
+            self.on.past: past,
+            self.on.history: gr.update(value=shown, visible=len(past) > 1, selected_index=None),
+        }
+
+    def _result(self, past: Past) -> dict:
+        out = self.on.results
+        return {
+            out.pictures: past.view,
+            out.report: past.report,
+            out.download: gr.update(value=str(past.download), interactive=True),
+        }
+
+    def _back_to(self, past: list, one: Past) -> dict:
+        settings = dict(zip(self._controls(), one.settings, strict=True))
+        last = past[-1].view.get("before") == one.view.get("before")
+        changes = {**self._result(one), self.on.status: said(f"Shown again: {one.name}.")}
+        return {**changes, self.on.stage.tabs: gr.update(selected=PHOTO), **(settings if last else {})}
 
     def _units(self, given: dict) -> dict[str, float]:
         """The action units whose sliders were moved away from what the face shows."""
@@ -232,19 +495,15 @@ class Handlers:
     def _cleared(self) -> dict:
         out = self.on.results
         hidden = (
-            out.attention,
-            out.comparison,
-            out.strip,
-            out.animation,
-            out.animation_gif,
-            out.video,
-            out.video_gif,
-        )
+            out.attention, out.comparison, out.strip, out.animation, out.animation_gif, out.video, out.video_gif,
+            out.sheet,
+        )  # fmt: skip
         return {
             **{part: gr.update(value=None, visible=False) for part in hidden},
-            out.pictures: None,
+            out.use_age: gr.update(visible=False),
             out.download: gr.update(value=None, interactive=False),
             out.report: report.EMPTY,
+            self.on.stage.tabs: gr.update(selected=PHOTO),
         }
 
 
@@ -254,9 +513,10 @@ def answering(handler: Callable, status: gr.HTML) -> Callable:
     @functools.wraps(handler)
     def answer(*args: Any) -> dict:
         try:
-            return handler(*args)
+            return handler(*args) or {status: gr.skip()}
         except Exception as error:
-            return {status: said(jobs.plainly(error), wrong=True)}
+            kind = "consent" if str(error) == NO_CONSENT else "wrong"
+            return {status: said(jobs.plainly(error), kind)}
 
     return answer
 
@@ -268,30 +528,24 @@ def usable(given: Any) -> Any:
     return given
 
 
-def allowed(consent: bool) -> None:
-    """BadInput until the visitor has said that everyone agreed."""
-    if consent is not True:
-        raise BadInput("tick the box about consent first")
-
-
-def said(text: str, wrong: bool = False) -> str:
-    """A sentence for the status line."""
-    return f"<p class='{'wrong' if wrong else 'fine'}'>{html.escape(text)}</p>" if text else ""
+def said(text: str, kind: str = "fine") -> str:
+    """A sentence for the status line. kind: fine, wrong, or consent, which also points at the box."""
+    return f"<p class='{kind}'>{html.escape(text)}</p>" if text else ""
 
 
 def found(seen: Seen) -> str:
     """What was found in the photo."""
-    reads = f"it reads as {seen.ages[seen.face]:.0f} years old"
+    words = f"it reads as {seen.ages[seen.face]:.0f} years old."
     if len(seen.ages) == 1:
-        return f"One face was found; {reads}."
-    return f"{len(seen.ages)} faces were found; face {seen.face} is edited (0 is the largest); {reads}."
+        words = f"One face was found; {words}"
+    else:
+        words = f"{len(seen.ages)} faces were found; face {seen.face + 1} is edited; {words}"
+        words += " Click another face to edit it."
+    if seen.view["cut"][seen.face]:
+        words += " The photo's border cuts it; what is missing cannot be edited."
+    return f"{words} {seen.view['note']}".strip()
 
 
-def thumbnail(photo: np.ndarray, box: np.ndarray, path: Any) -> str:
-    """A face of a photo with some room around it, as a small picture."""
-    x0, y0, x1, y1 = (float(v) for v in box)
-    middle, half = ((x0 + x1) / 2, (y0 + y1) / 2), 0.7 * max(x1 - x0, y1 - y0)
-    left, top, right, bottom = (round(m + sign * half) for sign in (-1, 1) for m in middle)
-    face = Image.fromarray(photo).crop((left, top, right, bottom))
-    face.thumbnail((160, 160), Image.Resampling.LANCZOS)
-    return files.picture(face, path)
+def cut_off(landmarks: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether some of a face's landmarks (68,2) lie outside its photo (H,W,3)."""
+    return bool((landmarks < 0).any() or (landmarks > (shape[1], shape[0])).any())

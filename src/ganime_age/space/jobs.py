@@ -12,14 +12,18 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
+from ..edits import Edit
 from ..errors import BadInput, GanimeAgeError
 from ..results import ClipResult
+from . import sketch
 from .loader import CLIP_SECONDS
 
 try:
@@ -34,6 +38,8 @@ ALL = "all"
 STRIP_AGES = (1, 5, 8, 12, 17, 25, 35, 45, 60, 75)
 MOST_RATE = 60  # frames a second of a clip whose file does not say how long it is
 ANIMATION_SECONDS = 3.0
+ALL_AGES_SECONDS = 4.0
+MOST_FACES = 6
 _running: dict[str | None, Path] = {}
 
 
@@ -44,7 +50,8 @@ class Stopped(Exception):
 class Asked(NamedTuple):
     """One request. photo (H,W,3), or None where a clip is edited; age in years or None; action_units: intensities 0..5
     by code, or "AU12=+2"; driving: another photo (H,W,3) or None; method: one of the model's or "all"; face: 0 is the
-    largest."""
+    largest; strength 0..1.5; own_age: what the face is taken for, or None for what is read; every: all faces, one after
+    another; name: the photo's, for downloads; relative: whether action_units are changes to what is there."""
 
     photo: Any
     age: float | None = None
@@ -52,6 +59,23 @@ class Asked(NamedTuple):
     driving: np.ndarray | None = None
     method: str = "ganimation_age"
     face: int = 0
+    strength: float = 1.0
+    own_age: float | None = None
+    every: bool = False
+    name: str = "photo"
+    relative: bool = False
+
+    def key(self) -> str:
+        """The same for the same request of one photo: a finished edit and its draft have one key."""
+        way = (
+            self.age,
+            sorted((self.action_units or {}).items()),
+            self.method,
+            self.face,
+            self.strength,
+            self.own_age,
+        )
+        return repr(way)
 
 
 def on_gpu(seconds: int) -> Callable:
@@ -79,25 +103,51 @@ class Jobs:
 
     def _edit(self, asked: Asked) -> list[Any]:
         """One result, or with the method "all" one of each method that can do it."""
+        if asked.every:
+            return [self._edit_every(asked)]
         request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
-        request["progress"] = _show_steps()
+        request |= {"strength": asked.strength, "progress": _show_steps()}
         if asked.driving is not None:
             return [self.editor.reenact(asked.photo, asked.driving, **request)]
+        request |= {"source_age": asked.own_age, "relative": asked.relative}
         if asked.method == ALL:
             return self.editor.compare(asked.photo, **request)
         return [self.editor.edit(asked.photo, **request, method=asked.method)]
 
+    def _edit_every(self, asked: Asked) -> Any:
+        """Every face of the photo edited, one after another; the report is the largest one's."""
+        photo, first = asked.photo, None
+        for reading in self.editor.read(asked.photo)[:MOST_FACES]:
+            boxes = [found.box for found in self.editor.detector(photo)]
+            face = min(range(len(boxes)), key=lambda i: float(np.abs(boxes[i] - reading.box).sum()))
+            request = asked._replace(photo=photo, face=face, every=False, method=self.method(asked))
+            (made,) = self._edit(request)
+            first, photo = first or made, np.asarray(made.image)
+        return replace(first, image=Image.fromarray(photo))  # type: ignore[type-var]
+
     def _progression(self, asked: Asked, ages: tuple[float, ...]) -> list[Any]:
         """The same face at several ages."""
         return self.editor.progression(
-            asked.photo, ages=ages, action_units=asked.action_units, method=self.method(asked), face=asked.face,
-            progress=_show_steps(),
+            asked.photo, ages=ages, action_units=asked.action_units, strength=asked.strength, relative=asked.relative,
+            source_age=asked.own_age, method=self.method(asked), face=asked.face, progress=_show_steps(),
         )  # fmt: skip
 
-    def _animate(self, asked: Asked, keyframes: list, target: Path, seconds: float, running: Path) -> int:
-        """A clip of the photo led through keyframes and back; returns the number of frames."""
+    def sketches(self, photo: np.ndarray, readings: list[Any]) -> list[sketch.Sketch]:
+        """What drafts start from; none where the model works in another process."""
+        return [] if GPU else sketch.sketches_of(self.editor.pipeline, photo, readings)
+
+    def draft(self, start: sketch.Sketch, asked: Asked) -> dict[str, Any]:
+        """A quick draft of an edit (`sketch.draw`)."""
+        edit = Edit.of(asked.age, asked.action_units, strength=asked.strength, editable=self.editable)
+        drawn = sketch.draw(self.editor.pipeline, start, edit, self.method(asked), asked.own_age)
+        return {**drawn, "key": asked.key()}
+
+    def _animate(
+        self, asked: Asked, keyframes: list, target: Path, seconds: float, running: Path, back: bool = True
+    ) -> int:
+        """A clip of the photo led through keyframes (and back); returns the number of frames."""
         made = self.editor.animate_video(
-            asked.photo, target, keyframes=keyframes, seconds=seconds, there_and_back=True,
+            asked.photo, target, keyframes=keyframes, seconds=seconds, there_and_back=back,
             method=self.method(asked), face=asked.face, progress=_count_frames(running),
         )  # fmt: skip
         return made.frames
@@ -106,7 +156,8 @@ class Jobs:
         self, asked: Asked, clip: Path, target: Path, reenact: bool, relative: bool, running: Path
     ) -> ClipResult:
         """The photo moved by a clip, or (reenact=False) the clip's own face edited."""
-        request = {"age": asked.age, "action_units": asked.action_units, "progress": _count_frames(running)}
+        request = {"age": asked.age, "action_units": asked.action_units, "strength": asked.strength}
+        request["progress"] = _count_frames(running)
         if not reenact:
             return self.editor.edit_video(clip, target, **request, method=self.method(asked))
         return self.editor.reenact_video(

@@ -1,24 +1,26 @@
-"""The Space's page: one photo, three editors beside each other that share it, and the results under them.
+"""The page: photo and controls on the left, what is made of them on the right, all in one screen.
 
 It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
-photo, faces, consent; change_age, age, age_groups, method; presets, copy_from and a slider for each action unit by
-its code (AU01 ... AU45); driving_photo, driving_clip, clip_use, relative, make_video, reenact_note; edit, cancel,
-reset, status; result, report, attention, comparison, download, download_format, clip_format; strip, make_strip;
-animation, animation_gif, make_animation; video, video_gif; examples, notice.
+top, examples; photo, consent, every, history, undo, go_on; editors, change_age, age, own_age, age_groups, method;
+presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); driving_photo, driving_clip, clip_use,
+relative, make_video, clip_progress, reenact_note; make_strip, make_ages, make_animation, clip_format, series_progress;
+strength, edit, cancel, reset; stage_tabs, result, strip, use_age, sheet, comparison, animation, animation_gif, video,
+video_gif, status; download, download_format, report, attention; notice.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from typing import Any, NamedTuple
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import gradio as gr
 
 from ..editor import FaceEditor
 from ..runtime import best_device
-from . import age, api, expression, files, reenact, results, theme
-from .examples import examples
+from . import age, api, examples, expression, files, reenact, results, theme
 from .handlers import Handlers, Parts, Seen, answering
 from .jobs import WAITING, Jobs
 from .loader import LIMITS, UPLOAD, PhotoInput
@@ -48,31 +50,23 @@ consent, and say that a picture is edited. Every edit is marked as one, in its m
 Results are deleted when you close the page, uploads within 70 minutes; nobody looks at them. {LIMITS}
 Jobs wait in one line of up to {WAITING}.</p>"""
 CONSENT = "Everyone in my pictures is me or agreed to this; for a child, a parent did."
-LIVE = """() => {
-  const status = document.getElementById('status');
-  if (status) { status.setAttribute('role', 'status'); status.setAttribute('aria-live', 'polite'); }
-  const ofSlider = target => target.matches?.('.slider_input_container input, [data-testid="number-input"]');
-  for (const kind of ['blur', 'pointerup'])
-    document.addEventListener(kind, event => {
-      if (event.isTrusted && ofSlider(event.target)) event.stopPropagation();
-    }, true);
-  document.addEventListener('change', ({target}) => {
-    if (!ofSlider(target)) return;
-    const kind = target.type === 'number' ? 'blur' : 'pointerup';  // the former also keeps the number in its range
-    target.dispatchEvent(new Event(kind, {bubbles: kind === 'pointerup'}));
-  });
-}"""
-"""Screen readers announce each change of the status line. Sliders act on the browser's `change` event (mouse, touch,
-key or typed number). Gradio's own events also fire when a number field merely gains or loses focus, and never for
-keys."""
+SCRIPT = Path(__file__).with_name("page.js")
+"""Runs once when the page is there: sliders that keys move, tooltips, groups of buttons with one tab stop."""
+
+
+Editors: TypeAlias = tuple[age.Age, expression.Expression, reenact.Reenact]
+Bar: TypeAlias = tuple[gr.Button, gr.Button, gr.Button]
 
 
 class Buttons(NamedTuple):
-    """The buttons that start an edit, stop it and reset the controls."""
+    """The buttons that start an edit, stop it and set things back, and the row of examples."""
 
     edit: gr.Button
     cancel: gr.Button
     reset: gr.Button
+    undo: gr.Button
+    go_on: gr.Button
+    examples: gr.HTML
 
 
 def on_best_device(model: Any) -> FaceEditor:
@@ -91,78 +85,110 @@ def build(editor: Any) -> gr.Blocks:
     When the queue is full Gradio shows its own message; no handler runs.
     """
     work = Jobs(editor)
-    with gr.Blocks(title="ganime_age", delete_cache=(600, files.HOUR), fill_width=True) as page:
+    with api.Page(title="ganime_age", delete_cache=(600, files.HOUR), fill_width=True) as page:
         api.add(work, **LINE)  # first, so that the endpoints have their own names
         parts, buttons = lay_out(work)
-        wire(Handlers(work, parts), buttons)
+        does = Handlers(work, parts)
+        wire(does, buttons)
+        set_by_link = [
+            parts.age.change,
+            parts.age.years,
+            parts.strength,
+            *parts.expression.units,
+            parts.status,
+        ]
+        page.load(answering(does.linked, parts.status), None, set_by_link, **QUIET)
         page.unload(files.leave)
-        page.load(js=LIVE)
+        page.load(js=SCRIPT.read_text("utf-8").replace("TOOLTIPS", json.dumps(expression.tooltips())))
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
 def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
     """Every component, from the top of the page to its end."""
     found, seen = gr.JSON(visible="hidden"), gr.JSON(Seen()._asdict(), visible="hidden")
-    gr.HTML(HEAD)
+    todo, past = gr.JSON({}, visible="hidden"), gr.State([])
+    with gr.Row(elem_id="top"):
+        gr.HTML(HEAD)
+        row = examples.show(work.reenacts, importlib.util.find_spec("av") is not None)
     with gr.Row(elem_id="workspace"):
-        with gr.Column(elem_classes="sheet"):
-            photo, faces, consent = show_photo()
-        with gr.Column(elem_classes="sheet"):
-            of_age = age.show(work.methods, compares=len(work.methods) > 1)
-        with gr.Column(elem_classes="sheet"):
-            of_expression = expression.show(work.editable)
-        with gr.Column(elem_classes="sheet"):
-            of_reenact = reenact.show(work.reenacts)
-    with gr.Row(elem_id="bar"):
-        names = (
-            ("Edit", "edit", "primary"),
-            ("Cancel", "cancel", "secondary"),
-            ("Reset", "reset", "secondary"),
-        )
-        buttons = [
-            gr.Button(name, variant=look, elem_id=id, min_width=100, scale=0) for name, id, look in names
-        ]
-        status = gr.HTML(elem_id="status")
-    shown, makers = results.show()
+        with gr.Column(elem_id="source", elem_classes="sheet", min_width=0):
+            photo, consent, every, history, undo, go_on = show_photo()
+        with gr.Column(elem_id="controls", elem_classes="sheet", min_width=0):
+            editors, makers, strength, bar = show_controls(work)
+        with gr.Column(elem_id="stage", elem_classes="sheet", min_width=0):
+            stage, shown = results.show_stage()
+        with gr.Column(elem_id="words", elem_classes="sheet", min_width=0):
+            report, attention = results.show_words()
+    of_results = results.Results(
+        shown.pictures, report, attention, shown.comparison, shown.download, shown.strip, shown.sheet, shown.use_age,
+        *shown.clips,
+    )  # fmt: skip
     parts = Parts(
-        photo, faces, consent, found, seen, of_age, of_expression, of_reenact, shown, makers, status
-    )
-    examples(parts, work.reenacts)
+        photo, consent, every, history, past, todo, found, seen, *editors, strength, of_results, makers, stage,
+    )  # fmt: skip
     gr.HTML(NOTICE, elem_id="notice")
-    return parts, Buttons(*buttons)
+    return parts, Buttons(*bar, undo, go_on, row)
 
 
-def show_photo() -> tuple[PhotoInput, gr.Gallery, gr.Checkbox]:
-    """The photo, the faces in it to pick from, and the consent."""
-    gr.HTML("<h2>Photo</h2>")
+def show_photo() -> tuple[PhotoInput, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.Button, gr.Button]:
+    """The photo, the consent, and the last results to go back to."""
     photo = PhotoInput(
-        label="Photo", show_label=False, elem_id="photo", height=320, buttons=[], alt_text="Your photo",
+        label="Photo", show_label=False, elem_id="photo", height=190, buttons=[], alt_text="Your photo",
         sources=["upload", "webcam", "clipboard"],
     )  # fmt: skip
-    faces = gr.Gallery(
-        label="Faces: pick one", elem_id="faces", columns=4, height="auto", allow_preview=False, visible=False,
+    consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
+    every = gr.Checkbox(False, label="Edit every face of the photo", elem_id="every")
+    with gr.Row(elem_classes="tight"):
+        undo = gr.Button("Undo", elem_id="undo", size="sm", min_width=50)
+        go_on = gr.Button("Edit this result", elem_id="go_on", size="sm", min_width=110)
+    history = gr.Gallery(
+        label="Last results", elem_id="history", columns=4, height=150, allow_preview=False, visible=False,
         interactive=False, buttons=[], object_fit="cover",
     )  # fmt: skip
-    return photo, faces, gr.Checkbox(False, label=CONSENT, elem_id="consent")
+    return photo, consent, every, history, undo, go_on
+
+
+def show_controls(work: Jobs) -> tuple[Editors, results.Makers, gr.Slider, Bar]:
+    """The editors as tabs, what all of them share under them, and the buttons."""
+    with gr.Tabs(elem_id="editors"):
+        with gr.Tab("Age", id="age"):
+            of_age = age.show(work.methods, compares=len(work.methods) > 1)
+        with gr.Tab("Expression", id="expression"):
+            of_expression = expression.show(work.editable)
+        with gr.Tab("Reenact", id="reenact"):
+            of_reenact = reenact.show(work.reenacts)
+        with gr.Tab("Series", id="series"):
+            makers = results.show_makers()
+    strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength of the edit", elem_id="strength", buttons=[])
+    names = (("Edit", "edit", "primary"), ("Cancel", "cancel", "secondary"), ("Reset", "reset", "secondary"))
+    with gr.Row(elem_id="bar"):
+        edit, cancel, reset = (
+            gr.Button(name, variant=look, elem_id=id, min_width=80) for name, id, look in names
+        )
+    return (of_age, of_expression, of_reenact), makers, strength, (edit, cancel, reset)
 
 
 def wire(does: Handlers, buttons: Buttons) -> None:
     """Which handler answers which event. Sliders act when they are let go, and the last of several requests wins."""
     on = does.on
     editing = edit_event(does)
-    sliders = [slider.release for slider in on.expression.units]
+    sliders = [slider.release for slider in (*on.expression.units, on.strength)]
     chosen = [
         on.age.change.input,
         on.age.method.input,
+        on.age.own.submit,
         on.reenact.photo.input,
-        on.makers.picture_format.input,
+        on.every.input,
     ]
     gr.on([buttons.edit.click, *sliders, *chosen], **editing)
     for event in (*on.age.moved, *expression_events(does)):
         event.then(**editing)
-    photo_events(does)[-1].then(**editing)
+    draft_events(does)
+    for event in photo_events(does, buttons):
+        event.then(**editing | {"fn": answering(does.edit_new, on.status)})
+    result_events(does, buttons, editing)
     reset_event(does, buttons.reset)
-    moving = clip_events(does)
+    moving = clip_events(does, buttons)
     stop = answering(does.stop, on.status)
     buttons.cancel.click(stop, None, [on.status], cancels=moving, **QUIET)
 
@@ -170,33 +196,78 @@ def wire(does: Handlers, buttons: Buttons) -> None:
 def edit_event(does: Handlers) -> dict[str, Any]:
     """The one edit that every control leads to, as an event's keywords."""
     on, out = does.on, does.on.results
+    shown = [out.pictures, out.report, out.attention, out.comparison, out.download, on.stage.tabs]
     return {
         "fn": answering(does.edit, on.status),
-        "inputs": on.request() | {on.makers.picture_format},
-        "outputs": [out.pictures, out.report, out.attention, out.comparison, out.download, on.status],
-        "show_progress_on": [out.pictures],
+        "inputs": on.request() | {on.stage.picture_format, on.past},
+        "outputs": [*shown, on.past, on.history, on.status],
+        "show_progress_on": [on.status],
         "trigger_mode": "always_last",
         **JOB,
     }
 
 
-def photo_events(does: Handlers) -> list:
-    """A photo is given, or consent; another of its faces is picked."""
+def draft_events(does: Handlers) -> None:
+    """While a slider moves, a draft lies over the face."""
+    on = does.on
+    how = {"trigger_mode": "always_last", **QUIET}
+    drawn = [on.stage.sketch, on.status]
+    on.age.years.input(answering(does.draft_of_age, on.status), on.settings(), drawn, **how)
+    others = [slider.input for slider in (*on.expression.units, on.strength)]
+    gr.on(others, answering(does.draft, on.status), on.settings(), drawn, **how)
+
+
+def photo_events(does: Handlers, buttons: Buttons) -> list:
+    """A photo is given, or consent, or an example clicked; another of its faces is picked. What is set follows."""
     on = does.on
     sliders = [on.age.years, *on.expression.units]
-    looked = gr.on(
-        [on.photo.change, on.consent.input], answering(does.look, on.status), {on.photo, on.consent},
-        [on.found, on.faces, *on.results, on.status], show_progress_on=[on.status], **JOB,
+    heard = functools.partial(answering, status=on.status)
+    on.photo.input(
+        None, on.photo, None, js="file => window.ganimeAge?.give?.(file)", api_visibility="private"
+    )
+    run = buttons.examples.run(
+        heard(does.example), {on.seen}, [on.photo, on.seen, on.todo, *reset_outputs(on)], **QUIET
+    )
+    gone_on = buttons.go_on.click(
+        heard(does.go_on), {on.seen, on.past}, [on.photo, *reset_outputs(on)], **QUIET
+    )
+    shown = [on.found, on.results.pictures, *[part for part in on.results if part is not on.results.pictures]]
+    settled = []
+    for trigger in ([on.photo.input, on.photo.clear, on.consent.input], run, gone_on):
+        look = {
+            "fn": heard(does.look), "inputs": {on.photo, on.consent}, "show_progress_on": [on.status],
+            "outputs": [*shown, on.stage.tabs, on.status], "trigger_mode": "always_last", **JOB,
+        }  # fmt: skip
+        looked = gr.on(trigger, **look) if isinstance(trigger, list) else trigger.then(**look)
+        settled.append(
+            looked.then(
+                heard(does.settle), {on.found, on.seen, on.age.change, *on.expression.units},
+                [on.seen, *sliders, on.status], **QUIET,
+            )
+        )  # fmt: skip
+    picked = on.results.pictures.pick(
+        heard(does.pick), {on.seen, on.age.change, *on.expression.units},
+        [on.seen, on.results.pictures, *sliders, on.status], **QUIET,
     )  # fmt: skip
-    settled = looked.then(
-        answering(does.settle, on.status), {on.found, on.seen, on.age.change, *on.expression.units},
-        [on.seen, *sliders, on.status], **QUIET,
-    )  # fmt: skip
-    picked = on.faces.select(
-        answering(does.pick, on.status), {on.seen, on.age.change, *on.expression.units},
-        [on.seen, *sliders, on.status], **QUIET,
-    )  # fmt: skip
-    return [settled, picked]
+    return [*settled, picked]
+
+
+def result_events(does: Handlers, buttons: Buttons, editing: dict[str, Any]) -> None:
+    """Former results are shown again, the download gets another format, an age of the strip is used."""
+    on, out = does.on, does.on.results
+    heard = functools.partial(answering, status=on.status)
+    controls = [on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *on.expression.units]
+    back = [out.pictures, out.report, out.download, on.stage.tabs, *controls, on.past, on.history, on.status]
+    on.history.select(heard(does.restore), {on.past}, back, **QUIET)
+    buttons.undo.click(heard(does.undo), {on.past}, back, **QUIET)
+    on.stage.picture_format.input(
+        heard(does.reformat), {on.stage.picture_format}, [out.download, on.status], **QUIET
+    )
+    out.strip.select(heard(does.enlarged), None, [out.use_age, on.status], **QUIET)
+    used = out.use_age.click(
+        heard(does.use_age), {out.use_age}, [on.age.years, on.age.change, on.status], **QUIET
+    )
+    used.then(**editing)
 
 
 def expression_events(does: Handlers) -> list:
@@ -214,35 +285,37 @@ def expression_events(does: Handlers) -> list:
     return [*chosen, copied]
 
 
+def reset_outputs(on: Parts) -> list:
+    """What a reset changes."""
+    driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative, on.reenact.use]
+    controls = [on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *driving]
+    return [*controls, on.expression.copy_from, *on.expression.units, on.stage.sketch, on.status]
+
+
 def reset_event(does: Handlers, button: gr.Button) -> None:
     """All controls go back to what the photo shows, and nothing is asked."""
     on = does.on
-    driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative]
-    controls = [
-        on.age.change,
-        on.age.years,
-        on.age.method,
-        *driving,
-        on.expression.copy_from,
-        *on.expression.units,
-    ]
-    button.click(answering(does.reset, on.status), {on.seen}, [*controls, *on.results, on.status], **QUIET)
+    button.click(answering(does.reset, on.status), {on.seen}, reset_outputs(on), **QUIET)
 
 
-def clip_events(does: Handlers) -> list:
-    """The strip, the animation and the clip are made; gives back the events that Cancel ends."""
+def clip_events(does: Handlers, buttons: Buttons) -> list:
+    """The strip, the animations and the clip are made; gives back the events that Cancel ends."""
     on, out, makers = does.on, does.on.results, does.on.makers
     heard = functools.partial(answering, status=on.status)
-    job = {"show_progress_on": [on.status], **JOB}
-    makers.make_strip.click(heard(does.strip), on.request(), [out.strip, on.status], **job)
-    animated = makers.make_animation.click(
-        heard(does.animation),
-        on.request() | {makers.clip_format},
-        [out.animation, out.animation_gif, on.status],
-        **job,
-    )
+    job = {"show_progress_on": [makers.progress], **JOB}
+    strip = [out.strip, out.sheet, out.use_age, on.stage.tabs, on.status]
+    made = makers.make_strip.click(heard(does.strip), on.request(), strip, **job)
+    animation = [out.animation, out.animation_gif, makers.progress, on.stage.tabs, on.status]
+    animated = [
+        button.click(heard(handler), on.request() | {makers.clip_format}, animation, **job)
+        for button, handler in ((makers.make_animation, does.animation), (makers.make_ages, does.ages))
+    ]
     clip = {on.reenact.clip, on.reenact.use, on.reenact.relative, makers.clip_format}
-    filmed = on.reenact.make.click(
-        heard(does.video), on.request() | clip, [out.video, out.video_gif, out.report, on.status], **job
-    )
-    return [animated, filmed]
+    film = [out.video, out.video_gif, out.report, on.stage.tabs, on.reenact.progress, on.status]
+    job["show_progress_on"] = [on.reenact.progress]
+    filmed = on.reenact.make.click(heard(does.video), on.request() | clip, film, **job)
+    on.todo.change(
+        heard(does.video_new), on.request() | clip | {on.todo}, [*film, on.todo],
+        **job | {"show_progress_on": [on.status]},
+    )  # fmt: skip
+    return [made, *animated, filmed]

@@ -18,42 +18,42 @@ NO_CLIPS = "Clips need PyAV, which is not installed here."
 
 
 class Reenact(NamedTuple):
-    """The editor's components. use: MOVE, the photo moves like the clip, or EDIT, the clip's own face is edited."""
+    """The editor's components. use: MOVE, the photo moves like the clip, or EDIT, the clip's own face is edited;
+    progress: where the progress of a clip shows."""
 
     photo: PhotoInput
     clip: ClipInput
     use: gr.Radio
     relative: gr.Radio
     make: gr.Button
+    progress: gr.HTML
 
 
 def show(reenacts: bool) -> Reenact:
     """Build the editor where it is called; reenacts: whether the weights can move a face like another."""
     plays = importlib.util.find_spec("av") is not None
-    gr.HTML("<h2>Reenact</h2>")
     missing = [text for text, here in ((NOT_HERE, reenacts), (NO_CLIPS, plays)) if not here]
     if missing:
         gr.HTML(f"<p class='note'>{' '.join(missing)}</p>", elem_id="reenact_note")
     with gr.Tabs(selected=PHOTO if reenacts else CLIP):
         with gr.Tab("Photo", id=PHOTO, visible=reenacts):
             photo = PhotoInput(
-                label="Driving photo", show_label=False, elem_id="driving_photo", height=250, buttons=[],
+                label="Driving photo", show_label=False, elem_id="driving_photo", height=170, buttons=[],
                 sources=["upload", "webcam", "clipboard"],
             )  # fmt: skip
             gr.HTML("<p class='note'>The photo takes this face's expression and head pose.</p>")
         with gr.Tab("Clip", id=CLIP):
             clip = ClipInput(
                 label="Driving clip", show_label=False, elem_id="driving_clip", buttons=[],
-                sources=["upload", "webcam"], interactive=plays,
+                sources=["upload", "webcam"], interactive=plays, height=150, autoplay=True,
             )  # fmt: skip
-            gr.HTML(
-                f"<p class='note'>A video of up to {CLIP_SECONDS} seconds; a GIF is taken by the API alone.</p>"
-            )
+            gr.HTML(f"<p class='note'>A video of up to {CLIP_SECONDS} seconds.</p>")
             return Reenact(
                 photo,
                 clip,
                 *_how(reenacts),
-                gr.Button("Make the clip", elem_id="make_video", interactive=plays),
+                gr.Button("Make the clip", elem_id="make_video", interactive=plays, size="sm"),
+                gr.HTML(elem_id="clip_progress", elem_classes="progress"),
             )
 
 

@@ -3,34 +3,69 @@
 from __future__ import annotations
 
 import html
+import urllib.parse
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..edits import AU_NAMES
 from ..model.thresholds import Threshold
 from .age import plain_name
+from .expression import WORDS, plainly
 from .jobs import sentence
 
 EMPTY = "<p class='note'>What was asked, what was reached, and whether it is still the same person.</p>"
 
 
 def report(result: Any, thresholds: Sequence[Threshold], editable: Collection[str]) -> str:
-    """The report of one EditResult as HTML. thresholds, editable: what the weights state of identity and of action
-    units."""
+    """The report of one EditResult as HTML: three short lines, the rest folded. thresholds, editable: what the weights
+    state of identity and of action units."""
     if not result.edited:
         return "<p><strong>Nothing was asked,</strong> so this is the photo as you gave it.</p>" + _facts(
             result
         )
     rows = "".join(_row(*row) for row in _rows(result, editable))
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("", "asked", "before", "after"))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Measured", "asked", "before", "after"))
     warnings = "".join(f"<li>{html.escape(sentence(warning))}</li>" for warning in result.warnings)
+    lines = f"<dt>Asked</dt><dd>{title(result)}</dd><dt>Reached</dt><dd>{_reached(result)}</dd>"
     return (
-        f"{_identity(result.identity, thresholds)}"
+        f"<dl>{lines}{_identity(result.identity, thresholds)}</dl>"
+        f"{f'<ul>{warnings}</ul>' if warnings else ''}"
+        "<details><summary>Details</summary>"
         "<div class='scroll' tabindex='0' role='region' aria-label='Asked and reached'>"
         "<table><caption>Asked and reached, as the readers measure it</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{f'<ul>{warnings}</ul>' if warnings else ''}{_facts(result)}"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{_facts(result)}"
+        f"<p class='note'><a href='{html.escape(link(result))}'>Link with these settings</a></p></details>"
     )
+
+
+def link(result: Any) -> str:
+    """The settings of an edit as the end of the page's address, such as ?age=70&AU12=3."""
+    asked = {} if result.edit.age is None else {"age": f"{result.edit.age:g}"}
+    units = {code: target.value for code, target in result.edit.action_units.items()}
+    asked |= {code: f"{value:g}" for code, value in units.items()}
+    asked |= {} if result.edit.strength == 1 else {"strength": f"{result.edit.strength:g}"}
+    return "?" + urllib.parse.urlencode(asked)
+
+
+def title(result: Any) -> str:
+    """What was asked, in a few words."""
+    edit, units = result.edit, result.asked_units()
+    words = [] if edit.age is None else [f"{edit.age:g} years"]
+    if result.driving_reading is not None:
+        words.append("like the driving photo")
+    words += [f"{WORDS[code].lower()} {value:.1f}" for code, value in list(units.items())[:3]]
+    words += [f"{len(units) - 3} more"] if len(units) > 3 else []
+    return ", ".join(words + ([f"strength {edit.strength:g}"] if edit.strength != 1 else [])) or "nothing"
+
+
+def _reached(result: Any) -> str:
+    """What the readers see of it, in a few words."""
+    before, after = result.source_reading, result.reading
+    words = [f"reads as {after.age:.0f} ± {after.age_spread:.0f} years (before: {before.age:.0f})"]
+    for code in list(result.asked_units())[:3]:
+        words.append(
+            f"{WORDS[code].lower()} {before.action_units[code]:.1f} → {after.action_units[code]:.1f}"
+        )
+    return ", ".join(words)
 
 
 def caption(result: Any) -> str:
@@ -63,7 +98,7 @@ def _rows(result: Any, editable: Collection[str]) -> list[tuple[str, ...]]:
             rows.append((f"Head {name}", *values))
     for code, value in asked.items():
         units = (f"{reading.action_units[code]:.1f}" for reading in (before, after))
-        rows.append((f"{AU_NAMES[code].capitalize()} · {code}", f"{value:.1f}", *units))
+        rows.append((plainly(code), f"{value:.1f}", *units))
     return rows
 
 
@@ -73,29 +108,31 @@ def _row(name: str, *values: str) -> str:
 
 
 def _identity(cosine: float, thresholds: Sequence[Threshold]) -> str:
-    """Whether the face passes as the same person, at the thresholds that the weights state, the strictest first."""
+    """How alike the faces are, on a scale with the ranges of pairs of one person and of different people; nothing
+    where the weights state no ranges."""
     if not thresholds:
-        return (
-            f"<p class='verdict'>identity cosine {cosine:.2f} <span>These weights state no threshold from which two "
-            "faces count as one person.</span></p>"
-        )
-    strict, *looser = thresholds
-    passed = cosine >= strict.cosine
-    verdict = "Same person" if passed else "Same person not confirmed"
-    if passed:
-        sure = f"Of pairs of different people, {_in_100(strict.different)} in 100 would pass too."
+        return ""
+    strict, loose = thresholds[0], thresholds[-1]
+    if cosine >= strict.cosine:
+        where = f"more alike than {_in_100(1 - strict.different)} in 100 pairs of different people"
+    elif cosine >= loose.cosine:
+        where = "where both kinds of pairs lie, so this cannot be told"
     else:
-        sure = f"No proof of another: of pairs of photos of one person, {_in_100(1 - strict.same)} in 100 fail too."
-        close = next((one for one in looser if cosine >= one.cosine), None)
-        if close:
-            sure += (
-                f" These two are closer than {_in_100(1 - close.different)} in 100 pairs of different people."
-            )
-    return (
-        f"<p class='verdict {'pass' if passed else 'fail'}'><strong>{'✓' if passed else '✗'} {verdict}</strong> "
-        f"identity cosine {cosine:.2f}, {'pass' if passed else 'fail'} at {strict.cosine:.2f} "
-        f"<span>{sure}</span></p>"
+        where = f"where {_in_100(1 - loose.different)} in 100 pairs of different people lie"
+    spans = ((0.0, strict.cosine, "other", "different people"), (loose.cosine, 1.0, "same", "one person"))
+    bars = "".join(
+        f"<i class='{kind}' style='left:{_at(low)}%;width:{_at(high) - _at(low)}%'><b>{name}</b></i>"
+        for low, high, kind, name in spans
     )
+    return (
+        f"<dt>Same person?</dt><dd>likeness {cosine:.2f}: {where}"
+        f"<span class='likeness' aria-hidden='true'>{bars}<i class='mark' style='left:{_at(cosine)}%'></i></span></dd>"
+    )
+
+
+def _at(cosine: float) -> int:
+    """Where a cosine lies on the scale, in percent; what is below 0 lies at its start."""
+    return round(100 * min(max(cosine, 0.0), 1.0))
 
 
 def _in_100(share: float) -> int:

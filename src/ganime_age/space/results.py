@@ -1,4 +1,4 @@
-"""Where results appear: before and after, the report, the attention map, the age strip, animations and clips."""
+"""Where results appear, beside the controls: before and after, series of faces, clips, the report, the downloads."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import NamedTuple
 
 import gradio as gr
 
+from . import viewer
 from .report import EMPTY
+
+PHOTO, SERIES, CLIP = "photo", "series", "clip"
+"""What the stage shows, as the ids of its tabs."""
 
 
 class Results(NamedTuple):
     """The components that show results."""
 
-    pictures: gr.ImageSlider
+    pictures: gr.HTML
     report: gr.HTML
     attention: gr.Image
     comparison: gr.Gallery
     download: gr.DownloadButton
     strip: gr.Gallery
+    sheet: gr.DownloadButton
+    use_age: gr.Button
     animation: gr.Video
     animation_gif: gr.Image
     video: gr.Video
@@ -26,39 +32,98 @@ class Results(NamedTuple):
 
 
 class Makers(NamedTuple):
-    """The choices and buttons beside the results."""
+    """The choice and the buttons that make more than one picture, and where their progress shows."""
 
-    picture_format: gr.Radio
     make_strip: gr.Button
     clip_format: gr.Radio
     make_animation: gr.Button
+    make_ages: gr.Button
+    progress: gr.HTML
 
 
-def show() -> tuple[Results, Makers]:
-    """Build this part of the page where it is called."""
-    with gr.Row(elem_id="shown"):
-        with gr.Column(scale=7, min_width=300, elem_classes="sheet"):
-            pictures, picture_format, download = _before_and_after()
-        with gr.Column(scale=5, min_width=300, elem_classes="sheet"):
-            gr.HTML("<h2>Report</h2>")
-            report = gr.HTML(EMPTY, elem_id="report")
-            attention = gr.Image(
-                label="Attention: white is what was changed", elem_id="attention", interactive=False, height=270,
-                visible=False,
-                buttons=["fullscreen"], alt_text="Map of what the edit changed in the face: white where it did most",
+class Stage(NamedTuple):
+    """The stage itself: its tabs, the drafts that lie over the viewer, the status line, the format of the download."""
+
+    tabs: gr.Tabs
+    sketch: gr.HTML
+    status: gr.HTML
+    picture_format: gr.Radio
+
+
+class Shown(NamedTuple):
+    """What `show_stage` builds of Results."""
+
+    pictures: gr.HTML
+    comparison: gr.Gallery
+    download: gr.DownloadButton
+    strip: gr.Gallery
+    sheet: gr.DownloadButton
+    use_age: gr.Button
+    clips: tuple[gr.Video, gr.Image, gr.Video, gr.Image]
+
+
+def show_stage() -> tuple[Stage, Shown]:
+    """Build the stage where it is called: one tab for each kind of result, and what is said under them."""
+    sketch = viewer.show_sketch()
+    with gr.Tabs(selected=PHOTO, elem_id="stage_tabs") as tabs:
+        with gr.Tab("Photo", id=PHOTO):
+            pictures = viewer.show()
+        with gr.Tab("Series", id=SERIES):
+            gr.HTML("<p class='note'>Ten ages or all methods appear here; click a face to enlarge it.</p>")
+            strip, comparison = (
+                gr.Gallery(
+                    label=label, elem_id=name, columns=columns, visible=False, interactive=False, object_fit="contain",
+                    buttons=["download", "fullscreen"], height=250, show_label=False,
+                )
+                for name, label, columns in (
+                    ("strip", "The same face at ten ages", 5), ("comparison", "The same request by every method", 4),
+                )
             )  # fmt: skip
-    comparison = gr.Gallery(
-        label="The same request by every method", elem_id="comparison", columns=4, visible=False, interactive=False,
-        buttons=["fullscreen"], object_fit="contain",
+            with gr.Row(elem_id="series_actions"):
+                use_age = gr.Button(
+                    "Use this age", elem_id="use_age", size="sm", visible=False, min_width=120
+                )
+                sheet = gr.DownloadButton(
+                    "Download as one picture", elem_id="sheet", size="sm", visible=False
+                )
+        with gr.Tab("Clip", id=CLIP):
+            gr.HTML("<p class='note'>Animations and clips appear here, and play by themselves.</p>")
+            clips = tuple(_clips())
+    with gr.Row(elem_id="saving"):
+        status = gr.HTML(elem_id="status")
+        picture_format = gr.Radio(
+            [("JPEG", "jpg"), ("PNG", "png"), ("WebP", "webp")], value="jpg", label="Format of the download",
+            show_label=False, container=False, elem_id="download_format",
+        )  # fmt: skip
+        download = gr.DownloadButton("Download", elem_id="download", interactive=False, min_width=90)
+    stage = Stage(tabs, sketch, status, picture_format)
+    return stage, Shown(pictures, comparison, download, strip, sheet, use_age, clips)
+
+
+def show_words() -> tuple[gr.HTML, gr.Image]:
+    """Build the report where it is called."""
+    report = gr.HTML(EMPTY, elem_id="report")
+    attention = gr.Image(
+        label="Where the edit changed the face most (white)", elem_id="attention", interactive=False, height=220,
+        visible=False, buttons=["fullscreen"],
+        alt_text="Map of what the edit changed in the face: white where it did most",
     )  # fmt: skip
-    with gr.Column(elem_classes="sheet"):
-        strip, make_strip = _strip()
-    with gr.Column(elem_classes="sheet"):
-        clips, clip_format, make_animation = _clips()
-    return (
-        Results(pictures, report, attention, comparison, download, strip, *clips),
-        Makers(picture_format, make_strip, clip_format, make_animation),
+    return report, attention
+
+
+def show_makers() -> Makers:
+    """Build the buttons that make more than one picture where it is called."""
+    gr.HTML(
+        "<p class='note'>All of these take the settings of the other tabs, but for the driving photo.</p>"
     )
+    make_strip = gr.Button("Ten ages as pictures", elem_id="make_strip", size="sm")
+    make_ages = gr.Button("Play all ages", elem_id="make_ages", size="sm")
+    make_animation = gr.Button("Animate to these settings and back", elem_id="make_animation", size="sm")
+    clip_format = gr.Radio(
+        [("MP4", "mp4"), ("GIF", "gif")], value="mp4", label="Format of what moves", elem_id="clip_format"
+    )
+    progress = gr.HTML(elem_id="series_progress", elem_classes="progress")
+    return Makers(make_strip, clip_format, make_animation, make_ages, progress)
 
 
 def moving(path: Path, video: gr.Video, picture: gr.Image) -> dict:
@@ -70,54 +135,12 @@ def moving(path: Path, video: gr.Video, picture: gr.Image) -> dict:
     }
 
 
-def _before_and_after() -> tuple[gr.ImageSlider, gr.Radio, gr.DownloadButton]:
-    gr.HTML("<h2>Before and after</h2>")
-    pictures = gr.ImageSlider(
-        label="Before and after", elem_id="result", show_label=False, buttons=["fullscreen"], interactive=False,
-        max_height=620,
-    )  # fmt: skip
-    with gr.Row(elem_id="saving"):
-        picture_format = gr.Radio(
-            [("JPEG", "jpg"), ("PNG", "png"), ("WebP", "webp")], value="jpg", label="Format of the download",
-            show_label=False, container=False, elem_id="download_format",
-        )  # fmt: skip
-        download = gr.DownloadButton(
-            "Download at full size", elem_id="download", interactive=False, size="md"
-        )
-    return pictures, picture_format, download
-
-
-def _strip() -> tuple[gr.Gallery, gr.Button]:
-    with gr.Row(elem_classes="titled"):
-        gr.HTML(
-            "<h2>Age strip</h2><p class='note'>Ten ages, with the expression that is set, "
-            "without the driving photo; asked → read.</p>"
-        )
-        button = gr.Button("Make the strip", elem_id="make_strip", scale=0, min_width=160)
-    strip = gr.Gallery(
-        label="The same face at ten ages", elem_id="strip", columns=10, interactive=False, buttons=["fullscreen"],
-        object_fit="cover", show_label=False, height="auto", visible=False,
-    )  # fmt: skip
-    return strip, button
-
-
-def _clips() -> tuple[list, gr.Radio, gr.Button]:
+def _clips() -> list[gr.Video | gr.Image]:
     """The animation and the clip, each as a video and as a GIF."""
-    with gr.Row(elem_classes="titled"):
-        gr.HTML(
-            "<h2>Moving pictures</h2><p class='note'>The animation leads to the age and the expression that are set, "
-            "and back, without the driving photo. Clips are made in Reenact.</p>"
-        )
-        clip_format = gr.Radio(
-            [("MP4", "mp4"), ("GIF", "gif")], value="mp4", label="Format of what moves", show_label=False,
-            container=False, elem_id="clip_format",
-        )  # fmt: skip
-        button = gr.Button("Make the animation", elem_id="make_animation", scale=0, min_width=160)
     made: list[gr.Video | gr.Image] = []
-    with gr.Row():
+    with gr.Row(elem_id="clips"):
         for name, label in (("animation", "Animation"), ("video", "Clip")):
-            looks = {"interactive": False, "visible": False, "height": 360, "buttons": ["download"]}
-            with gr.Column(min_width=280):
-                made.append(gr.Video(label=label, elem_id=name, loop=True, **looks))
-                made.append(gr.Image(label=f"{label} (GIF)", elem_id=f"{name}_gif", alt_text=label, **looks))
-    return made, clip_format, button
+            looks = {"interactive": False, "visible": False, "height": 300, "buttons": ["download"]}
+            made.append(gr.Video(label=label, elem_id=name, loop=True, autoplay=True, **looks))
+            made.append(gr.Image(label=f"{label} (GIF)", elem_id=f"{name}_gif", alt_text=label, **looks))
+    return made
