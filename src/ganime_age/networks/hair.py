@@ -42,6 +42,10 @@ DISTINCT = 0.05
 OTHER_CHROMA = 0.1
 """Distance of a chroma from the hair's mean one, in units of [-1,1] and beside 1.5 times the hair's own spread, up to
 which a pixel counts as hair; at twice that it is none."""
+LIGHT_APART = 0.4
+"""How much a distance in brightness counts beside one in chroma."""
+NEAR = (0.1, 0.5)
+"""Values of `place_on_head` between which hair begins to count for the hair's colour."""
 MOST_TURNED = 0.92
 """Largest share of a head's strands that turn."""
 VARIETY = 0.45
@@ -186,27 +190,31 @@ def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
     mask = resize(matte, small.shape[-1])
     wide = max(1, round(OUTLINE * small.shape[-1]))
     span = 2 * wide + 1
-    inner = (2 * -F.max_pool2d(-mask, span, 1, wide) - 1).clamp_min(0)
+    half = wide // 2
+    inner = (2 * -F.max_pool2d(-mask, 2 * half + 1, 1, half) - 1).clamp_min(0)
     outer = (2 * (1 - F.max_pool2d(mask, span, 1, wide)) - 1).clamp_min(0)
-    sides = []
+    reach = (2 * F.max_pool2d(mask, 2 * half + 1, 1, half)).clamp(max=1)
+    sides, known_here = [], []
     for sure in (inner, outer):
         sure = sure * (sure > 0.2)
         known, seen = torch.cat([small * sure, sure], 1), 0.0
         # The nearest sure pixels count most: a wider window only where a narrow one holds none.
         for radius, weight in ((wide + 2, 1.0), (2 * wide + 2, 0.03), (5 * wide, 0.001)):
             seen = seen + weight * box(known, radius)
+        near = box(box(sure, 3 * wide), 3 * wide)
+        known_here.append(near / (near + 0.02))
         mean = weighted_mean(small, sure + 1e-6)
         sides.append((seen[:, :3] + 1e-6 * mean) / (seen[:, 3:] + 1e-6))
     way = sides[0] - sides[1]
     far = way.square().sum(1, keepdim=True)
-    way, trust = way / (far + 1e-4), far / (far + TOLD_APART)
+    way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known_here[0] * known_here[1]
     start = (sides[1] * way).sum(1, keepdim=True)
-    maps = enlarged(torch.cat([way, start, trust, inner, outer], 1), picture.shape[-1])
-    way, start, trust, inner, outer = maps.split([3, 1, 1, 1, 1], 1)
+    maps = enlarged(torch.cat([way, start, trust, inner, outer, reach], 1), picture.shape[-1])
+    way, start, trust, inner, outer, reach = maps.split([3, 1, 1, 1, 1, 1], 1)
     drawn = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
     drawn = ((drawn - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
     mixed = torch.lerp(matte, drawn, trust)
-    return torch.maximum(mixed, inner) * (1 - outer)
+    return torch.maximum(mixed, inner) * (1 - outer) * reach
 
 
 def enlarged(x: Tensor, side: int) -> Tensor:
@@ -266,7 +274,9 @@ class Head(NamedTuple):
         side = min(MATTE_SIDE, picture.shape[-1])
         small, mask = resize(picture, side), resize(hair, side)
         place = place_on_head(landmarks, side)
-        return cls(place, small, mask, skin_colour(small, landmarks), weighted_mean(small, mask))
+        # The hair's colour is that at the head's outline: far from it a mask errs more often.
+        near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
+        return cls(place, small, mask, skin_colour(small, landmarks), weighted_mean(small, mask * near))
 
 
 def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
@@ -281,8 +291,9 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
     share = picture[:, :1] * red + picture[:, 1:2] * green + picture[:, 2:] * blue - start
     beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
     hair = hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
-    chroma, own = head.small - luma(head.small), head.colour - luma(head.colour)
-    apart = (chroma - own).square().sum(1, keepdim=True).sqrt()
+    away = box(head.small, 2) - head.colour
+    light = luma(away)
+    apart = ((away - light).square().sum(1, keepdim=True) + (LIGHT_APART * light).square() + 1e-8).sqrt()
     limit = OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)
     return hair * enlarged((2 - apart / limit).clamp(0, 1), picture.shape[-1])
 
