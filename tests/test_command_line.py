@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganime_age.cli import main as cli
+from ganime_age.provenance import read_metadata
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +87,44 @@ def test_face_all_edits_every_face_of_a_photo_and_no_clip(tmp_path, two_faces, c
     clip = ["edit", str(tmp_path / "clip.mp4"), "-o", str(tmp_path / "o.mp4"), "--age", "7", "--face", "all"]
     assert cli.main(clip) == 2
     assert "--face all edits photos; name one face of a video" in capsys.readouterr().err
+
+
+def test_a_strip_shows_one_photo_at_the_ages_that_are_named(tmp_path, portrait_file, capsys):
+    out = tmp_path / "strip.png"
+    command = ["edit", str(portrait_file), "-o", str(out)]
+    assert cli.main([*command, "--strip", "20", "70"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{out}  ") and said.err == ""
+    kind, record = read_metadata(out)
+    assert record["ages"] == [20, 70] and record["age"] is None and kind.endswith("AlgorithmicMedia")
+    assert Image.open(out).width > 3 * 256
+    for wrong in (
+        ["--strip", "20", "--age", "5"],
+        ["--sheet", "--strip", "5"],
+        ["--sheet", "--au", "AU12=1"],
+    ):
+        assert cli.main([*command, *wrong, "--overwrite"]) == 2
+        assert "--strip and --sheet name what is asked; leave out" in capsys.readouterr().err
+    assert cli.main(["edit", str(tmp_path), "-o", str(out), "--sheet"]) == 2
+    assert "show one face of one photo" in capsys.readouterr().err
+    assert cli.main([*command, "--sheet", "--face", "1", "--overwrite"]) == 2
+    assert "--sheet shows the largest face by ganimation_age" in capsys.readouterr().err
+    assert cli.main([*command, "--strip", "old", "--overwrite"]) == 2
+    assert "age 'old' is not a number" in capsys.readouterr().err
+
+
+def test_a_sheet_is_the_demos_of_a_photo_of_ones_own(tmp_path, portrait_file, portrait, monkeypatch, capsys):
+    shown = []
+
+    def sheet(editor, say, photo):
+        shown.append(photo)
+        return Image.new("RGB", (70, 70))
+
+    monkeypatch.setattr("ganime_age.card.contact_sheet.demo_sheet", sheet)
+    out = tmp_path / "sheet.png"
+    assert cli.main(["edit", str(portrait_file), "-o", str(out), "--sheet"]) == 0
+    assert shown == [portrait_file] and "70x70" in capsys.readouterr().out
+    assert read_metadata(out)[1]["method"] == "ganimation_age"
 
 
 def test_an_output_without_an_ending_is_asked_about(tmp_path, portrait_file, capsys):

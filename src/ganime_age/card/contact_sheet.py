@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..editor import FaceEditor
 from ..edits import NO_SMILE
 from ..errors import MissingModel
+from ..images.photo import PhotoLike, load_photo
 from ..results import EditResult
 
 PAPER, INK, GREY = "#faf9f6", "#1d1d1f", "#6e6e73"
@@ -41,9 +42,10 @@ class Tile:
     lines: tuple[str, ...] = ()
 
 
-def demo_sheet(editor: FaceEditor, say: Callable[[str], None]) -> Image.Image:
-    """Edit the bundled astronaut in ages, expressions and both; `say` gets one line an edit. Returns the sheet."""
-    photo = astronaut()
+def demo_sheet(editor: FaceEditor, say: Callable[[str], None], given: PhotoLike | None = None) -> Image.Image:
+    """Edit a photo, by default the bundled astronaut, in ages, expressions and both; `say` gets one line an edit.
+    Returns the sheet."""
+    photo = astronaut() if given is None else load_photo(given)
     asked: list[tuple[str, int | None, dict[str, float] | None]]
     asked = [(f"age {age}", age, None) for age in DEMO_AGES]
     asked += [(title, None, units) for title, units in DEMO_EXPRESSIONS] + [DEMO_BOTH]
@@ -67,6 +69,13 @@ def compare_sheet(results: list[EditResult]) -> Image.Image:
     """What `FaceEditor.compare` gives as one row, RGB: the original, then every method's face by its name."""
     first = results[0]
     return strip([Tile(first.source_face, "original", source_lines(first)), *map(_method_tile, results)])
+
+
+def ages_strip(results: list[EditResult]) -> Image.Image:
+    """What `FaceEditor.progression` gives as one row, RGB: the original, then the face at every age."""
+    first = results[0]
+    aged = (tile(f"age {result.edit.age:g}", result) for result in results)
+    return strip([Tile(first.source_face, "original", source_lines(first)), *aged])
 
 
 def _method_tile(result: EditResult) -> Tile:

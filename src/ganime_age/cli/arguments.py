@@ -116,6 +116,15 @@ def _add_edit(commands: Commands, common: Parser) -> None:
         "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
     )
     _add_choices(edit, more=", or all: one labelled sheet of every method that can", all_faces=True)
+    edit.add_argument(
+        "--strip",
+        nargs="+",
+        metavar="YEARS",
+        help="one labelled strip of the face at these ages: 5 15 30 50 70",
+    )
+    edit.add_argument(
+        "--sheet", action="store_true", help="one labelled sheet of the face at several ages and expressions"
+    )
     edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
     edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadInput, GanimeAgeError, MissingModel
 from ..images.endings import CLIPS as CLIP_SUFFIXES
 from ..images.endings import PHOTOS as SUFFIXES
+from ..model.methods import DEFAULT
 from . import hub_commands
 from .arguments import ALL, keyframes, parse, parser
 from .console import frame_bar, photo_bar, save, say, say_clip, say_unmarked, summary, tell
@@ -81,6 +82,8 @@ def _stopped(number: int, frame: object) -> None:
 def _edit(args: argparse.Namespace) -> int:
     from ..edits import Edit
 
+    if args.strip or args.sheet:
+        return _draw_sheet(args)
     if args.age is None and not args.au and not args.au_from:
         raise BadInput("nothing is asked for; give --age, --au or --au-from")
     Edit.of(args.age, args.au, strength=args.strength)
@@ -255,6 +258,43 @@ def _compare_one(
     say_unmarked(args, target)
     for result in results:
         tell(f"{target}  {result.method}: {summary(result)}")
+
+
+def _draw_sheet(args: argparse.Namespace) -> int:
+    """--strip and --sheet: one picture of many edits of one photo."""
+    from ..edits import check_age
+    from ..provenance.metadata import write_edited
+
+    if args.age is not None or args.au_from or (args.sheet and (args.au or args.strip)):
+        raise BadInput(
+            "--strip and --sheet name what is asked; leave out --age and --au-from, and one of the two"
+        )
+    if args.face == ALL or args.method == ALL or os.path.isdir(args.photo):
+        raise BadInput("--strip and --sheet show one face of one photo by one method; give such")
+    if args.sheet and (args.face or args.method != DEFAULT or args.strength != "1"):
+        raise BadInput(
+            f"--sheet shows the largest face by {DEFAULT}; leave out --face, --method and --strength"
+        )
+    source, ages = Path(args.photo), [check_age(age) for age in args.strip or ()]
+    signer, target = _signer(args), target_file(source, args.output, args.overwrite)
+    editor = _editor(args)
+    if args.sheet:
+        from ..card.contact_sheet import demo_sheet
+
+        sheet, record = demo_sheet(editor, tell, source), {"method": args.method, "weights": editor.weights}
+    else:
+        from ..card.contact_sheet import ages_strip
+
+        request = _request(editor, args) | {"ages": ages, "method": args.method}
+        del request["age"]
+        results = editor.progression(source, **request)
+        sheet, record = ages_strip(results), results[0].record() | {"age": None, "ages": ages}
+        for warning in results[0].warnings:
+            say(f"{source.name}: {warning}")
+    write_edited(sheet, target, None if args.no_mark else record, signer)
+    say_unmarked(args, target)
+    tell(f"{target}  {sheet.width}x{sheet.height}")
+    return 0
 
 
 def _read(args: argparse.Namespace) -> int:
