@@ -115,6 +115,11 @@ def test_old_hair_is_light_and_grey_and_the_skin_beside_it_is_not(prototypes):
     )  # untrained
     torch.nn.init.constant_(prototypes.hair.head.bias, 12.0)
     grey = edit(prototypes, given, age=(20.0, 95.0), marks=marks)
+    hair[:32], hair[96:] = (
+        False,
+        False,
+    )  # away from the frame's upper and lower border, where less and less changes
+    hair[:, :16], hair[:, 112:] = False, False
     spread = lambda x: (x.amax(1) - x.amin(1))[0, hair].mean()  # noqa: E731
     lighter = (luma(grey) - luma(given))[0, 0]
     assert lighter[hair].mean() > 0.2 and spread(grey) < 0.4 * spread(given)
@@ -148,6 +153,18 @@ def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes)
     assert torch.equal(older[..., :30, :], head()[0][..., :30, :])
     temples, lengths = rise[54:68, 18:36].mean(), rise[100:128, :20].mean()
     assert temples > 1.3 * lengths > 0
+
+
+@pytest.mark.parametrize("ages", [(20.0, 95.0), (95.0, 20.0)])
+def test_less_and_less_hair_changes_towards_the_frames_border(prototypes, ages):
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([0.7, -3.0]))
+    given, _, marks = head()
+    there = torch.ones(1, 1, 128, 128)
+    changed = prototypes.grow_hair(given, there, marks, tuple(torch.tensor([years]) for years in ages))
+    by = (changed - given).abs().mean((0, 1))
+    rings = [by[at, 44:84].mean() for at in (2, slice(6, 10), slice(14, 18), slice(24, 28))]  # above the face
+    assert rings[0] == 0 and rings[0] < rings[1] < rings[2] < rings[3]
+    assert all((side[:3] == 0).all() for side in (by, by.flip(0), by.T, by.T.flip(0)))
 
 
 def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):

@@ -126,6 +126,22 @@ def test_the_mark_is_faint_and_stays_in_the_face(edited, unmarked):
     assert columns.min() > x0 - reach and columns.max() < x1 + reach
 
 
+def test_the_mark_leaves_an_even_background_as_it_is():
+    rows, columns = np.mgrid[:256, :256] / 256
+    marks = np.full((68, 2), 0.5)
+    turn = np.linspace(0, np.pi, 17)
+    marks[:17] = np.stack([0.5 - 0.28 * np.cos(turn), 0.5 + 0.4 * np.sin(turn)], 1)
+    marks[17:27] = np.stack([np.linspace(0.28, 0.72, 10), np.full(10, 0.42)], 1)
+    marks[48:68, 1] = 0.72
+    studio = np.full((256, 256, 3), 200, np.float32)
+    change = np.abs(watermark.add_watermark(studio, marks) - studio).mean(2)
+    beside = np.hypot((columns - 0.5) / 0.28, (rows - 0.5) / 0.42) > 1.3
+    assert change[beside & (rows < 0.9)].mean() < 0.02
+    assert change[(np.abs(columns - 0.5) < 0.2) & (np.abs(rows - 0.55) < 0.2)].mean() > 0.7
+    pattern = studio + 30 * np.sin(100 * columns)[..., None].astype(np.float32)
+    assert np.abs(watermark.add_watermark(pattern, marks) - pattern)[beside].mean() > 1
+
+
 CHANGES = {
     "as it is": lambda image: image,
     "JPEG 75": lambda image: stored(image, "JPEG", quality=75),

@@ -62,14 +62,6 @@ def axes_matrix(centre: np.ndarray, axis: np.ndarray, size: int, scale: float = 
     return np.c_[linear, size / 2 - linear @ centre]
 
 
-def widened(matrix: np.ndarray, size: int, room: float, side: int) -> np.ndarray:
-    """The affine (2,3) of a frame of size x size pixels -> that of one `room` times as wide about its centre, of side x
-    side pixels."""
-    zoom = side / (room * size)
-    shift = (side - zoom * size) / 2
-    return matrix * zoom + np.array([[0, 0, shift], [0, 0, shift]])
-
-
 def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (...,2) through an affine (2,3)."""
     return points @ matrix[:, :2].T + matrix[:, 2]

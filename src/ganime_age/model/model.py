@@ -128,17 +128,16 @@ class GanimeAge(
         source_aus: Tensor,
         target_aus: Tensor,
         method: str = DEFAULT,
-        hair: Tensor | None = None,
+        landmarks: Tensor | None = None,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
-        Prototypes work at the face's own size, on landmarks that are read here; what a generator then changes at
-        `edit_size`, within the face, is enlarged and added, so the face keeps its own detail. Where nothing is asked
-        nothing changes, and a face without colour stays without.
+        Prototypes work at the face's own size, on `landmarks` (B,68,2) in 0..1, by default read here; what a generator
+        then changes at `edit_size`, within the face, is enlarged and added, so the face keeps its own detail. Where
+        nothing is asked nothing changes, and a face without colour stays without.
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
-        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. hair: (B,1,s,s) in 0..1, if
-        it was changed before (`grow_hair`); by default it is found and changed here. What is neither near the face nor
-        hair stays as it is, whatever a generator paints there. BadInput when the method is unknown or cannot change
+        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. What is neither near the face
+        nor hair stays as it is, whatever a generator paints there. BadInput when the method is unknown or cannot change
         what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         row = method_row(method_called(method))
@@ -154,8 +153,9 @@ class GanimeAge(
         if not row.reads:
             small = resize(faces, side)
             return add_change(faces, faces, small, row.edit(network, small, *request))
-        landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
-        shown = self.prototypes(faces, landmarks, *request, hair)
+        if landmarks is None:
+            landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
+        shown = self.prototypes(faces, landmarks, *request)
         small = resize(shown, side)
         given: dict[str, tuple[Tensor, Tensor]] = {}
         if isinstance(network, Restorer):
@@ -186,20 +186,6 @@ class GanimeAge(
                 f"got {tuple(ages.shape)} and {tuple(units.shape)}"
             )
         return self.edit(faces, read.age, ages.expand(len(faces)), read.action_units, units, method)
-
-    def grow_hair(
-        self, pictures: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,S,S) in [-1,1] whose hair goes from the source to the target ages (B,) in years, and their hair
-        (B,1,S,S) in 0..1.
-
-        A picture shows a face's frame, or one that is up to networks.hair.ROOM times as wide, so that long hair fits.
-        landmarks (B,68,2) in 0..1 of the picture. Hair turns grey strand by strand, roots and temples first; what is no
-        hair stays exactly as it is. MissingModel when the weights hold no prototypes.
-        """
-        self.require(PROTOTYPES)
-        hair = self.prototypes.find_hair(pictures)
-        return self.prototypes.grow_hair(pictures, hair, landmarks, (source_age, target_age)), hair
 
     def reenact(
         self,

@@ -1,9 +1,9 @@
 """Hair: where it is, to the strand, and how it turns grey.
 
-A small network finds hair in a frame wider than the face's (`HairMatte`); a guided filter brings the matte to the
-edges of the photo at the photo's own size, and the colours to both sides of its outline draw it anew. Grey grows strand
-by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when enough of the
-head's hair has turned; roots and temples come first.
+A small network finds hair in a face's frame (`HairMatte`); a guided filter brings the matte to the edges of the photo
+at the photo's own size, and the colours to both sides of its outline draw it anew. Grey grows strand by strand
+(`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when enough of the head's hair
+has turned; roots and temples come first, strands at the border of the frame last.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from .layers import luma, resize
 
 MATTE_SIDE = 128
 """Side of the matte as the network gives it."""
-ROOM = 1.6
-"""Side of the frame in which a photo's hair is looked for, in sides of the face's frame: long and high hair fits."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 0.031
@@ -52,6 +50,12 @@ VARIETY = 0.45
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 1.1
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
+FRAME_FADE = (0.03, 0.25)
+"""Distances from the picture's border, in its sides, between which more and more strands turn; nearer none does."""
+RIM = 0.1
+"""Sides of the picture over which the change of hair itself begins at the first of them."""
+FEW_AT_BORDER = 2.5
+"""How many logits later strands turn at the picture's border."""
 NOISE = 0.012
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 BLACK = 1.06
@@ -106,8 +110,7 @@ class HairMask(nn.Module):
 class HairMatte(nn.Module):
     """Hair matting, a U-Net on 128 px: faces (B,3,S,S) in [-1,1] -> chances (B,1,128,128).
 
-    widths: channels at 1/2, 1/4, ... of the side. It works on a face's own frame and on one that is ROOM times as
-    wide."""
+    widths: channels at 1/2, 1/4, ... of the side."""
 
     side = MATTE_SIDE
     """Side of the matte."""
@@ -267,6 +270,8 @@ class Head(NamedTuple):
     """(B,3,1,1), the skin's colour."""
     colour: Tensor
     """(B,3,1,1), the hair's mean colour."""
+    within: Tensor
+    """(1,1,s,s) in 0..1: 0 at the picture's border, 1 from the second of FRAME_FADE on."""
 
     @classmethod
     def of(cls, picture: Tensor, hair: Tensor, landmarks: Tensor) -> Head:
@@ -276,7 +281,22 @@ class Head(NamedTuple):
         place = place_on_head(landmarks, side)
         # The hair's colour is that at the head's outline: far from it a mask errs more often.
         near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
-        return cls(place, small, mask, skin_colour(small, landmarks), weighted_mean(small, mask * near))
+        within = ramp(away_from_border(side, small), *FRAME_FADE)
+        colour = weighted_mean(small, mask * near)
+        return cls(place, small, mask, skin_colour(small, landmarks), colour, within)
+
+
+def away_from_border(side: int, like: Tensor) -> Tensor:
+    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides."""
+    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side
+    near = torch.minimum(line, 1 - line)
+    return torch.minimum(near[:, None], near[None, :])[None, None]
+
+
+def ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """0 up to `low`, 1 from `high` on, smooth between (a cubic)."""
+    share = ((x - low) / (high - low)).clamp(0, 1)
+    return share.square() * (3 - 2 * share)
 
 
 def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
@@ -323,6 +343,7 @@ def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
     # mean over the strands stays the share.
     logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
+    logit = logit - FEW_AT_BORDER * (1 - head.within)
     # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
     # dark hair is a multiple of its colour and that of white hair is not.
     reduced = luma(head.small)
@@ -351,4 +372,4 @@ def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colou
     mean, skin_light = luma(head.colour), luma(head.skin)
     factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
     grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, MOST_COLOUR)
-    return picture + hair * (grown - picture)
+    return picture + hair * enlarged(head.within, picture.shape[-1]) * (grown - picture)

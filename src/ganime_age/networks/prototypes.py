@@ -18,7 +18,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
-from .hair import HairMask, HairMatte, Head, refined, turn_grey, turn_young, without_skin
+from .hair import (
+    FRAME_FADE,
+    RIM,
+    HairMask,
+    HairMatte,
+    Head,
+    away_from_border,
+    ramp,
+    refined,
+    turn_grey,
+    turn_young,
+    without_skin,
+)
 from .layers import Edited, enlarge, gaussian_basis, luma, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
@@ -107,11 +119,9 @@ class Prototypes(nn.Module):
         target_age: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
-        hair: Tensor | None = None,
     ) -> Tensor:
         """face (B,3,S,S) in [-1,1], landmarks (B,68,2) in 0..1, ages (B,) in years, action units (B,17) in 0..5 ->
-        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly. hair: (B,1,s,s)
-        in 0..1 where it is known and was changed before (`grow_hair`); by default it is found and changed here."""
+        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly."""
         units = target_aus - source_aus  # (B,17)
         asked = (source_age != target_age) | (units != 0).any(1)
         asked &= ~landmarks.flatten(1).isnan().any(1)
@@ -119,7 +129,7 @@ class Prototypes(nn.Module):
             return face  # a GPU would have to be waited for, which costs more than the edit
         marks = landmarks.nan_to_num(0.5)
         with precise(face):
-            out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
+            out = self.change(face, marks, (source_age, target_age), units, target_aus)
         if asked.device.type == "cpu" and asked.all():
             return out
         return torch.where(asked[:, None, None, None], out, face)
@@ -131,7 +141,6 @@ class Prototypes(nn.Module):
         ages: tuple[Tensor, Tensor],
         units: Tensor,
         target_aus: Tensor,
-        known_hair: Tensor | None = None,
     ) -> Tensor:
         """`forward` for faces with landmarks; ages: source and target (B,) each; units: what changes, (B,17)."""
         # With differences d = target - source of the prototypes, everything on the face's own landmarks:
@@ -149,7 +158,7 @@ class Prototypes(nn.Module):
         moved, points = self.warp_shape(face, landmarks, amounts["shape"])
         moved = face + self.surroundings(points, face.shape[-1]) * (moved - face)
         grid = self.map_grid(points, face.shape[-1])
-        skin, hair = self.masks(moved, grid, known_hair)
+        skin, hair = self.masks(moved, grid)
         seen = [resize(part, min(part.shape[-1], DRAWN_SIDE)) for part in (moved, skin)]
         light, colour = (
             self.brightness(*seen),
@@ -159,7 +168,7 @@ class Prototypes(nn.Module):
         skin = skin * (1 - filled)
         out, older = moved, ages[0] != ages[1]
         cpu = older.device.type == "cpu"  # a GPU would have to be asked
-        if known_hair is None and (not cpu or older.any()):
+        if not cpu or older.any():
             out = self.grow_hair(moved, hair * older[:, None, None, None], points, ages)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = match_colour(self.change_map("tone", amounts["tone"], grid), colour)
@@ -229,12 +238,12 @@ class Prototypes(nn.Module):
         return (amount / SKIN_CHROMA).clamp(max=1)
 
     def find_hair(self, picture: Tensor) -> Tensor:
-        """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of one ROOM times as wide: (B,1,S,S) in 0..1."""
+        """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame: (B,1,S,S) in 0..1."""
         return refined(self.hair(picture), picture)
 
-    def masks(self, face: Tensor, grid: Tensor, hair: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Skin and hair, (B,1,S,S) in 0..1 each; hair: (B,1,s,s) where it is known."""
-        hair = self.find_hair(face) if hair is None else resize(hair, face.shape[-1])
+    def masks(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Skin and hair, (B,1,S,S) in 0..1 each."""
+        hair = self.find_hair(face)
         region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
         return enlarge(region, face.shape[-1]) * (1 - hair), hair
 
@@ -272,13 +281,15 @@ class Prototypes(nn.Module):
         self, picture: Tensor, hair: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1 and landmarks (B,68,2) in 0..1, their hair from the
-        source to the target ages (B,): it turns grey strand by strand, or gets colour back."""
+        source to the target ages (B,): it turns grey strand by strand, or gets colour back. Hair runs beyond the
+        picture, so fewer and fewer strands change towards its border, and none at it."""
         # Brightness is measured as (hair + 1) / (skin + 1), so its change counts in the skin's brightness above black;
         # colour as a log of the saturation.
         years = self.knot_changes(*ages)["hair"]
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
         head = Head.of(picture, hair, landmarks)
-        hair = without_skin(hair, picture, head)
+        rim = ramp(away_from_border(picture.shape[-1], picture), FRAME_FADE[0], FRAME_FADE[0] + RIM)
+        hair = without_skin(hair, picture, head) * rim
         greys = (ages[1] > ages[0])[:, None, None, None] & (lighter > 0)
         cpu = greys.device.type == "cpu"
         if cpu and greys.all():

@@ -22,14 +22,13 @@ from torch import Tensor
 
 from ..edits import AU_CODES, AU_MAX, Edit
 from ..errors import BadInput
-from ..images.alignment import apply, border_mask, crop, frame_matrix, invert, paste, widened
+from ..images.alignment import apply, crop, frame_matrix, invert, paste
 from ..images.detectors import EmbeddedDetector, FoundFace
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import METHODS
 from ..model.model import GanimeAge
-from ..networks.hair import MATTE_SIDE, ROOM
 from ..networks.layers import Edited
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
@@ -38,10 +37,6 @@ from ..runtime import checked_device, working_dtype
 Detector = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
 
-HAIR_SIDE = 1024
-"""Largest side in pixels of the frame in which hair is changed; larger photos get the change enlarged."""
-HAIR_FADE = 0.2
-"""Share of that frame's side over which the change of hair fades at its border."""
 YAW_LIMIT = 40.0
 """Degrees of yaw beyond which an edit is told to be weaker."""
 FINE_SIDE, FINE_STEP = 1024, 64
@@ -86,7 +81,7 @@ class Face(Crop):
 
 class Generated(NamedTuple):
     """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8. ground: what it
-    was drawn on, where that is not the face itself: the photo with its hair changed, or a larger cut of the frame."""
+    was drawn on, where that is not the face itself: a larger cut of the frame."""
 
     face: np.ndarray
     attention: np.ndarray
@@ -95,17 +90,17 @@ class Generated(NamedTuple):
 
 class Drawing(NamedTuple):
     """What a generator is given for one face: the picture that it draws on, the request as tensors (source and target
-    ages (1,), source and target action units (1,17)), and the frame's hair (1,1,s,s) where it was changed before."""
+    ages (1,), source and target action units (1,17)), and the landmarks (1,68,2) in 0..1 of the frame."""
 
     ground: Crop
     request: tuple[Tensor, Tensor, Tensor, Tensor]
-    hair: Tensor | None
+    landmarks: Tensor
 
     def kind(self) -> tuple[Any, ...]:
         """Drawings of one kind fit into one batch: sides, and what is asked to change."""
         source_age, age, source_units, units = self.request
         changes = bool(source_age != age), bool((source_units != units).any())
-        return (len(self.ground.face), *changes, None if self.hair is None else self.hair.shape[-1])
+        return (len(self.ground.face), *changes)
 
 
 class FacePipeline:
@@ -197,17 +192,12 @@ class FacePipeline:
             torch.tensor([v], dtype=torch.float32, device=self.device)
             for v in (source.age, age, source_units, units)
         )
-        ground: Crop = face
-        hair = None
-        if age != source.age and METHODS[method].reads:
-            with torch.inference_mode(), self._precision():
-                ground, hair = self.grow_hair(face, before, wanted)
-        ground = self.enlarged(ground) if fine else ground
-        return Drawing(ground, (before, wanted, units_before, units_wanted), hair)
+        ground = self.enlarged(face) if fine else face
+        landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
+        return Drawing(ground, (before, wanted, units_before, units_wanted), landmarks)
 
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
         """What the generator makes of N >= 1 drawings of one kind."""
-        hairs = [one.hair for one in drawings if one.hair is not None]
         before, wanted, units_before, units_wanted = (
             _joined([one.request[i] for one in drawings]) for i in range(4)
         )
@@ -219,34 +209,13 @@ class FacePipeline:
                 units_before,
                 units_wanted,
                 method,
-                _joined(hairs) if hairs else None,
+                _joined([one.landmarks for one in drawings]),
             )
         each = (Edited(*(part[i : i + 1] for part in edited)) for i in range(len(drawings)))
         return [
             to_generated(one)._replace(ground=drawing.ground)
             for one, drawing in zip(each, drawings, strict=True)
         ]
-
-    def grow_hair(self, face: Face, source_age: Tensor, target_age: Tensor) -> tuple[Crop, Tensor]:
-        """The face in its photo with the hair of another age, and where in its frame there is hair (1,1,s,s) in 0..1.
-
-        Hair runs beyond the face's frame, so it is changed in one ROOM times as wide, in the photo's own pixels up to
-        HAIR_SIDE, and fades towards that frame's border."""
-        size = len(face.face)
-        own = ROOM * size / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))
-        side = int(min(max(own, MATTE_SIDE), HAIR_SIDE)) // 16 * 16
-        matrix = widened(face.matrix, size, ROOM, side)
-        wide = crop(face.photo, matrix, side)
-        places = apply(matrix, face.reading.landmarks.astype(np.float64)) / side
-        landmarks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
-        picture, hair = self.model.grow_hair(to_tensor(wide, self.device), landmarks, source_age, target_age)
-        levels = to_levels(picture[0]).permute(1, 2, 0).cpu().numpy()
-        photo = paste(face.photo, wide, levels, matrix, border_mask(side, HAIR_FADE))
-        inner = round(side * (1 - 1 / ROOM) / 2)
-        return (
-            Crop(photo, face.matrix, face.box, crop(photo, face.matrix, size)),
-            hair[..., inner : side - inner, inner : side - inner],
-        )
 
     def enlarged(self, face: Crop) -> Crop:
         """The same frame at the photo's own size, if that is larger: a multiple of FINE_STEP up to FINE_SIDE."""
@@ -262,7 +231,7 @@ class FacePipeline:
         """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
         if generated is None:
             return face.photo
-        after = add_watermark(generated.face) if mark else generated.face
+        after = add_watermark(generated.face, places_of(face)) if mark else generated.face
         ground = generated.ground or face
         return paste(ground.photo, ground.face, after, ground.matrix)
 
@@ -385,6 +354,11 @@ def to_generated(edited: Edited) -> Generated:
     face = to_levels(edited.face[0]).permute(1, 2, 0)
     attention = edited.attention[0, 0].float().clamp(0, 1) * 255
     return Generated(face.cpu().numpy(), attention.round().byte().cpu().numpy())
+
+
+def places_of(face: Face) -> np.ndarray:
+    """The landmarks (68,2) of a face in 0..1 of its frame."""
+    return apply(face.matrix, face.reading.landmarks.astype(np.float64)) / len(face.face)
 
 
 def count_faces(found: list[FoundFace]) -> str:

@@ -1,13 +1,13 @@
-"""A faint mark in the face itself: a fixed noise, drawn in the aligned frame and detected from the face. Skin and hair
-hide it; on an even background beside the face an attentive viewer can see it.
+"""A faint mark in the face itself: a fixed noise, drawn in the aligned frame and detected from the face. Outside the
+head it is left out where the picture is even and could not hide it.
 
 Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", IEEE TIP 1997) with two changes.
 The noise lives in the face's frame, not in the photo's pixel grid: resizing, cropping or turning the photo moves the
 face and the noise together, and the detector brings both back. The mark carries no message, so it holds nothing about a
 person; it is there or not.
 
-Embedding. With a phase p(f) drawn from the key for each frequency f of a band, and a mask m(x) in FLAT..1 that grows
-with the local contrast of the face I,
+Embedding. With a phase p(f) drawn from the key for each frequency f of a band, and a mask m(x) that grows with
+the local contrast of the face I, from FLAT to 1 on the head and from 0 to 1 around it,
 
     n(x) = sum_f cos(2 pi f.x + p(f)), scaled to unit variance,        I'(x) = I(x) + STRENGTH m(x) n(x).
 
@@ -32,9 +32,15 @@ import numpy as np
 from ..images.alignment import border_mask, crop
 
 KEY = b"ganime_age mark 1"
-STRENGTH = 1.9  # root mean square of the noise in grey levels, where the face has detail to hide it
-FLAT = 0.65  # share of it that is left where there is none, as in an even background
+STRENGTH = 1.93  # root mean square of the noise in grey levels, where the face has detail to hide it
+FLAT = 0.74  # share of it that is left where there is none, as on smooth skin
 BUSY = 5.0  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
+CROWN = 1.1  # height of a head above the brows, in distances from the brows to the mouth
+HEAD_EDGE = 0.012  # of the frame's side: standard deviation of the soft edge of a head
+HIDES = (
+    0.8,
+    2.4,
+)  # as BUSY: outside the head the mark is left out up to the first, and whole from the second on
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 
@@ -48,21 +54,39 @@ NEAR_SCALES = np.geomspace(0.985, 1.015, 5)  # around the best of those
 NEAR_TURNS = np.radians(np.linspace(-0.6, 0.6, 5))
 
 
-def add_watermark(face: np.ndarray) -> np.ndarray:
-    """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped."""
+def add_watermark(face: np.ndarray, landmarks: np.ndarray | None = None) -> np.ndarray:
+    """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped.
+
+    landmarks: (68,2) in 0..1 of the frame; outside their head nothing is added where the picture is even. None: the
+    whole frame is marked."""
     face = np.asarray(face, np.float32)
-    if len(face) > LARGEST:  # the noise is coarser than a pixel of LARGEST
-        small = cv2.resize(face, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
-        mark = cv2.resize(
-            (add_watermark(small) - small)[..., 0], face.shape[1::-1], interpolation=cv2.INTER_CUBIC
-        )
-        return face + mark[..., None]
+    size = min(len(face), LARGEST)  # the noise is coarser than a pixel of LARGEST
     grey = face.mean(2)
+    if size < len(face):
+        grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
     # Local contrast: the standard deviation of what is finer than 1.2 % of the side, over 2 % of it.
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * len(face))
-    busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 0.02 * len(face)))
+    detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * size)
+    busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 0.02 * size))
     share = FLAT + (1 - FLAT) * np.clip(busy / BUSY, 0, 1)
-    return face + (STRENGTH * share * noise(len(face)))[..., None]
+    mark = STRENGTH * share * noise(size)
+    if landmarks is not None:
+        low, high = HIDES
+        mark *= np.maximum(head_mask(landmarks, size), np.clip((busy - low) / (high - low), 0, 1))
+    if size < len(face):
+        mark = cv2.resize(mark, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return face + mark[..., None]
+
+
+def head_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """(size,size) float32: 1 on the head with these landmarks (68,2) in 0..1, falling to 0 across its outline."""
+    points = np.asarray(landmarks, np.float64)
+    brows, mouth = points[17:27], points[48:68].mean(0)
+    crown = brows + CROWN * (brows.mean(0) - mouth)
+    outline = cv2.convexHull(np.concatenate([points[:27], crown]).astype(np.float32))
+    head = np.zeros((size, size), np.float32)
+    cv2.fillConvexPoly(head, np.round(outline * size).astype(np.int32), 1.0)
+    soft: np.ndarray = cv2.GaussianBlur(head, (0, 0), HEAD_EDGE * size)
+    return soft
 
 
 @lru_cache(maxsize=4)
