@@ -2,18 +2,21 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from ganime_age.errors import BadInput
 from ganime_age.learning.engine.fake_device import FakeDevice
 from ganime_age.learning.tasks.restoring.patch_reader import Recipe as PatchRecipe
-from ganime_age.learning.tasks.restoring.patch_reader import filled, random_crops
+from ganime_age.learning.tasks.restoring.patch_reader import filled, radius, random_crops
 from ganime_age.learning.tasks.restoring.patches import attacked, corners
 from ganime_age.learning.tasks.restoring.restore import random_amounts, random_request
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.mouth import gap
+from ganime_age.networks.perceptual import perceptual_from, squeezenet, vgg19
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids, skin_map
 from ganime_age.networks.restoring.lay import Request, lay
-from ganime_age.networks.restoring.patch_reader import PatchReader
+from ganime_age.networks.restoring.patch_reader import PatchReader, ReaderDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 
 SIDE = 64
@@ -252,3 +255,54 @@ def test_lids_that_stay_open_cost_nothing_on_a_cpu_and_change_nothing_elsewhere(
         waits = [event for event in gpu.events if event.kind == "wait"]
         assert torch.equal(out.cpu(), face) and not covered.cpu().any()
     assert not waits
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A file of SqueezeNet's weights, unlearnt."""
+    torch.manual_seed(0)
+    save_file(squeezenet().state_dict(), tmp_path / "squeezenet.safetensors")
+    return str(tmp_path / "squeezenet.safetensors")
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_a_patch_reader_starts_from_what_squeezenet_sees(pictures, channels):
+    perceptual = perceptual_from(pictures, channels, None)
+    reader = PatchReader((4, 4, 8), squeezenet=True)
+    reader.start_from(perceptual)
+    crop, place = torch.rand(2, 3, 48, 48) * 2 - 1, torch.zeros(2, 2, 48, 48)
+    ours, theirs = reader.taps(crop)[-1], perceptual.features(crop)[2]
+    assert torch.allclose(
+        ours, theirs / (theirs.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3), atol=1e-4
+    )
+    assert reader(crop, place).shape == (2,)
+
+
+def test_a_patch_reader_starts_from_no_other_network(tmp_path):
+    save_file(vgg19().state_dict(), tmp_path / "vgg.safetensors")
+    with pytest.raises(BadInput, match=r"starts from SqueezeNet 1\.1, not from VGG19"):
+        PatchReader(squeezenet=True).start_from(
+            perceptual_from(str(tmp_path / "vgg.safetensors"), "rgb", None)
+        )
+
+
+def test_the_discriminator_on_a_readers_features_holds_no_reader_and_passes_gradients_to_the_picture(
+    pictures,
+):
+    reader = PatchReader((4, 4, 8), squeezenet=True).requires_grad_(False)
+    reader.start_from(perceptual_from(pictures, "bgr", None))
+    judge = ReaderDiscriminator(reader, (4, 4, 8))
+    assert not any("reader" in key for key in judge.state_dict())
+    crop = (torch.rand(2, 3, 64, 64) * 2 - 1).requires_grad_(True)
+    score = judge.score(
+        judge.features(crop, torch.zeros(2, 2, 64, 64)), torch.tensor([20.0, 70.0]), torch.zeros(2, 17)
+    )
+    assert score.shape[:2] == (2, 1)
+    (slope,) = torch.autograd.grad(score.sum(), crop)
+    assert slope.abs().sum() > 0
+
+
+def test_attacks_begin_small_once_the_reader_has_learnt():
+    recipe = PatchRecipe(radius=1.0, attacked_from=100)
+    assert [radius(recipe, step) for step in (0, 100, 150, 200, 900)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert radius(PatchRecipe(radius=1.0), 0) == 1.0

@@ -12,33 +12,77 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...edits import AU_CODES, AU_MAX
-from ..layers import ResidualBlock, activate, gaussian_basis
+from ...errors import BadInput
+from ..layers import ResidualBlock, activate, gaussian_basis, resize
+from ..perceptual import Perceptual
+from ..perceptual import squeezenet as pictures
 
 MIDDLE, SCALE = 40.0, 25.0
 """Years: what an output of 0 of the reader means, and what one unit adds."""
+TAPS, TAP_CHANNELS = (1, 4, 7), (64, 128, 256)
+"""Layers of SqueezeNet 1.1 that are looked at: at a half, a quarter and an eighth of the crop's side."""
 AGE_BUMPS = 16
 """Gaussian basis functions over 0..100 years that an age is given to the discriminator as."""
 
 
 class PatchReader(nn.Module):
-    """widths: channels at a half, a quarter and an eighth of the crop's side."""
+    """widths: channels at a half, a quarter and an eighth of the crop's side of a network that starts from nothing.
 
-    def __init__(self, widths: tuple[int, ...] | list[int] = (24, 48, 96)):
+    squeezenet: SqueezeNet 1.1 up to its last layer at an eighth of the side in place of it, whose weights `start_from`
+    brings. Features that saw many pictures read an age from a crop after a hundred steps; attacked crops teach a small
+    network that starts from nothing hardly anything in its first thousand."""
+
+    means: Tensor
+    spreads: Tensor
+
+    def __init__(self, widths: tuple[int, ...] | list[int] = (24, 48, 96), squeezenet: bool = False):
         super().__init__()
+        self.squeezenet = squeezenet
         first, second, last = widths
-        self.body = nn.Sequential(
-            nn.Conv2d(5, first, 5, 2, 2, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(),
-            ResidualBlock(first, second, 2),
-            ResidualBlock(second, last, 2),
-        )
+        if squeezenet:
+            self.body = pictures()[: TAPS[-1] + 1]
+            self.mix = nn.Conv2d(TAP_CHANNELS[-1] + 2, last, 3, padding=1)
+            self.register_buffer("means", torch.zeros(1, 3, 1, 1))
+            self.register_buffer("spreads", torch.ones(1, 3, 1, 1))
+        else:
+            self.body = nn.Sequential(
+                nn.Conv2d(5, first, 5, 2, 2, bias=False),
+                nn.BatchNorm2d(first),
+                nn.ReLU(),
+                ResidualBlock(first, second, 2),
+                ResidualBlock(second, last, 2),
+            )
         self.age = nn.Sequential(nn.Linear(last, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def start_from(self, perceptual: Perceptual) -> None:
+        """Take over SqueezeNet's first layers and what its input is normalised by; BadInput for another network."""
+        if not perceptual.name.startswith("SqueezeNet"):
+            raise BadInput(f"a patch reader starts from SqueezeNet 1.1, not from {perceptual.name}")
+        self.body.load_state_dict(perceptual.layers[: len(self.body)].state_dict())
+        order = [2, 1, 0] if perceptual.flip else [0, 1, 2]  # the readers' crops are RGB
+        with torch.no_grad():
+            weight = self.body[0].get_parameter("weight")
+            weight.copy_(weight[:, order].clone())
+            self.means.copy_(perceptual.means[:, order])
+            self.spreads.copy_(perceptual.spreads[:, order])
+
+    def taps(self, crop: Tensor) -> list[Tensor]:
+        """Crops (B,3,s,s) in [-1,1] -> SqueezeNet's features after TAPS, each scaled to a mean square of 1."""
+        x, found = ((crop + 1) / 2 - self.means) / self.spreads, []
+        for index, layer in enumerate(self.body):
+            x = layer(x)
+            if index in TAPS:
+                found.append(x / (x.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3))
+        return found
 
     def forward(self, crop: Tensor, place: Tensor) -> Tensor:
         """Crops (B,3,s,s) in [-1,1], the place of each pixel in the mean shape's frame (B,2,s,s) in [-1,1] -> years
         (B,), not clamped."""
-        features = self.body(torch.cat([crop, place], 1))
+        if self.squeezenet:
+            last = self.taps(crop)[-1]
+            features = F.relu(self.mix(torch.cat([last, resize(place, last.shape[-1])], 1)))
+        else:
+            features = self.body(torch.cat([crop, place], 1))
         return MIDDLE + SCALE * self.age(features.mean((2, 3)))[:, 0]
 
 
@@ -57,7 +101,7 @@ class PatchDiscriminator(nn.Module):
         )
 
     def features(self, crop: Tensor, place: Tensor) -> Tensor:
-        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> (B,C,s/8,s/8)."""
+        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> (B,C,h,w), h and w about s/8."""
         x = torch.cat([crop, place], 1)
         for stage in self.stages:
             x = activate(stage(x))
@@ -68,3 +112,26 @@ class PatchDiscriminator(nn.Module):
         # Projection (Miyato & Koyama, ICLR 2018): psi(phi(x)) + <phi(x), embed(y)> at each place.
         condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
         return self.real(features) + (features * condition[:, :, None, None]).mean(1, keepdim=True)
+
+
+class ReaderDiscriminator(PatchDiscriminator):
+    """The same judgement of the features of a frozen patch reader with SqueezeNet's layers (projected GANs, Sauer et
+    al., NeurIPS 2021), which see ages from the first step. The reader is no part of its weights. widths: of what it
+    makes of each of TAPS; the last is that of its own layers too."""
+
+    def __init__(self, reader: PatchReader, widths: tuple[int, ...] | list[int] = (32, 64, 128)):
+        super().__init__(widths)
+        self.reader = lambda: reader
+        self.stages = nn.ModuleList(
+            nn.Conv2d(inputs + 2, outputs, 3, padding=1)
+            for inputs, outputs in zip(TAP_CHANNELS, widths, strict=True)
+        )
+        self.join = nn.Conv2d(sum(widths), widths[-1], 3, padding=1)
+
+    def features(self, crop: Tensor, place: Tensor) -> Tensor:
+        found = []
+        for stage, tap in zip(self.stages, self.reader().taps(crop), strict=True):
+            found.append(activate(stage(torch.cat([tap, resize(place, tap.shape[-1])], 1))))
+        size = found[-1].shape[-2:]
+        joined = self.join(torch.cat([F.adaptive_avg_pool2d(x, size) for x in found], 1))
+        return F.leaky_relu(self.final(activate(joined)), 0.2)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ....errors import BadInput
 from ....networks.layers import precise
+from ....networks.perceptual import perceptual_from
 from ....networks.restoring.patch_reader import SCALE, PatchReader
 from ....networks.warp import canonical_grid
 from ... import losses
@@ -31,8 +32,9 @@ SURE = 0.9
 @dataclass
 class Recipe:
     """Numbers of the recipe. crops: of each face; crop: their side. zoom: largest change of scale; turn: largest
-    angle in radians. radius: L2 norm of the attacks, in units of [-1,1]. prototypes: the folder whose mean shape
-    places the crops."""
+    angle in radians. radius: L2 norm of the attacks, in units of [-1,1], from step attacked_from on; it grows
+    there from 0 over as many steps again. prototypes: the folder whose mean shape places the crops. perceptual: a file
+    of SqueezeNet 1.1 weights that the reader starts from, "" for none; perceptual_input: see networks/perceptual.py."""
 
     prototypes: str = "training/checkpoints/prototypes"
     batch: int = 20
@@ -44,6 +46,9 @@ class Recipe:
     zoom: float = 0.1
     turn: float = 0.15
     radius: float = 1.5
+    attacked_from: int = 0
+    perceptual: str = ""
+    perceptual_input: str = "bgr"
     network: dict[str, Any] = field(default_factory=dict)
 
 
@@ -92,6 +97,12 @@ def filled(wanted: Tensor) -> tuple[Tensor, Tensor]:
     return first[turn % count.clamp_min(1)], (turn < count).float()
 
 
+def radius(recipe: Recipe, number: int) -> float:
+    """The attacks' L2 norm in a step: features that were never attacked lose the age at once under a full one."""
+    ramp = (number - recipe.attacked_from) / recipe.attacked_from if recipe.attacked_from else 1.0
+    return recipe.radius * min(1.0, max(0.0, ramp))
+
+
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task on the faces of a folder; BadInput when they are too small or carry no ages."""
     if faces.size < 2 * recipe.crop:
@@ -99,13 +110,16 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     chance = chances(faces, recipe.balance)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and landmarks")
-    reader, prototypes = PatchReader(**recipe.network), load_prototypes(recipe.prototypes)
+    network = {**recipe.network, "squeezenet": bool(recipe.perceptual)}
+    reader, prototypes = PatchReader(**network), load_prototypes(recipe.prototypes)
+    if recipe.perceptual:
+        reader.start_from(perceptual_from(recipe.perceptual, recipe.perceptual_input, None))
 
     def loss(step: Step[None]) -> Losses:
         crop, place, age, counted = random_crops(step.batch, recipe, prototypes.mean_shape)
         crop = random_colour(crop, 0.3, grey=0.2)
         reader.eval()  # the attack is on the network as it reads, and leaves its running statistics alone
-        moved = attacked(reader, crop, place, age, recipe.radius)
+        moved = attacked(reader, crop, place, age, radius(recipe, step.number))
         reader.train()
         read = reader(moved, place)
         errors = F.smooth_l1_loss(read, age, beta=8.0, reduction="none")
@@ -128,5 +142,5 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         batch=lambda step: faces.batch(*draw(step, seed, recipe.batch, chance)),
         averaged=("patch_reader",),
         helpers=(prototypes,),
-        configs={"patch_reader": recipe.network},
+        configs={"patch_reader": network},
     )

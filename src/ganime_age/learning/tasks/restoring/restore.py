@@ -26,7 +26,7 @@ from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
 from ....networks.restoring.lay import Request, laid
-from ....networks.restoring.patch_reader import PatchDiscriminator, PatchReader
+from ....networks.restoring.patch_reader import PatchDiscriminator, PatchReader, ReaderDiscriminator
 from ....networks.restoring.restorer import Restorer
 from ... import losses
 from ...data.augment import random_affine, random_colour
@@ -316,11 +316,16 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         raise BadInput(
             f"{faces.folder} has no face with an age, landmarks and action units to train an edit on"
         )
-    generator, discriminator = Restorer(**recipe.generator), PatchDiscriminator(**recipe.discriminator)
+    generator = Restorer(**recipe.generator)
     prototypes = load_prototypes(recipe.prototypes)
     generator.use_mean_shape(prototypes.mean_shape)
     named = (recipe.patch_reader, recipe.patch_reader_2, recipe.patch_reader_3)
     readers = [load_light(PatchReader, one, "patch_reader").requires_grad_(False) for one in named if one]
+    discriminator = (
+        ReaderDiscriminator(readers[0], **recipe.discriminator)
+        if readers and readers[0].squeezenet
+        else PatchDiscriminator(**recipe.discriminator)
+    )
     perceptual = (
         perceptual_from(recipe.perceptual, recipe.perceptual_input, None) if recipe.perceptual else None
     )
