@@ -412,3 +412,12 @@ def test_masks_of_an_earlier_call_are_taken_from_the_face_folder_while_the_faces
     made_up.table["id"] = made_up.table["id"][::-1].to_numpy()
     with pytest.raises(MissingModel, match="gone.onnx is missing"):
         hair_masks(tmp_path / "gone.onnx", made_up, 5)
+
+
+@pytest.mark.parametrize("teeth", [True, False])
+def test_a_trained_generators_prototypes_bring_their_own_mouth(teeth):
+    """Its light copy does not tell their keywords."""
+    trained = Prototypes(hair_width=4, teeth=teeth)
+    there = Prototypes(hair_width=4, teeth=not teeth)
+    there.load_state_dict(trained.state_dict())
+    assert type(there.mouth) is type(trained.mouth)

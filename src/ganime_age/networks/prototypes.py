@@ -110,6 +110,7 @@ class Prototypes(nn.Module):
         self.register_buffer("region", torch.zeros(1, 64, 64))
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_load_state_dict_pre_hook(_fit_hair_network)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fit_mouth)  # type: ignore[no-untyped-call]
 
     def forward(
         self,
@@ -345,6 +346,13 @@ def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: 
     if shapes[0] != shapes[1]:
         learns = any(one.requires_grad for one in prototypes.hair.parameters())
         prototypes.hair = found.to(prototypes.mean_shape).requires_grad_(learns)
+
+
+def _fit_mouth(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
+    """Before tensors are loaded: a mouth of another kind becomes the one that they are of, as with hair."""
+    for key, kind in (("looks", MouthInterior), ("upper", OpenMouth)):
+        if f"{prefix}mouth.{key}" in state and not isinstance(prototypes.mouth, kind):
+            prototypes.mouth = kind().to(prototypes.mean_shape)
 
 
 def octaves(side: int) -> list[int]:
