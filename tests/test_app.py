@@ -437,6 +437,16 @@ def test_a_link_sets_what_an_edit_was_asked(visit, portrait):
     assert set(come(SimpleNamespace(query_params={"__theme": "dark"}))) == {on.status}
 
 
+def test_the_same_edit_once_more_takes_its_own_place_among_the_last_results(visit, portrait):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    for years, count in ((70, 1), (70, 1), (60, 2)):
+        given |= {on.age.change: True, on.age.years: years}
+        given[on.past] = does.edit(given, request)[on.past]
+        assert len(given[on.past]) == count
+    assert [one.name for one in given[on.past]] == ["70 years", "60 years"]
+
+
 def test_no_photo_no_consent_and_no_clip_are_said_in_place(visit, portrait):
     does, on, given = visit
     edit, film = (answering(handler, on.status) for handler in (does.edit, does.video))

@@ -236,6 +236,9 @@ class Handlers:
         files.about_to_write(folder)
         first = made[0]
         kept = sketch.memory(request.session_hash)
+        before = given[on.past]
+        if before and kept.again(asked) and before[-1].view["key"] == asked.key():
+            before = before[:-1]  # the same edit once more takes its own place
         kept.last, kept.driven = (asked, first), asked.driving is not None
         compared = [
             (files.picture(r.face, folder / f"{i}.jpg"), report.caption(r)) for i, r in enumerate(made)
@@ -249,7 +252,7 @@ class Handlers:
         )
         past = past._replace(settings=[given[part] for part in self._controls()])
         return {
-            **self._remembered([*given[on.past], past][-MOST_PAST:]),
+            **self._remembered([*before, past][-MOST_PAST:]),
             **self._result(past),
             out.attention: gr.update(
                 value=files.picture(first.attention, folder / "attention.png"), visible=first.edited

@@ -46,9 +46,9 @@ QUIET = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 HEAD = """<header><h1>ganime_age</h1>
 <p>One face: at another age, with another expression, or moving like someone else.</p></header>"""
 NOTICE = f"""<p class="note">Edit only faces of people who agreed to it, of children only with their parents'
-consent, and say that a picture is edited. Every edit is marked as one, in its metadata and by a faint noise.
-Results are deleted when you close the page, uploads within 70 minutes; nobody looks at them. {LIMITS}
-Jobs wait in one line of up to {WAITING}.</p>"""
+consent, and say that a picture is edited. Every edit is marked as one, in its metadata and by a faint noise.</p>
+<details class="note"><summary>Privacy and limits</summary>Results are deleted when you close the page, uploads within
+70 minutes; nobody looks at them. {LIMITS} Jobs wait in one line of up to {WAITING}.</details>"""
 CONSENT = "Everyone in my pictures is me or agreed to this; for a child, a parent did."
 SCRIPT = Path(__file__).with_name("page.js")
 """Runs once when the page is there: sliders that keys move, tooltips, groups of buttons with one tab stop."""

@@ -35,6 +35,12 @@ class Memory:
     last: Any = None
     driven: bool = False
 
+    def again(self, asked: Any) -> bool:
+        """Whether the last edit was of the same photo, and asked for the same."""
+        if self.last is None or asked.driving is not None or self.driven:
+            return False
+        return self.last[0].key() == asked.key() and np.array_equal(self.last[0].photo, asked.photo)
+
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
