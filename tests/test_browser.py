@@ -216,6 +216,16 @@ def test_an_example_runs_at_one_click_and_a_draft_comes_while_the_slider_moves(v
     assert int(one.report()["Age"][0]) < 40
 
 
+def test_an_example_with_a_clip_shows_the_clip(visitor):
+    one = visitor().open()
+    one.button("Like a clip", "#examples").click()
+    one.told("The clip has")
+    one.tab.locator("#video video").wait_for()
+    assert "frames edited" in one.tab.locator("#report").inner_text()
+    one.tab.wait_for_timeout(1500)  # whatever comes later leaves it there
+    assert one.tab.locator("#video video").is_visible()
+
+
 def test_the_handle_between_before_and_after_moves_by_keys(visitor, portrait_file):
     one = visitor().arrive(portrait_file)
     one.older()

@@ -40,6 +40,9 @@ LINE = {"concurrency_id": "faces", "concurrency_limit": 1}
 """All jobs share one line, as they share one processor or GPU."""
 
 JOB = {"api_visibility": "private", "show_progress": "full", **LINE}
+AFTER_EXAMPLE = 1
+"""Which of the events of `photo_events` ends the looking at an example's photo."""
+
 QUIET = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 """Events that only move a control: they run at once."""
 
@@ -184,11 +187,12 @@ def wire(does: Handlers, buttons: Buttons) -> None:
     for event in (*on.age.moved, *expression_events(does)):
         event.then(**editing)
     draft_events(does)
-    for event in photo_events(does, buttons):
+    arrived = photo_events(does, buttons)
+    for event in arrived:
         event.then(**editing | {"fn": answering(does.edit_new, on.status)})
     result_events(does, buttons, editing)
     reset_event(does, buttons.reset)
-    moving = clip_events(does, buttons)
+    moving = clip_events(does, arrived[AFTER_EXAMPLE])
     stop = answering(does.stop, on.status)
     buttons.cancel.click(stop, None, [on.status], cancels=moving, **QUIET)
 
@@ -298,8 +302,9 @@ def reset_event(does: Handlers, button: gr.Button) -> None:
     button.click(answering(does.reset, on.status), {on.seen}, reset_outputs(on), **QUIET)
 
 
-def clip_events(does: Handlers, buttons: Buttons) -> list:
-    """The strip, the animations and the clip are made; gives back the events that Cancel ends."""
+def clip_events(does: Handlers, example: Any) -> list:
+    """The strip, the animations and the clip are made, the clip also after an example that has one; gives back the
+    events that Cancel ends."""
     on, out, makers = does.on, does.on.results, does.on.makers
     heard = functools.partial(answering, status=on.status)
     job = {"show_progress_on": [makers.progress], **JOB}
@@ -314,7 +319,7 @@ def clip_events(does: Handlers, buttons: Buttons) -> list:
     film = [out.video, out.video_gif, out.report, on.stage.tabs, on.reenact.progress, on.status]
     job["show_progress_on"] = [on.reenact.progress]
     filmed = on.reenact.make.click(heard(does.video), on.request() | clip, film, **job)
-    on.todo.change(
+    example.then(
         heard(does.video_new), on.request() | clip | {on.todo}, [*film, on.todo],
         **job | {"show_progress_on": [on.status]},
     )  # fmt: skip
