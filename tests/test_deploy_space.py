@@ -73,6 +73,8 @@ def test_the_space_holds_the_page_and_what_it_runs_on_and_no_more():
     room = "src/ganime_age/space"
     page = {f"{room}/{path.name}" for kind in ("*.py", "*.css", "*.js") for path in (ROOT / room).glob(kind)}
     assert code | page | {"README.md", "app.py", "requirements.txt", "LICENSE"} <= names
+    examples = {f"{room}/pictures/{path.name}" for path in (ROOT / room / "pictures").iterdir()}
+    assert examples <= names
     stored = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src/ganime_age/weights").iterdir()}
     assert stored <= names and "src/ganime_age/weights/config.json" in stored and len(stored) > 1
     assert not [

@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).parents[3]
 CARD, APP = "README.md", "app.py"
 SINGLE = (CARD, "LICENSE", "requirements.txt", APP)
 FOLDERS = ("src/ganime_age",)
-KINDS = (".py", ".css", ".js", ".md", ".jpg", ".png", ".json", ".safetensors", ".typed")
+KINDS = (".py", ".css", ".js", ".md", ".jpg", ".png", ".mp4", ".json", ".safetensors", ".typed")
 NOT_THERE = ("learning", "__pycache__")
 """Folders that the page never imports."""
 
