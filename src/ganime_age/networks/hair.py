@@ -192,32 +192,40 @@ def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
     # p = alpha h + (1 - alpha) o:   alpha = <p - o, h - o> / |h - o|^2
     mask = resize(matte, small.shape[-1])
     wide = max(1, round(OUTLINE * small.shape[-1]))
-    span = 2 * wide + 1
-    half = wide // 2
-    inner = (2 * -F.max_pool2d(-mask, 2 * half + 1, 1, half) - 1).clamp_min(0)
-    outer = (2 * (1 - F.max_pool2d(mask, span, 1, wide)) - 1).clamp_min(0)
-    reach = (2 * F.max_pool2d(mask, 2 * half + 1, 1, half)).clamp(max=1)
-    sides, known_here = [], []
-    for sure in (inner, outer):
-        sure = sure * (sure > 0.2)
-        known, seen = torch.cat([small * sure, sure], 1), 0.0
-        # The nearest sure pixels count most: a wider window only where a narrow one holds none.
-        for radius, weight in ((wide + 2, 1.0), (2 * wide + 2, 0.03), (5 * wide, 0.001)):
-            seen = seen + weight * box(known, radius)
-        near = box(box(sure, 3 * wide), 3 * wide)
-        known_here.append(near / (near + 0.02))
-        mean = weighted_mean(small, sure + 1e-6)
-        sides.append((seen[:, :3] + 1e-6 * mean) / (seen[:, 3:] + 1e-6))
-    way = sides[0] - sides[1]
+    inner = (1 - 2 * grown_mask(1 - mask, wide // 2)).clamp_min(0)
+    outer = (1 - 2 * grown_mask(mask, wide)).clamp_min(0)
+    reach = (2 * grown_mask(mask, wide // 2)).clamp(max=1)
+    own, known = nearest_mean(small, inner, wide)
+    other, known_beside = nearest_mean(small, outer, wide)
+    way = own - other
     far = way.square().sum(1, keepdim=True)
-    way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known_here[0] * known_here[1]
-    start = (sides[1] * way).sum(1, keepdim=True)
+    way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known * known_beside
+    start = (other * way).sum(1, keepdim=True)
     maps = enlarged(torch.cat([way, start, trust, inner, outer, reach], 1), picture.shape[-1])
     way, start, trust, inner, outer, reach = maps.split([3, 1, 1, 1, 1, 1], 1)
     drawn = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
     drawn = ((drawn - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    mixed = torch.lerp(matte, drawn, trust)
-    return torch.maximum(mixed, inner) * (1 - outer) * reach
+    return torch.maximum(torch.lerp(matte, drawn, trust), inner) * (1 - outer) * reach
+
+
+def grown_mask(mask: Tensor, radius: int) -> Tensor:
+    """The largest value (B,1,s,s) within a square of `radius` pixels around each."""
+    return F.max_pool2d(mask, 2 * radius + 1, 1, radius)
+
+
+def nearest_mean(small: Tensor, sure: Tensor, wide: int) -> tuple[Tensor, Tensor]:
+    """The mean colour (B,3,s,s) of a picture's pixels that are `sure` (B,1,s,s) around each pixel, the nearest first,
+    and how far there are any (B,1,s,s) in 0..1."""
+    sure = sure * (sure > 0.2)
+    # A wider window counts only where a narrower one holds nothing.
+    around = [
+        weight * box(torch.cat([small * sure, sure], 1), radius)
+        for radius, weight in ((wide + 2, 1.0), (2 * wide + 2, 0.03), (5 * wide, 0.001))
+    ]
+    colour, weight = torch.stack(around).sum(0).split([3, 1], 1)
+    near = box(box(sure, 3 * wide), 3 * wide)
+    mean = weighted_mean(small, sure + 1e-6)
+    return (colour + 1e-6 * mean) / (weight + 1e-6), near / (near + 0.02)
 
 
 def enlarged(x: Tensor, side: int) -> Tensor:

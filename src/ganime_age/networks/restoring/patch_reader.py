@@ -32,6 +32,7 @@ class PatchReader(nn.Module):
     brings. Features that saw many pictures read an age from a crop after a hundred steps; attacked crops teach a small
     network that starts from nothing hardly anything in its first thousand."""
 
+    body: nn.Sequential
     means: Tensor
     spreads: Tensor
 
@@ -40,7 +41,7 @@ class PatchReader(nn.Module):
         self.squeezenet = squeezenet
         first, second, last = widths
         if squeezenet:
-            self.body = pictures()[: TAPS[-1] + 1]
+            self.body = nn.Sequential(*list(pictures())[: TAPS[-1] + 1])
             self.mix = nn.Conv2d(TAP_CHANNELS[-1] + 2, last, 3, padding=1)
             self.register_buffer("means", torch.zeros(1, 3, 1, 1))
             self.register_buffer("spreads", torch.ones(1, 3, 1, 1))
@@ -121,7 +122,7 @@ class ReaderDiscriminator(PatchDiscriminator):
 
     def __init__(self, reader: PatchReader, widths: tuple[int, ...] | list[int] = (32, 64, 128)):
         super().__init__(widths)
-        self.reader = lambda: reader
+        self.taps = reader.taps
         self.stages = nn.ModuleList(
             nn.Conv2d(inputs + 2, outputs, 3, padding=1)
             for inputs, outputs in zip(TAP_CHANNELS, widths, strict=True)
@@ -130,8 +131,8 @@ class ReaderDiscriminator(PatchDiscriminator):
 
     def features(self, crop: Tensor, place: Tensor) -> Tensor:
         found = []
-        for stage, tap in zip(self.stages, self.reader().taps(crop), strict=True):
+        for stage, tap in zip(self.stages, self.taps(crop), strict=True):
             found.append(activate(stage(torch.cat([tap, resize(place, tap.shape[-1])], 1))))
-        size = found[-1].shape[-2:]
-        joined = self.join(torch.cat([F.adaptive_avg_pool2d(x, size) for x in found], 1))
+        height, width = found[-1].shape[-2:]
+        joined = self.join(torch.cat([F.adaptive_avg_pool2d(x, (height, width)) for x in found], 1))
         return F.leaky_relu(self.final(activate(joined)), 0.2)
