@@ -223,7 +223,9 @@ def test_the_trainer_takes_several_folders_but_for_the_finder(tmp_path):
 def test_the_script_measures_the_readers_of_two_runs(tmp_path):
     evaluate, run = script("evaluate"), light(tmp_path / "light", "readers", Readers(**READERS), READERS)
     turned, real = (face_folder(tmp_path / name) for name in ("turned", "real"))
-    given = Namespace(name="estimator", faces=turned, real=real, before=str(run), after=str(run), quick=False)
+    given = Namespace(
+        name="estimator", faces=turned, real=real, before=str(run), after=str(run), quick=False, device="cpu"
+    )
     summary = evaluate.estimator(given, None)["summary"]
     assert summary["multipose_mae_before"] == summary["multipose_mae_after"] > 0
     assert evaluate.results_name(Namespace(**vars(given), method=None)) == "age_estimator"

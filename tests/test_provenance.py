@@ -420,7 +420,8 @@ def test_the_page_hands_out_marked_files(tmp_path, edited, portrait):
     pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
     from ganime_age.space import files
 
-    before, after = files.before_and_after(portrait, edited, tmp_path)
+    before = files.shown(Image.fromarray(portrait), tmp_path / "before.jpg")
+    after = files.shown(edited.image, tmp_path / "after.jpg", files.record_of(edited))
     assert read_metadata(before) == (None, None)
     assert read_metadata(after) == read_metadata(files.saved(edited, tmp_path, "webp"))
     assert read_metadata(after) == (SOURCE_TYPE, edited.record())
