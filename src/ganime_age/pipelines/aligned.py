@@ -6,7 +6,7 @@
     edited = model(face, age=70)                          # or any network of one's own
     older = paste(photo, face, edited.face, matrix)       # (H,W,3) uint8; only what changed is added
 
-`FaceEditor` does more: it marks what it edits, works at the photo's own size and changes hair beyond the frame.
+`FaceEditor` does more: it marks what it edits and works at the photo's own size.
 """
 
 from __future__ import annotations
