@@ -147,7 +147,17 @@ class GanimeAge(
             return Edited(faces, torch.zeros_like(faces[:, :1]))
         check_method_edits(row, *changes)
         check_ages(source_age, target_age)
-        request = (source_age, target_age, source_aus, target_aus)
+        return self.change(faces, (source_age, target_age, source_aus, target_aus), row, landmarks)
+
+    def change(
+        self,
+        faces: Tensor,
+        request: tuple[Tensor, Tensor, Tensor, Tensor],
+        row: Method,
+        landmarks: Tensor | None = None,
+    ) -> Edited:
+        """`edit` of a request (source and target ages, source and target action units) that was checked: arithmetic on
+        tensors alone, so that it can be recorded as a graph (onnx/)."""
         network = getattr(self, row.part)
         side = getattr(network, "size", self.edit_size)
         if not row.reads:

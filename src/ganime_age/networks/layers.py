@@ -8,8 +8,11 @@ gives all outputs at once where there is no condition.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +106,86 @@ def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) ->
     """What `constant` has made before."""
     with torch.inference_mode(False):  # training must be able to use what an edit made first
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+class Branching(Protocol):
+    """What records a graph: see onnx/recorder.py."""
+
+    def branch(self, asked: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor: ...
+
+    def cut(self, x: Tensor, dim: int, span: Tensor) -> Tensor: ...
+
+    def put(self, x: Tensor, part: Tensor, window: Window) -> Tensor: ...
+
+
+_GRAPH: ContextVar[Branching | None] = ContextVar("ganime_age_graph", default=None)
+
+
+@contextmanager
+def one_graph(recorder: Branching) -> Iterator[None]:
+    """A block in which networks are recorded as a graph of tensors (ONNX): no value is looked at, every size is
+    fixed."""
+    token = _GRAPH.set(recorder)
+    try:
+        yield
+    finally:
+        _GRAPH.reset(token)
+
+
+class Window(NamedTuple):
+    """Some rows and columns of pictures: the first and the one after the last, (2,) int64 each."""
+
+    rows: Tensor
+    columns: Tensor
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(...,H,W) -> (...,h,w); a row (1,W) and a column (H,1) keep their one line."""
+        for dim, span in ((-2, self.rows), (-1, self.columns)):
+            if x.shape[dim] > 1:
+                x = cut(x, dim, span)
+        return x
+
+    def put(self, x: Tensor, part: Tensor) -> Tensor:
+        """x (B,C,H,W) with `part` (B,C,h,w) in the window's place; a copy."""
+        recorder = _GRAPH.get()
+        if recorder is not None:
+            return recorder.put(x, part, self)
+        (y0, y1), (x0, x1), out = self.rows.tolist(), self.columns.tolist(), x.clone()
+        out[..., y0:y1, x0:x1] = part
+        return out
+
+
+def cut(x: Tensor, dim: int, span: Tensor) -> Tensor:
+    """x from the first to the last place of a span (2,) along an axis."""
+    recorder = _GRAPH.get()
+    if recorder is not None:
+        return recorder.cut(x, dim, span)
+    first, end = span.tolist()
+    return x.narrow(dim, first, end - first)
+
+
+def recorded() -> bool:
+    """Is a graph being recorded?"""
+    return _GRAPH.get() is not None
+
+
+def may_ask(x: Tensor) -> bool:
+    """Whether Python may look at values of x to leave out work: on a CPU. A GPU would have to be waited for, and a
+    graph that is recorded must hold both ways."""
+    return x.device.type == "cpu" and not recorded()
+
+
+def choose(asked: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:
+    """`yes()` (B,C,H,W) for the faces of which it is `asked` (B,), `no()` for the others. What nobody asks for is left
+    out on a CPU, and in a recorded graph, which is one of single faces."""
+    recorder = _GRAPH.get()
+    if recorder is not None:
+        return recorder.branch(asked.any(), yes, no)
+    if may_ask(asked) and asked.all():
+        return yes()
+    if may_ask(asked) and not asked.any():
+        return no()
+    return torch.where(asked[:, None, None, None], yes(), no())
 
 
 def precise(like: Tensor) -> torch.autocast:

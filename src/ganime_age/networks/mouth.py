@@ -15,6 +15,7 @@ stretch with the gap.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
-from .layers import luma, places
+from .layers import Window, luma, may_ask, places, recorded
 
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The inner lips' edges from corner to corner, iBUG's 68 points."""
@@ -46,8 +47,6 @@ HIDDEN = 0.014
 """How much of the teeth, in frame sides, the upper lip hides when it does not smile."""
 TONGUE = (0.45, 0.85)
 """Shares of the gap's height between which what lies above the lower lip replaces what lies below the upper one."""
-Window = tuple[slice, slice]
-"""Rows and columns of pixels."""
 
 
 class Gap(NamedTuple):
@@ -64,10 +63,7 @@ class Gap(NamedTuple):
     the lower lip, up, in frame sides."""
 
 
-ALL: Window = (slice(None), slice(None))
-
-
-def gap(landmarks: Tensor, side: int, window: Window = ALL) -> Gap:
+def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
     """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap, of a window of them as large as the window."""
     # The mouth's own axes: `axis` from the left to the right corner in the picture, `down` at right angles, both in
     # widths of the mouth, so that a tilted mouth is handled like a level one.
@@ -86,22 +82,25 @@ def gap(landmarks: Tensor, side: int, window: Window = ALL) -> Gap:
         local(landmarks[:, places(ids, landmarks)] - left[:, None]) for ids in (UPPER, LOWER)
     )  # (B,5,2)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
-    rows, columns = line[window[0]], line[window[1]]
-    pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).view(1, -1, 2)
-    across, height = local(pixels - left[:, None]).unbind(-1)  # (B,S*S) each, in widths of the mouth
+    x, y = line[None], line[:, None]
+    if window is not None:
+        x, y = window.cut(x), window.cut(y)
+    x, y = (at - left[:, i, None, None] for i, at in enumerate((x, y)))  # (B,1,w) and (B,h,1)
+    across, height = (
+        (x * direction[:, 0, None, None] + y * direction[:, 1, None, None]) / width[:, None, None]
+        for direction in (axis, down)
+    )  # (B,h,w) each, in widths of the mouth
     top, bottom = curve(upper, across), curve(lower, across)
     tall = (bottom - top).clamp_min(1e-3)  # closed lips have no inside; their place is never used
     place = torch.stack([2 * across - 1, 2 * (height - top) / tall - 1], -1)
     # Distance to the nearest border of the gap, positive inside; along the mouth at half weight, since the gap is flat.
     edge = torch.minimum(height - top, bottom - height)
     edge = torch.minimum(edge, torch.minimum(across, 1 - across) / 2)
-    soft = (edge * width[:, None] / SOFT_EDGE).clamp(0, 1)
+    soft = (edge * width[:, None, None] / SOFT_EDGE).clamp(0, 1)
     opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
-    lengths = (
-        torch.stack([across - upper[:, 2:3, 0], height - top, bottom - height], -1) * width[:, None, None]
-    )
-    shape = len(landmarks), len(rows), len(columns)
-    return Gap(place.view(*shape, 2), opening, soft.view(-1, 1, *shape[1:]), lengths.view(*shape, 3))
+    middle = across - upper[:, 2, 0, None, None]
+    lengths = torch.stack([middle, height - top, bottom - height], -1) * width[:, None, None, None]
+    return Gap(place, opening, soft[:, None], lengths)
 
 
 def newly_open(before: Tensor, after: Tensor) -> Tensor:
@@ -111,24 +110,24 @@ def newly_open(before: Tensor, after: Tensor) -> Tensor:
 
 
 def mouth_window(landmarks: Tensor, side: int) -> Window:
-    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one. On a GPU, which
-    would have to be asked where the lips are, all pixels."""
-    if landmarks.device.type != "cpu":
-        return slice(0, side), slice(0, side)
-    lips = landmarks[:, UPPER + LOWER].flatten(0, 1).clamp(0, 1) * side
-    low, high = (lips.amin(0) - 2).long().clamp_min(0).tolist(), (lips.amax(0) + 2).long().tolist()
-    return slice(min(low[1], side - 1), high[1]), slice(min(low[0], side - 1), high[0])
+    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one. (A GPU would
+    have to be asked where the lips are.)"""
+    lips = landmarks[:, places(UPPER + LOWER, landmarks)].flatten(0, 1).clamp(0, 1) * side
+    low, high = (lips.amin(0) - 2).clamp(0, side - 1), (lips.amax(0) + 2).clamp(1, side)
+    columns, rows = torch.stack([low, high], 1).long().unbind(0)
+    return Window(rows, columns)
 
 
 def curve(points: Tensor, at: Tensor) -> Tensor:
-    """The polyline through points (B,5,2) from left to right, evaluated at (B,N): heights (B,N)."""
+    """The polyline through points (B,5,2) from left to right, evaluated at (B,h,w): heights (B,h,w)."""
     # y(x) = y_0 + sum_k clamp((x - x_k) / (x_{k+1} - x_k), 0, 1) (y_{k+1} - y_k): each piece adds its rise once it is
-    # passed. cummax keeps x from going back where a turned head folds the lip over.
-    x, y = points[..., 0].cummax(1).values, points[..., 1]
-    out = y[:, :1].expand_as(at)
-    for k in range(points.shape[1] - 1):
-        share = (at - x[:, k : k + 1]) / (x[:, k + 1 : k + 2] - x[:, k : k + 1]).clamp_min(1e-4)
-        out = out + share.clamp(0, 1) * (y[:, k + 1 : k + 2] - y[:, k : k + 1])
+    # passed. The running maximum keeps x from going back where a turned head folds the lip over.
+    x = list(accumulate(points[:, :, 0, None, None].unbind(1), torch.maximum))
+    y = points[:, :, 1, None, None].unbind(1)
+    out = y[0]
+    for k in range(len(x) - 1):
+        share = (at - x[k]) / (x[k + 1] - x[k]).clamp_min(1e-4)
+        out = out + share.clamp(0, 1) * (y[k + 1] - y[k])
     return out
 
 
@@ -159,16 +158,16 @@ class Mouth(nn.Module):
         """face (B,3,S,S) whose landmarks went from `before` to `after` (B,68,2), action units (B,17) asked, the skin's
         mean and spread of brightness and its share of colour (B,1,1,1) each -> the face with its mouth filled and the
         share filled (B,1,S,S)."""
-        rows, columns = mouth_window(after, face.shape[-1])
-        if not face[..., rows, columns].numel():  # every mouth lies outside its frame
-            return face, torch.zeros_like(face[:, :1])
-        now = gap(after, face.shape[-1], (rows, columns))
+        # A GPU would have to be asked where the lips are.
+        window = mouth_window(after, face.shape[-1]) if recorded() or may_ask(face) else None
+        now = gap(after, face.shape[-1], window)
         share = now.inside * (newly_open(before, after) * self.known)[:, None, None, None]
         colours = self.colours(now, aus[:, SMILE] / AU_MAX, skin, colour).clamp(-1, 1)
-        out, filled = face.clone(), torch.zeros_like(face[:, :1])
-        out[..., rows, columns] += share * (colours - out[..., rows, columns])
-        filled[..., rows, columns] = share
-        return out, filled
+        if window is None:
+            return face + share * (colours - face), share
+        part = window.cut(face)
+        out = window.put(face, part + share * (colours - part))
+        return out, window.put(torch.zeros_like(face[:, :1]), share)
 
     def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
         """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1."""

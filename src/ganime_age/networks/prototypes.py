@@ -31,7 +31,7 @@ from .hair import (
     turn_young,
     without_skin,
 )
-from .layers import Edited, enlarge, gaussian_basis, luma, precise, resize
+from .layers import Edited, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
@@ -126,12 +126,12 @@ class Prototypes(nn.Module):
         units = target_aus - source_aus  # (B,17)
         asked = (source_age != target_age) | (units != 0).any(1)
         asked &= ~landmarks.flatten(1).isnan().any(1)
-        if asked.device.type == "cpu" and not asked.any():
-            return face  # a GPU would have to be waited for, which costs more than the edit
+        if may_ask(asked) and not asked.any():
+            return face
         marks = landmarks.nan_to_num(0.5)
         with precise(face):
             out = self.change(face, marks, (source_age, target_age), units, target_aus)
-        if asked.device.type == "cpu" and asked.all():
+        if may_ask(asked) and asked.all():
             return out
         return torch.where(asked[:, None, None, None], out, face)
 
@@ -167,10 +167,7 @@ class Prototypes(nn.Module):
         )  # light: mean and standard deviation
         moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
         skin = skin * (1 - filled)
-        out, older = moved, ages[0] != ages[1]
-        cpu = older.device.type == "cpu"  # a GPU would have to be asked
-        if not cpu or older.any():
-            out = self.grow_hair(moved, hair * older[:, None, None, None], points, ages)
+        out = choose(ages[0] != ages[1], lambda: self.grow_hair(moved, hair, points, ages), lambda: moved)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = match_colour(self.change_map("tone", amounts["tone"], grid), colour)
         return (out + skin * enlarge(light[1] * tone, face.shape[-1])).clamp(-1, 1)
@@ -291,14 +288,9 @@ class Prototypes(nn.Module):
         head = Head.of(picture, hair, landmarks)
         rim = ramp(away_from_border(picture.shape[-1], picture), FRAME_FADE[0], FRAME_FADE[0] + RIM)
         hair = without_skin(hair, picture, head) * rim
-        greys = (ages[1] > ages[0])[:, None, None, None] & (lighter > 0)
-        cpu = greys.device.type == "cpu"
-        if cpu and greys.all():
-            return turn_grey(picture, hair, head, lighter, colour)
-        young = turn_young(picture, hair, head, lighter, colour)
-        if cpu and not greys.any():
-            return young
-        return torch.where(greys, turn_grey(picture, hair, head, lighter, colour), young)
+        greys = (ages[1] > ages[0]) & (lighter > 0).flatten()
+        given = picture, hair, head, lighter, colour
+        return choose(greys, lambda: turn_grey(*given), lambda: turn_young(*given))
 
     @staticmethod
     def scale_texture(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def lip_patch(marks: Tensor, lip: tuple[int, ...], way: int) -> tuple[Tensor, Te
     centre = marks[:, 62]
     along, across = ((marks[:, list(lip)] - centre[:, None]) @ way[..., None] for way in (axis, down))
     columns = ((torch.arange(width) + 0.5) / width * 2 - 1) * TEETH_REACH
-    edge = curve(torch.cat([along, across], -1), columns.expand(len(marks), -1))
+    edge = curve(torch.cat([along, across], -1), columns.expand(len(marks), 1, -1))[:, 0]
     rows = (torch.arange(height) + 0.5) / height * TEETH_REACH
     rows = rows if way > 0 else -rows.flip(0)
     y = (edge[:, None] + rows[:, None])[..., None]

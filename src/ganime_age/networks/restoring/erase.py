@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import places
+from ..layers import may_ask, places
 from ..mouth import gap
 from ..warp import canonical_grid
 
@@ -113,9 +113,7 @@ def fill_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Te
     line = (torch.arange(side, device=face.device, dtype=face.dtype) + 0.5) / side
     pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]  # (1,S,S,2)
     covered = torch.zeros_like(face[:, :1])
-    if lids.device.type == "cpu" and not bool(
-        (lids > 0).any()
-    ):  # a GPU would let the host wait to hear of it
+    if may_ask(lids) and not (lids > 0).any():
         return face, covered
     for first, last, lid, brow in EYES:
         left, right = landmarks[:, first], landmarks[:, last]

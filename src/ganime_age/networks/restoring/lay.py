@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..layers import Edited
+from ..layers import Edited, Window, may_ask
 from ..mouth import gap
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
@@ -49,31 +49,28 @@ class Request(NamedTuple):
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
     asked = request.amounts(before, after)
-    kept = (amount * (name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
+    kept = (amount * float(name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
     amounts = Amounts(*kept)
-    if not any(bool((amount > 0).any()) for amount in amounts):
+    if may_ask(face) and not any(bool((amount > 0).any()) for amount in amounts):
         return Edited(face, torch.zeros_like(face[:, :1]))
     erased = erase(face, after, restorer.template, amounts)
     # Only what was erased is drawn, about half of the frame: rows and columns with any of it, in steps of 8 px.
-    touched = erased.maps.amax((0, 1)) > 0
-    if not touched.any():  # mouth and eyes lie outside the frame
+    touched = erased.maps.amax((0, 1))
+    if may_ask(touched) and not (touched > 0).any():  # mouth and eyes lie outside the frame
         return Edited(face, torch.zeros_like(face[:, :1]))
-    (y0, y1), (x0, x1) = (bounds(touched.any(axis)) for axis in (1, 0))
-    part = Erased(
-        erased.face[..., y0:y1, x0:x1],
-        erased.maps[..., y0:y1, x0:x1],
-        erased.place[..., y0 // 2 : y1 // 2, x0 // 2 : x1 // 2],
-    )
-    drawn = laid(restorer, face[..., y0:y1, x0:x1], part, amounts, request)
-    out, attention = face.clone(), torch.zeros_like(face[:, :1])
-    out[..., y0:y1, x0:x1], attention[..., y0:y1, x0:x1] = drawn
-    return Edited(out, attention)
+    window = Window(*(bounds(touched.amax(axis) > 0) for axis in (1, 0)))
+    half = Window(window.rows // 2, window.columns // 2)
+    part = Erased(window.cut(erased.face), window.cut(erased.maps), half.cut(erased.place))
+    drawn = laid(restorer, window.cut(face), part, amounts, request)
+    return Edited(window.put(face, drawn.face), window.put(torch.zeros_like(face[:, :1]), drawn.attention))
 
 
-def bounds(used: Tensor) -> tuple[int, int]:
-    """The first and last of some true places (S,), widened to multiples of 8."""
-    places = used.nonzero()
-    return int(places.min()) // 8 * 8, (int(places.max()) // 8 + 1) * 8
+def bounds(used: Tensor) -> Tensor:
+    """The first of some true places (S,) and the one after the last, widened to multiples of 8: (2,) int64."""
+    places = torch.arange(len(used), device=used.device)
+    first = torch.where(used, places, len(used) - 8).amin()
+    last = torch.where(used, places, 0).amax()
+    return torch.stack([first // 8 * 8, (last // 8 + 1) * 8])
 
 
 def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, request: Request) -> Edited:
