@@ -211,6 +211,12 @@ BAD_REQUESTS = {
         ["--au", "AU06=1"],
         "AU06 (cheek raiser) cannot be edited",
     ),
+    "turn": ({"turn": {"yaw": 40}}, ["--yaw", "40"], "yaw 40 is out of range; give degrees from -15 to 15"),
+    "parts": (
+        {"age": 7, "method": "ragan", "parts": "hair"},
+        ["--age", "7", "--method", "ragan", "--parts", "hair"],
+        "Re-Aging GAN changes an age as a whole; leave out parts",
+    ),
     "strength": ({"age": 7, "strength": 2}, ["--age", "7", "--strength", "2"], "strength 2 is out of range"),
     "method": (
         {"age": 7, "method": "x"},

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ganime_age import BadInput, FaceEditor, GanimeAge
 from ganime_age.card.contact_sheet import DEMO_AGES, Tile, contact_sheet, demo_sheet, tile
-from ganime_age.edits import AU_CODES
+from ganime_age.edits import AU_CODES, MOST_TURN
 
 
 def test_an_age_edit_changes_the_face_and_nothing_else(editor, portrait):
@@ -44,6 +44,44 @@ def test_older_reads_older_than_younger(editor, portrait):
     others see the age. Judges of their own measure that (training/evaluate.py edits)."""
     young, old = editor.progression(portrait, ages=(15, 80))
     assert old.reading.age > young.reading.age
+
+
+def test_a_head_turns_as_asked_and_stays_the_person(editor, portrait):
+    """Readings follow yaw and pitch; roll shows in the landmarks, as the readers see faces upright."""
+    before, *_ = editor.read(portrait)
+    turned = {
+        (yaw, pitch, roll): editor.edit(portrait, turn=(yaw, pitch, roll))
+        for yaw, pitch, roll in ((15, 0, 0), (-15, 0, 0), (0, 10, 0), (0, -10, 0), (0, 0, 10))
+    }
+    right, left, down, up, tilted = (result.reading for result in turned.values())
+    assert right.yaw > before.yaw + 4 and left.yaw < before.yaw - 4
+    assert down.pitch > before.pitch + 2 and up.pitch < before.pitch - 2
+    eyes = [
+        reading.landmarks[42:48].mean(0) - reading.landmarks[36:42].mean(0) for reading in (before, tilted)
+    ]
+    angles = np.degrees([np.arctan2(y, x) for x, y in eyes])
+    assert 7 < angles[1] - angles[0] < 13
+    for angle, result in turned.items():
+        assert result.identity > 0.4 and result.to_dict()["asked"]["turn"] == dict(
+            zip(MOST_TURN, angle, strict=True)
+        )
+        assert np.array_equal(np.asarray(result.image)[:, :8], portrait[:, :8])  # beyond the frame
+
+
+def test_an_age_changes_the_parts_that_are_asked(editor, portrait):
+    """Shape moves landmarks and leaves hair; hair turns grey and leaves the skin; all parts are the whole edit."""
+    made = {
+        parts: np.asarray(editor.edit(portrait, age=85, parts=parts, mark=False).image).astype(int)
+        for parts in ("hair", "skin", "shape", "shape, skin, hair")
+    }
+    whole = np.asarray(editor.edit(portrait, age=85, mark=False).image)
+    assert np.array_equal(made.pop("shape, skin, hair"), whole)
+    landmarks = editor.read(portrait)[0].landmarks
+    x0, y0, x1, y1 = [*landmarks[[36, 29]].min(0).astype(int), *landmarks[[45, 33]].max(0).astype(int)]
+    inside = {parts: np.abs(picture - portrait)[y0:y1, x0:x1].mean() for parts, picture in made.items()}
+    assert inside["hair"] < 0.05 and min(inside["skin"], inside["shape"]) > 1
+    changed = {parts: np.abs(picture - portrait).mean() for parts, picture in made.items()}
+    assert changed["hair"] > 1
 
 
 @pytest.mark.parametrize(

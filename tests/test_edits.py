@@ -74,6 +74,17 @@ def test_strength_scales_the_way(strength, age, unit):
     assert (got_age, units[AU_CODES.index("AU12")]) == (age, unit)
 
 
+def test_a_turn_goes_as_far_as_strength_and_never_too_far():
+    assert Edit.of(turn={"roll": 4}).turned == (0, 0, 4) and Edit.of(turn=None).turned == (0, 0, 0)
+    assert Edit.of(turn=(-10, 0, 4), strength=0.5).turned == (-5, 0, 2)
+    assert Edit.of(turn=(-15, 0, 0), strength=1.5).turned == (-15, 0, 0)
+
+
+def test_parts_of_an_age_are_kept_in_order_and_told_only_where_some_are_left_out():
+    assert Edit.of(70, parts="hair, Shape").more() == {"parts": ["shape", "hair"]}
+    assert Edit.of(70).more() == Edit.of(parts="hair").more() == {}
+
+
 def test_targets_never_leave_their_range():
     age, units = Edit.of(age=100, action_units={"AU12": 5}, strength=1.5).targets_for(50, [1.0] * 17)
     assert age == 100 and max(units) == 5
@@ -113,6 +124,13 @@ BAD = {
     "no value": ({"action_units": ["AU12"]}, "cannot read the action unit 'AU12'; write it as AU12=3"),
     "strength": ({"strength": 2}, "strength 2 is out of range; give a value between 0 and 1.5"),
     "strength nan": ({"strength": float("nan")}, "strength nan is out of range"),
+    "turn beyond": ({"turn": (0, 11, 0)}, "pitch 11 is out of range; give degrees from -10 to 10"),
+    "turn nan": ({"turn": {"yaw": float("nan")}}, "yaw nan is out of range"),
+    "turn word": ({"turn": {"yaw": "left"}}, "yaw 'left' is not a number"),
+    "turn name": ({"turn": {"tilt": 3}}, "a head has no angle 'tilt'; choose from yaw, pitch, roll"),
+    "turn of two": ({"turn": (3, 4)}, r"turn \(3, 4\) is no turn of a head; give yaw, pitch and roll"),
+    "part": ({"parts": "skin, beard"}, "an age has no part 'beard'; choose from shape, skin, hair"),
+    "no part": ({"parts": []}, "no part of the age is left to change"),
     "strength word": ({"strength": "full"}, "strength 'full' is not a number"),
 }
 

@@ -29,6 +29,12 @@ ActionUnits: TypeAlias = Mapping[str, float] | Mapping[str, float | str] | Itera
 """Intensities 0..5 by name, as {"AU12": 3}, or strings, as ["AU12=3", "frown=+2"], or a preset, as "smile". Names are
 FACS codes, FACS names, everyday words (`edits.AU_WORDS`) and presets (`edits.PRESETS`), in any case."""
 
+Turn: TypeAlias = Mapping[str, float] | Sequence[float] | None
+"""Yaw, pitch and roll in degrees: (15, 0, -5), or by name, as {"yaw": 15}; each within `edits.MOST_TURN`."""
+
+AgeParts: TypeAlias = Iterable[str] | str | None
+"""Parts of an age, of `edits.AGE_PARTS`: "skin, hair" or ["skin"]; None for all."""
+
 Clip: TypeAlias = "str | os.PathLike[str]"
 Driving: TypeAlias = "PhotoLike | Iterable[PhotoLike]"
 Faces: TypeAlias = int | Literal["all"]
@@ -50,14 +56,15 @@ class FaceEditor:
     order in every method; `editor(photo, age=70)` is `editor.edit(photo, age=70)`.
 
     age: target in years, 0..100. action_units: intensities 0..5 by name, strings such as "AU12=+2", or a preset such as
-    "smile". relative: in
-    edits, action units are changes to what is there; in reenactments of a clip, the source moves by what lies between
-    the clip's first frame and each frame. strength: 0..1.5, how far to go from the source to the target.
-    source_age: the face's age in years, 0..100, where the reading is known to be wrong. method: which of the weights'
-    methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face of a photo. mark: False
-    leaves out the
-    watermark and the metadata that say the picture is edited (for research). progress: called as
-    progress(done, total, note) as the work goes on; `total` is None for a clip that does not say how long it is.
+    "smile". turn: yaw, pitch and roll in degrees by which the head is turned, as (15, 0, 0): to the right of the
+    picture, down, clockwise; `edits.MOST_TURN` at most. parts: what the age changes, of "shape", "skin" and "hair", by
+    the default method. relative: in edits, action units are changes to what is there; in reenactments of a clip, the
+    source moves by what lies between the clip's first frame and each frame. strength: 0..1.5, how far to go from the
+    source to the target. source_age: the face's age in years, 0..100, where the reading is known to be wrong. method:
+    which of the weights' methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face
+    of a photo. mark: False leaves out the watermark and the metadata that say the picture is edited (for research).
+    progress: called as progress(done, total, note) as the work goes on; `total` is None for a clip that does not say
+    how long it is.
 
     What is not named stays as it is. BadInput names what is wrong with a photo, a clip or a request, MissingModel what
     the weights lack.
@@ -100,8 +107,10 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         source_age: float | None = None,
         method: MethodName | str = DEFAULT,
         face: Faces = 0,
@@ -109,7 +118,7 @@ class FaceEditor:
         progress: Progress | None = None,
     ) -> EditResult:
         """Edit one face of a photo, or all; the options are the class's."""
-        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        edit = self._asked(age, action_units, relative, strength, parts, turn)
         return self._edit_photo(photo, [(edit, method)], face, mark, progress, source_age)[0]
 
     __call__ = edit
@@ -121,8 +130,10 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
@@ -138,8 +149,10 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
@@ -154,8 +167,10 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         method: MethodName | str = DEFAULT,
         face: int = 0,
         mark: bool = True,
@@ -170,7 +185,7 @@ class FaceEditor:
         of 255 from the one that `edit` makes alone. errors: "raise" stops at the first photo that cannot be used;
         "return" gives its BadInput in its place and goes on.
         """
-        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
         results = edit_many(self.pipeline, photos, edit, method, face, mark, batch, errors, progress)
         return self._guard(results)
@@ -181,8 +196,10 @@ class FaceEditor:
         *,
         ages: Iterable[float] = (5, 15, 30, 50, 70, 85),
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         source_age: float | None = None,
         method: MethodName | str = DEFAULT,
         face: Faces = 0,
@@ -190,10 +207,7 @@ class FaceEditor:
         progress: Progress | None = None,
     ) -> list[EditResult]:
         """The same face at several ages, each edited from the original; the face is found and read once."""
-        edits = [
-            (Edit.of(age, action_units, relative, strength, self.model.editable_action_units), method)
-            for age in ages
-        ]
+        edits = [(self._asked(age, action_units, relative, strength, parts, turn), method) for age in ages]
         self._called(method)
         return self._edit_photo(photo, edits, face, mark, progress, source_age)
 
@@ -203,6 +217,7 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
         source_age: float | None = None,
@@ -215,7 +230,7 @@ class FaceEditor:
         Methods that change ages alone are left out where action units are asked, and the other way round; BadInput
         when none is left.
         """
-        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        edit = self._asked(age, action_units, relative, strength, None, turn)
         asked = ["age"] * (edit.age is not None) + ["action_units"] * bool(edit.action_units)
         methods = self.model.methods_for(*asked)
         if not methods:
@@ -283,8 +298,10 @@ class FaceEditor:
         *,
         age: float | None = None,
         action_units: ActionUnits = None,
+        turn: Turn = None,
         relative: bool = False,
         strength: float = 1.0,
+        parts: AgeParts = None,
         steady: bool = True,
         method: MethodName | str = DEFAULT,
         face: int = 0,
@@ -297,7 +314,7 @@ class FaceEditor:
         tracking.py), so that nothing flickers. Memory does not grow with the clip. Whatever stops it, no half file is
         left.
         """
-        edit = Edit.of(age, action_units, relative, strength, self.model.editable_action_units)
+        edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
         with enough_memory(self.device):
             return edit_clip(self.pipeline, source, target, edit, steady, method, face, mark, progress)
@@ -397,6 +414,18 @@ class FaceEditor:
         steps.finish()
         return readings
 
+    def _asked(
+        self,
+        age: float | None,
+        units: ActionUnits,
+        relative: bool,
+        strength: float,
+        parts: AgeParts,
+        turn: Turn,
+    ) -> Edit:
+        """The request of one face, checked."""
+        return Edit.of(age, units, relative, strength, self.model.editable_action_units, parts, turn)
+
     def check_method(self, method: str) -> None:
         """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
         self.pipeline.check_method(method)
@@ -463,7 +492,7 @@ class FaceEditor:
                 edited=generated is not None,
             )
             for before, after, generated in zip(
-                faces, pipeline.read_all_again(faces, [pixels] * len(faces)), made, strict=True
+                faces, pipeline.read_all_again(faces, [pixels] * len(faces), made), made, strict=True
             )
         )
         return replace(first, others=tuple(others)) if others else first

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import BadInput
 
@@ -74,6 +75,10 @@ with the parted lips that a wide smile and surprise have."""
 
 AU_MAX = 5.0
 AGE_MAX = 100.0
+AGE_PARTS = ("shape", "skin", "hair")
+"""What an age changes, and what each of which can be left out."""
+MOST_TURN = {"yaw": 15.0, "pitch": 10.0, "roll": 10.0}
+"""How far a head is turned at most, in degrees to either side: beyond, what the photo does not show is missed."""
 AGE_GROUPS = ("0-2", "3-6", "7-9", "10-14", "15-19", "20-29", "30-39", "40-49", "50-69", "70+")
 GROUP_STARTS = (0, 3, 7, 10, 15, 20, 30, 40, 50, 70)
 
@@ -92,6 +97,52 @@ def check_age(age: float | str) -> float:
     if not math.isfinite(years) or not 0 <= years <= AGE_MAX:
         raise BadInput(f"age {age} is out of range; give years between 0 and {AGE_MAX:.0f}")
     return years
+
+
+def check_parts(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    """`"skin, hair"`, `["skin"]` or None for all -> those of AGE_PARTS, in their order; BadInput for others or none."""
+    if given is None:
+        return AGE_PARTS
+    words = [plain(word) for word in (given.split(",") if isinstance(given, str) else given)]
+    for word in words:
+        if word not in AGE_PARTS:
+            raise BadInput(f"an age has no part {word!r}; choose from {', '.join(AGE_PARTS)}")
+    if not words:
+        raise BadInput(f"no part of the age is left to change; give one or more of {', '.join(AGE_PARTS)}")
+    return tuple(part for part in AGE_PARTS if part in words)
+
+
+def check_turn(
+    given: Mapping[str, Any] | Iterable[Any] | None,
+) -> tuple[float, float, float]:
+    """Yaw, pitch and roll in degrees, as three numbers or by name, such as {"yaw": 15} -> three floats; BadInput beyond
+    MOST_TURN. None turns nothing."""
+    if given is None:
+        return 0.0, 0.0, 0.0
+    if isinstance(given, Mapping):
+        strange = [name for name in given if name not in MOST_TURN]
+        if strange:
+            raise BadInput(f"a head has no angle {strange[0]!r}; choose from {', '.join(MOST_TURN)}")
+        angles: list[float | str] = [given.get(name, 0.0) for name in MOST_TURN]
+    else:
+        angles = [] if isinstance(given, (str, bytes)) else list(given)
+    if len(angles) != len(MOST_TURN):
+        raise BadInput(
+            f"turn {given!r} is no turn of a head; give yaw, pitch and roll in degrees: (15, 0, 0)"
+        )
+    yaw, pitch, roll = (_angle(name, value) for name, value in zip(MOST_TURN, angles, strict=True))
+    return yaw, pitch, roll
+
+
+def _angle(name: str, value: float | str) -> float:
+    most = MOST_TURN[name]
+    try:
+        degrees = float(value)
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} {value!r} is not a number; give degrees from {-most:g} to {most:g}") from None
+    if not abs(degrees) <= most:
+        raise BadInput(f"{name} {value} is out of range; give degrees from {-most:g} to {most:g}")
+    return degrees
 
 
 def au_code(name: str) -> str:
@@ -228,11 +279,15 @@ class Edit:
 
     age: target in years, 0..100, or None. action_units: checked targets by AU code.
     strength: 0..1.5, scales how far the way from the source to the target is gone (1 = all of it).
+    parts: those of AGE_PARTS that the age changes. turn: yaw, pitch, roll in degrees by which the head is turned, signs
+    as in a reading: to the right of the picture, down, clockwise.
     """
 
     age: float | None = None
     action_units: dict[str, AUTarget] = field(default_factory=dict)
     strength: float = 1.0
+    parts: tuple[str, ...] = AGE_PARTS
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(
@@ -242,6 +297,8 @@ class Edit:
         relative: bool = False,
         strength: float | str = 1.0,
         editable: Collection[str] = AU_CODES,
+        parts: str | Iterable[str] | None = None,
+        turn: Mapping[str, Any] | Iterable[Any] | None = None,
     ) -> Edit:
         """Check human words into an Edit; BadInput names what is wrong. editable: see `parse_action_units`."""
         try:
@@ -251,7 +308,20 @@ class Edit:
         if not 0 <= power <= 1.5:
             raise BadInput(f"strength {strength} is out of range; give a value between 0 and 1.5")
         years = None if age is None else check_age(age)
-        return cls(years, parse_action_units(action_units or {}, relative, editable), power)
+        units = parse_action_units(action_units or {}, relative, editable)
+        return cls(years, units, power, check_parts(parts), check_turn(turn))
+
+    @property
+    def turned(self) -> tuple[float, ...]:
+        """`turn` as far as `strength` goes, within MOST_TURN."""
+        limits = zip(self.turn, MOST_TURN.values(), strict=True)
+        return tuple(min(max(self.strength * angle, -most), most) for angle, most in limits)
+
+    def more(self) -> dict[str, Any]:
+        """What is asked beside age, action units and strength, JSON-native; nothing where it is the usual."""
+        parts = {"parts": list(self.parts)} if self.age is not None and self.parts != AGE_PARTS else {}
+        turn = {"turn": dict(zip(MOST_TURN, self.turn, strict=True))} if any(self.turn) else {}
+        return {**parts, **turn}
 
     def targets_for(self, source_age: float, source_aus: Iterable[float]) -> tuple[float, list[float]]:
         """Target age in years and the 17 target intensities for a face that reads `source_age`, `source_aus`."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .._version import __version__
-from ..edits import PRESETS, Edit, plain
+from ..edits import AGE_PARTS, MOST_TURN, PRESETS, Edit, plain
 from ..errors import BadInput
 from ..images.endings import WRITTEN_CLIPS as CLIP_ENDINGS
 from ..images.endings import WRITTEN_PHOTOS as ENDINGS
@@ -112,6 +112,19 @@ def _add_edit(commands: Commands, common: Parser) -> None:
         help=f"{ENDINGS} file, a folder, or {CLIP_ENDINGS} of a video",
     )
     _add_wish(edit)
+    ways = {"yaw": "to the right of the picture", "pitch": "down", "roll": "clockwise"}
+    for name, most in MOST_TURN.items():
+        edit.add_argument(
+            f"--{name}",
+            default="0",
+            metavar="DEGREES",
+            help=f"turn the head {ways[name]}, -{most:g} to {most:g}",
+        )
+    edit.add_argument(
+        "--parts",
+        metavar=",".join(AGE_PARTS),
+        help=f"what the age changes (default: all; {DEFAULT} alone can leave some out)",
+    )
     edit.add_argument(
         "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
     )

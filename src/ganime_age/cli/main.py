@@ -84,9 +84,10 @@ def _edit(args: argparse.Namespace) -> int:
 
     if args.strip or args.sheet:
         return _draw_sheet(args)
-    if args.age is None and not args.au and not args.au_from:
-        raise BadInput("nothing is asked for; give --age, --au or --au-from")
-    Edit.of(args.age, args.au, strength=args.strength)
+    turn = _turn(args)
+    if args.age is None and not args.au and not args.au_from and not turn:
+        raise BadInput("nothing is asked for; give --age, --au or --au-from, or turn the head with --yaw")
+    Edit.of(args.age, args.au, strength=args.strength, parts=args.parts, turn=turn)
     signer = _signer(args)
     source, output = Path(args.photo), Path(args.output)
     if os.path.isdir(source):
@@ -106,10 +107,18 @@ def _request(editor: FaceEditor, args: argparse.Namespace) -> dict[str, Any]:
     return {
         "age": args.age,
         "action_units": units,
+        "turn": _turn(args),
         "strength": args.strength,
+        "parts": args.parts,
         "face": args.face,
         "mark": mark,
     }
+
+
+def _turn(args: argparse.Namespace) -> dict[str, str]:
+    """The angles by which the head is turned, by name; those that are not asked for are left out."""
+    angles = {"yaw": args.yaw, "pitch": args.pitch, "roll": args.roll}
+    return {name: degrees for name, degrees in angles.items() if degrees != "0"}
 
 
 def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
@@ -249,6 +258,8 @@ def _compare_one(
     from ..card.contact_sheet import compare_sheet
     from ..provenance.metadata import write_edited
 
+    if request.pop("parts") is not None:
+        raise BadInput("--method all compares whole ages; leave out --parts, or name one method")
     results = editor.compare(source, **request)
     for warning in results[0].warnings:
         say(f"{source.name}: {warning}")
@@ -271,9 +282,10 @@ def _draw_sheet(args: argparse.Namespace) -> int:
         )
     if args.face == ALL or args.method == ALL or os.path.isdir(args.photo):
         raise BadInput("--strip and --sheet show one face of one photo by one method; give such")
-    if args.sheet and (args.face or args.method != DEFAULT or args.strength != "1"):
+    asked = args.face or args.method != DEFAULT or args.strength != "1" or args.parts or _turn(args)
+    if args.sheet and asked:
         raise BadInput(
-            f"--sheet shows the largest face by {DEFAULT}; leave out --face, --method and --strength"
+            f"--sheet shows the largest face by {DEFAULT}; leave out --face, --method, --strength, --parts and turns"
         )
     source, ages = Path(args.photo), [check_age(age) for age in args.strip or ()]
     signer, target = _signer(args), target_file(source, args.output, args.overwrite)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from ..edits import AGE_MAX, AU_CODES, LABELLED_AUS
+from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, LABELLED_AUS
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.head import HeadModel
 from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
+from ..networks.mesh import Turned, turn
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from ..networks.restoring.restorer import Restorer
@@ -129,6 +130,7 @@ class GanimeAge(
         target_aus: Tensor,
         method: str = DEFAULT,
         landmarks: Tensor | None = None,
+        parts: Collection[str] = AGE_PARTS,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
@@ -137,7 +139,8 @@ class GanimeAge(
         nothing is asked nothing changes, and a face without colour stays without.
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
         pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. What is neither near the face
-        nor hair stays as it is, whatever a generator paints there. BadInput when the method is unknown or cannot change
+        nor hair stays as it is, whatever a generator paints there. parts: of AGE_PARTS, what the age changes; only the
+        default method can leave some out. BadInput when the method is unknown or cannot change
         what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         row = method_row(method_called(method))
@@ -165,14 +168,20 @@ class GanimeAge(
             return add_change(faces, faces, small, row.edit(network, small, *request))
         if landmarks is None:
             landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
-        shown = self.prototypes(faces, landmarks, *request)
+        prototypes = self.prototypes
+        if changes[0] and set(parts) != set(AGE_PARTS):
+            check_whole(row)
+            prototypes = prototypes.only(parts)
+        shown = prototypes(faces, landmarks, *request)
+        if "skin" not in parts:  # what a generator draws of an age is skin
+            request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)
         given: dict[str, tuple[Tensor, Tensor]] = {}
         if isinstance(network, Restorer):
-            moved = self.prototypes.moved_landmarks(landmarks, request[:2], request[2:])
+            moved = prototypes.moved_landmarks(landmarks, (source_age, target_age), request[2:])
             given = {"landmarks": (landmarks, moved)}
         drawn = row.edit(network, small, *request, **given)
-        drawn = self.prototypes.limit(small, drawn, landmarks, request)
+        drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)
 
     def forward(
@@ -226,6 +235,12 @@ class GanimeAge(
         edited = add_change(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
         moved = asked[:, None, None, None]
         return Edited(torch.where(moved, edited.face, faces), edited.attention * moved)
+
+    def turn(self, faces: Tensor, landmarks: Tensor, degrees: Tensor) -> Turned:
+        """Faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1, their heads turned by yaw, pitch and roll (B,3) in
+        degrees, a few; see networks/mesh.py. MissingModel without the part `head`."""
+        self.require("head")
+        return turn(faces, landmarks, degrees, self.head)
 
     def require(self, part: str) -> None:
         """MissingModel when the weights do not hold a part."""
@@ -436,6 +451,13 @@ def method_row(name: str) -> Method:
     if name not in METHODS:
         raise BadInput(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def check_whole(row: Method) -> None:
+    """BadInput unless a method can change some parts of an age and leave others."""
+    if row.name != DEFAULT:
+        whole = f"{row.title} changes an age as a whole"
+        raise BadInput(f"{whole}; leave out parts, or choose {METHODS[DEFAULT].title}")
 
 
 def check_method_edits(row: Method, age: bool, expression: bool) -> None:

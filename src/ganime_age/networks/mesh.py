@@ -8,6 +8,9 @@ r"""Re-rendering a photo with its own surface in another pose: z-buffer, texture
       '------'     place in the photo   '------'
 
 Everything is a batched tensor operation and runs on any device; nothing here has a gradient.
+
+Where the mesh's outline lies beside the face's, such a drawing tears. Within `edits.MOST_TURN` little is uncovered, so
+`turn` bends a photo by a smooth warp instead, which follows the same points; the background stretches a little.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .head import Head, HeadModel
+from .layers import precise
 from .rasterizer import PlaneEquations, plane_equations, rasterize, signed_areas
+from .warp import coarse_displacement, enlarge_field, follow, regress
 
 FINE = 2
 """Supersampling along outlines: sub-pixels per pixel and axis."""
@@ -55,6 +60,13 @@ OUTLINE_REACH = 50
 """Outlines of the photo are widened by side / 50 pixels, and masks blurred over twice that."""
 TINY_AREA = 1e-7
 """Added to areas so that the stretch of a degenerate triangle stays finite."""
+HEAD_REACH, FACE_REACH = 0.08, 0.03
+"""Standard deviation, in frame sides, of a point's pull on the pixels around it: of all points, so that hair and
+background bend smoothly, and of what the face's own points still lack then. These lie about 0.03 apart."""
+FACE = 0.9
+"""Least `HeadModel.turning` of a point of the face."""
+BORDER = 0.22
+"""Width in frame sides over which the warp fades to nothing at the frame's border, so that it meets the photo."""
 
 
 class Drawn(NamedTuple):
@@ -78,6 +90,48 @@ def turned(
         for old, new in zip(head.pose.unbind(1), (yaw, pitch, roll), strict=True)
     ]
     return head._replace(pose=torch.stack(angles, 1))
+
+
+class Turned(NamedTuple):
+    """Turned heads."""
+
+    face: Tensor
+    """(B,3,S,S) in [-1,1]."""
+    landmarks: Tensor
+    """(B,68,2) in 0..1 of the same frame, where they are now."""
+
+
+def turn(face: Tensor, landmarks: Tensor, degrees: Tensor, head_model: HeadModel) -> Turned:
+    """face (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1, its head turned by yaw, pitch and roll (B,3): to the
+    right of the picture, down, clockwise. Without landmarks (NaN), or without a turn, it comes back exactly."""
+    asked = (degrees != 0).any(1) & ~landmarks.flatten(1).isnan().any(1)
+    with precise(face):
+        head = head_model.fit(landmarks.nan_to_num(0.5))
+        other = turned(head, *(head.pose + degrees.to(head.pose)).unbind(1))
+        before, after = (head_model.points(one)[..., :2] for one in (head, other))
+        marks = landmarks + head_model.landmarks(other) - head_model.landmarks(head)
+        field = enlarge_field(bend(after, after - before, head_model.turning > FACE), face.shape[-1])
+        out = follow(face, away_from_border(face.shape[-1], field) * field)
+    asked = asked[:, None, None]
+    return Turned(torch.where(asked[..., None], out, face), torch.where(asked, marks, landmarks))
+
+
+def bend(points: Tensor, pull: Tensor, face: Tensor) -> Tensor:
+    """Pulls (B,V,2) at points (B,V,2) as a smooth coarse field (B,2,GRID,GRID). face: (V,) bool, points of the face."""
+    # Regression in two levels, from wide to narrow kernels, the second of what the first has left (compare the
+    # multilevel B-splines of Lee, Wolberg & Shin, TVCG 1997).
+    near, own = points[:, face], pull[:, face]
+    rest = own - regress(near, points, pull, HEAD_REACH)
+    wide = coarse_displacement(points, pull, HEAD_REACH)
+    return wide + coarse_displacement(near, rest, FACE_REACH)
+
+
+def away_from_border(side: int, like: Tensor) -> Tensor:
+    """(side,side,1): 0 at the border of a picture, 1 from BORDER on, smooth between (a cubic)."""
+    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side
+    share = (torch.minimum(line, 1 - line) / BORDER).clamp(max=1)
+    share = share.square() * (3 - 2 * share)
+    return (share[:, None] * share)[..., None]
 
 
 class Corners(NamedTuple):

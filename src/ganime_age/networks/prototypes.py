@@ -8,7 +8,9 @@ works at any size and keeps the photo's detail. What a mean cannot know is left 
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Collection
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -47,6 +49,8 @@ AGE_SOFTNESS = 12.0
 """Years over which the age scale changes from linear to logarithmic: a year counts 9 times as much at 0 as at 100."""
 MAPS = ("shape", "tone", "texture", "hair")
 """What a prototype holds; the rows of `outward` and `inward`."""
+PARTS = {"shape": ("shape",), "skin": ("tone", "texture"), "hair": ("hair",)}
+"""What a user calls the parts of an age (`edits.AGE_PARTS`), as rows of MAPS."""
 MAP_SIDE = 64
 """Side of tones, masks and of what is measured on a face."""
 DRAWN_SIDE = 256
@@ -111,6 +115,18 @@ class Prototypes(nn.Module):
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_load_state_dict_pre_hook(_fit_hair_network)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_fit_mouth)  # type: ignore[no-untyped-call]
+
+    def only(self, parts: Collection[str]) -> Prototypes:
+        """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0."""
+        kept = {name for part in parts for name in PARTS[part]}
+        gain = torch.tensor([[float(name in kept)] for name in MAPS]).to(self.outward)
+        some = copy.copy(self)  # shares every tensor but the gains, so nothing that threads share is changed
+        some._buffers = {
+            **self._buffers,
+            "outward": self.outward * gain,
+            "inward": self.inward * gain,
+        }
+        return some
 
     def forward(
         self,

@@ -25,15 +25,19 @@ def displacement(points: Tensor, pull: Tensor, side: int, reach: float) -> Tenso
 
 def coarse_displacement(points: Tensor, pull: Tensor, reach: float) -> Tensor:
     """`displacement` on the coarse grid, (B,2,GRID,GRID)."""
+    line = (torch.arange(GRID, device=points.device) + 0.5) / GRID
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
+    field = regress(pixels.expand(len(points), -1, -1), points, pull, reach)
+    return field.view(-1, GRID, GRID, 2).permute(0, 3, 1, 2)
+
+
+def regress(places: Tensor, points: Tensor, pull: Tensor, reach: float) -> Tensor:
+    """The field (B,M,2) at places (B,M,2) of pulls (B,N,2) at points (B,N,2)."""
     # field(x) = sum_i k(x - p_i) pull_i / (sum_i k(x - p_i) + STIFFNESS),   k(d) = exp(-|d|^2 / (2 reach^2)):
     # Nadaraya-Watson regression of the pulls with a prior of no motion. Unlike a thin plate it is bounded by the
     # largest pull and vanishes far from the landmarks.
-    line = (torch.arange(GRID, device=points.device) + 0.5) / GRID
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
-    distance = torch.cdist(pixels.expand(len(points), -1, -1), points)  # (B,GRID^2,68)
-    near = torch.exp(-0.5 * (distance / reach) ** 2)
-    field = near @ pull / (near.sum(2, keepdim=True) + STIFFNESS)
-    return field.view(-1, GRID, GRID, 2).permute(0, 3, 1, 2)
+    near = torch.exp(-0.5 * (torch.cdist(places, points) / reach) ** 2)  # (B,M,N)
+    return near @ pull / (near.sum(2, keepdim=True) + STIFFNESS)
 
 
 def enlarge_field(field: Tensor, side: int) -> Tensor:

@@ -213,7 +213,7 @@ def rewrite_clip(
 def edit_record(edit: Edit) -> dict[str, Any]:
     """An edit as plain numbers, for a file's metadata; a change to an action unit has its sign, as "+2"."""
     units = {code: f"{t.value:+g}" if t.relative else t.value for code, t in edit.action_units.items()}
-    return {"age": edit.age, "action_units": units, "strength": edit.strength}
+    return {"age": edit.age, "action_units": units, "strength": edit.strength, **edit.more()}
 
 
 def check_seen(track: FaceTrack, name: str) -> None:

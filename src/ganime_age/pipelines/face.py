@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..edits import AU_CODES, AU_MAX, Edit
+from ..edits import AGE_PARTS, AU_CODES, AU_MAX, Edit
 from ..errors import BadInput
 from ..images.alignment import apply, crop, frame_matrix, invert, paste
 from ..images.detectors import EmbeddedDetector, FoundFace
@@ -29,7 +29,7 @@ from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import METHODS
 from ..model.model import GanimeAge
-from ..networks.layers import Edited
+from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
 from ..runtime import checked_device, working_dtype
@@ -81,26 +81,31 @@ class Face(Crop):
 
 class Generated(NamedTuple):
     """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8. ground: what it
-    was drawn on, where that is not the face itself: a larger cut of the frame."""
+    was drawn on, where that is not the face itself: a larger cut of the frame. landmarks: (68,2) in 0..1 of the frame,
+    where the head was turned, as far as that is known without reading them."""
 
     face: np.ndarray
     attention: np.ndarray
     ground: Crop | None = None
+    landmarks: np.ndarray | None = None
 
 
 class Drawing(NamedTuple):
     """What a generator is given for one face: the picture that it draws on, the request as tensors (source and target
-    ages (1,), source and target action units (1,17)), and the landmarks (1,68,2) in 0..1 of the frame."""
+    ages (1,), source and target action units (1,17)), the landmarks (1,68,2) in 0..1 of the frame, the parts that an
+    age changes, and yaw, pitch and roll in degrees by which the head is turned, where it is."""
 
     ground: Crop
     request: tuple[Tensor, Tensor, Tensor, Tensor]
     landmarks: Tensor
+    parts: tuple[str, ...] = AGE_PARTS
+    turn: tuple[float, ...] = ()
 
     def kind(self) -> tuple[Any, ...]:
         """Drawings of one kind fit into one batch: sides, and what is asked to change."""
         source_age, age, source_units, units = self.request
         changes = bool(source_age != age), bool((source_units != units).any())
-        return (len(self.ground.face), *changes)
+        return (len(self.ground.face), *changes, self.parts, self.turn)
 
 
 class FacePipeline:
@@ -186,7 +191,8 @@ class FacePipeline:
         source = face.reading
         source_units = [source.action_units[code] for code in AU_CODES]
         age, units = edit.targets_for(source.age, source_units)
-        if age == source.age and units == source_units:
+        turn = edit.turned if any(edit.turned) else ()
+        if age == source.age and units == source_units and not turn:
             return None
         before, wanted, units_before, units_wanted = (
             torch.tensor([v], dtype=torch.float32, device=self.device)
@@ -194,27 +200,31 @@ class FacePipeline:
         )
         ground = self.enlarged(face) if fine else face
         landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
-        return Drawing(ground, (before, wanted, units_before, units_wanted), landmarks)
+        request = (before, wanted, units_before, units_wanted)
+        return Drawing(ground, request, landmarks, edit.parts, turn)
 
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
         """What the generator makes of N >= 1 drawings of one kind."""
         before, wanted, units_before, units_wanted = (
             _joined([one.request[i] for one in drawings]) for i in range(4)
         )
+        faces = _joined([to_tensor(one.ground.face, self.device) for one in drawings])
+        landmarks = _joined([one.landmarks for one in drawings])
+        parts, turn = drawings[0].parts, drawings[0].turn  # the same in all of one kind
+        moved = None
         with torch.inference_mode(), self._precision():
             edited = self.model.edit(
-                _joined([to_tensor(one.ground.face, self.device) for one in drawings]),
-                before,
-                wanted,
-                units_before,
-                units_wanted,
-                method,
-                _joined([one.landmarks for one in drawings]),
+                faces, before, wanted, units_before, units_wanted, method, landmarks, parts=parts
             )
+            if turn:
+                degrees = torch.tensor([turn], device=self.device).expand(len(faces), -1)
+                moved = self.model.turn(edited.face, landmarks, degrees)
+                edited = Edited(moved.face, 1 - unchanged_share(moved.face - faces))
         each = (Edited(*(part[i : i + 1] for part in edited)) for i in range(len(drawings)))
+        now = [None] * len(drawings) if moved is None else list(moved.landmarks.double().cpu().numpy())
         return [
-            to_generated(one)._replace(ground=drawing.ground)
-            for one, drawing in zip(each, drawings, strict=True)
+            to_generated(one)._replace(ground=drawing.ground, landmarks=marks)
+            for one, drawing, marks in zip(each, drawings, now, strict=True)
         ]
 
     def enlarged(self, face: Crop) -> Crop:
@@ -231,7 +241,8 @@ class FacePipeline:
         """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
         if generated is None:
             return face.photo
-        after = add_watermark(generated.face, places_of(face)) if mark else generated.face
+        places = places_of(face) if generated.landmarks is None else generated.landmarks
+        after = add_watermark(generated.face, places) if mark else generated.face
         ground = generated.ground or face
         return paste(ground.photo, ground.face, after, ground.matrix)
 
@@ -239,18 +250,27 @@ class FacePipeline:
         """The face as another state of its photo (H,W,3) uint8 shows it: cut out in the same frame and measured."""
         return self.read_all_again([face], [photo])[0]
 
-    def read_all_again(self, faces: Sequence[Face], photos: Sequence[np.ndarray]) -> list[Face]:
-        """`read_again` of several faces in one batch."""
+    def read_all_again(
+        self,
+        faces: Sequence[Face],
+        photos: Sequence[np.ndarray],
+        made: Sequence[Generated | None] | None = None,
+    ) -> list[Face]:
+        """`read_again` of several faces in one batch. made: what was generated of each; a head that was turned is
+        aligned anew, as its frame has moved."""
         after = list(faces)
         changed = [i for i, face in enumerate(faces) if photos[i] is not face.photo]
         if changed:
-            crops = [self.recrop(faces[i], photos[i]) for i in changed]
+            crops = [self.recrop(faces[i], photos[i], made[i] if made else None) for i in changed]
             for i, again in zip(changed, self.read(crops), strict=True):
                 after[i] = replace(again, warnings=faces[i].warnings)
         return after
 
-    def recrop(self, face: Crop, photo: np.ndarray) -> Crop:
-        """The same frame of another state of the photo (H,W,3) uint8."""
+    def recrop(self, face: Crop, photo: np.ndarray, made: Generated | None = None) -> Crop:
+        """The same frame of another state of the photo (H,W,3) uint8, or that of a head which was turned."""
+        if made is not None and made.landmarks is not None:
+            points = apply(invert(face.matrix), made.landmarks * len(face.face))
+            return self.align(photo, points.astype(np.float32), face.box)
         return Crop(photo, face.matrix, face.box, crop(photo, face.matrix, self.model.face_size))
 
     def report(

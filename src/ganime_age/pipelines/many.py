@@ -74,7 +74,7 @@ def _batch(
         before = pipeline.read_faces(list(chosen.values()))
         generated = pipeline.generate_many(before, edit, method, fine=True)
         pixels: list[np.ndarray] = [pipeline.paste(*one, mark) for one in zip(before, generated, strict=True)]
-        after = pipeline.read_all_again(before, pixels)
+        after = pipeline.read_all_again(before, pixels, generated)
         seconds = (time.perf_counter() - started) / len(chosen)
         for place, face, seen, drawn in zip(chosen, before, after, generated, strict=True):
             done[place] = pipeline.report(

@@ -126,7 +126,7 @@ class Mover:
         with torch.inference_mode():
             face = to_tensor(self._face, self.pipeline.device)
             moved = self.pipeline.model.reenact(face, *map(self.to_tensor, numbers))
-        drawn, attention, _ = to_generated(moved)
+        drawn, attention, *_ = to_generated(moved)
         if self.settle or self.last.action_units:
             seen = self.pipeline.read_again(self.source, self._paste(drawn))
             photo = self.pipeline.draw(seen, self._on_top(units, seen.reading), AGE_METHOD, self.mark)
