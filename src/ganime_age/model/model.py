@@ -150,7 +150,9 @@ class GanimeAge(
             return Edited(faces, torch.zeros_like(faces[:, :1]))
         check_method_edits(row, *changes)
         check_ages(source_age, target_age)
-        return self.change(faces, (source_age, target_age, source_aus, target_aus), row, landmarks)
+        if changes[0] and set(parts) != set(AGE_PARTS):
+            check_whole(row)
+        return self.change(faces, (source_age, target_age, source_aus, target_aus), row, landmarks, parts)
 
     def change(
         self,
@@ -158,9 +160,11 @@ class GanimeAge(
         request: tuple[Tensor, Tensor, Tensor, Tensor],
         row: Method,
         landmarks: Tensor | None = None,
+        parts: Collection[str] = AGE_PARTS,
     ) -> Edited:
         """`edit` of a request (source and target ages, source and target action units) that was checked: arithmetic on
         tensors alone, so that it can be recorded as a graph (onnx/)."""
+        source_age, target_age, source_aus, target_aus = request
         network = getattr(self, row.part)
         side = getattr(network, "size", self.edit_size)
         if not row.reads:
@@ -169,8 +173,7 @@ class GanimeAge(
         if landmarks is None:
             landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
         prototypes = self.prototypes
-        if changes[0] and set(parts) != set(AGE_PARTS):
-            check_whole(row)
+        if set(parts) != set(AGE_PARTS):
             prototypes = prototypes.only(parts)
         shown = prototypes(faces, landmarks, *request)
         if "skin" not in parts:  # what a generator draws of an age is skin
