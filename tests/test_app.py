@@ -562,14 +562,14 @@ def test_the_report_shows_identity_between_the_ranges_that_the_weights_state(edi
     stated = editor.model.identity_thresholds, editor.model.editable_action_units
     same, close = stated[0]
     for identity, words in (
-        (same.cosine + 0.01, "likeness 0.43: more alike than 99 in 100 pairs of different people"),
-        (same.cosine - 0.01, "likeness 0.41: where both kinds of pairs lie"),
-        (close.cosine - 0.01, "likeness 0.21: where 90 in 100 pairs of different people lie"),
+        (same.cosine + 0.01, "more alike than 99 in 100 pairs of different people"),
+        (same.cosine - 0.01, "where both kinds of pairs lie"),
+        (close.cosine - 0.01, f"less alike than {round(100 * close.same)} in 100 pairs of one person"),
     ):
         said = report.report(
             SimpleNamespace(**{**vars(result), "identity": identity, "asked_units": dict}), *stated
         )
-        assert words in said and f"left:{round(100 * identity)}%" in said
+        assert f"likeness {identity:.2f}: {words}" in said and f"left:{round(100 * identity)}%" in said
         assert (
             said.index("<dt>Asked")
             < said.index("<dt>Reached")

@@ -93,7 +93,7 @@ WRAPPED = {
 def test_both_published_layouts_give_the_same_pictures(published, wrap, tmp_path, capsys):
     torch.save(WRAPPED[wrap](published.state_dict()), tmp_path / "old.pth")
     assert cli.main(["convert", str(tmp_path / "old.pth"), str(tmp_path / "new")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'new'}  detector, readers, ganimation\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'new'}  detector, readers, ganimation, identity\n"
     model = GanimeAge.from_pretrained(tmp_path / "new", parts=["ganimation"])
     face, units = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, UNITS)
     with torch.no_grad():

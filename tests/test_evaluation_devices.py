@@ -41,12 +41,12 @@ def found(model, faces, folder):
 
 def test_a_gpu_finds_what_a_cpu_finds(faces, tmp_path):
     torch.manual_seed(0)
-    model = GanimeAge(parts=("readers", "ganimation_age"), **TINY).eval()
+    model = GanimeAge(parts=("readers", "ganimation_age", "identity"), **TINY).eval()
     light(tmp_path, "age_judge", AgeJudge(**JUDGE), JUDGE)
     here = found(model, faces, tmp_path)
     with FakeDevice():
         there = found(model.to("cuda"), faces, tmp_path)
-    assert here.keys() == there.keys() >= {"age", "who", "mask", "todays_readers", "edited"}
+    assert here.keys() == there.keys() >= {"age", "who", "mask", "identity", "readers_head", "edited"}
     for name, values in here.items():
         assert np.allclose(values, there[name], atol=1e-4, equal_nan=True), name
 

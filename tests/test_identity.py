@@ -12,7 +12,7 @@ from ganime_age.learning import losses
 from ganime_age.learning.data.aligned_crops import aligned_crops
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.data.joined_faces import JoinedFaces
-from ganime_age.learning.engine.checkpoints import load_light
+from ganime_age.learning.engine.checkpoints import load_light, start_from
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.muon import Muon, orthogonal
 from ganime_age.learning.engine.recipe import fill, read_recipe
@@ -191,13 +191,68 @@ def test_perfect_and_blind_readers_measure_as_such():
     assert edited["edited_tar"] == 0.5 and edited["edited_tar_by_age"] == {"5": 1.0, "20": 0.0}
 
 
+def tiny_model(*parts):
+    torch.manual_seed(0)
+    readers = {"size": 32, "widths": [8] * 4, "blocks": [1] * 3}
+    stated = [(0.4, 0.01, 0.7), (0.2, 0.1, 0.9)]
+    return GanimeAge(parts, identity_thresholds=stated, readers=readers, identity=TINY).eval()
+
+
+def test_a_model_reads_identity_by_its_own_part_on_the_landmarks_that_it_found():
+    model, face = tiny_model("readers", "identity"), torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        found, by_head = model.read(face), model.readers(face)
+        assert torch.equal(found.identity, model.identity(face, by_head.landmarks))
+        assert not torch.allclose(found.identity, by_head.identity, atol=0.1)
+        assert not model.read(face, identity=False).identity.any()
+        assert torch.equal(found.age, by_head.age)
+
+
+def test_weights_without_the_part_keep_the_readers_head_and_their_thresholds(tmp_path):
+    older = tiny_model("readers")
+    older.save_pretrained(tmp_path)
+    loaded, face = GanimeAge.from_pretrained(tmp_path), torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(loaded.read(face).identity, older.readers(face).identity)
+    assert loaded.parts == ("readers",) and loaded.identity_thresholds == older.identity_thresholds
+
+
+def test_training_goes_on_from_the_part_of_a_weights_folder(folder, tmp_path):
+    tiny_model("readers", "identity").save_pretrained(tmp_path / "weights")
+    trained = run(folder, tmp_path / "run", 1)
+    start_from(trained, tmp_path / "weights")
+    stored = GanimeAge.from_pretrained(tmp_path / "weights").identity.state_dict()
+    for key, value in trained.task.networks["identity"].state_dict().items():
+        assert torch.equal(value, stored[key]), key
+    tiny_model("readers").save_pretrained(tmp_path / "older")
+    with pytest.raises(BadInput, match="holds none of identity"):
+        start_from(trained, tmp_path / "older")
+
+
+def test_readers_without_the_part_that_was_measured_state_no_thresholds(tmp_path):
+    tiny_model("readers", "identity").save_pretrained(tmp_path)
+    whole = GanimeAge.from_pretrained(tmp_path)
+    assert [one.cosine for one in whole.identity_thresholds] == [0.4, 0.2]
+    assert GanimeAge.from_pretrained(tmp_path, parts=["readers"]).identity_thresholds == ()
+
+
+def test_the_package_knows_a_face_again_that_is_mirrored_darker_and_half_the_size(editor, portrait):
+    again = (portrait[::2, ::-2] * 0.6).astype(np.uint8)
+    one, other = (editor.read(photo)[0].identity for photo in (portrait, again))
+    strict, loose = editor.model.identity_thresholds
+    assert one @ other > strict.cosine > loose.cosine
+
+
 def test_the_measurement_has_a_row_for_every_reader_and_the_teacher(folder):
     faces = Faces(folder, 64)
-    model = GanimeAge.from_pretrained()
+    model = GanimeAge.from_pretrained(parts=["readers", "prototypes", "ganimation_age", "identity"])
+    own = looks_of(None, model)
+    assert set(own) == {"readers_head", "identity", "identity_labelled_landmarks"}
     looks = looks_of(IdentityReader(**TINY), model, lambda pictures, landmarks: np.eye(128)[: len(pictures)])
     found = measure(looks, faces, model, 3)
     assert set(found["readers"]) == {
-        "todays_readers",
+        "shipped",
+        "readers_head",
         "identity",
         "identity_labelled_landmarks",
         "judge",

@@ -15,8 +15,8 @@ fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/he
 the slowest one's seconds of computing, the memory they took.
 
 identity (--faces; --split, --identity, a light folder of the recipe of that name) tells photos of one person from
-photos of two by the package's readers, by that network and by --judges' identity judge, on real faces and on --count
-of them edited to other ages. It prints everything, and writes a file only where --out is given.
+photos of two by that network or else the weights', by the readers' own head and by --judges' identity judge, on real
+faces and on --count of them edited to other ages. It prints everything, and writes a file only where --out is given.
 
 edits judges the edits of --method. The default judges are face_reid_0095.onnx, face_landmarker.task and
 hair_prismanet_256.onnx of the folder --models, and the age judge in training/checkpoints/age_judge. --judges names
@@ -77,9 +77,7 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_readers import measure
 
-    return measure(
-        model.readers, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",))
-    )
+    return measure(model, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",)))
 
 
 def identity(given: argparse.Namespace, model: GanimeAge) -> dict:

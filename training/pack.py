@@ -34,8 +34,12 @@ PLACES = {
     "prototypes": "prototypes",
     "hair": "prototypes.hair",
     "dual_generator": "dual_generator",
+    "identity": "identity",
 } | {row.trained_name: row.part for row in METHODS.values() if row.shipped}
 """A network's name in training -> its place in the model."""
+
+JUDGED_BY = {"readers", "local_reader", "identity"}
+"""Networks that decide who somebody is: new ones have other identity thresholds."""
 
 
 class Packed:
@@ -107,7 +111,7 @@ def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tu
     """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files.
 
     results: a results file of the readers, whose identity thresholds the weights then state. Without it, they keep
-    theirs unless the readers are new.
+    theirs unless what reads identity, or the landmarks for it, is new.
     """
     thresholds = measured_thresholds(results) if results else None
     # Prototypes are trained with a hair network of their own, which takes the place of the one before.
@@ -118,7 +122,7 @@ def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tu
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
     if thresholds is not None:
         packed.config["identity_thresholds"] = thresholds
-    elif "readers" in folders:
+    elif folders.keys() & JUDGED_BY:
         packed.config["identity_thresholds"] = ()
     model = GanimeAge(**packed.config)
     model.load_state_dict(packed.state)
@@ -156,7 +160,7 @@ def main() -> None:
         print(
             "the local reader of before stays, which learnt on other readers: train the recipe local_reader again"
         )
-    if given["readers"] and not results:
+    if any(given[name] for name in JUDGED_BY) and not results:
         print("the identity thresholds were of the readers before: measure again, then pack with --results")
     print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision -> {out}")
 

@@ -45,7 +45,8 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
         },
         "readers": {
             "summary": twice("age_mae_utkface age_mae_all")
-            | named("au_correlation_mean identity_auc landmark_error_percent yaw_error_degrees pitch_error_degrees"),
+            | named("au_correlation_mean identity_auc identity_tar_far1e3")
+            | named("landmark_error_percent yaw_error_degrees pitch_error_degrees"),
             "faces": 1234,
             "identity": {"who": "all pairs"} | named("teacher_auc"),
             "age": {"constant_years": n(), "mae_by_set": named("this that")}

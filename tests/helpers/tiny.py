@@ -12,6 +12,7 @@ TINY = {
     "detector": {"seek_width": 8, "mark_width": 8, "crop_side": 32},
     "readers": {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]},
     "ganimation_age": {"widths": [8, 8, 16], "blocks": 1},
+    "identity": {"widths": [8, 8, 16], "blocks": [1, 1, 1], "squeeze": 4},
 }
 """Keywords of a GanimeAge."""
 READERS = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}

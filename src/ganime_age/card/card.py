@@ -24,7 +24,7 @@ from .tables import measured
 NAME = "ganime_age"
 TASK = "image-to-image"
 RELIES_ON = {
-    "readers": ("readers",),
+    "readers": ("readers", "identity"),
     "photos": ("detector", "readers", "prototypes", "ganimation_age"),
     "finder": ("detector",),
     "provenance": ("detector",),

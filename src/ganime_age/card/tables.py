@@ -14,6 +14,8 @@ from .reenactment import reenactment
 from .results import Results, columns, summary, table
 from .table1 import table1
 
+TAR = "identity, pairs of one person above the cosine that 1 in 1,000 pairs of different people exceed"
+
 
 def readers(results: Results) -> str:
     """The readers on held-out faces: by set, age group, gender and head pose."""
@@ -22,6 +24,7 @@ def readers(results: Results) -> str:
         ("age_mae_all", "age over all sets, mean absolute error", "years"),
         ("au_correlation_mean", "action units, mean correlation with the labels", ""),
         ("identity_auc", "identity, same or different person (AUC)", ""),
+        *_held(results, ("identity_tar_far1e3", TAR, "")),
         ("landmark_error_percent", "68 landmarks, error in % of the eye distance", "%"),
         ("yaw_error_degrees", "yaw, error", "degrees"),
         ("pitch_error_degrees", "pitch, error", "degrees"),

@@ -158,6 +158,8 @@ PROTOTYPES = "prototypes"
 REENACTMENT = "dual_generator"
 """The part that moves a face like another; it takes a driving face instead of an age or action units."""
 REENACTMENT_LABEL = "Dual generator (reenactment)"
+IDENTITY = "identity"
+"""The part that tells who somebody is. Weights without it, as all were once, leave that to a head of the readers."""
 
 
 _BEFORE = {
@@ -172,6 +174,7 @@ _AFTER = {
         later("dual_generator", "DualGenerator"),
         borrows=("head",),
     ),
+    IDENTITY: Part("a reader of identity", later("identity", "IdentityReader")),
 }
 
 

@@ -16,6 +16,7 @@ from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.head import HeadModel
+from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
 from ..networks.mesh import Turned, turn
 from ..networks.prototypes import Prototypes
@@ -26,6 +27,7 @@ from . import hub
 from .format2 import present_names
 from .methods import (
     DEFAULT,
+    IDENTITY,
     METHODS,
     PROTOTYPES,
     Method,
@@ -72,6 +74,7 @@ class GanimeAge(
     ganimation_age: ganimation_age.Generator | Restorer
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
+    identity: IdentityReader
 
     def __init__(
         self,
@@ -116,10 +119,19 @@ class GanimeAge(
         """The loaded edit methods that can change all of what is asked: any of "age", "action_units"."""
         return tuple(name for name in methods_that_edit(*asked) if name in self.methods)
 
-    def read(self, faces: Tensor) -> Readings:
-        """Faces (B,3,S,S) in [-1,1], any square side -> Readings of B faces."""
+    def read(self, faces: Tensor, identity: bool = True) -> Readings:
+        """Faces (B,3,S,S) in [-1,1], any square side -> Readings of B faces.
+
+        Who somebody is is read by the part `identity`, on the face aligned by the landmarks that the readers found;
+        where the weights, or the parts that were loaded, have none, by a head of the readers, which confuses far more
+        people. identity: False leaves it zero, and saves time where nobody asks who it is.
+        """
         self.require("readers")
-        return self.readers(faces)
+        own = IDENTITY in self.parts
+        read = self.readers(faces, identity and not own)
+        if not (identity and own):
+            return read
+        return read._replace(identity=self.identity(faces, read.landmarks))
 
     def edit(
         self,
@@ -171,7 +183,8 @@ class GanimeAge(
             small = resize(faces, side)
             return add_change(faces, faces, small, row.edit(network, small, *request))
         if landmarks is None:
-            landmarks = self.read(resize(faces, min(faces.shape[-1], self.face_size))).landmarks
+            seen = resize(faces, min(faces.shape[-1], self.face_size))
+            landmarks = self.read(seen, identity=False).landmarks
         prototypes = self.prototypes
         if set(parts) != set(AGE_PARTS):
             prototypes = prototypes.only(parts)
@@ -199,7 +212,7 @@ class GanimeAge(
         faces: (B,3,S,S) in [-1,1]. age: target in years, one for all or (B,); action_units: targets (B,17) in 0..5, in
         the order of AU_CODES. What is None stays as it is read. BadInput and MissingModel as `edit`.
         """
-        read = self.read(resize(faces, min(faces.shape[-1], self.face_size)))
+        read = self.read(resize(faces, min(faces.shape[-1], self.face_size)), identity=False)
         ages = read.age if age is None else torch.as_tensor(age, dtype=read.age.dtype, device=read.age.device)
         units = read.action_units if action_units is None else action_units.to(read.action_units)
         if ages.ndim > 1 or ages.numel() not in (1, len(faces)) or units.shape != read.action_units.shape:
@@ -352,9 +365,10 @@ class GanimeAge(
 
         The model is in eval mode and frozen: no parameter requires a gradient. To train a part, call
         `model.PART.requires_grad_().train()`.
-        parts loads a subset, and no more memory. dtype: of the model, float32 by default whatever the file holds;
-        "auto" keeps the file's. variant: "fp16" or "bf16" reads that smaller file. revision: branch, tag or commit of
-        a repository, of which subfolder holds the weights. Weights of format 2 are converted while they are loaded.
+        parts loads a subset, and no more memory; without `identity` no identity thresholds are stated. dtype: of the
+        model, float32 by default whatever the file holds; "auto" keeps the file's. variant: "fp16" or "bf16" reads that
+        smaller file. revision: branch, tag or commit of a repository, of which subfolder holds the weights. Weights of
+        format 2 are converted while they are loaded.
         Loading is strict: MissingModel names the missing, foreign, misshapen or non-finite tensor, or says why the
         source cannot be had; BadInput names a keyword that cannot be.
         """
@@ -421,6 +435,8 @@ class GanimeAge(
         config, version = read_config(folder / CONFIG)
         whole = sketched(cls, config, folder / CONFIG)
         config["parts"] = whole.parts if parts is None else checked_parts(parts)
+        if IDENTITY in whole.parts and IDENTITY not in config["parts"]:
+            config["identity_thresholds"] = ()  # they were measured with the part that is left out
         lacking = [part for part in config["parts"] if part not in whole.parts]
         if lacking:
             raise MissingModel(

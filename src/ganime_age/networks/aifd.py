@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import constant
-from .readers import YEARS, AIFDAttention, mean_and_spread
+from .readers import CODE, YEARS, AIFDAttention, mean_and_spread
 from .warp import Similarity, fit_similarity
 
 SIDE = 112
@@ -32,8 +32,6 @@ STAGES = (
 """MobileFaceNet's bottlenecks: inner channels, output channels, how many, stride."""
 LAST = 512
 """Channels of the backbone's last map."""
-CODE = 128
-"""Length of the identity vector."""
 SHUT = -3.0
 """Initial bias of the attention: sigmoid(-3) = 5 % of the features go to the age branch, the rest to identity."""
 

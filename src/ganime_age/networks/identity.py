@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .aifd import CODE, SIDE, aligned
+from .aifd import SIDE, aligned
 from .layers import ResidualBlock, resize
+from .readers import CODE
 
 FRAME = 128
 """Side of the FFHQ frame in which eyes are about as far apart as on the aligned face of SIDE pixels. A larger frame is
@@ -60,7 +61,8 @@ class IdentityReader(nn.Module):
         The mean of what is seen in the face and in its mirror image, which is the same person.
         """
         crop = self.crop(face, landmarks)
-        return F.normalize(self.embed(crop) + self.embed(crop.flip(3)), dim=1)
+        own, mirrored = self.embed(torch.cat([crop, crop.flip(3)])).chunk(2)
+        return F.normalize(own + mirrored, dim=1)
 
     @staticmethod
     def crop(face: Tensor, landmarks: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ YEARS = 101
 """Classes of the age head: whole years 0..100."""
 SHAPE_SCALE = 0.1
 """Sides of the frame that one unit of the shape head's landmark outputs stands for."""
+CODE = 128
+"""Length of the identity vector."""
 POSE_SCALE = 20.0
 """Degrees that one unit of its yaw and pitch outputs stands for."""
 
@@ -98,7 +100,7 @@ class Readers(nn.Module):
         )
         self.age_head = nn.Linear(last, YEARS)
         self.identity_branch = ResidualBlock(last, last)
-        self.identity_head = nn.Sequential(nn.Flatten(), nn.Linear(last * grid * grid, 128))
+        self.identity_head = nn.Sequential(nn.Flatten(), nn.Linear(last * grid * grid, CODE))
         self.shape_branch = nn.Sequential(
             nn.Conv2d(last, 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten()
         )
@@ -116,9 +118,9 @@ class Readers(nn.Module):
         left, top, right, bottom = (round(v * face.shape[-1]) for v in WINDOW)
         return resize(face[..., top:bottom, left:right], self.size)
 
-    def forward(self, face: Tensor) -> Readings:
-        """Faces (B,3,S,S) in [-1,1], any square size -> Readings."""
-        read = self.read_window(self.window(face))
+    def forward(self, face: Tensor, identity: bool = True) -> Readings:
+        """Faces (B,3,S,S) in [-1,1], any square size -> Readings. identity: False leaves it zero and saves time."""
+        read = self.read_window(self.window(face), identity)
         if self.local is None:
             return read
         # Roll is measured on the corrected landmarks; yaw and pitch stay the backbone's.
@@ -130,20 +132,24 @@ class Readers(nn.Module):
             pose=torch.cat([read.pose[:, :2], roll], 1),
         )
 
-    def read_window(self, window: Tensor) -> Readings:
-        """(B,3,size,size), what `window` cut out -> Readings, without the local reader."""
+    def read_window(self, window: Tensor, identity: bool = True) -> Readings:
+        """(B,3,size,size), what `window` cut out -> Readings, without the local reader. identity: see `forward`."""
         x = self.backbone(window)
         # AIFD (MTLFace, eq. 1): X = X s(X) + X (1 - s(X)), age features and identity features.
         s = self.attention(x)
         age_logits = self.age_head(self.age_branch(x * s))
-        identity = F.normalize(self.identity_head(self.identity_branch(x * (1 - s))), dim=1)
+        who = self.who(x * (1 - s)) if identity else x.new_zeros(len(x), CODE)
         flat = self.shape_branch(x)
         shape = self.shape_head(flat)
         age, spread = mean_and_spread(age_logits)
         landmarks = (self.mean_shape + SHAPE_SCALE * shape[:, :136]).unflatten(1, (68, 2))
         pose = torch.cat([POSE_SCALE * shape[:, 136:], eye_line_angle(landmarks)[:, None]], 1)
         aus = self.au_seen * au_scale(self.au_head(flat))
-        return Readings(age, spread, aus, landmarks, pose, identity, s.mean(1), age_logits)
+        return Readings(age, spread, aus, landmarks, pose, who, s.mean(1), age_logits)
+
+    def who(self, x: Tensor) -> Tensor:
+        """The features (B,C,h,w) that tell the person -> (B,128) of unit length."""
+        return F.normalize(self.identity_head(self.identity_branch(x)), dim=1)
 
 
 def eye_line_angle(landmarks: Tensor) -> Tensor:

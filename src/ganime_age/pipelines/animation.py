@@ -145,7 +145,8 @@ def edit_frames(
     for frame in frames:
         landmarks = track.follow(frame.pixels, pipeline.detect(frame.pixels), float(frame.time))
         if landmarks is not None:
-            (face,) = pipeline.read([pipeline.align(frame.pixels, landmarks, face_box(landmarks))])
+            crop = pipeline.align(frame.pixels, landmarks, face_box(landmarks))
+            (face,) = pipeline.read([crop], identity=False)
             face = replace(face, reading=track.reading(face.reading))
             frame = frame._replace(pixels=pipeline.draw(face, edit, method, mark))
         yield frame

@@ -150,10 +150,11 @@ class FacePipeline:
         matrix = frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
         return Crop(pixels, matrix, box, crop(pixels, matrix, self.model.face_size))
 
-    def read(self, crops: Sequence[Crop]) -> list[Face]:
-        """Measure age, action units, landmarks, pose and identity of N >= 1 faces in one batch."""
+    def read(self, crops: Sequence[Crop], identity: bool = True) -> list[Face]:
+        """Measure age, action units, landmarks, pose and identity of N >= 1 faces in one batch. identity: whether
+        anybody asks who it is; see `GanimeAge.read`."""
         with torch.inference_mode(), self._precision():
-            batch = self.model.read(torch.cat([to_tensor(one.face, self.device) for one in crops]))
+            batch = self.model.read(torch.cat([to_tensor(one.face, self.device) for one in crops]), identity)
         rows = zip(*(part.float().cpu().numpy() for part in batch[:7]), strict=True)
         readings = (_reading_of(row, one) for row, one in zip(rows, crops, strict=True))
         return [

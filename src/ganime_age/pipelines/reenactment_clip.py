@@ -56,7 +56,8 @@ class Follower:
         landmarks = self.track.follow(frame.pixels, self.pipeline.detect(frame.pixels), float(frame.time))
         if landmarks is None or self.track.lost:
             return None
-        (face,) = self.pipeline.read([self.pipeline.align(frame.pixels, landmarks, face_box(landmarks))])
+        crop = self.pipeline.align(frame.pixels, landmarks, face_box(landmarks))
+        (face,) = self.pipeline.read([crop], identity=False)
         raw = action_of(replace(face, reading=self.track.reading(face.reading)))
         if self._shot != self.track.shots:
             self._shot, self._landmarks, self._place = self.track.shots, OneEuro(*ACTION), None

@@ -118,7 +118,7 @@ def _identity(cosine: float, thresholds: Sequence[Threshold]) -> str:
     elif cosine >= loose.cosine:
         where = "where both kinds of pairs lie, so this cannot be told"
     else:
-        where = f"where {_in_100(1 - loose.different)} in 100 pairs of different people lie"
+        where = f"less alike than {_in_100(loose.same)} in 100 pairs of one person"
     spans = ((0.0, strict.cosine, "other", "different people"), (loose.cosine, 1.0, "same", "one person"))
     bars = "".join(
         f"<i class='{kind}' style='left:{_at(low)}%;width:{_at(high) - _at(low)}%'><b>{name}</b></i>"

@@ -129,21 +129,22 @@ def check_light(networks: dict[str, nn.Module], configs: dict[str, dict[str, Any
 
 
 def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
-    """A network's weights from a checkpoint (its average first) or exported weights, whole or in several files.
+    """A network's weights from a checkpoint (its average first), exported weights, or the weights of a model that has
+    it as a part of this name; each whole or in several files.
 
     None when the folder holds no such network; BadInput names a file that is missing or damaged.
     """
-    for file in (folder / f"{name}.average.safetensors", folder / f"{name}.safetensors"):
-        if file.is_file():
-            return read_tensors(file)
-    whole = folder / f"{name}.safetensors"
-    if not index_of(whole).is_file():
-        return None
-    try:
-        files = files_of(whole)
-    except MissingModel as error:
-        raise BadInput(str(error)) from None
-    return {key: value for file in files for key, value in read_tensors(file).items()}
+    for stem, prefix in ((f"{name}.average", ""), (name, ""), ("model", f"{name}.")):
+        whole = folder / f"{stem}.safetensors"
+        if not whole.is_file() and not index_of(whole).is_file():
+            continue
+        try:
+            files = files_of(whole)
+        except MissingModel as error:
+            raise BadInput(str(error)) from None
+        held = {key: value for file in files for key, value in read_tensors(file).items()}
+        return {key[len(prefix) :]: value for key, value in held.items() if key.startswith(prefix)} or None
+    return None
 
 
 def load_light(kind: type[N], folder: str | Path, name: str) -> N:

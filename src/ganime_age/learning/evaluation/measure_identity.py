@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...errors import BadInput
 from ...images.tensors import to_pictures, to_tensor
+from ...model.methods import IDENTITY
 from ...model.model import GanimeAge
 from ...networks.identity import IdentityReader
 from ..data.faces import Faces
@@ -145,22 +146,30 @@ def embed(look: Look, batches: Iterator[tuple[Tensor, Tensor]]) -> np.ndarray:
         )
 
 
-def looks_of(network: IdentityReader | None, model: GanimeAge, judge: Judge | None = None) -> dict[str, Look]:
-    """The package's readers as they are, the identity reader on the landmarks that they find and on labelled ones, and
-    an identity judge."""
+def looks_of(trial: IdentityReader | None, model: GanimeAge, judge: Judge | None = None) -> dict[str, Look]:
+    """An identity reader on trial, by default the model's own, on the landmarks that the model finds and on labelled
+    ones; the model's own beside one on trial; the head of its readers; and an identity judge."""
 
-    def today(face: Tensor, landmarks: Tensor) -> Tensor:
+    def shipped(face: Tensor, landmarks: Tensor) -> Tensor:
         return beside(model, model.read)(face).identity
+
+    def head(face: Tensor, landmarks: Tensor) -> Tensor:
+        return beside(model, model.readers)(face).identity
+
+    own = model.identity if IDENTITY in model.parts else None
+    network = trial or own
 
     def identity(face: Tensor, landmarks: Tensor) -> Tensor:
         assert network is not None
-        return beside(network, network)(face, beside(model, model.read)(face).landmarks)
+        return beside(network, network)(face, beside(model, model.readers)(face).landmarks)
 
     def judged(face: Tensor, landmarks: Tensor) -> Tensor:
         assert judge is not None
         return torch.from_numpy(judge(to_pictures(face), landmarks.numpy()))
 
-    looks: dict[str, Look] = {"todays_readers": today}
+    looks: dict[str, Look] = {"readers_head": head}
+    if own is not None and trial is not None:
+        looks["shipped"] = shipped
     if network is not None:
         looks |= {"identity": identity, "identity_labelled_landmarks": beside(network, network.eval())}
     if judge is not None:

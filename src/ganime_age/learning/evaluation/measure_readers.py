@@ -9,23 +9,25 @@ import numpy as np
 import torch
 
 from ...edits import AGE_GROUPS, AU_CODES, age_group
+from ...model.model import GanimeAge
 from ...networks.readers import Readers
 from ..data.faces import Faces
 from ..engine.devices import beside
 from .metrics import auc, correlations, landmark_error, pair_scores, threshold_at
 
 
-def read_all(readers: Readers, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
-    """Every reading of every face of the split, as arrays by name."""
-    parts = []
+def read_all(readers: Readers | GanimeAge, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
+    """Every reading of every face of the split, as arrays by name; by readers alone, or as a whole model reads."""
+    parts, look = [], readers.read if isinstance(readers, GanimeAge) else readers
+    readers.eval()
     with torch.inference_mode():
         for indices in np.array_split(np.arange(len(faces)), max(1, len(faces) // batch)):
-            parts.append(beside(readers, readers.eval())(faces.batch(indices)["face"]))
+            parts.append(beside(readers, look)(faces.batch(indices)["face"]))
     names = ("age", "age_spread", "action_units", "landmarks", "pose", "identity")
     return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
 
 
-def measure(readers: Readers, faces: Faces, train: Faces) -> dict[str, Any]:
+def measure(readers: Readers | GanimeAge, faces: Faces, train: Faces) -> dict[str, Any]:
     """Errors on the faces of a test split; `train` gives the baseline that always answers the median age."""
     read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
     constant = float(np.nanmedian(train.labels["age"]))
@@ -46,6 +48,7 @@ def measure(readers: Readers, faces: Faces, train: Faces) -> dict[str, Any]:
         | {
             "au_correlation_mean": float(np.nanmean(units)),
             "identity_auc": auc(same, different),
+            "identity_tar_far1e3": accepted(same, different, 1e-3)["same_accepted"],
             "landmark_error_percent": float(np.nanmean(points)),
             "yaw_error_degrees": float(np.nanmean(turned[:, 0])),
             "pitch_error_degrees": float(np.nanmean(turned[:, 1])),

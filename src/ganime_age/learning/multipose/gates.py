@@ -147,7 +147,7 @@ class Examiner:
     @torch.inference_mode()
     def look(self, pictures: np.ndarray, find: bool = True) -> Looks:
         """Pictures (N,S,S,3) uint8. find: ask the finder too; it is the slower one."""
-        read = self.model.read(to_tensor(pictures, self.device))
+        read = self.model.readers(to_tensor(pictures, self.device))  # whose cosines the gates are set for
         landmarks, score = np.full((len(pictures), 68, 2), np.nan, np.float32), np.zeros(len(pictures))
         side, fit = pictures.shape[1], np.full((len(pictures), 2), np.nan, np.float32)
         border = round(BORDER * side)
