@@ -117,16 +117,26 @@ def test_edit_gives_the_photo_at_its_own_size_marked_and_a_report_that_is_true(c
 
 
 def test_strength_a_corrected_age_and_relative_action_units(client, photo):
-    ask = {"consent": True, "api_name": "/edit", "landmarks": False}
+    ask = {"consent": True, "api_name": "/edit"}
     ages = []
     for more in ({"strength": 1.0}, {"strength": 0.4}, {"source_age": 60}):
         _, said = client.predict(photo, age=75, **more, **ask)
-        assert "landmarks" not in said["reading"]
+        assert "landmarks" not in said["reading"]  # unless they are asked for
         ages.append(said["reading"]["age"])
     assert ages[1] < ages[0] - 5 and ages[2] < ages[0] - 5
     _, said = client.predict(photo, action_units={"AU04": 1.5}, relative=True, **ask)
     assert said["asked"]["action_units"]["AU04"] > 1.4
     assert "Strength 2" in refusal(client.predict, photo, age=75, strength=2, **ask)
+
+
+def test_a_turned_head_and_parts_of_an_age(client, photo):
+    ask = {"consent": True, "api_name": "/edit"}
+    _, said = client.predict(photo, landmarks=True, turn=[12, 0, 0], **ask)
+    assert len(said["reading"]["landmarks"]) == 68
+    assert said["asked"]["turn"]["yaw"] == 12 and said["reading"]["yaw"] > said["source_reading"]["yaw"] + 4
+    _, said = client.predict(photo, age=85, parts=["hair"], **ask)
+    assert said["asked"]["parts"] == ["hair"]
+    assert "Yaw 40 is out of range" in refusal(client.predict, photo, turn=[40, 0, 0], **ask)
 
 
 def test_the_face_in_a_clip(client, drive):

@@ -216,6 +216,23 @@ def test_an_example_runs_at_one_click_and_a_draft_comes_while_the_slider_moves(v
     assert int(one.report()["Age"][0]) < 40
 
 
+def test_a_head_turns_and_hair_alone_grows_old(visitor, portrait_file):
+    one = visitor().arrive(portrait_file)
+    one.editor("Head")
+    field = one.tab.locator("#yaw input[type=number]")
+    field.fill("12")
+    asked, before, after = one.edited(lambda: field.press("Enter"))["Head yaw"]
+    assert asked == "+12°" and int(after[:-1]) > int(before[:-1]) + 3
+    one.button("Reset").click()
+    one.told("All settings are back")
+    assert field.input_value() == "0"
+    one.editor("Age")
+    for part in ("Shape", "Skin"):
+        one.tab.locator("#age_parts").get_by_label(part).uncheck()
+    one.older()
+    assert "75 years, hair only" in one.tab.locator("#report").inner_text()
+
+
 def test_an_example_with_a_clip_shows_the_clip(visitor):
     one = visitor().open()
     one.button("Like a clip", "#examples").click()

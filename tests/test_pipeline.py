@@ -18,7 +18,8 @@ METHODS = (
 )  # fmt: skip
 PLACES = ("photo", "photos", "source", "driving", "target")
 ORDER = (
-    "age", "ages", "action_units", "turn", "keyframes", "relative", "strength", "parts", "source_age", "frames",
+    "age", "ages", "action_units", "turn", "keyframes", "relative", "strength", "parts", "motion",
+    "multiplier", "source_age", "frames",
     "seconds", "fps", "there_and_back", "steady", "method", "face", "driving_face", "mark", "batch", "errors",
     "progress",
 )  # fmt: skip

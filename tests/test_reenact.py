@@ -126,6 +126,27 @@ def test_a_clip_moves_the_source_from_where_it_is(mover, small, driving):
     assert steps[3] >= 2 and max(steps) <= 5 and sorted(steps[:3]) == steps[:3]
 
 
+def test_expression_or_pose_alone_and_how_far(mover, small):
+    """A face that turns and opens its mouth: its pose alone turns the source, its expression alone does not."""
+    driving = np.asarray(mover.edit(small, turn=(15, 0, 0), action_units="surprise", mark=False).image)
+    still = mover.read(small)[0]
+    seen = {
+        (motion, times): mover.reenact(small, driving, motion=motion, multiplier=times).reading
+        for motion, times in (("both", 1), ("expression", 1), ("pose", 1), ("both", 2), ("both", 0))
+    }
+    yaw = {how: reading.yaw - still.yaw for how, reading in seen.items()}
+    brows = {how: reading.action_units["AU02"] - still.action_units["AU02"] for how, reading in seen.items()}
+    assert yaw["pose", 1] > 3 > abs(yaw["expression", 1]) and yaw["both", 2] > yaw["both", 1] + 3
+    assert brows["expression", 1] > brows["pose", 1] + 0.3 and abs(yaw["both", 0]) < 1
+
+
+def test_what_is_no_motion_is_refused(mover, small):
+    with pytest.raises(BadInput, match="motion 'eyes' is unknown; choose from both, expression, pose"):
+        mover.reenact(small, small, motion="eyes")
+    with pytest.raises(BadInput, match="multiplier 3 is out of range; give a number between 0 and 2"):
+        mover.reenact(small, small, multiplier=3)
+
+
 def test_strength_scales_the_movement(mover, small, driving):
     frames = {
         strength: [
@@ -146,9 +167,9 @@ def test_absolute_motion_takes_the_pose_as_it_is(mover, small, driving):
 def test_age_is_edited_once_and_action_units_come_on_top(mover, small, driving, monkeypatch):
     asked, edit = [], mover.model.edit
 
-    def spy(faces, age, to_age, units, to_units, method, hair=None):
+    def spy(faces, age, to_age, units, to_units, method, *more, **named):
         asked.append((float(to_age - age), float(to_units[0, 8] - units[0, 8]), method))
-        return edit(faces, age, to_age, units, to_units, method, hair)
+        return edit(faces, age, to_age, units, to_units, method, *more, **named)
 
     monkeypatch.setattr(mover.model, "edit", spy)
     frames = list(mover.reenact_frames(small, driving[:3], age=75))

@@ -20,7 +20,7 @@ from .pipelines.animation import Keyframe, animate, check_keyframes, edit_clip, 
 from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated
 from .pipelines.many import edit_many
 from .pipelines.progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
-from .pipelines.reenactment import reenact_photo
+from .pipelines.reenactment import Motion, reenact_photo
 from .pipelines.reenactment_clip import is_moving, reenact_clip, reenact_frames
 from .results import ClipResult, EditResult, Reading
 from .runtime import enough_memory
@@ -327,6 +327,8 @@ class FaceEditor:
         age: float | None = None,
         action_units: ActionUnits = None,
         strength: float = 1.0,
+        motion: str = "both",
+        multiplier: float = 1.0,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -334,16 +336,20 @@ class FaceEditor:
     ) -> EditResult:
         """The source person takes expression and head pose of the face in a driving photo, at the age asked for.
 
-        Action units come on top of the driving expression; strength scales all of it. MissingModel when the weights
+        motion: "both", or the "expression" or the "pose" alone; multiplier: 0..2, how far the motion goes. Action units
+        come on top of the driving expression; strength scales all of it. MissingModel when the weights
         hold no dual_generator, or no ganimation_age for an age or action units.
         """
+        how = Motion.of(motion, multiplier)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if is_moving(driving):
             raise BadInput(
                 "a clip or several frames give no single edit; use reenact_frames or reenact_video"
             )
         with enough_memory(self.device):
-            return reenact_photo(self.pipeline, source, driving, edit, face, driving_face, mark, progress)
+            return reenact_photo(
+                self.pipeline, source, driving, edit, face, driving_face, how, mark, progress
+            )
 
     def reenact_frames(
         self,
@@ -354,6 +360,8 @@ class FaceEditor:
         action_units: ActionUnits = None,
         relative: bool = True,
         strength: float = 1.0,
+        motion: str = "both",
+        multiplier: float = 1.0,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -365,12 +373,13 @@ class FaceEditor:
         the frame before is shown again. relative=False takes expression and pose as they are; a tilt of the head is
         taken too. The rest is as for `reenact`. Raises BadInput at once for a source or a request that cannot be used.
         """
+        how = Motion.of(motion, multiplier)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if not is_moving(driving):
             raise BadInput("one driving photo gives no frames; use reenact, or give a clip or several frames")
         with enough_memory(self.device):
             pictures = reenact_frames(
-                self.pipeline, source, driving, edit, relative, face, driving_face, mark, progress
+                self.pipeline, source, driving, edit, relative, face, driving_face, how, mark, progress
             )
         return self._guard(pictures)
 
@@ -384,6 +393,8 @@ class FaceEditor:
         action_units: ActionUnits = None,
         relative: bool = True,
         strength: float = 1.0,
+        motion: str = "both",
+        multiplier: float = 1.0,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -395,10 +406,21 @@ class FaceEditor:
         times, steadied (see tracking.py), and the size of the photo, scaled down to 1920 pixels. Memory does not grow
         with the clip. Whatever stops it, no half file is left.
         """
+        how = Motion.of(motion, multiplier)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         with enough_memory(self.device):
             return reenact_clip(
-                self.pipeline, source, driving, target, edit, relative, face, driving_face, mark, progress
+                self.pipeline,
+                source,
+                driving,
+                target,
+                edit,
+                relative,
+                face,
+                driving_face,
+                how,
+                mark,
+                progress,
             )
 
     def read(self, photo: PhotoLike, *, progress: Progress | None = None) -> list[Reading]:

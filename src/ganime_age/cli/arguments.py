@@ -162,6 +162,15 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
     way.add_argument("--absolute", action="store_false", dest="relative", default=None,
                      help="expression and pose as they are (always so for a photo)")  # fmt: skip
     reenact.add_argument(
+        "--motion",
+        default="both",
+        metavar="WHAT",
+        help="what is taken: both, expression or pose (default: both)",
+    )
+    reenact.add_argument(
+        "--multiplier", default="1", metavar="TIMES", help="how far the motion goes, 0 to 2 (default: 1)"
+    )
+    reenact.add_argument(
         "--driving-face", default=0, type=int, metavar="N", help="which face of DRIVING (default: 0)"
     )
     _add_choices(reenact, method=False)

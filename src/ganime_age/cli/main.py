@@ -157,11 +157,14 @@ def _edit_clip(args: argparse.Namespace, source: Path, signer: Signer | None) ->
 def _reenact(args: argparse.Namespace) -> int:
     from ..edits import Edit
     from ..images.video_reader import is_clip
+    from ..pipelines.reenactment import Motion
 
     Edit.of(args.age, args.au, strength=args.strength)
     source, driving = Path(args.source), Path(args.driving)
     request: dict[str, Any] = {"age": args.age, "action_units": args.au, "strength": args.strength}
     request |= {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
+    Motion.of(args.motion, args.multiplier)
+    request |= {"motion": args.motion, "multiplier": args.multiplier}
     if not is_clip(driving):
         target = other_than(driving, target_file(source, args.output, args.overwrite), args.overwrite)
         if args.relative:

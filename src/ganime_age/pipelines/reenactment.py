@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..edits import AU_CODES, AU_MAX, AUTarget, Edit
+from ..errors import BadInput
 from ..images.alignment import apply, crop, invert, paste
 from ..images.tensors import to_tensor
 from ..provenance.watermark import add_watermark
@@ -30,6 +31,40 @@ MOST_TURN, MOST_SHIFT, MOST_SCALE = 30.0, 0.08, 1.15
 """Limits of a head's motion in its frame: tilt in degrees, shift in sides of the frame, scale as a factor."""
 SETTLED = 0.5
 """Fraction of the missing driving intensity that ganimation_age adds to a moved face; 1 would cost its identity."""
+
+
+MOTIONS = ("both", "expression", "pose")
+"""What of a driving face a source may take."""
+MOST_TIMES = 2.0
+
+
+class Motion(NamedTuple):
+    """What a source takes of a driving face: one of MOTIONS, so many times (0..MOST_TIMES)."""
+
+    take: str = "both"
+    times: float = 1.0
+
+    @classmethod
+    def of(cls, take: str, times: float | str) -> Motion:
+        """Checked; BadInput for what is no motion."""
+        if take not in MOTIONS:
+            raise BadInput(f"motion {take!r} is unknown; choose from {', '.join(MOTIONS)}")
+        try:
+            number = float(times)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number <= MOST_TIMES:
+            raise BadInput(f"multiplier {times} is out of range; give a number between 0 and {MOST_TIMES:g}")
+        return cls(take, number)
+
+    def more(self) -> dict[str, Any]:
+        """What is not the usual, JSON-native."""
+        take = {} if self.take == NO_CHOICE.take else {"motion": self.take}
+        return take if self.times == NO_CHOICE.times else {**take, "multiplier": self.times}
+
+
+NO_CHOICE = Motion()
+"""All of a driving face, once."""
 
 
 class Action(NamedTuple):
@@ -69,7 +104,7 @@ class Mover:
 
     given: the face as it was. edit: age, action units and strength. most_side: of the face while it is moved, in
     pixels. settle: what the moved face lacks of the driving expression, as the readers see it, is asked of
-    ganimation_age, where that is loaded; it takes as long as an edit.
+    ganimation_age, where that is loaded; it takes as long as an edit. motion: what is taken of the driving face.
     """
 
     def __init__(
@@ -80,9 +115,11 @@ class Mover:
         mark: bool,
         most_side: int,
         settle: bool = False,
+        motion: Motion = NO_CHOICE,
     ):
         check_reenactment(pipeline, edit)
-        self.pipeline, self.mark, self.strength = pipeline, mark, edit.strength
+        self.pipeline, self.mark, self.take = pipeline, mark, motion.take
+        self.strength = edit.strength * motion.times
         self.settle = settle and AGE_METHOD in pipeline.model.parts
         self.given = given
         self.last = replace(edit, age=None)
@@ -97,6 +134,7 @@ class Mover:
         """The source's landmarks (68,2) when it does what a driving face does or, with `first`, when it moves by what
         lies between the first driving face of a clip and this one."""
         shape, own = self.pipeline.model.dual_generator.shape, self.action
+        driving = self.taken(driving, first or own)
         if first is None:
             turned = place_landmarks(driving.landmarks, driving.place[3] - own.place[3])
             found = self._run(shape, own.landmarks, turned)
@@ -112,8 +150,28 @@ class Mover:
 
     def units_like(self, driving: Action, first: Action | None = None) -> np.ndarray:
         """The same of the action units (17,)."""
+        driving = self.taken(driving, first or self.action)
         wanted = driving.units if first is None else self.action.units + driving.units - first.units
         return (self.action.units + self.strength * (wanted - self.action.units)).clip(0, AU_MAX)
+
+    def taken(self, driving: Action, rest: Action) -> Action:
+        """A driving face's action with only its expression, or only its pose, changed from another: from a clip's first
+        face, or from the source."""
+        if self.take == "both":
+            return driving
+        head = self.pipeline.model.head
+        with torch.inference_mode():
+            marks = self.to_tensor(driving.landmarks)
+            other, still = head.fit(marks), head.fit(self.to_tensor(rest.landmarks))
+            if self.take == "expression":
+                only = other._replace(pose=still.pose, scale=still.scale, shift=still.shift)
+            else:
+                only = other._replace(expression=still.expression)
+            marks = marks + head.landmarks(only) - head.landmarks(other)
+        landmarks = marks[0].double().cpu().numpy()
+        if self.take == "expression":
+            return Action(landmarks, driving.units, rest.place)
+        return Action(landmarks, rest.units, driving.place)
 
     def show(self, driving: Action, first: Action | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The whole photo and how much of the face was changed when it does what a driving face does."""
@@ -177,6 +235,7 @@ def reenact_photo(
     edit: Edit,
     index: int,
     driving_index: int,
+    motion: Motion,
     mark: bool,
     progress: Progress | None,
 ) -> EditResult:
@@ -188,7 +247,7 @@ def reenact_photo(
     found = pipeline.find_faces(photo)
     steps(READ)
     given = pipeline.read_face(photo, found, index)
-    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, settle=True)
+    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, settle=True, motion=motion)
     steps(FIND)
     photo = pipeline.load(driving, "the driving photo")
     found = pipeline.find_faces(photo)

@@ -21,7 +21,7 @@ from ..results import ClipResult
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .face import FacePipeline
 from .progress import FrameCount, Progress
-from .reenactment import CLIP_SIDE, METHOD, Action, Mover, action_of, check_reenactment
+from .reenactment import CLIP_SIDE, METHOD, Action, Motion, Mover, action_of, check_reenactment
 from .tracking import FaceTrack, OneEuro
 
 FRAME_RATE = 25  # of frames that do not say when they are shown
@@ -91,11 +91,12 @@ def reenact_frames(
     relative: bool,
     face: int,
     driving_face: int,
+    motion: Motion,
     mark: bool,
     progress: Progress | None,
 ) -> Iterator[Image.Image]:
     """See `FaceEditor.reenact_frames`; driving: the path of a clip, or frames, each a photo."""
-    mover = new_mover(pipeline, source, edit, face, mark)
+    mover = new_mover(pipeline, source, edit, face, mark, motion)
     follower = Follower(pipeline, driving_face)
     if isinstance(driving, (str, os.PathLike)):
         return _of_clip(mover, follower, Clip(driving), relative, progress)
@@ -103,12 +104,14 @@ def reenact_frames(
     return _pictures(mover, follower, _timed(driving), relative, "the driving frames", count)
 
 
-def new_mover(pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool) -> Mover:
+def new_mover(
+    pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool, motion: Motion
+) -> Mover:
     """The source of a clip, scaled to what a clip can hold, found, read and ready to move."""
     check_reenactment(pipeline, edit)
     photo = scaled(pipeline.load(source))
     given = pipeline.read_face(photo, pipeline.find_faces(photo), face)
-    return Mover(pipeline, given, edit, mark, CLIP_SIDE)
+    return Mover(pipeline, given, edit, mark, CLIP_SIDE, motion=motion)
 
 
 def _of_clip(
@@ -147,14 +150,19 @@ def reenact_clip(
     relative: bool,
     face: int,
     driving_face: int,
+    motion: Motion,
     mark: bool,
     progress: Progress | None,
 ) -> ClipResult:
     """See `FaceEditor.reenact_video`."""
     started = time.perf_counter()
     follower = Follower(pipeline, driving_face)
-    mover = new_mover(pipeline, source, edit, face, mark)
-    record = {**reenactment_record(edit, pipeline.weights), "relative": relative} if mark else None
+    mover = new_mover(pipeline, source, edit, face, mark, motion)
+    record = (
+        {**reenactment_record(edit, pipeline.weights), "relative": relative, **motion.more()}
+        if mark
+        else None
+    )
 
     def change(frames: Iterable[Frame]) -> Iterator[Frame]:
         return move_frames(mover, follower, frames, relative)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from ..edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
+from ..edits import AGE_GROUPS, AGE_MAX, AGE_PARTS, GROUP_STARTS
 from ..model.methods import label
 from .jobs import ALL
 
@@ -23,12 +23,13 @@ def plain_name(method: str) -> str:
 
 
 class Age(NamedTuple):
-    """The editor's components. own: the age that the face is taken for, where the reading is corrected; `moved` are its
-    events after which an age is asked for."""
+    """The editor's components. own: the age that the face is taken for, where the reading is corrected; parts: what the
+    age changes; `moved` are its events after which an age is asked for."""
 
     change: gr.Checkbox
     years: gr.Slider
     own: gr.Textbox
+    parts: gr.CheckboxGroup
     method: gr.Radio
     moved: tuple
 
@@ -50,6 +51,10 @@ def show(methods: tuple[str, ...], compares: bool) -> Age:
     )
     with gr.Row(elem_id="age_groups", elem_classes="roving"):
         groups = tuple(gr.Button(name, size="sm", min_width=44) for name in AGE_GROUPS)
+    parts = gr.CheckboxGroup(
+        [(part.capitalize(), part) for part in AGE_PARTS], value=list(AGE_PARTS), label="What the age changes",
+        elem_id="age_parts",
+    )  # fmt: skip
     choices = [*methods, *([ALL] if compares else [])]
     method = gr.Radio(
         [(plain_name(name), name) for name in choices],
@@ -62,4 +67,4 @@ def show(methods: tuple[str, ...], compares: bool) -> Age:
         for button, middle in zip(groups, MIDDLES, strict=True)
     ]
     slid = years.release(None, None, change, js="() => true", api_visibility="private")
-    return Age(change, years, own, method, (*pressed, slid))
+    return Age(change, years, own, parts, method, (*pressed, slid))

@@ -74,7 +74,9 @@ class Endpoints:
         strength: float = 1.0,
         relative: bool = False,
         source_age: float | None = None,
-        landmarks: bool = True,
+        landmarks: bool = False,
+        turn: list[float] | None = None,
+        parts: list[str] | None = None,
     ) -> tuple[gr.FileData, dict]:
         """Edit one face of a photo: another age, another expression, or both. Returns the photo and the report.
 
@@ -89,7 +91,9 @@ class Endpoints:
             strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
             relative: True adds action_units to what the face shows; False sets them.
             source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
-            landmarks: False leaves the 68 landmarks of each face out of the report.
+            landmarks: True adds the 68 landmarks of each face to the report.
+            turn: Yaw, pitch and roll in degrees by which the head turns right, down and clockwise: 15, 10, 10 at most.
+            parts: What the age changes, of "shape", "skin" and "hair". Left out, all of them.
 
         Returns:
             photo: The edited photo at its own size, marked as edited.
@@ -97,7 +101,9 @@ class Endpoints:
         """
         _allowed(consent)
         asked = Asked(photo_of(photo), age, action_units, None, method or self._work.methods[0], face)
-        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        asked = asked._replace(
+            strength=strength, relative=relative, own_age=source_age, turn=turn, parts=parts
+        )
         return _written(self._work.edit(asked)[0], format, landmarks)
 
     def compare(
@@ -111,7 +117,8 @@ class Endpoints:
         strength: float = 1.0,
         relative: bool = False,
         source_age: float | None = None,
-        landmarks: bool = True,
+        landmarks: bool = False,
+        turn: list[float] | None = None,
     ) -> tuple[list[gr.FileData], list[dict]]:
         """The same edit by every loaded method that can do it. Returns the photos and their reports, in one order.
 
@@ -125,7 +132,8 @@ class Endpoints:
             strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
             relative: True adds action_units to what the face shows; False sets them.
             source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
-            landmarks: False leaves the 68 landmarks of each face out of the report.
+            landmarks: True adds the 68 landmarks of each face to the report.
+            turn: Yaw, pitch and roll in degrees by which the head turns right, down and clockwise: 15, 10, 10 at most.
 
         Returns:
             photos: One edited photo for each method.
@@ -133,7 +141,7 @@ class Endpoints:
         """
         _allowed(consent)
         asked = Asked(photo_of(photo), age, action_units, None, ALL, face)
-        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        asked = asked._replace(strength=strength, relative=relative, own_age=source_age, turn=turn)
         return _several(self._work.edit(asked), format, landmarks)
 
     def progression(
@@ -148,7 +156,9 @@ class Endpoints:
         strength: float = 1.0,
         relative: bool = False,
         source_age: float | None = None,
-        landmarks: bool = True,
+        landmarks: bool = False,
+        turn: list[float] | None = None,
+        parts: list[str] | None = None,
     ) -> tuple[list[gr.FileData], list[dict]]:
         """The same face at several ages, each edited from the photo. Returns the photos and their reports.
 
@@ -163,7 +173,9 @@ class Endpoints:
             strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
             relative: True adds action_units to what the face shows; False sets them.
             source_age: The age of the face in years, 0 to 100, where the reading is known to be wrong.
-            landmarks: False leaves the 68 landmarks of each face out of the report.
+            landmarks: True adds the 68 landmarks of each face to the report.
+            turn: Yaw, pitch and roll in degrees by which the head turns right, down and clockwise: 15, 10, 10 at most.
+            parts: What the age changes, of "shape", "skin" and "hair". Left out, all of them.
 
         Returns:
             photos: One edited photo for each age.
@@ -173,7 +185,9 @@ class Endpoints:
         if ages is not None and not 1 <= len(ages) <= MOST_AGES:
             raise BadInput(f"{len(ages)} ages; give between 1 and {MOST_AGES}")
         asked = Asked(photo_of(photo), None, action_units, None, method or self._work.methods[0], face)
-        asked = asked._replace(strength=strength, relative=relative, own_age=source_age)
+        asked = asked._replace(
+            strength=strength, relative=relative, own_age=source_age, turn=turn, parts=parts
+        )
         return _several(self._work.progression(asked, tuple(ages or STRIP_AGES)), format, landmarks)
 
     def reenact(
@@ -188,7 +202,9 @@ class Endpoints:
         clip_format: ClipFormat = "mp4",
         consent: bool = False,
         strength: float = 1.0,
-        landmarks: bool = True,
+        landmarks: bool = False,
+        motion: Literal["both", "expression", "pose"] = "both",
+        multiplier: float = 1.0,
     ) -> tuple[gr.FileData, dict]:
         """The photo's person with the expression and head pose of a driving photo or clip. Returns a photo or a clip.
 
@@ -203,7 +219,9 @@ class Endpoints:
             clip_format: How a clip is written.
             consent: True says that everyone shown agreed to this edit, or is you.
             strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
-            landmarks: False leaves the 68 landmarks of each face out of the report.
+            landmarks: True adds the 68 landmarks of each face to the report.
+            motion: What is taken of the driving face: "both", "expression" or "pose".
+            multiplier: How far the motion goes, 0 to 2.
 
         Returns:
             result: The edited photo, or the clip.
@@ -211,6 +229,7 @@ class Endpoints:
         """
         _allowed(consent)
         asked = Asked(photo_of(photo), age, action_units, face=face, strength=strength)
+        asked = asked._replace(motion=motion, multiplier=multiplier)
         if not is_clip(uploaded(driving)):
             return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format, landmarks)
         target = files.new_folder() / f"edited.{_checked(clip_format, ClipFormat)}"
@@ -261,6 +280,8 @@ class Endpoints:
         strength: float = 1.0,
         format: ClipFormat = "mp4",
         consent: bool = False,
+        turn: list[float] | None = None,
+        parts: list[str] | None = None,
     ) -> tuple[gr.FileData, dict]:
         """Edit the largest face of a clip, frame by frame. Returns the clip and its report.
 
@@ -272,6 +293,8 @@ class Endpoints:
             strength: How far to go from the source to the target, 0 to 1.5; 1 goes all the way.
             format: How the clip is written.
             consent: True says that everyone shown agreed to this edit, or is you.
+            turn: Yaw, pitch and roll in degrees by which the head turns right, down and clockwise: 15, 10, 10 at most.
+            parts: What the age changes, of "shape", "skin" and "hair". Left out, all of them.
 
         Returns:
             clip: The edited clip, as long as the one given.
@@ -279,24 +302,26 @@ class Endpoints:
         """
         _allowed(consent)
         method = method or self._work.methods[0]
-        asked = Asked(None, age, action_units, None, method, strength=strength)
+        asked = Asked(None, age, action_units, None, method, strength=strength, turn=turn, parts=parts)
         source, target = clip_of(clip), files.new_folder() / f"edited.{_checked(format, ClipFormat)}"
         with jobs.running(None) as running:
             made = self._work.video(asked, source, target, False, True, running)
         return _given(target), _of_clip(made)
 
-    def read(self, photo: gr.FileData, consent: bool = False) -> list[dict]:
-        """Measure every face of a photo, largest first: age, action units, landmarks and head pose.
+    def read(self, photo: gr.FileData, consent: bool = False, landmarks: bool = False) -> list[dict]:
+        """Measure every face of a photo, largest first: age, action units and head pose.
 
         Args:
             photo: A photo with a face, up to 40 megapixels.
             consent: True says that everyone shown agreed to this, or is you.
+            landmarks: True adds the 68 landmarks of each face.
 
         Returns:
             faces: One reading for each face.
         """
         _allowed(consent)
-        return [reading.to_dict() for reading in self._work.read(photo_of(photo))]
+        readings = [reading.to_dict() for reading in self._work.read(photo_of(photo))]
+        return [_without(reading, landmarks) for reading in readings]
 
 
 def _allowed(consent: bool) -> None:
@@ -320,9 +345,14 @@ def _written(result: Any, format: str, landmarks: bool) -> tuple[gr.FileData, di
     file = _given(files.saved(result, files.new_folder(), _checked(format, PictureFormat)))
     report = result.to_dict()
     for reading in ("reading", "source_reading", "driving_reading"):
-        if report[reading] and not landmarks:
-            del report[reading]["landmarks"]
+        if report[reading]:
+            report[reading] = _without(report[reading], landmarks)
     return file, report
+
+
+def _without(reading: dict, landmarks: bool) -> dict:
+    """A reading as it is answered, with its landmarks or not."""
+    return {name: value for name, value in reading.items() if landmarks or name != "landmarks"}
 
 
 def _several(results: list, format: str, landmarks: bool) -> tuple[list[gr.FileData], list[dict]]:

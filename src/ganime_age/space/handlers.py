@@ -13,11 +13,12 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from ..edits import Edit, check_age
+from ..edits import AGE_PARTS, MOST_TURN, Edit, check_age, check_parts
 from ..errors import BadInput, GanimeAgeError
 from . import examples, expression, files, jobs, report, sketch, viewer
 from .age import Age
 from .expression import Expression
+from .head import Head
 from .jobs import STRIP_AGES, Asked
 from .loader import PhotoInput, is_ours
 from .reenact import MOVE, Reenact
@@ -52,7 +53,7 @@ class Seen(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A result of the visit. view: for the viewer; settings: of the controls, in the order of `Handlers._controls`."""
+    """A result of the visit. view: for the viewer; settings: of the controls, in the order of `Handlers.controls`."""
 
     view: dict[str, Any]
     report: str
@@ -77,6 +78,7 @@ class Parts(NamedTuple):
     seen: gr.JSON
     age: Age
     expression: Expression
+    head: Head
     reenact: Reenact
     strength: gr.Slider
     results: Results
@@ -89,12 +91,13 @@ class Parts(NamedTuple):
 
     def settings(self) -> set:
         """The components that say what is asked of a face."""
-        age = (self.age.change, self.age.years, self.age.own, self.age.method)
-        return {self.seen, *age, *self.expression.units, self.strength}
+        age = (self.age.change, self.age.years, self.age.own, self.age.parts, self.age.method)
+        return {self.seen, *age, *self.expression.units, *self.head, self.strength}
 
     def request(self) -> set:
         """The components that make one request of a photo."""
-        return self.settings() | {self.photo, self.consent, self.every, self.reenact.photo}
+        driving = {self.reenact.photo, self.reenact.motion, self.reenact.multiplier}
+        return self.settings() | {self.photo, self.consent, self.every} | driving
 
 
 class Handlers:
@@ -107,14 +110,19 @@ class Handlers:
         """The page's address may hold settings (`report.link`): they are set, and asked of the photo that comes."""
         on, asked = self.on, dict(request.query_params)
         units = [f"{name}={value}" for name, value in asked.items() if name.startswith("AU")]
-        if not units and not {"age", "strength"} & set(asked):
+        turn = {name: asked[name] for name in MOST_TURN if name in asked}
+        if not units and not turn and not {"age", "strength", "parts"} & set(asked):
             return {}
-        strength = asked.get("strength", 1.0)
-        edit = Edit.of(asked.get("age"), units, strength=strength, editable=self.work.editable)
+        edit = Edit.of(
+            asked.get("age"), units, strength=asked.get("strength", 1.0), editable=self.work.editable,
+            parts=asked.get("parts"), turn=turn,
+        )  # fmt: skip
         targets = {code: target.reached_from(0) for code, target in edit.action_units.items()}
         years = {} if edit.age is None else {on.age.change: True, on.age.years: edit.age}
         words = "The link's settings are set; give a photo."
-        return {**years, on.strength: edit.strength, **self._sliders(Seen(), targets), on.status: said(words)}
+        more = {on.strength: edit.strength, on.age.parts: list(edit.parts)}
+        more |= dict(zip(on.head, edit.turn, strict=True))
+        return {**years, **more, **self._sliders(Seen(), targets), on.status: said(words)}
 
     def look(self, given: dict, request: gr.Request) -> dict:
         """A photo was given or taken away, or the box was ticked: find its faces; `settle` comes next."""
@@ -158,7 +166,7 @@ class Handlers:
         if not self._seen(given).ages or given[self.on.photo] is None:
             return {}
         asked = self._asked(given)
-        if asked.age is None and not asked.action_units and asked.driving is None:
+        if asked.age is None and not asked.action_units and asked.driving is None and not asked.turn:
             return {}
         return self.edit(given, request, progress)
 
@@ -221,6 +229,10 @@ class Handlers:
             on.reenact.relative: True,
             on.strength: 1.0,
             on.age.own: None,
+            on.age.parts: list(AGE_PARTS),
+            on.reenact.motion: "both",
+            on.reenact.multiplier: 1.0,
+            **dict.fromkeys(on.head, 0),
         }
         if self.work.methods:
             changes[on.age.method] = self.work.methods[0]
@@ -250,7 +262,7 @@ class Handlers:
         past = past._replace(
             thumbnail=files.shown(first.face, folder / "face.jpg", None, 96), name=report.title(first)
         )
-        past = past._replace(settings=[given[part] for part in self._controls()])
+        past = past._replace(settings=[given[part] for part in self.controls()])
         return {
             **self._remembered([*before, past][-MOST_PAST:]),
             **self._result(past),
@@ -261,6 +273,10 @@ class Handlers:
             on.stage.tabs: gr.update(selected=SERIES if len(made) > 1 else PHOTO),
             on.status: said(f"Done in {sum(result.seconds for result in made):.1f} s."),
         }
+
+    def edit_driven(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """Something else is taken of a driving photo; a clip waits for its button."""
+        return {} if given[self.on.reenact.photo] is None else self.edit(given, request, progress)
 
     def draft(self, given: dict, request: gr.Request) -> dict:
         """A slider moves: a quick draft of the face lies over it. Where none can be drawn, nothing does."""
@@ -417,6 +433,7 @@ class Handlers:
             raise BadInput(NO_CONSENT)
         asked = self._wanted(given, None if photo is None else np.asarray(photo))
         driving = None if driving is None else np.asarray(driving)
+        asked = asked._replace(motion=given[on.reenact.motion], multiplier=given[on.reenact.multiplier])
         return asked._replace(driving=driving, every=given[on.every], name=getattr(photo, "name", "photo"))
 
     def _wanted(self, given: dict, photo: Any) -> Asked:
@@ -424,6 +441,9 @@ class Handlers:
         on = self.on
         age = given[on.age.years] if given[on.age.change] else None
         wanted = Asked(photo, age, self._units(given), None, given[on.age.method], self._seen(given).face)
+        turn, parts = tuple(given[slider] for slider in on.head), check_parts(given[on.age.parts])
+        wanted = wanted._replace(turn=turn if any(turn) else None)
+        wanted = wanted._replace(parts=None if age is None or parts == AGE_PARTS else parts)
         own = str(given[on.age.own] or "").strip()
         return wanted._replace(strength=given[on.strength], own_age=check_age(own) if own else None)
 
@@ -447,10 +467,11 @@ class Handlers:
             "key": asked.key(),
         }
 
-    def _controls(self) -> tuple:
+    def controls(self) -> tuple:
         """The controls that a former result sets back."""
         on = self.on
-        return (on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *on.expression.units)
+        age = (on.age.change, on.age.years, on.age.own, on.age.parts, on.age.method)
+        return (*age, on.strength, *on.head, *on.expression.units)
 
     def _remembered(self, past: list) -> dict:
         shown = [(one.thumbnail, one.name) for one in past]
@@ -468,7 +489,7 @@ class Handlers:
         }
 
     def _back_to(self, past: list, one: Past) -> dict:
-        settings = dict(zip(self._controls(), one.settings, strict=True))
+        settings = dict(zip(self.controls(), one.settings, strict=True))
         last = past[-1].view.get("before") == one.view.get("before")
         changes = {**self._result(one), self.on.status: said(f"Shown again: {one.name}.")}
         return {**changes, self.on.stage.tabs: gr.update(selected=PHOTO), **(settings if last else {})}

@@ -51,7 +51,9 @@ class Asked(NamedTuple):
     """One request. photo (H,W,3), or None where a clip is edited; age in years or None; action_units: intensities 0..5
     by code, or "AU12=+2"; driving: another photo (H,W,3) or None; method: one of the model's or "all"; face: 0 is the
     largest; strength 0..1.5; own_age: what the face is taken for, or None for what is read; every: all faces, one after
-    another; name: the photo's, for downloads; relative: whether action_units are changes to what is there."""
+    another; name: the photo's, for downloads; relative: whether action_units are changes to what is there; turn: yaw,
+    pitch and roll in degrees; parts: what the age changes, None for all; motion, multiplier: what is taken of a driving
+    face, and how far."""
 
     photo: Any
     age: float | None = None
@@ -64,6 +66,10 @@ class Asked(NamedTuple):
     every: bool = False
     name: str = "photo"
     relative: bool = False
+    turn: Any = None
+    parts: Any = None
+    motion: str = "both"
+    multiplier: float = 1.0
 
     def key(self) -> str:
         """The same for the same request of one photo: a finished edit and its draft have one key."""
@@ -74,6 +80,8 @@ class Asked(NamedTuple):
             self.face,
             self.strength,
             self.own_age,
+            tuple(self.turn or ()),
+            tuple(self.parts or ()),
         )
         return repr(way)
 
@@ -108,10 +116,16 @@ class Jobs:
         request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
         request |= {"strength": asked.strength, "progress": _show_steps()}
         if asked.driving is not None:
-            return [self.editor.reenact(asked.photo, asked.driving, **request)]
-        request |= {"source_age": asked.own_age, "relative": asked.relative}
+            how = {"motion": asked.motion, "multiplier": asked.multiplier}
+            return [self.editor.reenact(asked.photo, asked.driving, **request, **how)]
+        request |= {"source_age": asked.own_age, "relative": asked.relative, "turn": asked.turn}
         if asked.method == ALL:
+            if asked.parts is not None:
+                raise BadInput(
+                    "methods are compared on whole ages; tick shape, skin and hair, or choose one method"
+                )
             return self.editor.compare(asked.photo, **request)
+        request["parts"] = asked.parts
         return [self.editor.edit(asked.photo, **request, method=asked.method)]
 
     def _edit_every(self, asked: Asked) -> Any:
@@ -130,6 +144,7 @@ class Jobs:
         return self.editor.progression(
             asked.photo, ages=ages, action_units=asked.action_units, strength=asked.strength, relative=asked.relative,
             source_age=asked.own_age, method=self.method(asked), face=asked.face, progress=_show_steps(),
+            turn=asked.turn, parts=asked.parts,
         )  # fmt: skip
 
     def sketches(self, photo: np.ndarray, readings: list[Any]) -> list[sketch.Sketch]:
@@ -138,7 +153,10 @@ class Jobs:
 
     def draft(self, start: sketch.Sketch, asked: Asked) -> dict[str, Any]:
         """A quick draft of an edit (`sketch.draw`)."""
-        edit = Edit.of(asked.age, asked.action_units, strength=asked.strength, editable=self.editable)
+        edit = Edit.of(
+            asked.age, asked.action_units, strength=asked.strength, editable=self.editable, parts=asked.parts,
+            turn=asked.turn,
+        )  # fmt: skip
         drawn = sketch.draw(self.editor.pipeline, start, edit, self.method(asked), asked.own_age)
         return {**drawn, "key": asked.key()}
 
@@ -159,10 +177,10 @@ class Jobs:
         request = {"age": asked.age, "action_units": asked.action_units, "strength": asked.strength}
         request["progress"] = _count_frames(running)
         if not reenact:
-            return self.editor.edit_video(clip, target, **request, method=self.method(asked))
-        return self.editor.reenact_video(
-            asked.photo, clip, target, **request, relative=relative, face=asked.face
-        )
+            how = {"turn": asked.turn, "parts": asked.parts}
+            return self.editor.edit_video(clip, target, **request, **how, method=self.method(asked))
+        how = {"motion": asked.motion, "multiplier": asked.multiplier, "face": asked.face}
+        return self.editor.reenact_video(asked.photo, clip, target, **request, **how, relative=relative)
 
     def method(self, asked: Asked) -> str:
         """The one method of a request that cannot be made with several."""

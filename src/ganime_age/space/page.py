@@ -1,11 +1,12 @@
 """The page: photo and controls on the left, what is made of them on the right, all in one screen.
 
 It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
-top, examples; photo, consent, every, history, undo, go_on; editors, change_age, age, own_age, age_groups, method;
-presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); driving_photo, driving_clip, clip_use,
-relative, make_video, clip_progress, reenact_note; make_strip, make_ages, make_animation, clip_format, series_progress;
-strength, edit, cancel, reset; stage_tabs, result, strip, use_age, sheet, comparison, animation, animation_gif, video,
-video_gif, status; download, download_format, report, attention; notice.
+top, examples; photo, consent, every, history, undo, go_on; editors, change_age, age, own_age, age_groups, age_parts,
+method; presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); yaw, pitch, roll;
+driving_photo, driving_clip, clip_use, relative, motion, multiplier, make_video, clip_progress, reenact_note;
+make_strip, make_ages, make_animation, clip_format, series_progress; strength, edit, cancel, reset; stage_tabs,
+result, strip, use_age, sheet, comparison, animation, animation_gif, video, video_gif, status; download,
+download_format, report, attention; notice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import gradio as gr
 
 from ..editor import FaceEditor
 from ..runtime import best_device
-from . import age, api, examples, expression, files, reenact, results, theme
+from . import age, api, examples, expression, files, head, reenact, results, theme
 from .handlers import Handlers, Parts, Seen, answering
 from .jobs import WAITING, Jobs
 from .loader import LIMITS, UPLOAD, PhotoInput
@@ -57,7 +58,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 """Runs once when the page is there: sliders that keys move, tooltips, groups of buttons with one tab stop."""
 
 
-Editors: TypeAlias = tuple[age.Age, expression.Expression, reenact.Reenact]
+Editors: TypeAlias = tuple[age.Age, expression.Expression, head.Head, reenact.Reenact]
 Bar: TypeAlias = tuple[gr.Button, gr.Button, gr.Button]
 
 
@@ -98,6 +99,8 @@ def build(editor: Any) -> gr.Blocks:
             parts.age.years,
             parts.strength,
             *parts.expression.units,
+            *parts.head,
+            parts.age.parts,
             parts.status,
         ]
         page.load(answering(does.linked, parts.status), None, set_by_link, **QUIET)
@@ -158,6 +161,8 @@ def show_controls(work: Jobs) -> tuple[Editors, results.Makers, gr.Slider, Bar]:
             of_age = age.show(work.methods, compares=len(work.methods) > 1)
         with gr.Tab("Expression", id="expression"):
             of_expression = expression.show(work.editable)
+        with gr.Tab("Head", id="head"):
+            of_head = head.show()
         with gr.Tab("Reenact", id="reenact"):
             of_reenact = reenact.show(work.reenacts)
         with gr.Tab("Series", id="series"):
@@ -168,22 +173,27 @@ def show_controls(work: Jobs) -> tuple[Editors, results.Makers, gr.Slider, Bar]:
         edit, cancel, reset = (
             gr.Button(name, variant=look, elem_id=id, min_width=80) for name, id, look in names
         )
-    return (of_age, of_expression, of_reenact), makers, strength, (edit, cancel, reset)
+    return (of_age, of_expression, of_head, of_reenact), makers, strength, (edit, cancel, reset)
 
 
 def wire(does: Handlers, buttons: Buttons) -> None:
     """Which handler answers which event. Sliders act when they are let go, and the last of several requests wins."""
     on = does.on
     editing = edit_event(does)
-    sliders = [slider.release for slider in (*on.expression.units, on.strength)]
+    sliders = [
+        slider.release for slider in (*on.expression.units, *on.head, on.strength, on.reenact.multiplier)
+    ]
     chosen = [
         on.age.change.input,
         on.age.method.input,
         on.age.own.submit,
+        on.age.parts.input,
         on.reenact.photo.input,
         on.every.input,
     ]
     gr.on([buttons.edit.click, *sliders, *chosen], **editing)
+    driven = editing | {"fn": answering(does.edit_driven, on.status)}
+    gr.on([on.reenact.motion.input, on.reenact.multiplier.release], **driven)
     for event in (*on.age.moved, *expression_events(does)):
         event.then(**editing)
     draft_events(does)
@@ -217,7 +227,7 @@ def draft_events(does: Handlers) -> None:
     how = {"trigger_mode": "always_last", **QUIET}
     drawn = [on.stage.sketch, on.status]
     on.age.years.input(answering(does.draft_of_age, on.status), on.settings(), drawn, **how)
-    others = [slider.input for slider in (*on.expression.units, on.strength)]
+    others = [slider.input for slider in (*on.expression.units, *on.head, on.strength)]
     gr.on(others, answering(does.draft, on.status), on.settings(), drawn, **how)
 
 
@@ -260,7 +270,7 @@ def result_events(does: Handlers, buttons: Buttons, editing: dict[str, Any]) -> 
     """Former results are shown again, the download gets another format, an age of the strip is used."""
     on, out = does.on, does.on.results
     heard = functools.partial(answering, status=on.status)
-    controls = [on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *on.expression.units]
+    controls = does.controls()
     back = [out.pictures, out.report, out.download, on.stage.tabs, *controls, on.past, on.history, on.status]
     on.history.select(heard(does.restore), {on.past}, back, **QUIET)
     buttons.undo.click(heard(does.undo), {on.past}, back, **QUIET)
@@ -291,8 +301,9 @@ def expression_events(does: Handlers) -> list:
 
 def reset_outputs(on: Parts) -> list:
     """What a reset changes."""
-    driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative, on.reenact.use]
-    controls = [on.age.change, on.age.years, on.age.own, on.age.method, on.strength, *driving]
+    driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative, on.reenact.use, on.reenact.motion]
+    controls = [on.age.change, on.age.years, on.age.own, on.age.parts, on.age.method, on.strength, *driving]
+    controls += [on.reenact.multiplier, *on.head]
     return [*controls, on.expression.copy_from, *on.expression.units, on.stage.sketch, on.status]
 
 

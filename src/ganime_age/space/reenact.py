@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
+from ..pipelines.reenactment import MOST_TIMES
 from .loader import CLIP_SECONDS, ClipInput, PhotoInput
 
 MOVE, EDIT = "move", "edit"
@@ -19,12 +20,14 @@ NO_CLIPS = "Clips need PyAV, which is not installed here."
 
 class Reenact(NamedTuple):
     """The editor's components. use: MOVE, the photo moves like the clip, or EDIT, the clip's own face is edited;
-    progress: where the progress of a clip shows."""
+    motion, multiplier: what is taken of the driving face, and how far; progress: where the progress of a clip shows."""
 
     photo: PhotoInput
     clip: ClipInput
     use: gr.Radio
     relative: gr.Radio
+    motion: gr.Radio
+    multiplier: gr.Slider
     make: gr.Button
     progress: gr.HTML
 
@@ -48,13 +51,18 @@ def show(reenacts: bool) -> Reenact:
                 sources=["upload", "webcam"], interactive=plays, height=150, autoplay=True,
             )  # fmt: skip
             gr.HTML(f"<p class='note'>A video of up to {CLIP_SECONDS} seconds.</p>")
-            return Reenact(
-                photo,
-                clip,
-                *_how(reenacts),
-                gr.Button("Make the clip", elem_id="make_video", interactive=plays, size="sm"),
-                gr.HTML(elem_id="clip_progress", elem_classes="progress"),
-            )
+            how = _how(reenacts)
+            make = gr.Button("Make the clip", elem_id="make_video", interactive=plays, size="sm")
+            progress = gr.HTML(elem_id="clip_progress", elem_classes="progress")
+    motion = gr.Radio(
+        [("Both", "both"), ("Expression", "expression"), ("Head", "pose")], value="both", elem_id="motion",
+        label="What is taken of that face", visible=reenacts,
+    )  # fmt: skip
+    multiplier = gr.Slider(
+        0, MOST_TIMES, 1, step=0.05, label="How far the motion goes", elem_id="multiplier", buttons=[],
+        visible=reenacts,
+    )  # fmt: skip
+    return Reenact(photo, clip, *how, motion, multiplier, make, progress)
 
 
 def _how(reenacts: bool) -> tuple[gr.Radio, gr.Radio]:

@@ -43,6 +43,9 @@ def link(result: Any) -> str:
     units = {code: target.value for code, target in result.edit.action_units.items()}
     asked |= {code: f"{value:g}" for code, value in units.items()}
     asked |= {} if result.edit.strength == 1 else {"strength": f"{result.edit.strength:g}"}
+    more = result.edit.more()
+    asked |= {name: f"{angle:g}" for name, angle in more.get("turn", {}).items() if angle}
+    asked |= {"parts": ",".join(more["parts"])} if "parts" in more else {}
     return "?" + urllib.parse.urlencode(asked)
 
 
@@ -50,6 +53,9 @@ def title(result: Any) -> str:
     """What was asked, in a few words."""
     edit, units = result.edit, result.asked_units()
     words = [] if edit.age is None else [f"{edit.age:g} years"]
+    more = edit.more()
+    words += [f"{' and '.join(more['parts'])} only"] if "parts" in more else []
+    words += [f"{name} {angle:+g}°" for name, angle in more.get("turn", {}).items() if angle]
     if result.driving_reading is not None:
         words.append("like the driving photo")
     words += [f"{WORDS[code].lower()} {value:.1f}" for code, value in list(units.items())[:3]]
@@ -61,6 +67,9 @@ def _reached(result: Any) -> str:
     """What the readers see of it, in a few words."""
     before, after = result.source_reading, result.reading
     words = [f"reads as {after.age:.0f} ± {after.age_spread:.0f} years (before: {before.age:.0f})"]
+    for name, angle in result.edit.more().get("turn", {}).items():
+        if angle and name != "roll":  # the readers see faces upright
+            words.append(f"{name} {round(getattr(before, name))}° → {round(getattr(after, name))}°")
     for code in list(result.asked_units())[:3]:
         words.append(
             f"{WORDS[code].lower()} {before.action_units[code]:.1f} → {after.action_units[code]:.1f}"
@@ -91,6 +100,10 @@ def _rows(result: Any, editable: Collection[str]) -> list[tuple[str, ...]]:
         ("Age", asked_age, f"{before.age:.0f}", f"{after.age:.0f} ± {after.age_spread:.0f}")
     ]
     asked = result.asked_units()
+    for name, angle in result.edit.more().get("turn", {}).items():
+        if angle and name != "roll":  # the readers see faces upright
+            values = (f"{round(getattr(reading, name))}°" for reading in (before, after))
+            rows.append((f"Head {name}", f"{angle:+g}°", *values))
     if driving is not None:
         asked = {code: value for code, value in driving.action_units.items() if code in editable} | asked
         for name in ("yaw", "pitch"):
