@@ -15,7 +15,7 @@ from ganime_age import BadInput, Edit, FaceEditor, GanimeAge, Keyframe
 from ganime_age.cli import main as cli
 from ganime_age.images.alignment import frame_matrix
 from ganime_age.images.boxes import face_box
-from ganime_age.images.detectors import FoundFace
+from ganime_age.images.search import FoundFace
 from ganime_age.images.video_reader import Frame
 from ganime_age.pipelines.animation import edit_frames
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ganime_age.errors import BadInput
 from ganime_age.images.boxes import box_overlap, keep_apart
-from ganime_age.images.detectors import EmbeddedDetector, FoundFace
+from ganime_age.images.detectors import EmbeddedDetector
+from ganime_age.images.search import FoundFace
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.task import Step
 from ganime_age.learning.evaluation.measure_finder import match, measure

@@ -16,7 +16,7 @@ import ganime_age
 from ganime_age import BadInput, FaceEditor, align, crop, load_photo, paste, verify
 from ganime_age.images import download
 from ganime_age.model.methods import METHODS, MethodName, method_called
-from ganime_age.pipelines.face import looks_swapped
+from ganime_age.pipelines.notes import looks_swapped
 from ganime_age.runtime import best_device, checked_device, working_dtype
 
 

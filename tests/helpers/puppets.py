@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ganime_age.images.detectors import FoundFace, face_box
+from ganime_age.images.boxes import face_box
+from ganime_age.images.search import FoundFace
 from ganime_age.networks.layers import Edited
 
 

@@ -70,12 +70,20 @@ def _parsers(run: Mapping[str, Run]) -> tuple[Parser, Mapping[str, Parser]]:
         description="Edit the age, the expression and the pose of a face in a photo or a clip.",
     )
     root.add_argument("--version", action="version", version=f"ganime-age {__version__}")
-    names = "edit | reenact | animate | read | verify | app | demo | convert | push | deploy-space"
+    names = "edit | reenact | animate | read | verify | app | demo | convert | export | push | deploy-space"
     commands = root.add_subparsers(required=True, metavar=names, parser_class=Parser)
     common = _common()
     editing, others = (
         (_add_edit, _add_reenact, _add_animate),
-        (_add_verify, _add_app, _add_demo, _add_convert, _add_push, _add_deploy_space),
+        (
+            _add_verify,
+            _add_app,
+            _add_demo,
+            _add_convert,
+            _add_export,
+            _add_push,
+            _add_deploy_space,
+        ),  # fmt: skip
     )
     for add in (*editing, _add_read, *others):
         add(commands, common)
@@ -308,6 +316,26 @@ def _add_convert(commands: Commands, common: Parser) -> None:
     convert.add_argument("folder", metavar="NEW_FOLDER")
     convert.add_argument("--method", help="the network in the file (default: recognised by its tensor names)")
     convert.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _add_export(commands: Commands, common: Parser) -> None:
+    export = commands.add_parser("export", help="write the weights as graphs that run without torch")
+    export.add_argument("folder", metavar="OUT", help="a new or an empty folder, or an earlier export")
+    export.add_argument("--format", choices=["onnx"], default="onnx", help="of the graphs (default: onnx)")
+    export.add_argument("--half", action="store_true", help="store weights in half precision, half as large")
+    export.add_argument(
+        "--sides",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="sides in pixels of the faces to edit (default: 256 to 1024)",
+    )
+    export.add_argument(
+        "--weights",
+        metavar="REPO_OR_FOLDER[@REVISION]",
+        help="weights to export (default: the embedded ones)",
+    )
+    export.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def _add_push(commands: Commands, common: Parser) -> None:

@@ -1,8 +1,9 @@
-"""The commands about weights and the Hub: convert, push and deploy-space."""
+"""The commands about weights and the Hub: convert, export, push and deploy-space."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
@@ -19,6 +20,19 @@ def convert(args: argparse.Namespace) -> int:
 
     model = convert(args.old, args.folder, args.method)
     print(f"{args.folder}  {', '.join(model.parts)}")
+    return 0
+
+
+def export(args: argparse.Namespace) -> int:
+    from ..model.model import GanimeAge
+    from ..onnx.export import check_target, export
+    from .console import tell
+
+    check_target(Path(args.folder))
+    model = GanimeAge.from_pretrained(**weights(args.weights))
+    manifest = export(model, args.folder, half=args.half, sides=args.sides, progress=tell)
+    size = sum(path.stat().st_size for path in Path(args.folder).iterdir())
+    print(f"{manifest}  {size / 1e6:.1f} MB in all")
     return 0
 
 

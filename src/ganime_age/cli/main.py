@@ -408,6 +408,7 @@ RUN = {
     "app": _app,
     "demo": _demo,
     "convert": hub_commands.convert,
+    "export": hub_commands.export,
     "push": hub_commands.push,
     "deploy-space": hub_commands.deploy_space,
 }

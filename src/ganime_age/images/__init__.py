@@ -10,8 +10,9 @@ from .._lazy import exports
 
 if TYPE_CHECKING:
     from .alignment import crop, frame_matrix, paste
-    from .detectors import EmbeddedDetector, FoundFace, InsightFaceDetector
+    from .detectors import EmbeddedDetector, InsightFaceDetector
     from .photo import PhotoLike, load_photo
+    from .search import FoundFace
     from .video_reader import Clip
 else:
     __getattr__ = exports(
@@ -19,7 +20,7 @@ else:
         {
             "Clip": ".video_reader",
             "EmbeddedDetector": ".detectors",
-            "FoundFace": ".detectors",
+            "FoundFace": ".search",
             "InsightFaceDetector": ".detectors",
             "PhotoLike": ".photo",
             "crop": ".alignment",

@@ -20,11 +20,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..edits import AGE_PARTS, AU_CODES, AU_MAX, Edit
+from ..edits import AGE_PARTS, AU_CODES, Edit
 from ..errors import BadInput
 from ..images.alignment import apply, crop, frame_matrix, invert, paste
-from ..images.detectors import EmbeddedDetector, FoundFace
+from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
+from ..images.search import FoundFace
 from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import METHODS
@@ -33,19 +34,13 @@ from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
 from ..runtime import checked_device, working_dtype
+from .notes import count_faces, reading_of, warnings_of
 
 Detector = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
 
-YAW_LIMIT = 40.0
-"""Degrees of yaw beyond which an edit is told to be weaker."""
 FINE_SIDE, FINE_STEP = 1024, 64
 """Pixels: the largest side of a frame that is edited at the photo's own size, and what its side is a multiple of."""
-SWAPPED = 1.1
-"""Blue above red in the middle of a face from which on the channels of an array look exchanged: of 2,017 training faces
-1 in 1,000 lies above it as it is, and 95 in 100 with the channels exchanged (most of the others are grey)."""
-SMALL_FACE = 48
-"""Pixels of a box's shorter side below which a larger photo is recommended."""
 
 
 class Photo(NamedTuple):
@@ -156,7 +151,9 @@ class FacePipeline:
         with torch.inference_mode(), self._precision():
             batch = self.model.read(torch.cat([to_tensor(one.face, self.device) for one in crops]), identity)
         rows = zip(*(part.float().cpu().numpy() for part in batch[:7]), strict=True)
-        readings = (_reading_of(row, one) for row, one in zip(rows, crops, strict=True))
+        readings = (
+            reading_of(row, one.matrix, len(one.face), one.box) for row, one in zip(rows, crops, strict=True)
+        )
         return [
             Face(one.photo, one.matrix, one.box, one.face, reading)
             for one, reading in zip(crops, readings, strict=True)
@@ -330,7 +327,7 @@ class FacePipeline:
         """`read_face` of several photos, each with the faces found in it and which one is meant, in one batch."""
         crops = [self.align_one(*one) for one in chosen]
         return [
-            replace(face, warnings=_warnings_of(photo, found, index, face, role))
+            replace(face, warnings=_warnings(photo, found, index, face, role))
             for face, (photo, found, index) in zip(self.read(crops), chosen, strict=True)
         ]
 
@@ -382,11 +379,6 @@ def places_of(face: Face) -> np.ndarray:
     return apply(face.matrix, face.reading.landmarks.astype(np.float64)) / len(face.face)
 
 
-def count_faces(found: list[FoundFace]) -> str:
-    """`1 face`, `2 faces`."""
-    return "1 face" if len(found) == 1 else f"{len(found)} faces"
-
-
 def _is_ready(model: GanimeAge, device: torch.device) -> bool:
     """Whether a model can be used as it is: in eval mode, on the device, all its floats in float32."""
     here = torch.empty(0, device=device).device  # "cuda" names the current one of several
@@ -399,51 +391,6 @@ def _ready_copy(model: GanimeAge, device: torch.device) -> GanimeAge:
     return deepcopy(model).to(device, torch.float32).eval()
 
 
-def _reading_of(row: tuple[Any, ...], one: Crop) -> Reading:
-    """One row of the readers' tensors as plain numbers, its landmarks moved from the frame into the photo."""
-    age, spread, units, landmarks, pose, identity, attention = row
-    points = apply(invert(one.matrix), landmarks.astype(np.float64) * len(one.face))
-    yaw, pitch, roll = (float(v) for v in pose)
-    return Reading(
-        age=float(age),
-        age_spread=float(spread),
-        action_units={code: min(float(v), AU_MAX) for code, v in zip(AU_CODES, units, strict=True)},
-        landmarks=points.astype(np.float32),
-        yaw=yaw,
-        pitch=pitch,
-        roll=roll,
-        box=one.box,
-        identity=identity,
-        age_attention=attention,
-    )
-
-
-def looks_swapped(face: np.ndarray) -> bool:
-    """Does an aligned face (S,S,3) uint8 look as if red and blue were exchanged? Skin of every tone, in nearly every
-    light, is redder than it is blue."""
-    side = len(face)
-    red, _, blue = face[side * 3 // 8 : side * 3 // 4, side // 3 : side * 2 // 3].reshape(-1, 3).mean(0)
-    return bool(blue > SWAPPED * red)
-
-
-def _warnings_of(
-    photo: Photo, found: list[FoundFace], index: int, aligned: Face, role: str
-) -> tuple[str, ...]:
-    """Sentences about a face that was found in a photo. role: what it is for, as "is edited"."""
-    face, reading, warnings = found[index], aligned.reading, []
+def _warnings(photo: Photo, found: list[FoundFace], index: int, face: Face, role: str) -> tuple[str, ...]:
     height, width = photo.pixels.shape[:2]
-    if photo.raw and looks_swapped(aligned.face):
-        warnings.append(
-            "the face is bluer than skin is; if OpenCV read the photo, its array is BGR: give photo[..., ::-1]"
-        )
-    if len(found) > 1:
-        warnings.append(f"{len(found)} faces were found; face {index} {role} (0 is the largest)")
-    if abs(reading.yaw) > YAW_LIMIT:
-        warnings.append(
-            f"the head is turned by {abs(reading.yaw):.0f} degrees; the edit is weaker beyond {YAW_LIMIT:.0f}"
-        )
-    if (face.landmarks < 0).any() or (face.landmarks > (width, height)).any():
-        warnings.append("the photo's border cuts the face; the part that is missing cannot be edited")
-    if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) < SMALL_FACE:
-        warnings.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
-    return tuple(warnings)
+    return warnings_of((width, height), found, index, face.reading, face.face if photo.raw else None, role)

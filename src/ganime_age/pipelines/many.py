@@ -11,8 +11,8 @@ import numpy as np
 
 from ..edits import Edit
 from ..errors import BadInput, GanimeAgeError
-from ..images.detectors import FoundFace
 from ..images.photo import PhotoLike, is_file
+from ..images.search import FoundFace
 from ..results import EditResult
 from .face import FacePipeline, Photo
 from .progress import Progress

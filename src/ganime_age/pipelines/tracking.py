@@ -15,7 +15,7 @@ import numpy as np
 
 from ..edits import AU_CODES
 from ..images.boxes import box_overlap, face_box
-from ..images.detectors import FoundFace
+from ..images.search import FoundFace
 from ..results import Reading
 
 HOLD = 0.5  # seconds for which a lost face's last place is used

@@ -11,8 +11,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ..images.alignment import frame_matrix
-from ..images.detectors import FoundFace
 from ..images.photo import open_file
+from ..images.search import FoundFace
 from ..images.video_reader import Clip
 from ..images.video_writer import XMP_BOX
 from .watermark import SIDE, score

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import BadInput
 from ..images.alignment import frame_matrix
-from ..images.detectors import EmbeddedDetector, FoundFace
+from ..images.detectors import EmbeddedDetector
 from ..images.photo import load_photo
+from ..images.search import FoundFace
 from ..images.video_reader import is_clip
 from ..model.model import GanimeAge
 from ..runtime import enough_memory

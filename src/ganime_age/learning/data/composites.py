@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ...images.alignment import warp
-from ...images.detectors import FACE_CENTRE, MARKER_SPAN
+from ...images.search import FACE_CENTRE, MARKER_SPAN
 from .backgrounds import Backgrounds, FaceBank, ellipse_mask, soft_frame
 from .faces import MIRROR
 

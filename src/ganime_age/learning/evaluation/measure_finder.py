@@ -20,7 +20,7 @@ from PIL import Image
 
 from ...errors import BadInput
 from ...images.boxes import box_overlap
-from ...images.detectors import FoundFace
+from ...images.search import FoundFace
 from ..external.insightface_models import group_photo
 
 LEAST_OVERLAP = 0.5

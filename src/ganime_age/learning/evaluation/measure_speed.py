@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,23 +32,27 @@ LARGE = (4000, 3000)
 def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
     """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste, read again) on a 256 px face photo and on a
     12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
-    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256, help_seconds}, ...details}."""
+    onnx_ratio: the seconds of an edit of the 256 px photo by torch over those by onnxruntime, in turn.
+    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256, help_seconds, onnx_ratio}, ...}."""
     with threads(THREADS):
         editor = FaceEditor(model)
         small = edit_seconds(editor, jpeg(face_photo(256)), repeats, method)
         large = edit_seconds(editor, jpeg(face_photo(min(LARGE), LARGE)), repeats, method)
         gmacs = multiply_adds(model, method) / 1e9
+        ratios = onnx_ratios(editor, jpeg(face_photo(256)), repeats)
     helps = help_seconds(repeats)
     summary = {
         "edit_256_seconds": round(statistics.median(small), 3),
         "edit_12mp_seconds": round(statistics.median(large), 3),
         "generator_gmacs_256": round(gmacs, 2),
         "help_seconds": round(statistics.median(helps), 3),
+        "onnx_ratio": round(statistics.median(ratios), 2),
     }
     return {
         "summary": summary,
         "edit_256_all_seconds": [round(s, 3) for s in small],
         "edit_12mp_all_seconds": [round(s, 3) for s in large],
+        "onnx_all_ratios": [round(ratio, 2) for ratio in ratios],
         "help_all_seconds": [round(s, 3) for s in helps],
         "repeats": repeats,
         "threads": THREADS,
@@ -83,6 +88,20 @@ def edit_seconds(editor: FaceEditor, photo: bytes, repeats: int, method: str) ->
         editor.edit(photo, age=70, action_units={"AU12": 3.0}, method=method) for _ in range(repeats + 1)
     ]
     return [edit.seconds for edit in edits[1:]]
+
+
+def onnx_ratios(editor: FaceEditor, photo: bytes, repeats: int) -> list[float]:
+    """How many times as long an edit takes with torch as with the exported graphs, on as many threads: `repeats` pairs
+    of edits, one after the other, after one that warms up."""
+    from ...onnx import OnnxEditor, export
+
+    with tempfile.TemporaryDirectory() as folder:
+        export(editor.model, f"{folder}/graphs", sides=[editor.model.face_size])
+        other, ratios = OnnxEditor(f"{folder}/graphs", threads=THREADS), []
+        for _ in range(repeats + 1):
+            took = [one.edit(photo, age=70, action_units={"AU12": 3.0}).seconds for one in (editor, other)]
+            ratios.append(took[0] / took[1])
+    return ratios[1:]
 
 
 def help_seconds(repeats: int) -> list[float]:

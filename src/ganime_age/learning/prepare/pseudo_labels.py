@@ -9,7 +9,8 @@ import torch
 
 from ...edits import AU_CODES, AU_UNSEEN
 from ...images.alignment import apply, crop, frame_matrix, valid_mask
-from ...images.detectors import EmbeddedDetector, FoundFace
+from ...images.detectors import EmbeddedDetector
+from ...images.search import FoundFace
 from ...images.tensors import to_tensor
 from ...model.model import GanimeAge
 from ..external.mediapipe_face import BlendshapeReader, action_units_from_blendshapes

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...images.detectors import MARKER_SPAN
+from ...images.search import MARKER_SPAN
 from ...images.tensors import to_tensor
 from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
 from ...networks.layers import precise

@@ -1,0 +1,98 @@
+"""Resampling without OpenCV: `alignment.crop` and what leads to it, in NumPy alone, to the same levels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .frames import invert, reach
+
+
+def area(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A picture (H,W,3) averaged over the areas of height x width cells, no larger: uint8 rounded, or float32."""
+    if picture.dtype == np.uint8 and picture.shape[:2] == (
+        2 * height,
+        2 * width,
+    ):  # OpenCV rounds these halves up
+        wide = picture.astype(np.uint16)
+        wide = wide[::2] + wide[1::2]
+        return ((wide[:, ::2] + wide[:, 1::2] + 2) >> 2).astype(np.uint8)
+    small = _along(np.moveaxis(_along(picture, height), 1, 0), width)
+    small = np.moveaxis(small, 0, 1)
+    return np.rint(small).astype(np.uint8) if picture.dtype == np.uint8 else small
+
+
+def _along(picture: np.ndarray, count: int) -> np.ndarray:
+    """(N,M,3) -> means of `count` equal parts of the first axis, (count,M,3) float32."""
+    # A part from a to b holds the pixels floor(a) .. ceil(b) - 1, the first and the last in part.
+    size = len(picture)
+    if count == size:
+        return picture.astype(np.float32)
+    ends = np.arange(count + 1) * (size / count)
+    first, last = ends[:-1].astype(int), np.ceil(ends[1:] - 1e-9).astype(int).clip(max=size)
+    out = np.zeros((count, *picture.shape[1:]), np.float32)
+    for step in range(int((last - first).max())):
+        at = first + step
+        share = np.minimum(ends[1:], at + 1) - np.maximum(ends[:-1], at)
+        out += picture[at.clip(max=size - 1)] * share.clip(0)[:, None, None].astype(np.float32)
+    return out * np.float32(count / size)
+
+
+def places(matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the pixels of a picture of size (width, height), drawn through an affine (2,3) of continuous pixels, lie in
+    its source: x and y (height,width) float64, 0 the centre of its first pixel."""
+    back = invert(matrix)
+    back[:, 2] += back[:, :2] @ (0.5, 0.5) - 0.5
+    across, down = np.arange(size[0]), np.arange(size[1])[:, None]
+    x, y = (row[0] * across + row[1] * down + row[2] for row in back)
+    return x, y
+
+
+def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture (H,W,3) drawn through an affine onto size (width, height), its border repeated: uint8, bicubic."""
+    height, width = picture.shape[:2]
+    x, y = places(matrix, size)
+    left, top = np.floor(x), np.floor(y)
+    across = np.stack(_weights((x - left).ravel()), 1)  # (N,4)
+    down = _weights((y - top).ravel())
+    # With its border repeated, the four pixels of a line are 12 numbers in a row: one look-up for each line.
+    wide = np.pad(picture, ((3, 3), (3, 3), (0, 0)), mode="edge").astype(np.float32)
+    lines = sliding_window_view(wide.reshape(-1), 12)[::3]
+    first = (top.clip(-2, height) + 2) * (width + 6) + left.clip(-2, width) + 2
+    first = first.astype(np.int64).ravel()
+    out = np.zeros((len(first), 3), np.float32)
+    for j in range(4):
+        line = lines[first + j * (width + 6)].reshape(-1, 4, 3)
+        out += np.einsum("nkc,nk->nc", line, across * down[j][:, None])
+    return np.floor(out + 0.5).clip(0, 255).astype(np.uint8).reshape(*x.shape, 3)
+
+
+def _weights(share: np.ndarray) -> list[np.ndarray]:
+    """Of the four pixels around a place `share` beyond the second: Keys' cubic with a = -0.75, as OpenCV's."""
+    a, t = -0.75, share
+    first = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a
+    second = ((a + 2) * t - (a + 3)) * t * t + 1
+    third = ((a + 2) * (1 - t) - (a + 3)) * (1 - t) * (1 - t) + 1
+    return [one.astype(np.float32) for one in (first, second, third, 1 - first - second - third)]
+
+
+def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """As alignment.crop: the aligned face (size,size,3) uint8."""
+    left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
+    moved = matrix @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    region = photo[top:bottom, left:right]
+    smaller, moved = shrunk(region, moved)
+    return cubic(smaller, moved, (size, size))
+
+
+def shrunk(picture: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture averaged over areas to the scale at which an affine draws it, where that is smaller, and what is left
+    of the affine."""
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale >= 1:
+        return picture, matrix
+    height, width = picture.shape[:2]
+    small = max(1, round(width * scale)), max(1, round(height * scale))
+    return area(picture, *small), matrix @ np.diag([width / small[0], height / small[1], 1.0])

@@ -1,0 +1,19 @@
+"""The same edits without torch: graphs for onnxruntime, written by `export`, run by `OnnxEditor`.
+
+ganime-age export graphs --format onnx
+
+from ganime_age.onnx import OnnxEditor
+OnnxEditor("graphs").edit("portrait.jpg", age=70).save("older.png")
+"""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import exports
+
+if TYPE_CHECKING:
+    from .editor import OnnxEditor
+    from .export import export
+else:
+    __getattr__ = exports(__name__, {"OnnxEditor": ".editor", "export": ".export"})
+
+__all__ = ["OnnxEditor", "export"]

@@ -1,0 +1,147 @@
+"""What is exported, as functions of tensors: from levels 0..255 to numbers, and from levels to the change of levels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..images.tensors import to_levels, to_unit
+from ..model.methods import DEFAULT, METHODS
+from ..model.model import GanimeAge
+from ..networks.detector import FRAME_UNIT, FaceDetector
+from ..networks.readers import Readings
+from ..provenance import watermark
+
+
+def planes(picture: Tensor) -> Tensor:
+    """Levels (H,W,3) uint8 -> (1,3,H,W) float32 in [-1,1]."""
+    return to_unit(picture).permute(2, 0, 1).unsqueeze(0)
+
+
+class Sought(NamedTuple):
+    """What the proposal network says of a level of 8h x 8w pixels."""
+
+    scores: Tensor
+    """(1,1,h,w) in 0..1."""
+    frames: Tensor
+    """(1,4,h,w): centre x, y and x side, in level pixels from `ANCHOR_SIDE` upright around each cell's centre."""
+
+
+def seek(detector: FaceDetector, level: Tensor) -> Sought:
+    """A level (1,H,W,3) of a photo's pyramid, 0..255 uint8. No size enters the graph, so it takes any."""
+    net = detector.seeker
+    features = net.body(net.stem(to_unit(level).permute(0, 3, 1, 2)))
+    return Sought(net.logits(features).sigmoid(), FRAME_UNIT * net.frames(features))
+
+
+def mark(detector: FaceDetector, crop: Tensor) -> tuple[Tensor, Tensor]:
+    """A crop (S,S,3) uint8 -> landmarks (1,68,2) in 0..1 and the score (1,) in 0..1 that it is a face."""
+    found = detector.locate(planes(crop))
+    return found.landmarks, found.logits.sigmoid()
+
+
+def read(model: GanimeAge, face: Tensor) -> Readings:
+    """An aligned face (S,S,3) uint8 -> Readings."""
+    return model.read(planes(face))
+
+
+class Request(NamedTuple):
+    """What an edit is asked: ages (1,) in years, action units (1,17) in 0..5."""
+
+    source_age: Tensor
+    target_age: Tensor
+    source_units: Tensor
+    target_units: Tensor
+
+
+def edit(
+    model: GanimeAge, face: Tensor, landmarks: Tensor, request: Request, marked: Tensor, quiet: Tensor
+) -> tuple[Tensor, Tensor]:
+    """An aligned face (S,S,3) uint8 with landmarks (68,2) in 0..1 -> what is to be added to its levels (1,3,S,S), the
+    watermark `marked` times (a number, 0 or 1), and how much of each pixel was changed (S,S) in 0..1.
+
+    quiet: the pixels at the frame's border that stay as they are, as alignment.paste counts them."""
+    before = planes(face)
+    edited = model.change(before, tuple(request), METHODS[DEFAULT], landmarks.unsqueeze(0))
+    after = to_levels(edited.face)
+    after = after + marked * mark_of(after, landmarks)
+    change = (after - face.float().permute(2, 0, 1).unsqueeze(0)) * border(len(face), quiet)
+    return change, edited.attention[0, 0].clamp(0, 1)
+
+
+def border(size: int, quiet: Tensor, edge: float = 0.1) -> Tensor:
+    """As alignment.border_mask, for a number of quiet pixels that only the graph is told."""
+    near = torch.arange(size)
+    ramp = torch.minimum(near, near.flip(0)) + 1 - quiet
+    ramp = (ramp / (edge * size - quiet).clamp_min(1)).clamp(0, 1)
+    ramp = ramp.square() * (3 - 2 * ramp)
+    return ramp[:, None] * ramp[None, :]
+
+
+def mark_of(face: Tensor, landmarks: Tensor) -> Tensor:
+    """What watermark.add_watermark adds to a face (1,3,S,S) of levels with landmarks (68,2) in 0..1: (1,1,S,S)."""
+    full = face.shape[-1]
+    size = min(full, watermark.LARGEST)
+    grey = face.mean(1, keepdim=True)
+    if size < full:
+        shares = areas(full, size)
+        grey = shares @ grey @ shares.T
+    fine, wide = (blurring(size, share * size) for share in (0.012, 0.02))
+    detail = grey - fine @ grey @ fine.T
+    busy = (wide @ detail.square() @ wide.T).sqrt()
+    share = watermark.FLAT + (1 - watermark.FLAT) * (busy / watermark.BUSY).clamp(0, 1)
+    low, high = watermark.HIDES
+    head = heads(landmarks, size)
+    share = share * torch.maximum(head, ((busy - low) / (high - low)).clamp(0, 1))
+    mark = watermark.STRENGTH * share * torch.from_numpy(watermark.noise(size).copy())
+    return (
+        F.interpolate(mark, size=(full, full), mode="bicubic", align_corners=False) if size < full else mark
+    )
+
+
+def areas(size: int, small: int) -> Tensor:
+    """(small,size): the share of each of `size` pixels in each of `small` equal parts of their line."""
+    scale = size / small
+    start, at = torch.arange(small)[:, None] * scale, torch.arange(size)
+    return (torch.minimum(at + 1.0, start + scale) - torch.maximum(at + 0.0, start)).clamp_min(0) / scale
+
+
+def blurring(size: int, sigma: float) -> Tensor:
+    """(size,size): OpenCV's Gaussian blur along a line, border and all."""
+    side = round(sigma * 8 + 1) | 1
+    kernel = cv2.getGaussianKernel(side, sigma, cv2.CV_32F)
+    line = cv2.sepFilter2D(np.eye(size, dtype=np.float32), -1, np.ones(1, np.float32), kernel)
+    return torch.from_numpy(line)
+
+
+def heads(landmarks: Tensor, size: int) -> Tensor:
+    """As watermark.head_mask: (size,size), 1 on the head with these landmarks (68,2) in 0..1, with a soft edge."""
+    brows, mouth = landmarks[17:27], landmarks[48:68].mean(0, keepdim=True)
+    crown = brows + watermark.CROWN * (brows.mean(0, keepdim=True) - mouth)
+    points = (torch.cat([landmarks[:27], crown]) * size).round()  # (N,2)
+    x, y = points.unbind(1)
+    # The hull of N points: i and j are neighbours on it where all others lie to one side of the line between them. Each
+    # point keeps the line to its neighbour, and none where it lies within.
+    along, down = x[None] - x[:, None], y[None] - y[:, None]  # (N,N): from i to j
+    turns = along[:, :, None] * down[:, None] - down[:, :, None] * along[:, None]  # (N,N,N): of k
+    edges = (turns.amin(2) >= 0).float()
+    along, down = (edges * along).sum(1), (edges * down).sum(1)
+    at = torch.arange(size, dtype=torch.float32)
+    side = along[:, None, None] * (at[:, None] - y[:, None, None]) - down[:, None, None] * (
+        at - x[:, None, None]
+    )
+    soft = blurring(size, watermark.HEAD_EDGE * size)
+    return soft @ (side.amin(0) >= 0).float() @ soft.T
+
+
+def paste(region: Tensor, change: Tensor, grid: Tensor) -> Tensor:
+    """A part of a photo (1,H,W,3) uint8 with a change of levels (1,3,S,S) added to it where a grid (1,H,W,2) tells:
+    bicubic, in [-1,1] of the change's frame; nothing beyond it."""
+    added = F.grid_sample(change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+    levels = region.float() + added.permute(0, 2, 3, 1)
+    return levels.round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,167 @@
+"""Graphs for onnxruntime: the pixels of torch without torch, and one sentence for what cannot be."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganime_age.cli.main import main
+from ganime_age.errors import BadInput, MissingModel
+from ganime_age.networks.layers import Window, choose, cut
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+from ganime_age.onnx import OnnxEditor, export  # noqa: E402
+from ganime_age.onnx.export import Weights, library  # noqa: E402
+from ganime_age.onnx.recorder import Recorder  # noqa: E402
+
+REQUESTS = (
+    {"age": 70, "action_units": {"AU12": 3}},
+    {"age": 12, "action_units": {"AU45": 5, "AU26": 2}},
+)
+"""An older face that smiles, and a younger one whose eyes close."""
+WITHOUT_TORCH = """
+import json, sys
+for name in ("torch", "cv2", "huggingface_hub"):
+    sys.modules[name] = None  # importing one is an error
+from ganime_age.onnx import OnnxEditor
+graphs, photo, requests, *targets = sys.argv[1:]
+editor = OnnxEditor(graphs, threads=1)
+for request, target in zip(json.loads(requests), targets, strict=True):
+    result = editor.edit(photo, **request)
+    result.save(target)
+print(json.dumps([result.reading.age, result.weights, editor.edit(photo).edited]))
+"""
+
+
+@pytest.fixture(scope="module")
+def graphs(model, tmp_path_factory):
+    """The shipped model, for faces of 256 px."""
+    folder = tmp_path_factory.mktemp("onnx") / "graphs"
+    export(model, folder, sides=[256])
+    return folder
+
+
+@pytest.fixture
+def copied(graphs, tmp_path):
+    """A copy to harm."""
+    return shutil.copytree(graphs, tmp_path / "graphs")
+
+
+@pytest.mark.slow
+def test_edits_without_torch_give_the_pixels_of_torch(graphs, editor, portrait_file, tmp_path):
+    targets = [tmp_path / f"{i}.png" for i in range(len(REQUESTS))]
+    given = [graphs, portrait_file, json.dumps(REQUESTS), *targets]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *map(str, given)], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    age, weights, edited = json.loads(ran.stdout)
+    for request, target in zip(REQUESTS, targets, strict=True):
+        result = editor.edit(portrait_file, **request)
+        there, here = np.array(Image.open(target)).astype(int), np.array(result.image)
+        assert np.abs(there - here).max() <= 1
+        assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
+    assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
+    assert not edited, "a request without a change edits nothing"
+
+
+def run(model, **given):
+    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, given)
+
+
+def test_both_ways_of_a_choice_are_in_the_graph():
+    x, graph = torch.tensor([[[[1.0]]]]), Recorder()
+    with graph.recording({"x": x}):
+        y = choose(x.flatten() > 0, lambda: 2 * x, lambda: x - 1)
+    made = graph.model({"y": y})
+    for value, expected in ((3.0, 6.0), (-3.0, -4.0)):
+        assert run(made, x=np.full((1, 1, 1, 1), value, np.float32))[0].item() == expected
+
+
+def test_a_window_lies_where_the_values_say():
+    x, span, graph = torch.arange(36.0).view(1, 1, 6, 6), torch.tensor([1, 3]), Recorder()
+    with graph.recording({"x": x, "span": span}):
+        window = Window(span, span + 1)
+        y = window.put(x, 10 * window.cut(x))
+        line = cut(x, 3, span)
+    made = graph.model({"y": y, "line": line}, {"line": (1, 1, 6, "w")})
+    got, piece = run(made, x=x.numpy(), span=np.array([2, 5]))
+    expected = x.numpy().copy()
+    expected[..., 2:5, 3:6] *= 10
+    assert np.array_equal(got, expected) and np.array_equal(piece, x.numpy()[..., 2:5])
+
+
+def test_an_operator_that_is_not_known_is_named():
+    x, graph = torch.rand(3, 3), Recorder()
+    with pytest.raises(NotImplementedError, match="linalg_det"), graph.recording({"x": x}):
+        torch.linalg.det(x)
+
+
+@pytest.mark.parametrize("half, size", [(False, 4096), (True, 2048)])
+def test_graphs_share_their_weights_in_one_file(tmp_path, half, size):
+    shared, models = torch.rand(1024), []
+    for name in ("a", "b"):
+        x, graph = torch.rand(1024), Recorder()
+        with graph.recording({"x": x}):
+            y = x + shared
+        models.append((name, graph.model({"y": y})))
+    weights = Weights(library(), tmp_path / "weights.bin", half)
+    with weights:
+        for name, made in models:
+            weights.take_from(made)
+            (tmp_path / f"{name}.onnx").write_bytes(made.SerializeToString())
+    assert (tmp_path / "weights.bin").stat().st_size == size
+    got = onnxruntime.InferenceSession(tmp_path / "b.onnx").run(None, {"x": np.zeros(1024, np.float32)})[0]
+    assert np.abs(got - shared.numpy()).max() <= (5e-4 if half else 0)
+
+
+def test_what_is_missing_or_damaged_is_one_sentence(copied, tmp_path):
+    with pytest.raises(
+        MissingModel, match=r"holds no manifest\.json; make the graphs with ganime-age export"
+    ):
+        OnnxEditor(tmp_path)
+    data = (copied / "read.onnx").read_bytes()
+    (copied / "read.onnx").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(MissingModel, match=r"read\.onnx is damaged or cut off; export the graphs again"):
+        OnnxEditor(copied)
+    (copied / "read.onnx").unlink()
+    with pytest.raises(MissingModel, match=r"read\.onnx is missing; export the graphs again"):
+        OnnxEditor(copied)
+    (copied / "manifest.json").write_text('{"format": 1}')
+    with pytest.raises(MissingModel, match=r"manifest\.json is damaged"):
+        OnnxEditor(copied)
+
+
+def test_requests_are_refused_as_the_editor_refuses_them(graphs, faceless, portrait):
+    editor = OnnxEditor(graphs, threads=1)
+    with pytest.raises(BadInput, match="no face was found in the photo"):
+        editor.edit(faceless, age=70)
+    with pytest.raises(BadInput, match="AU06 .* cannot be edited"):
+        editor.edit(portrait, action_units={"AU06": 3})
+    with pytest.raises(BadInput, match="face 3 does not exist; the photo has 1 face"):
+        editor.edit(portrait, age=70, face=3)
+
+
+def test_the_command_says_in_one_sentence_what_cannot_be_exported(small_weights, tmp_path, capsys):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").write_text("mine")
+    for args, sentence in (
+        ([tmp_path / "work"], "holds other work, such as thesis.txt; give an empty folder or a new one"),
+        ([tmp_path / "new", "--weights", small_weights], "load weights with detector to use it"),
+    ):
+        assert main(["export", *map(str, args)]) in (2, 3)
+        assert sentence in capsys.readouterr().err
+    assert (tmp_path / "work" / "thesis.txt").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+def test_sides_that_cannot_be_are_named(model, tmp_path):
+    with pytest.raises(
+        BadInput, match="a face of 300 pixels cannot be exported; give 256, or multiples of 64"
+    ):
+        export(model, tmp_path / "graphs", sides=[256, 300])
