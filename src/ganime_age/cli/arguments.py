@@ -357,6 +357,12 @@ def _add_deploy_space(commands: Commands, common: Parser) -> None:
     deploy = commands.add_parser("deploy-space", help="upload the page, from a checkout, as a Space")
     deploy.add_argument("repo", metavar="REPO", help="such as org/name; made if it does not exist")
     deploy.add_argument("--dry-run", action="store_true", help="only show the files and their sizes")
+    deploy.add_argument(
+        "--static", action="store_true", help="the page that edits in the visitor's browser, and no server"
+    )
+    deploy.add_argument(
+        "--runtime", metavar="FOLDER", help="of --static: onnxruntime-web, unpacked (default: npm fetches it)"
+    )
     deploy.add_argument("--private", action="store_true", help="a Space that is made is private")
     deploy.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

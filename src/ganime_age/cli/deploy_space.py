@@ -26,7 +26,7 @@ CARD, APP = "README.md", "app.py"
 SINGLE = (CARD, "LICENSE", "requirements.txt", APP)
 FOLDERS = ("src/ganime_age",)
 KINDS = (".py", ".css", ".js", ".md", ".jpg", ".png", ".mp4", ".json", ".safetensors", ".typed")
-NOT_THERE = ("learning", "__pycache__")
+NOT_THERE = ("learning", "web", "__pycache__")
 """Folders that the page never imports."""
 
 _LINK = re.compile(r"\]\(([^)#:]+)\)")
@@ -72,16 +72,21 @@ def without_bars() -> Iterator[None]:
 
 
 def deploy(
-    repo: str, files: Mapping[str, Path], private: bool | None = None, token: str | bool | None = None
+    repo: str,
+    files: Mapping[str, Path],
+    private: bool | None = None,
+    token: str | bool | None = None,
+    sdk: str = "gradio",
 ) -> str:
-    """Push files to the Space `repo` as one commit; the Space is made when there is none. Returns its address.
+    """Push files to the Space `repo` as one commit; the Space is made when there is none, of `sdk`: "gradio" or
+    "static". Returns its address.
 
     Other files that are there stay. BadInput or MissingModel says in one sentence why it is refused.
     """
     check_name(repo)
     try:
         api = HfApi(token=token)
-        repo = repository(api, repo, private, None, repo_type="space", space_sdk="gradio")
+        repo = repository(api, repo, private, None, repo_type="space", space_sdk=sdk)
         with without_bars():
             commit(api, repo, files, message="Deploy ganime_age", repo_type="space")
         return f"{api.endpoint}/spaces/{repo}"

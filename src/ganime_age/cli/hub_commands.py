@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -37,8 +38,6 @@ def export(args: argparse.Namespace) -> int:
 
 
 def push(args: argparse.Namespace) -> int:
-    from tempfile import TemporaryDirectory
-
     from ..card.card import own_folder, write_card
     from ..model.hub import check_name
     from ..model.model import GanimeAge
@@ -59,10 +58,19 @@ def deploy_space(args: argparse.Namespace) -> int:
     from .deploy_space import deploy, listing, space_files
 
     check_name(args.repo)
-    files = space_files()
-    print(listing(files))
-    if args.dry_run:
-        print(f"Nothing was uploaded; without --dry-run these become the Space {args.repo}")
-    else:
-        print(deploy(args.repo, files, args.private or None))
+    with TemporaryDirectory() as fresh:
+        if args.static:
+            from ..model.model import GanimeAge
+            from .static_space import build
+
+            runtime = Path(args.runtime) if args.runtime else None
+            files = build(GanimeAge.from_pretrained(), Path(fresh) / "page", runtime)
+        else:
+            files = space_files()
+        print(listing(files))
+        if args.dry_run:
+            print(f"Nothing was uploaded; without --dry-run these become the Space {args.repo}")
+        else:
+            sdk = "static" if args.static else "gradio"
+            print(deploy(args.repo, files, args.private or None, sdk=sdk))
     return 0
