@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 
 from .._version import __version__
+from ..atomic import new_folder
 from ..errors import BadInput, MissingModel
 from ..images.detectors import folded
 from ..model.fingerprint import fingerprint
@@ -60,17 +60,24 @@ def export(
     target = Path(folder)
     check_target(target)
     onnx = library()
-    with fresh_folder(target) as part:
-        weights = Weights(onnx, part / WEIGHTS, half)
-        files = {}
-        with weights:
-            for name, graph in graphs(model, wanted):
-                weights.take_from(graph)
-                (part / f"{name}.onnx").write_bytes(graph.SerializeToString())
-                files[f"{name}.onnx"] = None
-                if progress is not None:
-                    progress(f"{name}.onnx")
-        write_manifest(part, model, wanted, half, [*files, WEIGHTS])
+    files: list[str] = []
+    try:
+        with new_folder(target) as fresh:
+            weights = Weights(onnx, fresh / WEIGHTS, half)
+            with weights:
+                for name, graph in graphs(model, wanted):
+                    weights.take_from(graph)
+                    files.append(f"{name}.onnx")
+                    (fresh / files[-1]).write_bytes(graph.SerializeToString())
+                    if progress is not None:
+                        progress(files[-1])
+            write_manifest(fresh, model, wanted, half, [*files, WEIGHTS])
+            if target.is_dir():
+                shutil.rmtree(target)
+    except OSError as error:
+        raise BadInput(
+            f"{target} cannot be written ({error.strerror or error}); choose another place"
+        ) from None
     return target / MANIFEST
 
 
@@ -109,24 +116,6 @@ def check_target(folder: Path) -> None:
     if foreign or not (folder / MANIFEST).is_file():
         named = foreign[0] if foreign else next(folder.iterdir()).name
         raise BadInput(f"{folder} holds other work, such as {named}; give an empty folder or a new one")
-
-
-@contextmanager
-def fresh_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the target that takes its place when all went well."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if target.is_dir():
-            shutil.rmtree(target)
-        part.replace(target)
-    except OSError as error:
-        raise BadInput(
-            f"{target} cannot be written ({error.strerror or error}); choose another place"
-        ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def graphs(model: GanimeAge, sides: list[int]) -> Iterator[tuple[str, Any]]:

@@ -70,7 +70,7 @@ class Recorder(TorchDispatchMode):
             yield
 
     def model(
-        self, outputs: Mapping[str, Tensor], open_sizes: Mapping[str, Sequence[str]] = {}
+        self, outputs: Mapping[str, Tensor], open_sizes: Mapping[str, Sequence[str | int]] = {}
     ) -> ModelProto:  # noqa: B006
         """The graph of these results. open_sizes: names of the axes of inputs and outputs that may have any size."""
         for name, tensor in outputs.items():
@@ -248,7 +248,7 @@ class Recorder(TorchDispatchMode):
         return names[0] if count == 1 else names
 
 
-def _described(name: str, tensor: Tensor, axes: Sequence[str] | None) -> Any:
+def _described(name: str, tensor: Tensor, axes: Sequence[str | int] | None) -> Any:
     return helper.make_tensor_value_info(name, TYPES[tensor.dtype], list(axes or tensor.shape))
 
 

@@ -67,7 +67,8 @@ def edit(
 
     quiet: the pixels at the frame's border that stay as they are, as alignment.paste counts them."""
     before = planes(face)
-    edited = model.change(before, tuple(request), METHODS[DEFAULT], landmarks.unsqueeze(0))
+    asked = (request.source_age, request.target_age, request.source_units, request.target_units)
+    edited = model.change(before, asked, METHODS[DEFAULT], landmarks.unsqueeze(0))
     after = to_levels(edited.face)
     after = after + marked * mark_of(after, landmarks)
     change = (after - face.float().permute(2, 0, 1).unsqueeze(0)) * border(len(face), quiet)
