@@ -146,6 +146,12 @@ def _add_edit(commands: Commands, common: Parser) -> None:
     edit.add_argument(
         "--sheet", action="store_true", help="one labelled sheet of the face at several ages and expressions"
     )
+    edit.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="edit a folder in N processes; a run that was stopped goes on, and report.json names what failed",
+    )
     edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
     edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,15 @@ def photo_bar(photos: Sequence[Path]) -> Iterator[Path]:
     from tqdm import tqdm
 
     yield from tqdm(photos, unit="photo", file=sys.stderr, disable=None)
+
+
+@contextmanager
+def photo_count(total: int) -> Iterator[Callable[[], object]]:
+    """A progress bar of photos on stderr, where that is a terminal; what it gives is called as each is done."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="photo", file=sys.stderr, disable=None) as bar:
+        yield lambda: bar.update()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from ..images.endings import PHOTOS as SUFFIXES
 from ..model.methods import DEFAULT
 from . import hub_commands
 from .arguments import ALL, keyframes, parse, parser
-from .console import frame_bar, photo_bar, save, say, say_clip, say_unmarked, summary, tell
+from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
+from .workers import TRIES, Died, answers
 
 if TYPE_CHECKING:
     from ..editor import FaceEditor
@@ -92,6 +94,8 @@ def _edit(args: argparse.Namespace) -> int:
     source, output = Path(args.photo), Path(args.output)
     if os.path.isdir(source):
         return _edit_folder(args, source, output, signer)
+    if args.workers is not None:
+        raise BadInput(f"--workers shares a folder among processes; {source.name} is one file")
     if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
         return _edit_clip(args, source, signer)
     target = target_file(source, args.output, args.overwrite)
@@ -205,6 +209,8 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
+    if args.workers is not None:
+        return _share_folder(args, photos, output)
     editor = _editor(args)
     request = _request(editor, args)
     if args.method != ALL:
@@ -221,6 +227,68 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
     if failures:
         say(f"{len(failures)} of {len(photos)} photos failed")
     return failures[0] if failures else 0
+
+
+def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) -> int:
+    """Edit photos in several processes. What is written already is left as it is, so a run that was stopped goes on
+    where it stopped; report.json says what was asked and what failed."""
+    from .folder_report import Report
+
+    if args.workers < 1:
+        raise BadInput(f"{args.workers} workers edit nothing; give 1 or more, such as the number of cores")
+    if args.method != ALL:
+        _editor(args).check_method(args.method)  # what is wrong for all photos is said once
+    report = Report.opened(output, _asked(args), args.overwrite)
+    tasks = [(photo, output / writable_name(photo.name)) for photo in photos]
+    left = [task for task in tasks if args.overwrite or not os.path.exists(task[1])]
+    if len(left) < len(tasks):
+        say(f"{len(tasks) - len(left)} of {len(tasks)} photos are there already")
+    plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
+    setup = partial(_worker, plain, args.workers)
+    codes = []
+    with photo_count(len(left)) as done:
+        for number, answer in answers(left, setup, args.workers):
+            photo = left[number][0]
+            died = isinstance(answer, Died)
+            code, message = (
+                (1, f"its process died {TRIES} times; give fewer workers, or leave it out")
+                if died
+                else answer
+            )
+            if code:
+                message = message if photo.name in message else f"{photo.name}: {message}"
+                say(message)
+                codes.append(code)
+                report.failed[photo.name] = message
+            done()
+    report.finish(len(photos))
+    if codes:
+        say(f"{len(codes)} of {len(photos)} photos failed; {report.path} names them")
+    return codes[0] if codes else 0
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """What an edit is asked by, of the arguments: two runs of one folder must agree on it."""
+    how = ("run", "photo", "output", "workers", "overwrite", "device", "debug", "sign", "certificate")
+    return {name: value for name, value in sorted(vars(args).items()) if name not in how}
+
+
+def _worker(args: argparse.Namespace, workers: int) -> Callable[[tuple[Path, Path]], tuple[int, str]]:
+    """What one process does: (photo, target) -> exit code and sentence. It shares the cores with the others."""
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    editor, signer = _editor(args), _signer(args)
+    request = _request(editor, args)
+
+    def work(task: tuple[Path, Path]) -> tuple[int, str]:
+        try:
+            _edit_one(editor, args, dict(request), *task, signer)
+        except Exception as error:
+            return _explain(error, args.debug)
+        return 0, ""
+
+    return work
 
 
 def _signer(args: argparse.Namespace) -> Signer | None:

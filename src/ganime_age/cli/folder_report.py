@@ -1,0 +1,63 @@
+"""report.json of a folder of edits: what was asked, how many photos there are, and what failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..atomic import replacing
+from ..errors import BadInput
+
+NAME = "report.json"
+
+
+@dataclass
+class Report:
+    """asked: the request of every edit in the folder. failed: photo -> sentence."""
+
+    path: Path
+    asked: dict[str, Any]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def opened(cls, folder: Path, asked: dict[str, Any], overwrite: bool) -> Report:
+        """The report of a folder that is new or empty, holds edits of the same request, or may be overwritten; written
+        at once, so that a run that is stopped is known again. BadInput for other work."""
+        report = cls(folder / NAME, json.loads(json.dumps(asked, default=str)))
+        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+            before = report.before()
+            if before is None:
+                raise BadInput(f"{folder} holds other work; give an empty folder, or add --overwrite")
+            if before != report.asked:
+                raise BadInput(
+                    f"{folder} holds edits of another request; give an empty folder, or add --overwrite"
+                )
+        report.write()
+        return report
+
+    def before(self) -> dict[str, Any] | None:
+        """What an earlier run asked; None where there is no report."""
+        try:
+            asked = json.loads(self.path.read_text("utf-8"))["asked"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return asked if isinstance(asked, dict) else None
+
+    def finish(self, photos: int) -> None:
+        """Write it when all photos were tried, and remove what killed processes left of theirs."""
+        for left in self.path.parent.glob(".*.part"):
+            left.unlink(missing_ok=True)
+        self.write(photos)
+
+    def write(self, photos: int | None = None) -> None:
+        """Write it, whole or not at all. photos: how many the folder has, once all were tried."""
+        said = {"asked": self.asked, "photos": photos, "failed": self.failed}
+        try:
+            with replacing(self.path, make_folders=True) as part:
+                part.write_text(json.dumps(said, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            raise BadInput(
+                f"{self.path} cannot be written ({error.strerror or error}); choose another place"
+            ) from None

@@ -1,0 +1,104 @@
+"""A folder in several processes: nothing lost, nothing twice, and a run that was stopped goes on."""
+
+import json
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganime_age.cli import main as cli
+from ganime_age.cli.workers import Died, answers
+
+
+def fragile(log):
+    """Writes each task's number down; the first time it meets task 2, and whenever it meets task 5, it is killed."""
+
+    def work(number):
+        with log.open("a") as file:
+            file.write(f"{number}\n")
+        if number == 5 or (number == 2 and log.read_text().split().count("2") == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+    return work
+
+
+def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(tmp_path):
+    log = tmp_path / "log"
+    found = list(answers(range(8), partial(fragile, log), 2))
+    assert sorted(number for number, _ in found) == list(range(8))
+    got = dict(found)
+    assert isinstance(got.pop(5), Died) and got == {n: n * n for n in range(8) if n != 5}
+    assert sorted(log.read_text().split()) == sorted("0122345567")
+
+
+@pytest.fixture
+def folder(tmp_path, portrait, editor, monkeypatch):
+    """A folder of two photos and a file that is none, edited in this process with the tests' own editor."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(portrait).save(source / f"{name}.png")
+    (source / "c.png").write_bytes(b"no photo")
+
+    def here(tasks, setup, count):
+        work = setup()
+        return ((number, work(task)) for number, task in enumerate(tasks))
+
+    monkeypatch.setattr(cli, "_editor", lambda args: editor)
+    monkeypatch.setattr(cli, "answers", here)
+    return source
+
+
+def edited(folder, *more):
+    return cli.main(
+        ["edit", str(folder), "-o", str(folder.parent / "out"), "--au", "AU12=3", "--workers", "2", *more]
+    )
+
+
+def test_a_run_goes_on_where_it_was_stopped_and_reports_what_failed(folder, capsys):
+    out = folder.parent / "out"
+    assert edited(folder) == 2
+    assert "1 of 3 photos failed" in capsys.readouterr().err
+    report = json.loads((out / "report.json").read_text())
+    assert list(report["failed"]) == ["c.png"] and report["photos"] == 3
+    kept = (out / "a.png").stat().st_mtime_ns
+    (out / "b.png").unlink()
+    (out / ".b.png.0f.part").write_bytes(b"what a killed process leaves")
+    Image.open(folder / "a.png").save(folder / "c.png")
+    assert edited(folder) == 0
+    assert (out / "a.png").stat().st_mtime_ns == kept, "what is there is left as it is"
+    pictures = [np.array(Image.open(out / f"{name}.png")) for name in "abc"]
+    assert all((picture == pictures[0]).all() for picture in pictures)
+    assert json.loads((out / "report.json").read_text())["failed"] == {}
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png", "report.json"]
+
+
+def test_a_folder_with_other_work_is_refused_in_one_sentence(folder, capsys):
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("mine")
+    assert edited(folder) == 2
+    assert "holds other work; give an empty folder, or add --overwrite" in capsys.readouterr().err
+    (out / "thesis.txt").unlink()
+    (out / "report.json").write_text(json.dumps({"asked": {"age": 5}}))
+    assert edited(folder) == 2
+    assert "holds edits of another request" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["report.json"]
+
+
+def test_a_request_that_cannot_be_is_one_sentence(folder, portrait_file, capsys):
+    assert edited(folder, "--workers", "0") == 2
+    assert "0 workers edit nothing; give 1 or more" in capsys.readouterr().err
+    one = ["edit", str(portrait_file), "-o", str(Path(portrait_file).parent / "o.png"), "--age", "70"]
+    assert cli.main([*one, "--workers", "2"]) == 2
+    assert "--workers shares a folder among processes; portrait.png is one file" in capsys.readouterr().err
+
+
+def test_a_worker_that_cannot_begin_is_given_up():
+    found = dict(answers([1], partial(os._exit, 3), 1))
+    assert found == {0: Died(3)}
