@@ -243,7 +243,7 @@ def test_a_set_is_a_face_folder_with_everything_to_make_an_image_again(script, r
         batch[k].isfinite().all() for k in ("age", "pose", "landmarks")
     )
     assert 0.3 < batch["landmarks"][:, 36:48, 1].mean() < 0.6  # eyes of the frame
-    for _, row in table.iterrows():
+    for _, row in table.iloc[::4].iterrows():
         assert multipose.make_again(job, row) == stored(tmp_path, row["file"])
 
 
@@ -339,15 +339,15 @@ def test_a_run_that_ends_by_the_clock_leaves_a_face_folder(script, real, tmp_pat
 def test_two_processes_share_a_mesh_set_and_any_image_can_be_made_again(script, real, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     gates = (*ANY_POSE, "--set", "gates.identity=0.1")
-    options = [str(word) for word in ("--faces", real, "--out", tmp_path, *SMALL, *gates)]
+    options = [str(word) for word in ("--faces", real, "--out", tmp_path, *SMALL, *gates, "--count", 10)]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run([*launch, str(SCRIPT), *options], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     report, table = json.loads((tmp_path / "report.json").read_text()), images(tmp_path)
-    assert report["complete"] and report["processes"] == [2] and len(table) == report["images"] > 15
+    assert report["complete"] and report["processes"] == [2] and len(table) == report["images"] > 7
     (tmp_path / "report.json").unlink()  # as if it had been stopped just before its end
     job = script(*options)
-    for _, row in table.iloc[::5].iterrows():
+    for _, row in table.iloc[::3].iterrows():
         assert multipose.make_again(job, row) == stored(tmp_path, row["file"])
 
 
@@ -395,7 +395,7 @@ def test_a_measured_pose_allows_for_what_the_readers_say_of_turned_faces(model):
     [
         (("--yaw", 80), {}, "--yaw 80 is out of range; give degrees between -60 and 60"),
         (("--count", 0), {}, "--count 0 must be 1 or more"),
-        (("--count", 90000), {}, r"the faces give \d+ of the 81000 train images asked for"),
+        (("--count", 20000), {}, r"the faces give \d+ of the 18000 train images asked for"),
         ((), {"age": None}, r"none of the 400 faces of .* can be turned \(no age 400\)"),
         ((), {"landmarks": None}, r"can be turned \(no landmarks 400\)"),
         (

@@ -61,11 +61,22 @@ def command(plan, faces, out, *more, minutes="4"):
     ]
 
 
-def called(*arguments, minutes="4"):
-    done = subprocess.run(
-        command(*arguments, minutes=minutes), capture_output=True, text=True, env=ENVIRONMENT
-    )
-    return done.returncode, done.stdout, done.stderr.strip()
+@pytest.fixture
+def called(monkeypatch, capsys):
+    """train_all.py within this process, so that torch is not loaded anew: called(PLAN, FACES, OUT, *more) -> its exit
+    code, what it said, and what it said of errors. What it starts are processes of their own all the same."""
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, ENVIRONMENT[name])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(*arguments, minutes="4"):
+        monkeypatch.setattr(sys, "argv", command(*arguments, minutes=minutes)[1:])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        told = capsys.readouterr()
+        return ended.value.code, told.out, told.err.strip()
+
+    return run
 
 
 def states(out):
@@ -163,13 +174,13 @@ def test_the_smoke_plan_trains_every_recipe():
     assert {part.recipe for part in plan.parts} == set(names)
 
 
-def test_a_dry_run_prints_the_minutes_and_trains_nothing(tmp_path, face_shards):
+def test_a_dry_run_prints_the_minutes_and_trains_nothing(tmp_path, face_shards, called):
     status, told, _ = called(two_quick(tmp_path), face_shards, tmp_path / "runs", "--dry-run")
     assert status == 0 and told.count("2.0 minutes") == 2 and "given first" in told
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_change_that_no_recipe_knows_is_found_before_the_first_minute(tmp_path, face_shards):
+def test_a_change_that_no_recipe_knows_is_found_before_the_first_minute(tmp_path, face_shards, called):
     plan = two_quick(tmp_path, second="recipe.colour=3")
     status, _, said = called(plan, face_shards, tmp_path / "runs")
     assert status == 2 and said.startswith("error: second of the plan: ") and "has no colour" in said
@@ -203,7 +214,7 @@ def until(true, seconds=90):
         time.sleep(0.1)
 
 
-def test_killed_in_the_middle_the_same_command_goes_on(tmp_path, face_shards):
+def test_killed_in_the_middle_the_same_command_goes_on(tmp_path, face_shards, called):
     out, plan = tmp_path / "runs", two_quick(tmp_path, steps=3000)
     runner = subprocess.Popen(command(plan, face_shards, out), env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     until(lambda: (out / "first" / "checkpoint" / "state.json").is_file())
@@ -226,7 +237,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(tmp_path, face_shards):
     assert called(plan, face_shards, out)[0] == 0  # nothing is left to do
 
 
-def test_a_recipe_that_fails_does_not_end_the_plan(tmp_path, face_shards):
+def test_a_recipe_that_fails_does_not_end_the_plan(tmp_path, face_shards, called):
     text = two_quick(tmp_path, first="recipe.init=nowhere").read_text()
     plan = written(
         tmp_path / "quick.toml",
@@ -450,7 +461,7 @@ def test_code_without_weights_and_checkpoints_is_enough_to_train(tmp_path, face_
 
 
 @pytest.mark.slow
-def test_a_measured_dry_run_tells_the_images_of_every_part(tmp_path, face_shards):
+def test_a_measured_dry_run_tells_the_images_of_every_part(tmp_path, face_shards, called):
     plan = two_quick(tmp_path, steps=1000)
     out = tmp_path / "runs"
     status, told, said = called(plan, face_shards, out, "--dry-run", "--measure", "3", "--only", "second")
@@ -467,7 +478,7 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_recipes_train_end_to_end_and_give_their_results_on(tmp_path):
+def test_recipes_train_end_to_end_and_give_their_results_on(tmp_path, called):
     faces, few = write_people(tmp_path / "faces"), ("readers_robust", "prototypes", "ganimation_age")
     status, told, said = called(SMOKE, faces, tmp_path / "runs", "--only", ",".join(few), minutes="6")
     found = states(tmp_path / "runs")
@@ -476,7 +487,7 @@ def test_recipes_train_end_to_end_and_give_their_results_on(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif("GANIME_AGE_SMOKE" not in os.environ, reason="takes minutes: make smoke")
-def test_every_recipe_trains_end_to_end(tmp_path):
+def test_every_recipe_trains_end_to_end(tmp_path, called):
     status, told, said = called(SMOKE, write_people(tmp_path / "faces"), tmp_path / "runs", minutes="12")
     found = states(tmp_path / "runs")
     assert found.pop("head") == "skipped"  # it is measured with MediaPipe's file, which no test has

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .layers import constant
 from .readers import CODE, YEARS, AIFDAttention, mean_and_spread
-from .warp import Similarity, fit_similarity
+from .warp import fit_similarity
 
 SIDE = 112
 """Pixels of the aligned face."""
@@ -121,7 +121,11 @@ def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
     # From ArcFace's frame to the face's: grid_sample asks, for each pixel of the result, where it lies in the source.
     goal = constant(tuple(c for point in FIVE_POINTS for c in point), landmarks).view(1, 5, 2)
     fit = fit_similarity(goal, five_points(landmarks))
-    line = (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(1, -1, 2)
-    at = Similarity(*(part.to(face) for part in fit)).apply(grid).unflatten(1, (SIDE, SIDE))
-    return F.grid_sample(face, 2 * at - 1, mode="bilinear", padding_mode="border", align_corners=False)
+    # An affine map of a grid is a sum of what depends on its column and what depends on its row.
+    line = 2 * (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
+    matrix, shift = (part.to(face)[..., None] for part in fit)  # (B,2,2,1), (B,2,1)
+    columns, rows = matrix[:, :, 0] * line, matrix[:, :, 1] * line + 2 * shift - 1  # (B,2,112)
+    at = columns[:, :, None, :] + rows[:, :, :, None]  # (B,2,112,112)
+    return F.grid_sample(
+        face, at.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
+    )
