@@ -27,7 +27,7 @@ from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.task import Losses, Plan, Player, Task
 from helpers.files import files_no_larger_than
 from helpers.tiny_gan import tiny_gan
-from helpers.training import ENVIRONMENT, TRAIN, order, readers_run, recipe
+from helpers.training import ENVIRONMENT, TRAIN, order, readers_run, recipe, side_by_side
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = """
@@ -109,13 +109,7 @@ def test_a_process_that_fails_does_not_leave_the_other_waiting(face_shards, tmp_
     worker = tmp_path / "worker.py"
     worker.write_text(WORKER)
     order_ = order(face_shards, tmp_path / "out", recipe(tmp_path, 100_000))
-    port = str(20_000 + os.getpid() % 20_000)
-    started = []
-    for rank in ("0", "1"):
-        env = ENVIRONMENT | {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "FAILS": "1"}
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, str(worker), str(TRAIN.parent), *order_]
-        started.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
+    started = side_by_side([sys.executable, str(worker), str(TRAIN.parent), *order_], FAILS="1")
     try:
         errors = [process.communicate(timeout=300)[1] for process in started]
     finally:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from helpers.tiny import READERS
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "training" / "train.py"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def side_by_side(command: list[str], **environment: str) -> list[subprocess.Popen]:
+    """Two processes that share a command's work, started as torchrun starts them, without one that watches them."""
+    port = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(20_000 + os.getpid() % 20_000)}
+    own = ({"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"} for rank in ("0", "1"))
+    return [
+        subprocess.Popen(
+            command, env=ENVIRONMENT | port | one | environment, stderr=subprocess.PIPE, text=True
+        )
+        for one in own
+    ]
 
 
 def rows(count: int) -> pd.DataFrame:
