@@ -238,6 +238,7 @@ def test_a_push_renders_the_card_at_that_moment_and_refuses_a_stale_one(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     shorter = {name: asked[:2] for name, asked in drawn._STRIPS.items()}  # each edit of them takes its time
     monkeypatch.setattr(drawn, "_STRIPS", shorter)
+    monkeypatch.setattr(drawn, "demo_sheet", lambda editor, say: Image.fromarray(portrait))
     files = lambda: online.repos[FACES].commits[online.repos[FACES].refs["main"]]  # noqa: E731
     results = written(made_up(fingerprints(model)), tmp_path / "results")
     push = ["push", FACES, "--results", str(results)]
