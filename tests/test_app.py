@@ -1,5 +1,6 @@
 """The page as a program sees it: its endpoints over HTTP, what it takes in, and what its handlers do."""
 
+import asyncio
 import base64
 import html
 import io
@@ -283,9 +284,34 @@ def test_no_history_and_tools_for_mcp(address):
         urllib.request.urlopen(f"{address}gradio_api/runs")
     pytest.importorskip("mcp", reason="MCP is not installed")
     with urllib.request.urlopen(f"{address}gradio_api/mcp/schema") as answer:
-        tools = {tool["name"].split("_")[-1]: tool for tool in json.load(answer)}
+        tools = {tool["name"].removeprefix("ganime_age_"): tool for tool in json.load(answer)}
     assert set(tools) == {name[1:] for name in ENDPOINTS}
     assert "photo" in tools["edit"]["inputSchema"]["properties"]
+
+
+def test_a_tool_of_mcp_gives_the_picture_and_the_report(address, portrait_file):
+    mcp = pytest.importorskip("mcp", reason="MCP is not installed")
+    from mcp.client.streamable_http import streamablehttp_client
+
+    photo = "data:image/png;base64," + base64.b64encode(portrait_file.read_bytes()).decode()
+
+    async def calls():
+        async with (
+            streamablehttp_client(f"{address}gradio_api/mcp/") as (read, write, _),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            asked = {"photo": photo, "consent": True}
+            return [await session.call_tool("edit", {**asked, "age": age}) for age in (70, 700)]
+
+    made, refused = asyncio.run(calls())
+    picture, words = made.content[0], made.content[-1].text
+    assert picture.type == "image" and len(base64.b64decode(picture.data)) > 10_000
+    assert "'source_reading'" in words and "landmarks" not in words
+    assert (
+        refused.isError
+        and refused.content[0].text == "Age 700 is out of range; give years between 0 and 100."
+    )
 
 
 def test_a_clip_that_is_too_long_or_is_none(tmp_path, portrait, monkeypatch):

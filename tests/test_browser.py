@@ -13,11 +13,14 @@ import pytest
 from PIL import Image
 
 from helpers.browser import (
+    AXE,
     CHROMIUM,
     FAINT,
     FLAGS,
+    NARROW,
     NO_CHROMIUM,
     PATIENCE,
+    VIOLATIONS,
     Gate,
     Visitor,
     folder_of,
@@ -191,13 +194,20 @@ def test_the_result_is_in_sight_where_a_slider_is_let_go(visitor, portrait_file,
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(visitor, portrait_file, scheme):
+def test_every_text_stands_out_and_everything_that_is_pressed_is_large_and_has_a_name(
+    visitor, portrait_file, scheme
+):
     one = visitor(color_scheme=scheme).arrive(portrait_file)
     one.older()
     assert one.tab.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
-    for name in ("Expression", "Reenact", "Series", "Age"):
+    if AXE.is_file():
+        one.tab.add_script_tag(content=AXE.read_text())
+    for name in ("Expression", "Head", "Reenact", "Series", "Age"):
         one.editor(name)
         assert one.tab.evaluate(FAINT) == [], name
+        assert one.tab.evaluate(NARROW) == [], name
+        if AXE.is_file():
+            assert one.tab.evaluate(VIOLATIONS) == [], name
     one.editor("Series").button("Ten ages as pictures").click()
     one.told("The ten ages are done")
     assert one.tab.evaluate(FAINT) == []
@@ -227,9 +237,9 @@ def test_a_head_turns_and_hair_alone_grows_old(visitor, portrait_file):
     one.told("All settings are back")
     assert field.input_value() == "0"
     one.editor("Age")
-    for part in ("Shape", "Skin"):
-        one.tab.locator("#age_parts").get_by_label(part).uncheck()
     one.older()
+    for part in ("Shape", "Skin"):
+        one.edited(one.tab.locator("#age_parts").get_by_label(part).uncheck)
     assert "75 years, hair only" in one.tab.locator("#report").inner_text()
 
 

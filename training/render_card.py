@@ -1,7 +1,8 @@
 """Write the shipped weights' model card: `python training/render_card.py [--figures | --check]`.
 
 It goes to model_card/README.md, from model_card/results/*.json and facts.json; --figures draws model_card/figures/
-again, with the shipped weights. --check writes nothing and exits 1 when the card does not show what the files hold.
+again, with the shipped weights, and README's moving pictures. --check writes nothing and exits 1 when the card does
+not show what the files hold.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 from ganime_age.card.card import render, write_card  # noqa: E402
+from ganime_age.card.moving import draw_moving  # noqa: E402
+from ganime_age.editor import FaceEditor  # noqa: E402
 from ganime_age.errors import GanimeAgeError  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 
@@ -28,6 +31,7 @@ def main() -> int:
     where = {"results": folder / "results", "facts": folder / "facts.json"}
     if given.figures:
         write_card(folder, model, **where)
+        draw_moving(FaceEditor(model), folder / "figures")
         return 0
     path, text = folder / "README.md", render(model, **where)
     if not given.check:

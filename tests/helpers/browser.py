@@ -58,6 +58,21 @@ FAINT = """() => {
 """Texts whose contrast to what lies under them is below that of WCAG's level AA, with the contrast."""
 
 
+NARROW = """() => [...document.querySelectorAll('button, input:not([type=range]), a, summary, [role=tab]')].filter(part => {
+  if (!part.checkVisibility({visibilityProperty: true, opacityProperty: true}) || part.disabled) return false;
+  const box = (part.matches('input') && part.closest('label') || part).getBoundingClientRect();
+  return box.width > 1 && !part.closest('p') && (box.width < 23.5 || box.height < 23.5);
+}).map(part => part.outerHTML.slice(0, 90))"""
+"""What can be pressed and is smaller than the 24 pixels of WCAG 2.2 (links within a text may be, and sliders,
+beside which a number says the same)."""
+
+AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+"""The accessibility checker, where `npm install --no-save axe-core` has brought it."""
+VIOLATIONS = """async () => (await axe.run(document, {
+  runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+})).violations.map(found => `${found.id}: ${found.nodes.map(node => node.html.slice(0, 90)).join('; ')}`)"""
+
+
 class Gate:
     """A finder of faces that holds the jobs which come to it while it is shut."""
 

@@ -5,6 +5,7 @@ wrong with a call comes back as one sentence. The hints of the signatures make t
 put off by a `from __future__ import annotations`.
 """
 
+import asyncio
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,24 @@ MOST_AGES = 12
 
 
 class Page(gr.Blocks):
-    """Blocks whose endpoints take calls that leave out parameters at the end, as calls do that are older than these."""
+    """Blocks whose endpoints take calls that leave out parameters at the end, as calls do that are older than these,
+    and whose MCP tools answer each output by itself, so that a picture comes as a picture."""
+
+    @property
+    def mcp_server_obj(self) -> Any:
+        return self._mcp_server
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        self._mcp_server = server
+        if server is not None:
+            server._execute_tool_without_progress = self._each_output
+
+    @staticmethod
+    async def _each_output(job: Any) -> list[Any]:
+        # Gradio (6.31) puts several outputs into one text where a client asks for no progress.
+        result = await asyncio.to_thread(job.result)
+        return list(result) if isinstance(result, tuple) else [result]
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         if block_fn.api_visibility == "public":

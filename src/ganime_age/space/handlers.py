@@ -278,6 +278,10 @@ class Handlers:
         """Something else is taken of a driving photo; a clip waits for its button."""
         return {} if given[self.on.reenact.photo] is None else self.edit(given, request, progress)
 
+    def edit_aged(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """Other parts of an age are to change; without an age nothing follows."""
+        return self.edit(given, request, progress) if given[self.on.age.change] else {}
+
     def draft(self, given: dict, request: gr.Request) -> dict:
         """A slider moves: a quick draft of the face lies over it. Where none can be drawn, nothing does."""
         return self._draft(given, request, self._wanted(given, None))

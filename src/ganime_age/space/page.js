@@ -26,6 +26,12 @@
     const part = target.closest?.('.unit[id]');
     if (part && words[part.id]) part.setAttribute('title', words[part.id]);
   };
+  // Gradio's upload areas have a name that lacks the words in them; without it those words are their name.
+  const named = () => {
+    for (const area of document.querySelectorAll('.upload-container[aria-label]')) area.removeAttribute('aria-label');
+  };
+  new MutationObserver(named).observe(document.body, {childList: true, subtree: true});
+  named();
   document.addEventListener('pointerover', explain);
   document.addEventListener('focusin', event => {
     explain(event);

@@ -187,12 +187,12 @@ def wire(does: Handlers, buttons: Buttons) -> None:
         on.age.change.input,
         on.age.method.input,
         on.age.own.submit,
-        on.age.parts.input,
         on.reenact.photo.input,
         on.every.input,
     ]
     gr.on([buttons.edit.click, *sliders, *chosen], **editing)
     driven = editing | {"fn": answering(does.edit_driven, on.status)}
+    on.age.parts.input(**editing | {"fn": answering(does.edit_aged, on.status)})
     gr.on([on.reenact.motion.input, on.reenact.multiplier.release], **driven)
     for event in (*on.age.moved, *expression_events(does)):
         event.then(**editing)
