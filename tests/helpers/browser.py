@@ -58,8 +58,9 @@ FAINT = """() => {
 """Texts whose contrast to what lies under them is below that of WCAG's level AA, with the contrast."""
 
 
-NARROW = """() => [...document.querySelectorAll('button, input:not([type=range]), a, summary, [role=tab]')].filter(part => {
-  if (!part.checkVisibility({visibilityProperty: true, opacityProperty: true}) || part.disabled) return false;
+NARROW = """() => [...document.querySelectorAll('button, input, a, summary, [role=tab]')].filter(part => {
+  if (part.type === 'range' || part.disabled) return false;
+  if (!part.checkVisibility({visibilityProperty: true, opacityProperty: true})) return false;
   const box = (part.matches('input') && part.closest('label') || part).getBoundingClientRect();
   return box.width > 1 && !part.closest('p') && (box.width < 23.5 || box.height < 23.5);
 }).map(part => part.outerHTML.slice(0, 90))"""
