@@ -718,6 +718,20 @@ def _numbers(g: Recorder, out: Tensor, *more: Any, **others: Any) -> str:
     return g.constant(out.numpy())
 
 
+@operator("affine_grid_generator")
+def _affine_grid(g: Recorder, out: Tensor, *more: Any) -> str:
+    # Without a turn x is the same in every row and y in every column: two lines make the grid.
+    columns, rows = out[:, :1, :, :1], out[:, :, :1, 1:]
+    if not (
+        torch.equal(out[..., :1], columns.expand_as(out[..., :1]))
+        and torch.equal(out[..., 1:], rows.expand_as(out[..., 1:]))
+    ):
+        return g.constant(out.numpy())
+    whole = g.whole(*out.shape[:3], 1)
+    wide = (g.op("Expand", g.constant(line.contiguous().numpy()), whole) for line in (columns, rows))
+    return g.op("Concat", *wide, axis=3)
+
+
 @operator("native_group_norm")
 def _group_norm(
     g: Recorder,
