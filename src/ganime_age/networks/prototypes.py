@@ -36,6 +36,7 @@ from .hair import (
 from .layers import Edited, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
+from .wrinkles import Skin, Wrinkles
 
 KNOTS = 12
 """Age knots: ages at which a prototype is measured, evenly spaced on the scale of `age_basis`."""
@@ -88,7 +89,8 @@ class Prototypes(nn.Module):
     shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
     hair: keywords of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
-    teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights.
+    teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights. wrinkles: how
+    many layouts of creases there are (Wrinkles); 0 in older weights.
     """
 
     unit_shape: Tensor
@@ -100,10 +102,17 @@ class Prototypes(nn.Module):
     region: Tensor
     mean_shape: Tensor
 
-    def __init__(self, hair_width: int = 16, hair: dict[str, Any] | None = None, teeth: bool = False):
+    def __init__(
+        self,
+        hair_width: int = 16,
+        hair: dict[str, Any] | None = None,
+        teeth: bool = False,
+        wrinkles: int = 0,
+    ):
         super().__init__()
         self.hair: HairMask | HairMatte = HairMask(hair_width) if hair is None else HairMatte(**hair)
         self.mouth: Mouth = OpenMouth() if teeth else MouthInterior()
+        self.wrinkles = Wrinkles(wrinkles, KNOTS) if wrinkles else None
         for kind, count in (("age", KNOTS), ("unit", UNITS)):
             self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))
             self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
@@ -115,6 +124,7 @@ class Prototypes(nn.Module):
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_load_state_dict_pre_hook(_fit_hair_network)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_fit_mouth)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fit_wrinkles)  # type: ignore[no-untyped-call]
 
     def only(self, parts: Collection[str]) -> Prototypes:
         """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0."""
@@ -167,6 +177,7 @@ class Prototypes(nn.Module):
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
+        #   6. wrinkles  + skin * std * d_onset * the layout that suits the face (wrinkles.py)
         #
         # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
         # in these units suits flat and contrasted light alike.
@@ -185,8 +196,16 @@ class Prototypes(nn.Module):
         skin = skin * (1 - filled)
         out = choose(ages[0] != ages[1], lambda: self.grow_hair(moved, hair, points, ages), lambda: moved)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
-        tone = match_colour(self.change_map("tone", amounts["tone"], grid), colour)
-        return (out + skin * enlarge(light[1] * tone, face.shape[-1])).clamp(-1, 1)
+        tone = light[1] * match_colour(self.change_map("tone", amounts["tone"], grid), colour)
+        if self.wrinkles is not None and (not cpu or older.any()):
+            tone = tone + self.deepen(self.wrinkles, Skin(moved, skin, points, grid, light), ages)
+        return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
+
+    def deepen(self, wrinkles: Wrinkles, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """The creases that faces get on the way from the source to the target ages (B,), (B,1,s,s). None on the way
+        back: what a face has of its own is smoothed with its texture."""
+        before, after = (age_basis(age) @ wrinkles.onset for age in ages)
+        return wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))
 
     def map_grid(self, landmarks: Tensor, side: int) -> Tensor:
         """`canonical_grid` of faces of `side` pixels with these landmarks, at DRAWN_SIDE at most."""
@@ -361,6 +380,15 @@ def _fit_mouth(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *o
     for key, kind in (("looks", MouthInterior), ("upper", OpenMouth)):
         if f"{prefix}mouth.{key}" in state and not isinstance(prototypes.mouth, kind):
             prototypes.mouth = kind().to(prototypes.mean_shape)
+
+
+def _fit_wrinkles(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
+    """Before tensors are loaded: as many layouts of creases as they hold, as with hair."""
+    layouts = state.get(f"{prefix}wrinkles.layouts")
+    own = 0 if prototypes.wrinkles is None else len(prototypes.wrinkles.layouts)
+    count = 0 if layouts is None else len(layouts)
+    if count != own and f"{prefix}mean_shape" in state:
+        prototypes.wrinkles = Wrinkles(count, KNOTS).to(prototypes.mean_shape.device) if count else None
 
 
 def octaves(side: int) -> list[int]:

@@ -1,0 +1,122 @@
+"""Wrinkles: what old skin has between its pores and its shading, which no mean of faces keeps.
+
+The creases of two people never lie at the same place, so their mean is smooth skin. Here they are kept as layouts: one
+person's pattern of creases, rebuilt patch by patch from the patches of other people that match it best
+(`learning.prepare.wrinkle_layouts`), so that every pixel is the mean of many faces and still part of a sharp line. A
+face that grows older gets, in each zone, the layout that agrees best with the faint creases it already has: detail
+transferred by example, as in Tiddeman, Stirrat & Perrett (Computer Graphics Forum 2005), with the example chosen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import enlarge, luma, resize
+from .warp import canonical_grid
+
+SIDE = 256
+"""Pixels of the mean shape's frame in which layouts lie."""
+WINDOW = (48, 240, 48, 208)
+"""Rows and columns of that frame, from and to, that a layout covers."""
+DEEPEST = 0.8
+"""What the largest stored number, 127, stands for, in standard deviations of the skin's brightness."""
+BROWS, NOSE = (19, 24), 33
+"""Landmarks at whose height one zone ends and the next begins: forehead, eyes and cheeks, mouth and chin."""
+SOFT = 0.02
+"""Height, in frame sides, over which a zone fades into the next."""
+CREASE = (1.0, 4.0)
+"""Standard deviations, in pixels of SIDE / 2, of the Gaussians between which a face's own creases lie."""
+DECISION = 80.0
+"""Factor on correlations (-1..1) before a softmax chooses a layout: .05 more gets it 55 times as much."""
+SHADE = (0.35, 1.4)
+"""Least and largest light under a crease, over the skin's mean: a crease takes away a share of the light it gets."""
+
+
+class Skin(NamedTuple):
+    """Where creases are laid on B faces."""
+
+    face: Tensor
+    """(B,3,S,S) in [-1,1]."""
+    mask: Tensor
+    """(B,1,S,S) in 0..1: skin."""
+    landmarks: Tensor
+    """(B,68,2) in 0..1 of the frame."""
+    grid: Tensor
+    """(B,s,s,2): each pixel's place in the mean shape's frame, see `warp.canonical_grid`."""
+    light: tuple[Tensor, Tensor]
+    """Mean and standard deviation of the skin's brightness, (B,1,1,1) each."""
+
+
+class Wrinkles(nn.Module):
+    """Layouts of creases in the mean shape's frame.
+
+    layouts (count,192,160) int8: brightness in WINDOW, in DEEPEST / 127 standard deviations of the skin's brightness.
+    onset (knots,): how deep creases are at each age knot, 1 for as deep as the layouts.
+    """
+
+    layouts: Tensor
+    onset: Tensor
+
+    def __init__(self, count: int, knots: int):
+        super().__init__()
+        top, bottom, left, right = WINDOW
+        self.register_buffer("layouts", torch.zeros(count, bottom - top, right - left, dtype=torch.int8))
+        self.register_buffer("onset", torch.zeros(knots))
+
+    def forward(self, skin: Skin, mean_shape: Tensor, depth: Tensor) -> Tensor:
+        """What creases of depth (B,) add to the brightness of faces, (B,1,s,s) at the side of `skin.grid`."""
+        layouts = self.layouts.to(skin.face.dtype) * (DEEPEST / 127)
+        zones = height_zones(mean_shape)
+        choice = self.choose(skin, mean_shape, layouts, zones)  # (B,Z,K)
+        chosen = torch.einsum("bzk,khw,zh->bhw", choice, layouts, zones)[:, None]
+        top, bottom, left, right = WINDOW
+        whole = F.pad(chosen, (left, SIDE - right, top, SIDE - bottom))
+        drawn = F.grid_sample(whole, skin.grid, padding_mode="zeros", align_corners=False)
+        # A crease is a shadow: it scales with the light around it, so it is faint in the dark of a face.
+        around = enlarge(resize(luma(skin.face), SIDE // 8), drawn.shape[-1])
+        shade = ((around + 1) / (skin.light[0] + 1).clamp_min(0.1)).clamp(*SHADE)
+        return depth[:, None, None, None] * skin.light[1] * shade * drawn
+
+    def choose(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
+        """How much of each layout each zone of the faces gets, (B,Z,K): nearly all of the one that agrees best."""
+        # r_zk = sum_x zone_z own layout_k / (|own|_z |layout_k|_z), own: the face's creases in the mean shape's frame
+        marks = mean_shape.expand(len(skin.face), -1, -1)
+        back = canonical_grid(marks, skin.landmarks, SIDE // 2)
+        seen = torch.cat([luma(skin.face), skin.mask], 1)
+        light, mask = F.grid_sample(
+            resize(seen, SIDE // 2), back, padding_mode="border", align_corners=False
+        ).split(1, 1)
+        own = blur(light, CREASE[0]) - blur(light, CREASE[1])
+        top, bottom, left, right = (edge // 2 for edge in WINDOW)
+        own = (own * mask)[:, 0, top:bottom, left:right]
+        coarse = F.avg_pool2d(layouts[:, None], 2)[:, 0]
+        rows = F.avg_pool1d(zones[:, None], 2)[:, 0]
+        agreement = torch.einsum("bhw,khw,zh->bzk", own, coarse, rows)
+        norms = torch.einsum("bhw,zh->bz", own.square(), rows)[:, :, None] * torch.einsum(
+            "khw,zh->zk", coarse.square(), rows
+        )
+        return torch.softmax(DECISION * agreement / norms.clamp_min(1e-12).sqrt(), 2)
+
+
+def height_zones(mean_shape: Tensor) -> Tensor:
+    """mean_shape (68,2) -> (3,192): how much each row of WINDOW belongs to forehead, eyes and cheeks, mouth and chin.
+    They sum to 1."""
+    rows = torch.arange(WINDOW[0], WINDOW[1], device=mean_shape.device, dtype=mean_shape.dtype)
+    height = (rows + 0.5) / SIDE
+    brows, nose = mean_shape[BROWS[0] : BROWS[1] + 1 : BROWS[1] - BROWS[0], 1].mean(), mean_shape[NOSE, 1]
+    below_brows, below_nose = ((height - line).div(SOFT).sigmoid() for line in (brows, nose))
+    return torch.stack([1 - below_brows, below_brows - below_nose, below_nose])
+
+
+def blur(x: Tensor, spread: float) -> Tensor:
+    """(B,1,H,W), blurred by a Gaussian of a standard deviation in pixels; borders are repeated."""
+    reach = int(3 * spread) + 1
+    line = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (line / spread) ** 2)
+    kernel = kernel / kernel.sum()
+    x = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(x, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
