@@ -2,8 +2,11 @@
 
     python training/refine_prototypes.py --regions                 each action unit keeps to its part of the face
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
+    python training/refine_prototypes.py --wrinkles FACES          layouts of creases, from the old faces among them
+    python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
 
-FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives.
+FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
+the slopes of action units keep the gains that they were packed with.
 """
 
 from __future__ import annotations
@@ -17,28 +20,29 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
+from ganime_age.learning.engine.recipe import read_recipe  # noqa: E402
 from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
+from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
+from ganime_age.learning.tasks.prototype_fit import set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
+from ganime_age.networks.wrinkles import SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
-MOUTHS = 2500
+MOUTHS, LAYOUTS = 2500, 24
 
 
-def with_teeth(folder: Path) -> GanimeAge:
-    """The model of a folder whose prototypes can hold a row of teeth; without any yet where it had none."""
+def with_room(folder: Path, **keywords: Any) -> GanimeAge:
+    """The model of a folder whose prototypes have these keywords; what they had no room for before is empty."""
     config, _ = read_config(folder / CONFIG)
     state: dict[str, Any] = GanimeAge.from_pretrained(folder).state_dict()
-    config[PROTOTYPES] = (config.get(PROTOTYPES) or {}) | {"teeth": True}
+    config[PROTOTYPES] = (config.get(PROTOTYPES) or {}) | keywords
     model = GanimeAge(**config)
-    old = f"{PROTOTYPES}.mouth.looks"
-    if old in state:
-        state.pop(old)
-        empty = {key: value for key, value in model.state_dict().items() if f"{PROTOTYPES}.mouth." in key}
-        state |= empty
-    model.load_state_dict(state)
+    own = model.state_dict()
+    kept = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
+    model.load_state_dict(own | kept)
     return model.eval()
 
 
@@ -50,10 +54,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="another folder than the weights' own")
     parser.add_argument("--regions", action="store_true")
     parser.add_argument("--mouth", type=Path, metavar="FACES")
+    parser.add_argument("--wrinkles", type=Path, metavar="FACES")
+    parser.add_argument("--gains", type=Path, metavar="RECIPE")
     given = parser.parse_args()
-    if not (given.regions or given.mouth):
-        raise BadInput("nothing is to be refined; name --regions or --mouth FACES")
-    model = with_teeth(given.weights) if given.mouth else GanimeAge.from_pretrained(given.weights)
+    if not (given.regions or given.mouth or given.wrinkles or given.gains):
+        raise BadInput(
+            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES or --gains RECIPE"
+        )
+    room: dict[str, Any] = {"teeth": True} if given.mouth else {}
+    model = with_room(given.weights, **room, **({"wrinkles": LAYOUTS} if given.wrinkles else {}))
     model.require(PROTOTYPES)
     if given.regions and not is_confined(model.prototypes):
         confine(model.prototypes)
@@ -61,6 +70,13 @@ def main() -> None:
         fit_mouth(Faces(given.mouth, SIZE), model.prototypes, MOUTHS)
         if not model.prototypes.mouth.known:
             raise BadInput(f"{given.mouth} has too few faces with an open mouth; give more faces")
+    if given.wrinkles:
+        fit_wrinkles(Faces(given.wrinkles, SIDE), model.prototypes)
+        if not model.prototypes.wrinkles.layouts.any():
+            raise BadInput(f"{given.wrinkles} has too few old faces that look ahead; give more faces")
+    if given.gains:
+        gains = read_recipe(given.gains, [])["recipe"]["gains"]
+        set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
     files = save(model.half(), given.out or given.weights, largest=LARGEST)
     print(f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in half precision -> {files[0].parent}")
 

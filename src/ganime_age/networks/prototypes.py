@@ -131,6 +131,8 @@ class Prototypes(nn.Module):
         kept = {name for part in parts for name in PARTS[part]}
         gain = torch.tensor([[float(name in kept)] for name in MAPS]).to(self.outward)
         some = copy.copy(self)  # shares every tensor but the gains, so nothing that threads share is changed
+        if "tone" not in kept:
+            some._modules = {**self._modules, "wrinkles": None}
         some._buffers = {
             **self._buffers,
             "outward": self.outward * gain,
@@ -197,15 +199,21 @@ class Prototypes(nn.Module):
         out = choose(ages[0] != ages[1], lambda: self.grow_hair(moved, hair, points, ages), lambda: moved)
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = light[1] * match_colour(self.change_map("tone", amounts["tone"], grid), colour)
-        if self.wrinkles is not None and (not cpu or older.any()):
-            tone = tone + self.deepen(self.wrinkles, Skin(moved, skin, points, grid, light), ages)
+        tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
         return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
 
-    def deepen(self, wrinkles: Wrinkles, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
-        """The creases that faces get on the way from the source to the target ages (B,), (B,1,s,s). None on the way
-        back: what a face has of its own is smoothed with its texture."""
+    def deepen(self, tone: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """A tone (B,3,s,s) with the creases that faces get on the way from the source to the target ages (B,). None on
+        the way back: what a face has of its own is smoothed with its texture."""
+        wrinkles = self.wrinkles
+        if wrinkles is None:
+            return tone
         before, after = (age_basis(age) @ wrinkles.onset for age in ages)
-        return wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))
+        return choose(
+            after > before,
+            lambda: tone + wrinkles(skin, self.mean_shape, (after - before).clamp_min(0)),
+            lambda: tone,
+        )
 
     def map_grid(self, landmarks: Tensor, side: int) -> Tensor:
         """`canonical_grid` of faces of `side` pixels with these landmarks, at DRAWN_SIDE at most."""

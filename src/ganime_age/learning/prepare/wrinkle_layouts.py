@@ -39,6 +39,11 @@ COVERED = (0.6, 0.95)
 """Least share of the measured skin that a photo shows of a face that lends patches, and of one that lends a pattern."""
 GLASSES = 0.045
 """Energy of creases between the inner corners of the eyes from which a face is taken to wear glasses."""
+LOPSIDED = 0.6
+"""The share of the faces, those whose halves are most alike, of which one may lend its pattern: light from one side
+would be a crease."""
+SAME = 0.5
+"""Correlation from which two patterns count as one."""
 STILL = 1.5
 """Largest smile and opening (AU12 and AU25, in 0..5) of a face that lends its pattern."""
 PATCH, STEP, SHIFT = 32, 8, 4
@@ -160,7 +165,7 @@ def crease_mask(prototypes: Prototypes) -> Tensor:
         ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grown + 1, 2 * grown + 1))
         drawn[cv2.dilate(filled, ellipse) > 0] = 0
     soft = torch.from_numpy(cv2.GaussianBlur(drawn, (0, 0), 2.5))
-    face = resize(prototypes.region[None], SIDE)[0, 0].mul(1.3).clamp(max=1)
+    face = (2 * resize(prototypes.region[None], SIDE)[0, 0] - 0.9).clamp(0, 1)  # well within jaw and hair
     top, bottom, left, right = WINDOW
     return (soft * face)[top:bottom, left:right]
 
@@ -188,11 +193,22 @@ def choose_patterns(found: Creases, prototypes: Prototypes, skin: Tensor, count:
     ranks = {name: values.argsort().argsort() / len(values) for name, values in deep.items()}
     lopsided = energies(mirrored, skin)
     score = ranks["forehead"] + ranks["temples"] + ranks["cheeks"] - 1.2 * (ranks["chin"] + ranks["lip"])
-    score = score - 0.7 * lopsided.argsort().argsort() / len(lopsided)
     fit = found.still & (found.age >= PATTERN_AGE) & (bridge < GLASSES)
-    fit &= coverage(found, skin) > COVERED[1]
-    order = score.masked_fill(~fit, -torch.inf).argsort(descending=True)
-    return order[: min(count, int(fit.sum()))]
+    fit &= (coverage(found, skin) > COVERED[1]) & (lopsided.argsort().argsort() < LOPSIDED * len(lopsided))
+    order = score.masked_fill(~fit, -torch.inf).argsort(descending=True)[: int(fit.sum())]
+    return order[distinct(found.detail[order[: 4 * count]].float() * skin)[:count]]
+
+
+def distinct(patterns: Tensor) -> Tensor:
+    """Rows of patterns (K,192,160), in their order, without those that are nearly an earlier one: photos of the same
+    person, or the same photo twice."""
+    flat = F.normalize((patterns - patterns.mean((1, 2), keepdim=True)).flatten(1))
+    alike = (flat @ flat.T) > SAME
+    kept: list[int] = []
+    for row in range(len(patterns)):
+        if not alike[row, kept].any():
+            kept.append(row)
+    return torch.tensor(kept, dtype=torch.long)
 
 
 def face_boxes(marks: Tensor) -> dict[str, Tensor]:
@@ -293,19 +309,27 @@ def mean_patch(near: Tensor, pattern: Tensor, skin: Tensor, corner: tuple[int, i
     pattern (192,160) at a corner, and of that patch's energy."""
     top, left = corner
     here = (slice(top, top + PATCH), slice(left, left + PATCH))
-    weight = (skin[here] * hann(PATCH)).flatten()
-    wanted = weighed(pattern[here].flatten(), weight)
-    moved = [
-        near[:, y : y + PATCH, x : x + PATCH].flatten(1) for y, x in shifts(SHIFT, corner, PATCH, skin.shape)
-    ]
-    there = weighed(torch.stack(moved, 1), weight)  # (n,shifts)
-    match = there.pixels @ ((wanted.pixels - wanted.mean) * weight) / (there.energy * wanted.energy).sqrt()
-    score, shift = match.max(1)
-    score, best = score.topk(min(KEPT, len(score)))
-    chosen = Weighed(*(values[best, shift[best]] for values in there))
-    factor = score.clamp_min(1e-3) * (wanted.energy / chosen.energy).sqrt()
-    mean = ((chosen.pixels - chosen.mean[:, None]) * factor[:, None]).sum(0) / score.clamp_min(1e-3).sum()
-    return mean.view(PATCH, PATCH)
+    weight = skin[here] * hann(PATCH)
+    wanted = weighed(pattern[here].flatten(), weight.flatten())
+    centred = (pattern[here] - wanted.mean) * weight
+    places = shifts(SHIFT, corner, PATCH, skin.shape)
+    (y0, x0), (y1, x1) = places[0], places[-1]
+    around = near[:, None, y0 : y1 + PATCH, x0 : x1 + PATCH]
+    # Over all shifts at once: sums of w f, w t f and w f^2 are correlations with the kernels w, w t and w.
+    sums, products = (
+        F.conv2d(around, torch.stack([weight, centred])[:, None]).flatten(2).unbind(1)
+    )  # (n,shifts)
+    squares = F.conv2d(around.square(), weight[None, None]).flatten(1)
+    mean = sums / weight.sum()
+    energy = (squares - mean.square() * weight.sum()).clamp_min(1e-4)
+    score, shift = (products / (energy * wanted.energy).sqrt()).max(1)
+    score, best = score.clamp_min(1e-3).topk(min(KEPT, len(score)))
+    total = torch.zeros_like(weight)
+    for i, agreement in zip(best.tolist(), score.tolist(), strict=True):
+        y, x = places[int(shift[i])]
+        factor = agreement * (wanted.energy / energy[i, shift[i]]).sqrt()
+        total += factor * (near[i, y : y + PATCH, x : x + PATCH] - mean[i, shift[i]])
+    return total / score.sum()
 
 
 def shifts(

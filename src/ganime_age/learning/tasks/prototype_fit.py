@@ -6,7 +6,7 @@ the set it comes from, sex. The curves of age and the slopes of the action units
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -218,13 +218,15 @@ def hair_colour(
     return torch.cat([bright, saturation], 1), (strong.mean((1, 2, 3)) > 0.02).float()
 
 
-def set_gains(prototypes: Prototypes, gains: dict[str, dict[str, list[float] | float]]) -> None:
+def set_gains(prototypes: Prototypes, gains: dict[str, Any]) -> None:
     """Means of many faces are duller than any of them, and noisy labels make slopes too small. gains: `outward` and
     `inward` hold a number, or one an age knot, for shape, tone, texture and hair; `units` a number, or one an action
-    unit, that multiplies the measured slopes."""
+    unit, that multiplies the measured slopes; `wrinkles` one an age knot, `Wrinkles.onset`."""
     for way in ("outward", "inward"):
         for name, gain in gains.get(way, {}).items():
             getattr(prototypes, way)[MAPS.index(name)] = torch.as_tensor(gain, dtype=torch.float32)
+    if prototypes.wrinkles is not None and "wrinkles" in gains:
+        prototypes.wrinkles.onset.copy_(torch.as_tensor(gains["wrinkles"], dtype=torch.float32))
     for name, gain in gains.get("units", {}).items():
         found = getattr(prototypes, f"unit_{name}")
         factor = torch.as_tensor(gain, dtype=torch.float32).expand(UNITS)

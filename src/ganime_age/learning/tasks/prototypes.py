@@ -16,6 +16,7 @@ from ...errors import BadInput
 from ...networks.hair import MATTE_SIDE
 from ...networks.layers import resize
 from ...networks.prototypes import Prototypes
+from ...networks.wrinkles import SIDE
 from .. import losses
 from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
@@ -24,6 +25,7 @@ from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import hair_masks
 from ..prepare.open_mouths import fit_mouth
 from ..prepare.unit_regions import confine
+from ..prepare.wrinkle_layouts import fit_wrinkles
 from .prototype_fit import centre, fit_hair, fit_pixels, fit_shape, set_gains
 
 WEIGHTS = {"hair": 1.0}
@@ -33,8 +35,9 @@ WEIGHTS = {"hair": 1.0}
 class Recipe:
     """Numbers of the recipe. hair_teacher: ONNX file; empty leaves hair as it is. hair_faces: how many faces it labels;
     hair_sources: of which sets (none: all); hair_covered: the share of them that get a hat, a scarf or a bald head.
-    pixel_faces, mouth_faces: how many faces colours and textures, and the insides of mouths, are measured on. gains:
-    see `prototype_fit.set_gains`."""
+    pixel_faces, mouth_faces: how many faces colours and textures, and the insides of mouths, are measured on.
+    wrinkles_hold_out: source -> the half of it, "a" or "b", whose faces lend no creases. gains: see
+    `prototype_fit.set_gains`."""
 
     hair_teacher: str = ""
     hair_faces: int = 2600
@@ -42,6 +45,7 @@ class Recipe:
     hair_covered: float = 0.25
     pixel_faces: int = 10000
     mouth_faces: int = 2500
+    wrinkles_hold_out: dict[str, str] = field(default_factory=dict)
     batch: int = 32
     lr: float = 2e-3
     network: dict[str, Any] = field(default_factory=dict)
@@ -57,6 +61,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     fit_shape(faces, prototypes)
     fit_pixels(faces, prototypes, recipe.pixel_faces)
     fit_mouth(faces, prototypes, recipe.mouth_faces)
+    if prototypes.wrinkles is not None:
+        fit_wrinkles(Faces(faces.folder, SIDE, hold_out=recipe.wrinkles_hold_out), prototypes)
     rows, masks = np.arange(1), np.zeros((1, MATTE_SIDE, MATTE_SIDE), np.uint8)
     if recipe.hair_teacher:
         rows, masks = hair_masks(
