@@ -191,7 +191,7 @@ def choose_patterns(found: Creases, prototypes: Prototypes, skin: Tensor, count:
     bridge = energies(found.detail, places["bridge"])
     mirrored = torch.cat([(part.float() - part.float().flip(2)).half() for part in found.detail.split(256)])
     ranks = {name: values.argsort().argsort() / len(values) for name, values in deep.items()}
-    lopsided = energies(mirrored, skin)
+    lopsided = energies(mirrored, skin) / energies(found.detail, skin).clamp_min(1e-6)
     score = ranks["forehead"] + ranks["temples"] + ranks["cheeks"] - 1.2 * (ranks["chin"] + ranks["lip"])
     fit = found.still & (found.age >= PATTERN_AGE) & (bridge < GLASSES)
     fit &= (coverage(found, skin) > COVERED[1]) & (lopsided.argsort().argsort() < LOPSIDED * len(lopsided))
@@ -269,7 +269,7 @@ def rebuild(patterns: Tensor, owners: Tensor, found: Creases, people: Tensor, sk
             whole = seen[:, top // 4 : (top + PATCH) // 4, left // 4 : (left + PATCH) // 4].mean((1, 2)) > 0.9
             match[own | ~whole[:, None]] = -1
             for k, near in enumerate(match.topk(min(CANDIDATES, len(match)), 0).indices.T):
-                total[(k, *place)] += window * mean_patch(pool[near].float(), patterns[k], skin, (top, left))
+                total[(k, *place)] += window * mean_patch(pool[near], patterns[k], skin, (top, left))
             weight[place] += window
     rebuilt = total / weight.clamp_min(1e-3)
     lost = local_energy(patterns * skin) / local_energy(rebuilt * skin).clamp_min(1e-5)
@@ -314,7 +314,7 @@ def mean_patch(near: Tensor, pattern: Tensor, skin: Tensor, corner: tuple[int, i
     centred = (pattern[here] - wanted.mean) * weight
     places = shifts(SHIFT, corner, PATCH, skin.shape)
     (y0, x0), (y1, x1) = places[0], places[-1]
-    around = near[:, None, y0 : y1 + PATCH, x0 : x1 + PATCH]
+    around = near[:, None, y0 : y1 + PATCH, x0 : x1 + PATCH].float()
     # Over all shifts at once: sums of w f, w t f and w f^2 are correlations with the kernels w, w t and w.
     sums, products = (
         F.conv2d(around, torch.stack([weight, centred])[:, None]).flatten(2).unbind(1)
@@ -328,7 +328,8 @@ def mean_patch(near: Tensor, pattern: Tensor, skin: Tensor, corner: tuple[int, i
     for i, agreement in zip(best.tolist(), score.tolist(), strict=True):
         y, x = places[int(shift[i])]
         factor = agreement * (wanted.energy / energy[i, shift[i]]).sqrt()
-        total += factor * (near[i, y : y + PATCH, x : x + PATCH] - mean[i, shift[i]])
+        shown = around[i, 0, y - y0 : y - y0 + PATCH, x - x0 : x - x0 + PATCH]
+        total += factor * (shown - mean[i, shift[i]])
     return total / score.sum()
 
 
