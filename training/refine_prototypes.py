@@ -32,6 +32,7 @@ from ganime_age.networks.wrinkles import SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
 MOUTHS, LAYOUTS = 2500, 24
+HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
 
 
 def with_room(folder: Path, **keywords: Any) -> GanimeAge:
@@ -71,7 +72,7 @@ def main() -> None:
         if not model.prototypes.mouth.known:
             raise BadInput(f"{given.mouth} has too few faces with an open mouth; give more faces")
     if given.wrinkles:
-        fit_wrinkles(Faces(given.wrinkles, SIDE), model.prototypes)
+        fit_wrinkles(Faces(given.wrinkles, SIDE, hold_out=HELD_OUT), model.prototypes)
         if not model.prototypes.wrinkles.layouts.any():
             raise BadInput(f"{given.wrinkles} has too few old faces that look ahead; give more faces")
     if given.gains:

@@ -28,12 +28,16 @@ BROWS, NOSE = (19, 24), 33
 """Landmarks at whose height one zone ends and the next begins: forehead, eyes and cheeks, mouth and chin."""
 SOFT = 0.02
 """Height, in frame sides, over which a zone fades into the next."""
-CREASE = (1.0, 4.0)
+CREASE = (0.7, 2.2)
 """Standard deviations, in pixels of SIDE / 2, of the Gaussians between which a face's own creases lie."""
-DECISION = 80.0
-"""Factor on correlations (-1..1) before a softmax chooses a layout: .05 more gets it 55 times as much."""
+DECISION = 150.0
+"""Factor on correlations (-1..1) before a softmax chooses a layout: .03 more gets it 90 times as much."""
 SHADE = (0.35, 1.4)
 """Least and largest light under a crease, over the skin's mean: a crease takes away a share of the light it gets."""
+
+
+CONTRAST = 0.28
+"""Standard deviation of a face's brightness over its mean, both above black, of the median old face."""
 
 
 class Skin(NamedTuple):
@@ -78,8 +82,11 @@ class Wrinkles(nn.Module):
         drawn = F.grid_sample(whole, skin.grid, padding_mode="zeros", align_corners=False)
         # A crease is a shadow: it scales with the light around it, so it is faint in the dark of a face.
         around = enlarge(resize(luma(skin.face), SIDE // 8), drawn.shape[-1])
-        shade = ((around + 1) / (skin.light[0] + 1).clamp_min(0.1)).clamp(*SHADE)
-        return depth[:, None, None, None] * skin.light[1] * shade * drawn
+        bright = (skin.light[0] + 1).clamp_min(0.1)
+        shade = ((around + 1) / bright).clamp(*SHADE)
+        # Even light flattens creases less than it flattens a face, so half of the depth goes by the face's contrast.
+        contrast = (skin.light[1] * CONTRAST * bright).sqrt()
+        return depth[:, None, None, None] * contrast * shade * drawn
 
     def choose(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
         """How much of each layout each zone of the faces gets, (B,Z,K): nearly all of the one that agrees best."""

@@ -20,7 +20,7 @@ from ...edits import AU_CODES
 from ...networks.layers import luma, resize
 from ...networks.prototypes import Prototypes
 from ...networks.warp import canonical_grid
-from ...networks.wrinkles import DEEPEST, SIDE, WINDOW, blur
+from ...networks.wrinkles import DEEPEST, SIDE, WINDOW, blur, height_zones
 from ..data.faces import Faces
 
 OLD, YOUNG = 50.0, (18.0, 30.0)
@@ -52,6 +52,10 @@ CANDIDATES, KEPT = 48, 20
 """How many patches are compared at full size, and how many of them are averaged."""
 RESTORED = 2.0
 """Largest factor that gives a mean of patches the energy of the pattern."""
+UNSHARP = 3.0
+"""Standard deviation, in pixels of SIDE, of the blur that an unsharp mask takes away."""
+LEVELLED = 2.0
+"""Largest factor that makes a shallow zone of a layout as deep as others."""
 EYES, BROWS, NOSE = (slice(36, 42), slice(42, 48)), (slice(17, 22), slice(22, 27)), 27
 
 
@@ -99,6 +103,7 @@ def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
         return
     lending = lenders(found, skin, patterns)
     layouts = rebuild(found.detail[patterns].float(), patterns, found.of(lending), lending, skin)
+    layouts = equally_deep(crisp(layouts), height_zones(prototypes.mean_shape))
     wrinkles.layouts[: len(layouts)] = (layouts / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8)
 
 
@@ -274,6 +279,20 @@ def rebuild(patterns: Tensor, owners: Tensor, found: Creases, people: Tensor, sk
     rebuilt = total / weight.clamp_min(1e-3)
     lost = local_energy(patterns * skin) / local_energy(rebuilt * skin).clamp_min(1e-5)
     return rebuilt * lost.sqrt().clamp(1, RESTORED) * skin
+
+
+def crisp(layouts: Tensor) -> Tensor:
+    """Layouts (K,192,160) after an unsharp mask, of the energy that they had: averaging blurs lines first."""
+    sharper = 2 * layouts - blur(layouts[:, None], UNSHARP)[:, 0]
+    return sharper * (layouts.square().mean() / sharper.square().mean().clamp_min(1e-9)).sqrt()
+
+
+def equally_deep(layouts: Tensor, zones: Tensor) -> Tensor:
+    """Layouts (K,192,160) whose creases are as deep in each zone (Z,192) as in the fourth part of them that is deepest
+    there, up to LEVELLED times deeper: the zone's layout is chosen by its place, and age alone says how deep it is."""
+    energy = torch.einsum("khw,zh->kz", layouts.square(), zones)
+    gain = (energy.quantile(0.75, dim=0) / energy.clamp_min(1e-9)).sqrt().clamp(1, LEVELLED)
+    return layouts * (gain @ zones)[:, :, None]
 
 
 def hann(side: int) -> Tensor:
