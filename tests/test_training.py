@@ -171,7 +171,9 @@ def test_ganimation_age_trains_both_players_and_leaves_the_prototypes(face_shard
         moved = {
             key for key, value in network.state_dict().items() if not torch.equal(value, before[name][key])
         }
-        assert moved == {key for key in before[name] if not key.startswith("prototypes.")}, name
+        learns = {key for key in before[name] if not key.startswith("prototypes.")}
+        # A relativistic loss sees differences of logits, so their bias moves by rounding at most.
+        assert moved <= learns <= moved | {"real.bias"}, name
     assert Image.open(tmp_path / "gan" / "sheet-000004.jpg").size[0] == 14 * 32
     log = json.loads((tmp_path / "gan" / "log.jsonl").read_text().splitlines()[-1])
     terms = {field.name for field in fields(ganimation_age_task.Weights)}
