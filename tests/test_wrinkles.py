@@ -1,5 +1,8 @@
 """Creases: where an older face gets them, which ones, and that many people give a sharp layout and no one's moles."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -104,6 +107,18 @@ def test_weights_keep_their_layouts_and_those_without_stay_without(tmp_path):
     plain = Prototypes(hair_width=4)
     plain.load_state_dict(Prototypes(hair_width=4, wrinkles=2).state_dict())
     assert len(plain.wrinkles.layouts) == 2 and len(plain.wrinkles.onset) == KNOTS
+
+
+def test_weights_refined_with_creases_keep_all_else(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+    import refine_prototypes
+
+    before = GanimeAge.from_pretrained().state_dict()
+    after = refine_prototypes.with_room(refine_prototypes.EMBEDDED, wrinkles=2).state_dict()
+    rooms = {key for key in before if ".wrinkles." in key}
+    assert set(before) == set(after)
+    assert all(torch.equal(before[key], after[key]) for key in set(before) - rooms)
+    assert len(after["prototypes.wrinkles.layouts"]) == 2
 
 
 def test_many_people_give_a_sharp_layout_without_what_one_of_them_has():

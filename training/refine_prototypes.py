@@ -41,9 +41,13 @@ def with_room(folder: Path, **keywords: Any) -> GanimeAge:
     state: dict[str, Any] = GanimeAge.from_pretrained(folder).state_dict()
     config[PROTOTYPES] = (config.get(PROTOTYPES) or {}) | keywords
     model = GanimeAge(**config)
-    own = model.state_dict()
-    kept = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
-    model.load_state_dict(own | kept)
+    rooms = tuple(f"{PROTOTYPES}.{name}." for name in ("mouth", "wrinkles"))
+    empty = {key: value for key, value in model.state_dict().items() if key.startswith(rooms)}
+    lost = {key for key in state if key.startswith(rooms) and key not in empty}
+    fits = {key for key, value in empty.items() if key in state and state[key].shape == value.shape}
+    model.load_state_dict(
+        {key: state[key] for key in state if key not in lost} | {k: empty[k] for k in empty if k not in fits}
+    )
     return model.eval()
 
 

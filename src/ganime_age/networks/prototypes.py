@@ -208,7 +208,7 @@ class Prototypes(nn.Module):
         wrinkles = self.wrinkles
         if wrinkles is None:
             return tone
-        before, after = (age_basis(age) @ wrinkles.onset for age in ages)
+        before, after = ((age_basis(age) * wrinkles.onset).sum(1) for age in ages)
         return choose(
             after > before,
             lambda: tone + wrinkles(skin, self.mean_shape, (after - before).clamp_min(0)),

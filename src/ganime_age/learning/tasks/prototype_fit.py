@@ -91,7 +91,9 @@ class Curves:
     def solve(self, ridge: float = 2.0, bend: float = 4.0) -> tuple[Tensor, Tensor]:
         """The age curves (KNOTS, outputs, width) and the slopes of the action units (UNITS, outputs, width)."""
         penalty = stiffness(self.gram.shape[-1], ridge, bend)
-        found = torch.linalg.solve((self.gram + penalty).double(), self.moment.double()).float().transpose(0, 1)
+        found = (
+            torch.linalg.solve((self.gram + penalty).double(), self.moment.double()).float().transpose(0, 1)
+        )
         return found[:KNOTS], found[KNOTS : KNOTS + UNITS]
 
 
