@@ -130,7 +130,7 @@ def cut_along_colours(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarr
         return None
     none = cv2.dilate((mask > 0.1).astype(np.uint8), np.ones((11, 11))) == 0
     face = cv2.erode(hull(landmarks), np.ones((5, 5))) > 0
-    seed = np.where(mask > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    seed = np.where(mask > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8, order="C")
     seed[sure], seed[none | (face & (mask < 0.5))] = cv2.GC_FGD, cv2.GC_BGD
     if not (seed == cv2.GC_BGD).any():
         return None

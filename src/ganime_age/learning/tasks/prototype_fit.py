@@ -185,7 +185,7 @@ def canonical_energies(
 def fit_hair(
     faces: Faces, prototypes: Prototypes, rows: np.ndarray, masks: np.ndarray, batch: int = 50
 ) -> None:
-    """Fill age_hair from faces `rows` with hair masks (N,64,64) uint8: brightness relative to the skin's, and log
+    """Fill age_hair from faces `rows` with hair masks (N,S,S) uint8: brightness relative to the skin's, and log
     saturation."""
     known = explain(faces)
     place = {row: i for i, row in enumerate(known.rows)}
@@ -204,7 +204,7 @@ def hair_colour(
 ) -> tuple[Tensor, Tensor]:
     """(B,2): hair's brightness over the skin's, both from black, and the log of its saturation; weight (B,): 1 where
     there is hair to measure."""
-    face = resize(face, 64)
+    face, hair = resize(face, 64), resize(hair, 64)
     skin = prototypes.warp_to_face(
         prototypes.region.expand(len(face), -1, -1, -1), canonical_grid(landmarks, prototypes.mean_shape, 64)
     ) * (1 - hair)
