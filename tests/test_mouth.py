@@ -6,7 +6,18 @@ import torch
 
 from ganime_age.edits import AU_CODES
 from ganime_age.learning.prepare.open_mouths import fit_mouth, lip_patch
-from ganime_age.networks.mouth import LOWER, TEETH_PATCH, UPPER, MouthInterior, OpenMouth, gap
+from ganime_age.networks.mouth import (
+    LOWER,
+    OUTER_LOWER,
+    OUTER_UPPER,
+    TEETH_PATCH,
+    UPPER,
+    MouthInterior,
+    OpenMouth,
+    close_lips,
+    closing,
+    gap,
+)
 from ganime_age.networks.prototypes import Prototypes
 
 SKIN = (torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.4))
@@ -149,3 +160,30 @@ def test_a_patch_lies_between_the_lips():
         at_lip = grid[0, 0 if way > 0 else -1, TEETH_PATCH[1] // 2]
         assert at_lip[1].item() == pytest.approx(0.7 - way * 0.07, abs=0.006)
         assert ((grid[0, :, 12:-12] > 0.36) & (grid[0, :, 12:-12] < 0.85)).all()
+
+
+def test_lips_that_close_cover_the_teeth_and_nothing_around_them_moves():
+    marks = lips(0.08)
+    for outer, inner, sign in ((OUTER_UPPER, UPPER, -1), (OUTER_LOWER, LOWER, 1)):
+        for k, i in enumerate(outer):
+            along = marks[0, inner[min(max(round((k - 1) * 0.8 + 0.4), 0), 4)]]
+            marks[0, i] = torch.tensor([0.37 + 0.26 * k / 6, along[1].item() + sign * 0.04 * (0 < k < 6)])
+    face = torch.full((1, 3, 128, 128), -0.2)
+    teeth = gap(marks, 128).inside
+    face = face + teeth * (1.0 - face)
+    shut, changed = close_lips(face, marks, torch.ones(1))
+    assert (face > 0.5).sum() > 300 > 30 > (shut > 0.5).sum()
+    still = torch.ones(128, 128, dtype=torch.bool)
+    still[70:, 40:] = False
+    assert torch.allclose(shut[..., still], face[..., still], atol=1e-5)
+    assert changed[0, 0, 90, 64] > 0.9 and changed[..., :70, :].max() == 0
+    same, untouched = close_lips(face, marks, torch.zeros(1))
+    assert torch.allclose(same, face, atol=1e-5) and untouched.max() == 0
+
+
+def test_only_a_request_that_takes_the_opening_away_closes_lips():
+    units = torch.zeros(4, 17)
+    units[:, AU_CODES.index("AU25")] = torch.tensor([4.0, 4.0, 4.0, 0.2])
+    wanted = units.clone()
+    wanted[:, AU_CODES.index("AU25")] = torch.tensor([0.0, 2.0, 4.0, 0.0])
+    assert closing(units, wanted).tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])

@@ -12,6 +12,7 @@ from ganime_age.learning.prepare.hair import hair_masks
 from ganime_age.learning.prepare.unit_regions import confine, is_confined
 from ganime_age.learning.tasks import prototypes as prototypes_task
 from ganime_age.learning.tasks.prototype_fit import Curves, centre, explain, face_region, fit_shape, set_gains
+from ganime_age.networks.hair import Beard, Place, beard_region, shave, spread_beyond
 from ganime_age.networks.layers import Edited
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
 from ganime_age.networks.warp import canonical_grid, displacement
@@ -165,6 +166,34 @@ def test_less_and_less_hair_changes_towards_the_frames_border(prototypes, ages):
     rings = [by[at, 44:84].mean() for at in (2, slice(6, 10), slice(14, 18), slice(24, 28))]  # above the face
     assert rings[0] == 0 and rings[0] < rings[1] < rings[2] < rings[3]
     assert all((side[:3] == 0).all() for side in (by, by.flip(0), by.T, by.T.flip(0)))
+
+
+def test_a_beard_is_seen_by_its_darkness_and_gives_way_to_the_cheeks_colour(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    where = beard_region(marks, 128)
+    assert where[0, 0, 64, 64] == 0 and 0.02 < where.mean() < 0.2
+    bearded = skin + where * (torch.full_like(skin, -0.7) - skin)
+    assert Beard.of(skin, marks).share.max() == 0
+    beard = Beard.of(bearded, marks)
+    assert beard.share[where > 0.99].mean() > 0.8 and beard.share[where == 0].max() < 0.4
+    bare = shave(bearded, beard, torch.ones(1, 1, 1, 1))
+    inside = (where > 0.99).expand_as(bare)
+    assert (bare - skin)[inside].abs().mean() < 0.25 * (bearded - skin)[inside].abs().mean()
+    assert torch.equal(bare[:, :, :60], bearded[:, :, :60])
+
+
+def test_hair_goes_on_beyond_the_frame_in_its_colour_and_as_far_as_it_hangs_together():
+    picture = torch.full((1, 3, 128, 128), 0.7)
+    dark = torch.tensor([-0.6, -0.7, -0.8])[None, :, None, None]
+    picture[..., 8:60, 40:88] = dark  # runs out of the frame at the top
+    picture[..., 100:120, 4:24] = dark  # of the same colour, apart
+    picture[..., 60:96, 40:88] = torch.tensor([0.4, 0.0, -0.2])[None, :, None, None]
+    frame = Place(0.25, 0.25, 0.5)
+    found = spread_beyond(lambda seen: (luma(seen) < -0.3).float(), picture, frame)
+    assert found.shape == (1, 1, 128, 128)
+    assert found[0, 0, 40:56, 44:84].min() > 0.9 and found[0, 0, 12:28, 46:82].min() > 0.6
+    assert found[0, 0, 100:120, 4:24].max() < 0.1 and found[0, 0, :, 100:].max() < 0.1
 
 
 def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):

@@ -11,9 +11,11 @@ import numpy as np
 from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, invert, reach
 
 __all__ = [
-    "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "paste", "reach",
-    "resample", "valid_mask", "warp",
+    "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "part_around", "part_matrix",
+    "paste", "reach", "resample", "valid_mask", "warp",
 ]  # fmt: skip
+MARGIN = 0.15
+"""Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,
@@ -43,6 +45,27 @@ def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return resample(photo[top:bottom, left:right], moved, (size, size), cv2.BORDER_REPLICATE)
 
 
+def part_around(
+    matrix: np.ndarray, size: int, shape: tuple[int, ...], reach: tuple[float, float, float, float]
+) -> tuple[np.ndarray, float]:
+    """The square around a frame of size x size pixels that shows a photo of shape (H,W,...), with a margin, as far as
+    `reach` (left, top, right, bottom): its upper left corner (2,) and its side. All in sides of the frame, which it
+    always covers."""
+    corners = apply(matrix, np.array([[0, 0], [shape[1], 0], [0, shape[0]], shape[1::-1]], np.float64)) / size
+    low = np.minimum(np.maximum(corners.min(0) - MARGIN, reach[:2]), 0)
+    high = np.maximum(np.minimum(corners.max(0) + MARGIN, reach[2:]), 1)
+    side = float((high - low).max())
+    return (low + high - side) / 2, side
+
+
+def part_matrix(matrix: np.ndarray, size: int, corner: np.ndarray, side: float, pixels: int) -> np.ndarray:
+    """The affine (2,3) of a frame of size x size pixels -> that of a square of pixels x pixels, whose upper left corner
+    (2,) and side are in sides of the frame."""
+    out = matrix / size
+    out[:, 2] -= corner
+    return out * (pixels / side)
+
+
 def valid_mask(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> np.ndarray:
     """How much of each face pixel the photo covers: (size,size) float32 0..1; shape is the photo's (H,W,...)."""
     grid = np.stack(np.meshgrid(*[np.arange(size) + 0.5] * 2), -1)
@@ -66,9 +89,24 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
     )  # as far as resampling reaches
     change = (np.asarray(after, np.float32) - np.asarray(before, np.float32)) * weight[..., None]
     out, back = photo.copy(), invert(matrix)
-    left, top, right, bottom = reach(back, (size, size), photo.shape)
+    if scale <= 1:  # an enlarged change of a part of the frame need not be drawn where there is none
+        change, corner = _changed(change)
+        back[:, 2] = apply(back, corner)
+    left, top, right, bottom = reach(back, change.shape[1::-1], photo.shape)
     back[:, 2] -= left, top
     region = out[top:bottom, left:right]
     added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
     region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
     return out
+
+
+def _changed(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a change (H,W,3) that holds all that is not 0, with a margin for interpolation, and its upper left
+    corner (2,)."""
+    spans = []
+    for axis in (1, 0):
+        places = np.flatnonzero(change.any((axis, 2)))
+        low, high = (places[0], places[-1]) if len(places) else (0, 0)
+        spans.append((max(int(low) - 3, 0), int(high) + 4))
+    (top, bottom), (left, right) = spans
+    return change[top:bottom, left:right], np.array([left, top], np.float64)

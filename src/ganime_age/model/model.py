@@ -15,6 +15,7 @@ from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
+from ..networks.hair import REACH_FADE, Place
 from ..networks.head import HeadModel
 from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
@@ -143,6 +144,7 @@ class GanimeAge(
         method: str = DEFAULT,
         landmarks: Tensor | None = None,
         parts: Collection[str] = AGE_PARTS,
+        hair: Tensor | None = None,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
@@ -152,7 +154,8 @@ class GanimeAge(
         attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
         pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. What is neither near the face
         nor hair stays as it is, whatever a generator paints there. parts: of AGE_PARTS, what the age changes; only the
-        default method can leave some out. BadInput when the method is unknown or cannot change
+        default method can leave some out. hair (B,1,S,S) in 0..1: where it is, if it has its new age already
+        (`grow_hair`); by default it is found and grown here. BadInput when the method is unknown or cannot change
         what is asked, MissingModel when its weights, or the readers', are not loaded.
         """
         row = method_row(method_called(method))
@@ -164,7 +167,8 @@ class GanimeAge(
         check_ages(source_age, target_age)
         if changes[0] and set(parts) != set(AGE_PARTS):
             check_whole(row)
-        return self.change(faces, (source_age, target_age, source_aus, target_aus), row, landmarks, parts)
+        request = source_age, target_age, source_aus, target_aus
+        return self.change(faces, request, row, landmarks, parts, hair)
 
     def change(
         self,
@@ -173,6 +177,7 @@ class GanimeAge(
         row: Method,
         landmarks: Tensor | None = None,
         parts: Collection[str] = AGE_PARTS,
+        hair: Tensor | None = None,
     ) -> Edited:
         """`edit` of a request (source and target ages, source and target action units) that was checked: arithmetic on
         tensors alone, so that it can be recorded as a graph (onnx/)."""
@@ -188,7 +193,7 @@ class GanimeAge(
         prototypes = self.prototypes
         if set(parts) != set(AGE_PARTS):
             prototypes = prototypes.only(parts)
-        shown = prototypes(faces, landmarks, *request)
+        shown = prototypes(faces, landmarks, *request, hair)
         if "skin" not in parts:  # what a generator draws of an age is skin
             request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)
@@ -199,6 +204,22 @@ class GanimeAge(
         drawn = row.edit(network, small, *request, **given)
         drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)
+
+    def grow_hair(
+        self,
+        pictures: Tensor,
+        landmarks: Tensor,
+        source_age: Tensor,
+        target_age: Tensor,
+        frame: Place | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures (B,3,S,S) in [-1,1] that show more than a face's frame (`frame` says where it lies), with landmarks
+        (B,68,2) in 0..1 of them: with hair grown from the source to the target ages (B,) in years, and where hair is
+        (B,1,S,S) in 0..1. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
+        self.require(PROTOTYPES)
+        hair = self.prototypes.find_hair(pictures, frame)
+        ages = source_age, target_age
+        return self.prototypes.grow_hair(pictures, hair, landmarks, ages, REACH_FADE), hair
 
     def forward(
         self,

@@ -3,7 +3,9 @@
 A small network finds hair in a face's frame (`HairMatte`); a guided filter brings the matte to the edges of the photo
 at the photo's own size, and the colours to both sides of its outline draw it anew. Grey grows strand by strand
 (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when enough of the head's hair
-has turned; roots and temples come first, strands at the border of the frame last.
+has turned; roots and temples come first, strands at the border of the frame last. Beyond the frame hair goes on as far
+as it hangs together and has the colours of what was found (`spread_beyond`). A beard greys with the hair, and is gone
+on a child.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import luma, resize
+from .layers import luma, places, resize
 
 MATTE_SIDE = 128
 """Side of the matte as the network gives it."""
@@ -50,10 +52,13 @@ VARIETY = 0.45
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 1.1
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
-FRAME_FADE = (0.03, 0.25)
-"""Distances from the picture's border, in its sides, between which more and more strands turn; nearer none does."""
-RIM = 0.1
-"""Sides of the picture over which the change of hair itself begins at the first of them."""
+FRAME_FADE = (0.03, 0.13, 0.25)
+"""Distances from the border of a face's frame, in its sides: up to the first no hair changes, from the second on all
+that is to change does, and up to the third more and more strands turn."""
+REACH = (-0.5, -0.35, 1.5, 1.65)
+"""How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
+REACH_FADE = (0.01, 0.06, 0.1)
+"""FRAME_FADE of a picture that reaches so far."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.012
@@ -64,8 +69,51 @@ DETAIL, GLOSS = 0.4, 1.0
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
+DEEP = 28
+"""Hair deeper than this part of a picture's side lies within hair all around."""
+EDGE = 0.08
+"""Sides of the frame over which what a network saw there begins to count at its border."""
+OFF_FACE = 0.4
+"""Value of `place_on_head` from which on down a pixel lies off the face's oval."""
+PALE = 0.04
+"""Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
+NOT_DARK = (-0.55, -0.35)
+"""Brightness from which on hair without colour is grey, between the two less and less black."""
+SKIN_COLOUR = 0.1
+"""Mean distance of skin from grey below which a photo has less and less colour to go by."""
+BINS = 12
+"""Cells a channel of the histograms of colours."""
+DOUBT = 1.2
+"""Least log of how much more often a colour is hair's than not, for hair beyond the frame."""
+FARTHER = 0.985
+"""What is left of hair with each step of a 64th of a picture away from the frame."""
+BEARD = (0.5, 0.78)
+"""Brightness above black, in that of the cheeks: where beards grow a pixel is all beard below the first, and none above
+the second."""
+BEARDED = (0.2, 0.4)
+"""Mean share of beard where it grows: below the first a face has none, above the second it counts fully."""
+BEARDLESS = (12.0, 20.0)
+"""Years: up to the first a face has no beard, from the second on it keeps its own."""
+CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
+"""Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
+FEATURES = (36, 37, 44, 45, 54, 57, 48)
+"""iBUG's points around eyes, nose and mouth."""
+NOSE = (35, 33, 31)
+"""iBUG's points below the nose, from right to left."""
+SHAVEN = 0.8
+"""Share of a beard that goes: the chin keeps some of its shade."""
+SKIN_DETAIL = 0.3
+"""How much of its own detail skin shows that takes a beard's place."""
 MOST_COLOUR = 1.5
 """Largest factor on the saturation of hair."""
+
+
+class Place(NamedTuple):
+    """Where a face's frame lies in a picture: its left and upper border and its side, in 0..1 of the picture."""
+
+    left: float
+    top: float
+    side: float
 
 
 class HairMask(nn.Module):
@@ -183,6 +231,44 @@ def refined(matte: Tensor, picture: Tensor) -> Tensor:
     return local_matte(fine, picture, resize(picture, min(MATTE_SIDE, picture.shape[-1])))
 
 
+def spread_beyond(network: nn.Module, picture: Tensor, frame: Place) -> Tensor:
+    """The matte (B,1,s,s) of pictures (B,3,S,S): within the face's frame the network's, and beyond it what hangs
+    together with the hair there and has its colours."""
+    side, cells = picture.shape[-1], min(MATTE_SIDE, picture.shape[-1])
+    wide = min(round(frame.side * side), side)
+    left, top = (min(max(round(at * side), 0), side - wide) for at in (frame.left, frame.top))
+    close = network(picture[..., top : top + wide, left : left + wide])
+    size, x, y = (round(at * cells / side) for at in (wide, left, top))
+    size = min(size, cells - x, cells - y)
+    around = (x, cells - size - x, y, cells - size - y)
+    weight = F.pad(ramp(away_from_border(size, picture), 0.0, EDGE), around)
+    known = F.pad(torch.ones_like(close[:1, :, :1, :1]).expand(-1, -1, size, size), around)
+    close = F.pad(resize(close, size), around)
+    alike = (by_colour(close, known, resize(picture, cells)) - DOUBT).sigmoid()
+    sure = (1.6 * close - 0.6).clamp_min(0) * weight
+    near, alike = F.avg_pool2d(sure, 2), F.avg_pool2d(alike, 2)
+    for _ in range(cells // 4):
+        near = torch.maximum(near, torch.minimum(FARTHER * F.max_pool2d(near, 3, 1, 1), alike))
+    return torch.lerp(enlarged(near, cells), close, weight)
+
+
+def by_colour(matte: Tensor, known: Tensor, small: Tensor) -> Tensor:
+    """How much more often each colour of pictures (B,3,s,s) is hair's than not, (B,1,s,s) in logs, by a matte (B,1,s,s)
+    where it is `known` (1,1,s,s)."""
+    # log p(colour | hair) / p(colour | no hair), with smooth histograms of BINS^3 cells.
+    cell = ((small + 1) * (BINS / 2)).long().clamp(0, BINS - 1)
+    cell = ((cell[:, 0] * BINS + cell[:, 1]) * BINS + cell[:, 2]).flatten(1)
+    seen = []
+    for sure in ((2 * matte - 1).clamp_min(0), (1 - 4 * matte).clamp_min(0)):
+        sure = (sure * known).flatten(1)
+        count = sure.new_zeros(len(sure), BINS**3).scatter_add(1, cell, sure).view(-1, 1, BINS, BINS, BINS)
+        for _ in range(2):
+            count = F.avg_pool3d(count, 3, 1, 1)
+        count = count.flatten(1)
+        seen.append((count / count.sum(1, keepdim=True).clamp_min(1.0)).gather(1, cell) + 1e-4)
+    return box((seen[0] / seen[1]).log().view_as(matte), 1)
+
+
 def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
     """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it.
 
@@ -279,17 +365,23 @@ class Head(NamedTuple):
     colour: Tensor
     """(B,3,1,1), the hair's mean colour."""
     within: Tensor
-    """(1,1,s,s) in 0..1: 0 at the picture's border, 1 from the second of FRAME_FADE on."""
+    """(1,1,s,s) in 0..1: 0 at the picture's border, 1 from the third of FRAME_FADE on."""
 
     @classmethod
-    def of(cls, picture: Tensor, hair: Tensor, landmarks: Tensor) -> Head:
-        """Of pictures (B,3,S,S) with hair (B,1,S,S) and landmarks (B,68,2) in 0..1."""
+    def of(
+        cls,
+        picture: Tensor,
+        hair: Tensor,
+        landmarks: Tensor,
+        fade: tuple[float, float, float] = FRAME_FADE,
+    ) -> Head:
+        """Of pictures (B,3,S,S) with hair (B,1,S,S) and landmarks (B,68,2) in 0..1. fade: see FRAME_FADE."""
         side = min(MATTE_SIDE, picture.shape[-1])
         small, mask = resize(picture, side), resize(hair, side)
         place = place_on_head(landmarks, side)
         # The hair's colour is that at the head's outline: far from it a mask errs more often.
         near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
-        within = ramp(away_from_border(side, small), *FRAME_FADE)
+        within = ramp(away_from_border(side, small), fade[0], fade[2])
         colour = weighted_mean(small, mask * near)
         return cls(place, small, mask, skin_colour(small, landmarks), colour, within)
 
@@ -318,12 +410,26 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
     red, green, blue = (way * picture.new_ones(1)).split(1, 1)
     share = picture[:, :1] * red + picture[:, 1:2] * green + picture[:, 2:] * blue - start
     beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
+    # Deep within the hair, away from the face, a colour near the skin's is a highlight.
+    radius = max(1, head.hair.shape[-1] // DEEP)
+    deep = -F.max_pool2d(-head.hair, 2 * radius + 1, 1, radius) * ((OFF_FACE - head.place) * 5).clamp(0, 1)
+    beside = beside * enlarged(1 - deep, picture.shape[-1])
     hair = hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
     away = box(head.small, 2) - head.colour
     light = luma(away)
     apart = ((away - light).square().sum(1, keepdim=True) + (LIGHT_APART * light).square() + 1e-8).sqrt()
-    limit = OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)
+    limit = (OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)) * (1 + 0.5 * deep)
     return hair * enlarged((2 - apart / limit).clamp(0, 1), picture.shape[-1])
+
+
+def grey_before(head: Head) -> Tensor:
+    """Where a picture with colour is grey and not dark, (B,1,s,s) in 0..1: grey cloth, or hair that has turned."""
+    around, skin = box(head.small, 2), (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
+    light = luma(around)
+    chroma = (around - light).abs().mean(1, keepdim=True)
+    dark, bright = NOT_DARK
+    pale = (1.5 - chroma / PALE).clamp(0, 1) * ((light - dark) / (bright - dark)).clamp(0, 1)
+    return pale * (skin / SKIN_COLOUR).clamp(max=1)
 
 
 def threshold(light: Tensor, hair: Tensor) -> Tensor:
@@ -381,3 +487,84 @@ def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colou
     factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
     grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, MOST_COLOUR)
     return picture + hair * enlarged(head.within, picture.shape[-1]) * (grown - picture)
+
+
+class Beard(NamedTuple):
+    """The beards of B pictures, where a face has one."""
+
+    share: Tensor
+    """(B,1,S,S) in 0..1: how much of each pixel is beard."""
+    skin: Tensor
+    """(B,3,S,S): the colour of the skin there, from both cheeks."""
+
+    @classmethod
+    def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
+        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
+        side = picture.shape[-1]
+        small = resize(picture, min(MATTE_SIDE, side))
+        reduced, where = luma(small), beard_region(landmarks, small.shape[-1])
+        # Cheeks beside the nose, above all but the longest beards; light may come from one side.
+        outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
+        cheeks = (outer + inner) / 2
+        seen = F.grid_sample(box(small, 2), 2 * cheeks[:, None] - 1, align_corners=False)[:, :, 0]
+        left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
+        line = (torch.arange(small.shape[-1], device=picture.device, dtype=picture.dtype) + 0.5) / len(
+            small[0, 0]
+        )
+        start, end = cheeks[:, :2, 0].mean(1)[:, None], cheeks[:, 2:, 0].mean(1)[:, None]
+        place = ((line - start) / (end - start).abs().clamp_min(0.02)).clamp(0, 1)
+        skin = torch.lerp(left[:, :, None, None], right[:, :, None, None], place[:, None, None])
+        skin = skin.expand_as(small)
+        ratio = (reduced + BLACK) / (luma(skin) + BLACK)
+        share = ((BEARD[1] - ratio) / (BEARD[1] - BEARD[0])).clamp(0, 1)
+        # Chin and moustache tell whether there is a beard: beside the jaw there may be shadow.
+        spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
+        core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
+        amount = ramp(weighted_mean(share, core), *BEARDED)
+        return cls(enlarged(box(share * where, 1) * amount, side), enlarged(skin.contiguous(), side))
+
+
+def beard_region(landmarks: Tensor, side: int) -> Tensor:
+    """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge."""
+    tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
+    jaw = tip + 1.02 * (landmarks[:, 3:14] - tip)
+    left, right = (
+        0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
+    )
+    nose = landmarks[:, places(NOSE, landmarks)] + 0.04 * (chin - tip)
+    outline = torch.cat([jaw, right, nose, left], 1)
+    middle = landmarks[:, 48:60].mean(1, keepdim=True)
+    lips = middle + 1.15 * (landmarks[:, 48:60] - middle)
+    return box(inside_polygon(outline, side) * (1 - inside_polygon(lips, side)), max(1, side // 100))
+
+
+def features(landmarks: Tensor, side: int) -> Tensor:
+    """Eyes, nose and mouth of faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge. Dark as
+    they are, they are no hair."""
+    outline = landmarks[:, places(FEATURES, landmarks)]
+    middle = outline.mean(1, keepdim=True)
+    return box(inside_polygon(middle + 1.25 * (outline - middle), side), 1)
+
+
+def inside_polygon(corners: Tensor, side: int) -> Tensor:
+    """Corners (B,N,2) in 0..1 of a picture -> (B,1,side,side): 1 within the polygon, else 0."""
+    line = (torch.arange(side, device=corners.device, dtype=corners.dtype) + 0.5) / side
+    x, y = line[None, None, None, :], line[None, None, :, None]
+    px, py = (part[..., None, None] for part in corners.unbind(-1))
+    after = torch.cat([corners[:, 1:], corners[:, :1]], 1)
+    qx, qy = (part[..., None, None] for part in after.unbind(-1))
+    rise = torch.where((qy - py).abs() < 1e-6, torch.full_like(py, 1e-6), qy - py)
+    # A ray to the right crosses an odd number of edges from within.
+    between = ((py > y).to(corners.dtype) - (qy > y).to(corners.dtype)).abs()
+    crossed = between * (x < (qx - px) * (y - py) / rise + px).to(corners.dtype)
+    half = crossed.sum(1, keepdim=True) / 2
+    return 2 * (half - half.floor())
+
+
+def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
+    """Pictures (B,3,S,S) whose beards give way to the skin's colour, by an amount (B,1,1,1) in 0..1."""
+    light = luma(picture)
+    small = resize(light, min(MATTE_SIDE, light.shape[-1]))
+    detail = light - enlarged(box(small, 2), light.shape[-1])
+    skin = beard.skin + SKIN_DETAIL * detail
+    return picture + (amount * beard.share).clamp(0, 1) * (skin - picture)

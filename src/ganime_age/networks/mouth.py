@@ -3,7 +3,7 @@
 A closed mouth holds no pixels of teeth to move, so a warp can only stretch the lips. The gap gets what open mouths
 show there on average (a static stand-in for teeth, as in Garrido et al., CVPR 2014). OpenMouth draws a row of teeth at
 its own size below the upper lip, and the tongue above the lower one; MouthInterior, of older weights, mean colours that
-stretch with the gap.
+stretch with the gap. Lips that an edit closes are drawn over the teeth (`close_lips`).
 
       iBUG's inner lips, 60..67                 Gap.place
 
@@ -37,6 +37,20 @@ OPEN_MEAN = 0.25
 """Opening (height over width) at which the second term is 0: about the mean of open mouths."""
 OPEN_MOST = 0.8
 """Openings beyond this look like this one."""
+OUTER_UPPER, OUTER_LOWER = (48, 49, 50, 51, 52, 53, 54), (48, 59, 58, 57, 56, 55, 54)
+"""The lips' outer edges from corner to corner."""
+PARTING = tuple(AU_CODES.index(code) for code in ("AU25", "AU26"))
+"""The action units that part the lips."""
+LEAST_PARTED = 0.5
+"""Sum of the intensities of PARTING below which lips are not closed: they are closed already."""
+MEETING = 0.4
+"""Where lips that close meet: share of the way from the upper one's edge to the lower one's."""
+FOLLOWING = 0.5
+"""How far a lip's outer edge follows its inner one."""
+RIM = 0.009
+"""Height in frame sides of the lips' edges that goes with the gap: landmarks are not exact."""
+SEAM = 0.35, 0.004
+"""How much darker the line is where closed lips meet, and its half width in frame sides."""
 SMILE = AU_CODES.index("AU12")
 """The action unit on which the look depends."""
 TEETH_PATCH = (28, 48)
@@ -63,43 +77,68 @@ class Gap(NamedTuple):
     the lower lip, up, in frame sides."""
 
 
-def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
-    """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap, of a window of them as large as the window."""
-    # The mouth's own axes: `axis` from the left to the right corner in the picture, `down` at right angles, both in
-    # widths of the mouth, so that a tilted mouth is handled like a level one.
+class Axes(NamedTuple):
+    """The mouth's own axes on B faces, so that a tilted mouth is handled like a level one."""
+
+    left: Tensor
+    """(B,2), its left corner in the picture."""
+    axis: Tensor
+    """(B,2), unit length, from there to the right corner."""
+    down: Tensor
+    """(B,2), at right angles to it."""
+    width: Tensor
+    """(B,1,1), in frame sides."""
+
+
+def axes(landmarks: Tensor) -> Axes:
+    """Of landmarks (B,68,2)."""
     left, right = landmarks[:, 60], landmarks[:, 64]
     along = right - left
     width = along.norm(dim=1).clamp_min(1e-3)
     axis = along / width[:, None]
-    down = torch.stack([-axis[:, 1], axis[:, 0]], 1)
+    return Axes(left, axis, torch.stack([-axis[:, 1], axis[:, 0]], 1), width[:, None, None])
 
-    def local(points: Tensor) -> Tensor:
-        """(B,N,2) along and across the mouth, in its widths."""
-        both = [(points * direction[:, None]).sum(-1) for direction in (axis, down)]
-        return torch.stack(both, -1) / width[:, None, None]
 
-    upper, lower = (
-        local(landmarks[:, places(ids, landmarks)] - left[:, None]) for ids in (UPPER, LOWER)
-    )  # (B,5,2)
+def local(points: Tensor, landmarks: Tensor) -> Tensor:
+    """Points (B,N,2) along and across the mouth of landmarks (B,68,2), in its widths."""
+    left, axis, down, width = axes(landmarks)
+    both = [((points - left[:, None]) * direction[:, None]).sum(-1) for direction in (axis, down)]
+    return torch.stack(both, -1) / width
+
+
+def along_mouth(landmarks: Tensor, side: int, window: Window | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each pixel of a window of a frame of `side` pixels: x (1,w) and y (h,1) in 0..1, and its place along and
+    across the mouth of landmarks (B,68,2), in widths of the mouth, (B,h,w) each."""
+    left, axis, down, width = axes(landmarks)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
     x, y = line[None], line[:, None]
     if window is not None:
         x, y = window.cut(x), window.cut(y)
-    x, y = (at - left[:, i, None, None] for i, at in enumerate((x, y)))  # (B,1,w) and (B,h,1)
+    right, below = (at - left[:, i, None, None] for i, at in enumerate((x, y)))  # (B,1,w) and (B,h,1)
     across, height = (
-        (x * direction[:, 0, None, None] + y * direction[:, 1, None, None]) / width[:, None, None]
+        (right * direction[:, 0, None, None] + below * direction[:, 1, None, None]) / width
         for direction in (axis, down)
-    )  # (B,h,w) each, in widths of the mouth
+    )
+    return x, y, across, height
+
+
+def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
+    """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap, of a window of them as large as the window."""
+    width = axes(landmarks).width
+    upper, lower = (
+        local(landmarks[:, places(ids, landmarks)], landmarks) for ids in (UPPER, LOWER)
+    )  # (B,5,2)
+    _, _, across, height = along_mouth(landmarks, side, window)
     top, bottom = curve(upper, across), curve(lower, across)
     tall = (bottom - top).clamp_min(1e-3)  # closed lips have no inside; their place is never used
     place = torch.stack([2 * across - 1, 2 * (height - top) / tall - 1], -1)
     # Distance to the nearest border of the gap, positive inside; along the mouth at half weight, since the gap is flat.
     edge = torch.minimum(height - top, bottom - height)
     edge = torch.minimum(edge, torch.minimum(across, 1 - across) / 2)
-    soft = (edge * width[:, None, None] / SOFT_EDGE).clamp(0, 1)
+    soft = (edge * width / SOFT_EDGE).clamp(0, 1)
     opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
     middle = across - upper[:, 2, 0, None, None]
-    lengths = torch.stack([middle, height - top, bottom - height], -1) * width[:, None, None, None]
+    lengths = torch.stack([middle, height - top, bottom - height], -1) * width[..., None]
     return Gap(place, opening, soft[:, None], lengths)
 
 
@@ -109,11 +148,14 @@ def newly_open(before: Tensor, after: Tensor) -> Tensor:
     return (1 - gap(before, 1).opening / gap(after, 1).opening.clamp_min(1e-3)).clamp(0, 1)
 
 
-def mouth_window(landmarks: Tensor, side: int) -> Window:
-    """The pixels of a frame of `side` pixels around the inner lips of all faces (B,68,2), at least one. (A GPU would
-    have to be asked where the lips are.)"""
-    lips = landmarks[:, places(UPPER + LOWER, landmarks)].flatten(0, 1).clamp(0, 1) * side
-    low, high = (lips.amin(0) - 2).clamp(0, side - 1), (lips.amax(0) + 2).clamp(1, side)
+def mouth_window(
+    landmarks: Tensor, side: int, ids: tuple[int, ...] = UPPER + LOWER, margin: float = 0.0
+) -> Window:
+    """The pixels of a frame of `side` pixels around the inner lips (or other points `ids`, with a margin in frame
+    sides) of all faces (B,68,2), at least one. (A GPU would have to be asked where the lips are.)"""
+    lips = landmarks[:, places(ids, landmarks)].flatten(0, 1).clamp(0, 1) * side
+    around = 2 + margin * side
+    low, high = (lips.amin(0) - around).clamp(0, side - 1), (lips.amax(0) + around).clamp(1, side)
     columns, rows = torch.stack([low, high], 1).long().unbind(0)
     return Window(rows, columns)
 
@@ -129,6 +171,57 @@ def curve(points: Tensor, at: Tensor) -> Tensor:
         share = (at - x[k]) / (x[k + 1] - x[k]).clamp_min(1e-4)
         out = out + share.clamp(0, 1) * (y[k + 1] - y[k])
     return out
+
+
+def closing(aus: Tensor, target_aus: Tensor) -> Tensor:
+    """(B,) in 0..1: how much of the gap between the lips a request from action units to others, (B,17), closes."""
+    before, after = (x[:, places(PARTING, x)].sum(1) for x in (aus, target_aus))
+    share = (1 - after / before.clamp_min(LEAST_PARTED)).clamp(0, 1)
+    return share * ((before - LEAST_PARTED) / LEAST_PARTED).clamp(0, 1)
+
+
+def close_lips(face: Tensor, landmarks: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """face (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 -> with a share (B,) of the gap between its lips closed,
+    and the lips, where that has changed them (B,1,S,S) in 0..1."""
+    # A smooth warp cannot bring two edges together that move against each other. Here the heights above and below the
+    # line where they meet are stretched piece by piece, so that the lips' own pixels cover the teeth:
+    #
+    #     above | upper lip | gap | lower lip | below        knots: outer and inner edges, and one beyond each lip
+    side, share = face.shape[-1], share[:, None, None]
+    window = None
+    if recorded() or may_ask(face):
+        window = mouth_window(landmarks, side, OUTER_UPPER + OUTER_LOWER, 0.06)
+    left, axis, down, width = axes(landmarks)
+    x, y, across, height = along_mouth(landmarks, side, window)
+    top, upper, lower, bottom = (
+        curve(local(landmarks[:, places(ids, landmarks)], landmarks), across)
+        for ids in (OUTER_UPPER, UPPER, LOWER, OUTER_LOWER)
+    )  # (B,h,w) each, in widths of the mouth
+    rim = (RIM / width) * ((lower - upper) * width / RIM).clamp(0, 1)  # teeth show at the very edges
+    upper, lower = torch.maximum(upper - rim, top), torch.minimum(lower + rim, bottom)
+    tall = (lower - upper).clamp_min(0)
+    meeting = upper + MEETING * tall
+    fall, rise = share * MEETING * tall, share * (1 - MEETING) * tall
+    was = (top - tall, top, upper, upper + tall, bottom, bottom + tall)
+    now = (was[0], top + FOLLOWING * fall, upper + fall, was[3] - rise, bottom - FOLLOWING * rise, was[5])
+    shift = torch.zeros_like(
+        height
+    )  # from a place to what is shown there: 0 beyond the knots, for both ends rest
+    for k in range(5):
+        step = now[k + 1] - now[k]
+        part = ((height - now[k]) / step.clamp_min(1e-4)).clamp(0, 1)
+        shift = shift + part * (was[k + 1] - was[k] - step)
+    shift = shift * width
+    grid = torch.stack([x + shift * down[:, 0, None, None], y + shift * down[:, 1, None, None]], -1)
+    drawn = F.grid_sample(face, 2 * grid - 1, mode="bicubic", padding_mode="border", align_corners=False)
+    darker, half = SEAM
+    gone = share * (tall * width / half).clamp(0, 1)
+    seam = darker * gone * (1 - (height - meeting).abs() * width / half).clamp(0, 1)
+    drawn = ((drawn + 1) * (1 - seam[:, None]) - 1).clamp(-1, 1)
+    lips = gone * (torch.minimum(height - now[1], now[4] - height) * width / half).clamp(0, 1)
+    if window is None:
+        return drawn, lips[:, None]
+    return window.put(face, drawn), window.put(torch.zeros_like(face[:, :1]), lips[:, None])
 
 
 def terms(opening: Tensor, smile: Tensor) -> Tensor:

@@ -21,20 +21,28 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from .hair import (
+    BEARDLESS,
     FRAME_FADE,
-    RIM,
+    SHAVEN,
+    Beard,
     HairMask,
     HairMatte,
     Head,
+    Place,
     away_from_border,
+    enlarged,
+    features,
+    grey_before,
     ramp,
     refined,
+    shave,
+    spread_beyond,
     turn_grey,
     turn_young,
     without_skin,
 )
 from .layers import Edited, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
-from .mouth import Mouth, MouthInterior, OpenMouth
+from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 from .wrinkles import Skin, Wrinkles
 
@@ -64,6 +72,9 @@ LEAST_SPREAD = 0.05
 """Least standard deviation of the skin's brightness, in units of [-1,1], so that a flat face is still changed."""
 REACH = {"age": 0.07, "unit": 0.035}
 """Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
+LEAVING = 0.4
+"""Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
+mean's."""
 TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
 TEXTURE_GAIN = (0.3, 3.0)
@@ -148,9 +159,11 @@ class Prototypes(nn.Module):
         target_age: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
+        hair: Tensor | None = None,
     ) -> Tensor:
         """face (B,3,S,S) in [-1,1], landmarks (B,68,2) in 0..1, ages (B,) in years, action units (B,17) in 0..5 ->
-        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly."""
+        the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly. hair (B,1,S,S)
+        in 0..1: where it is, if it has its new age already (`grow_hair`); else it is found and grown here."""
         units = target_aus - source_aus  # (B,17)
         asked = (source_age != target_age) | (units != 0).any(1)
         asked &= ~landmarks.flatten(1).isnan().any(1)
@@ -158,7 +171,7 @@ class Prototypes(nn.Module):
             return face
         marks = landmarks.nan_to_num(0.5)
         with precise(face):
-            out = self.change(face, marks, (source_age, target_age), units, target_aus)
+            out = self.change(face, marks, (source_age, target_age), units, target_aus, hair)
         if may_ask(asked) and asked.all():
             return out
         return torch.where(asked[:, None, None, None], out, face)
@@ -170,12 +183,13 @@ class Prototypes(nn.Module):
         ages: tuple[Tensor, Tensor],
         units: Tensor,
         target_aus: Tensor,
+        hair: Tensor | None = None,
     ) -> Tensor:
         """`forward` for faces with landmarks; ages: source and target (B,) each; units: what changes, (B,17)."""
         # With differences d = target - source of the prototypes, everything on the face's own landmarks:
         #
         #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
-        #   2. mouth     a newly opened gap shows the mean open mouth     (mouth.py)
+        #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py)
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
@@ -185,18 +199,35 @@ class Prototypes(nn.Module):
         # in these units suits flat and contrasted light alike.
         years = self.knot_changes(*ages)
         amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
-        moved, points = self.warp_shape(face, landmarks, amounts["shape"])
-        moved = face + self.surroundings(points, face.shape[-1]) * (moved - face)
+        for name in ("tone", "texture"):
+            amounts[name]["unit"] = units.clamp_min(0) + LEAVING * units.clamp_max(0)
+        given = face if hair is None else torch.cat([face, hair], 1)
+        moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"])
+        moved = given + self.surroundings(points, face.shape[-1]) * (moved - given)
+        grown = hair is not None
+        known = moved[:, 3:].clamp(0, 1) if grown else None
+        moved = moved[:, :3]
         grid = self.map_grid(points, face.shape[-1])
-        skin, hair = self.masks(moved, grid)
+        skin, matte = self.masks(moved, grid, known)
         seen = [resize(part, min(part.shape[-1], DRAWN_SIDE)) for part in (moved, skin)]
         light, colour = (
             self.brightness(*seen),
             self.colourfulness(*seen),
         )  # light: mean and standard deviation
         moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
-        skin = skin * (1 - filled)
-        out = choose(ages[0] != ages[1], lambda: self.grow_hair(moved, hair, points, ages), lambda: moved)
+        shut = closing(target_aus - units, target_aus)
+        still = torch.zeros_like(moved[:, :1])
+        moved, lips = choose(
+            shut > 0,
+            lambda: torch.cat(close_lips(moved, shown, shut), 1),
+            lambda: torch.cat([moved, still], 1),
+        ).split([3, 1], 1)
+        skin = skin * (1 - filled) * (1 - lips)
+        out = moved
+        if not grown:
+            out = choose(
+                ages[0] != ages[1], lambda: self.grow_hair(moved, matte, points, ages), lambda: moved
+            )
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = light[1] * match_colour(self.change_map("tone", amounts["tone"], grid), colour)
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
@@ -242,13 +273,19 @@ class Prototypes(nn.Module):
         outward = age_basis(target) - age_basis(turn)
         return {name: inward * self.inward[i] + outward * self.outward[i] for i, name in enumerate(MAPS)}
 
-    def warp_shape(self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The face warped with its landmarks, and the moved landmarks (B,68,2)."""
+    def warp_shape(
+        self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The face warped with its landmarks, the moved landmarks (B,68,2), and where the picture shows them then: a
+        smooth warp does not reach places where neighbours pull against each other."""
         # The field is smooth: it is computed coarsely and enlarged, so the photo's own pixels move at any size.
         pulls = self.pulls(**change)
         points = landmarks + reduce(torch.add, pulls.values())
         fields = (coarse_displacement(points, pull, REACH[kind]) for kind, pull in pulls.items())
-        return follow(face, enlarge_field(reduce(torch.add, fields), face.shape[-1])), points
+        field = reduce(torch.add, fields)
+        reached = F.grid_sample(field, 2 * points[:, None] - 1, padding_mode="border", align_corners=False)
+        shown = landmarks + reached[:, :, 0].mT
+        return follow(face, enlarge_field(field, face.shape[-1])), points, shown
 
     def moved_landmarks(
         self, landmarks: Tensor, ages: tuple[Tensor, Tensor], aus: tuple[Tensor, Tensor]
@@ -278,13 +315,14 @@ class Prototypes(nn.Module):
         amount = (chroma * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
         return (amount / SKIN_CHROMA).clamp(max=1)
 
-    def find_hair(self, picture: Tensor) -> Tensor:
-        """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame: (B,1,S,S) in 0..1."""
-        return refined(self.hair(picture), picture)
+    def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
+        """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
+        matte = self.hair(picture) if frame is None else spread_beyond(self.hair, picture, frame)
+        return refined(matte, picture)
 
-    def masks(self, face: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Skin and hair, (B,1,S,S) in 0..1 each."""
-        hair = self.find_hair(face)
+    def masks(self, face: Tensor, grid: Tensor, hair: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Skin and hair, (B,1,S,S) in 0..1 each. hair: where it is known already."""
+        hair = self.find_hair(face) if hair is None else hair
         region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
         return enlarge(region, face.shape[-1]) * (1 - hair), hair
 
@@ -319,21 +357,36 @@ class Prototypes(nn.Module):
         return mean, variance.sqrt().clamp_min(LEAST_SPREAD)
 
     def grow_hair(
-        self, picture: Tensor, hair: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]
+        self,
+        picture: Tensor,
+        hair: Tensor,
+        landmarks: Tensor,
+        ages: tuple[Tensor, Tensor],
+        fade: tuple[float, float, float] = FRAME_FADE,
     ) -> Tensor:
         """Pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1 and landmarks (B,68,2) in 0..1, their hair from the
-        source to the target ages (B,): it turns grey strand by strand, or gets colour back. Hair runs beyond the
-        picture, so fewer and fewer strands change towards its border, and none at it."""
+        source to the target ages (B,): it turns grey strand by strand, or gets colour back. Hair may run beyond the
+        picture, so fewer and fewer strands change towards its border (`fade`), and none at it."""
         # Brightness is measured as (hair + 1) / (skin + 1), so its change counts in the skin's brightness above black;
         # colour as a log of the saturation.
         years = self.knot_changes(*ages)["hair"]
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
-        head = Head.of(picture, hair, landmarks)
-        rim = ramp(away_from_border(picture.shape[-1], picture), FRAME_FADE[0], FRAME_FADE[0] + RIM)
+        side = picture.shape[-1]
+        hair = hair * (1 - enlarged(features(landmarks, min(MAP_SIDE, side)), side))
+        beard = Beard.of(picture, landmarks)
+        beard = beard._replace(share=beard.share * (1 - hair))
+        hair = torch.maximum(hair, beard.share * (ages[1] > ages[0])[:, None, None, None])
+        head = Head.of(picture, hair, landmarks, fade)
+        rim = ramp(away_from_border(picture.shape[-1], picture), *fade[:2])
         hair = without_skin(hair, picture, head) * rim
         greys = (ages[1] > ages[0]) & (lighter > 0).flatten()
-        given = picture, hair, head, lighter, colour
-        return choose(greys, lambda: turn_grey(*given), lambda: turn_young(*given))
+        bare = SHAVEN * (1 - ramp(ages[1], *BEARDLESS)) * ((ages[1] < ages[0]) & (years != 0).any(1))
+        given = head, lighter, colour
+        return choose(
+            greys,
+            lambda: turn_grey(picture, hair * enlarged(1 - grey_before(head), hair.shape[-1]), *given),
+            lambda: turn_young(shave(picture, beard, bare[:, None, None, None]), hair, *given),
+        )
 
     @staticmethod
     def scale_texture(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:

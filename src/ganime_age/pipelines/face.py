@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..edits import AGE_PARTS, AU_CODES, Edit
 from ..errors import BadInput
-from ..images.alignment import apply, crop, frame_matrix, invert, paste
+from ..images.alignment import apply, crop, frame_matrix, invert, part_around, part_matrix, paste
 from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FoundFace
@@ -30,6 +31,7 @@ from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import METHODS
 from ..model.model import GanimeAge
+from ..networks.hair import REACH, Place
 from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
@@ -41,6 +43,8 @@ Detector = Callable[[np.ndarray], list[FoundFace]]
 
 FINE_SIDE, FINE_STEP = 1024, 64
 """Pixels: the largest side of a frame that is edited at the photo's own size, and what its side is a multiple of."""
+HAIR_SIDE = 1024
+"""Pixels: the largest side at which hair is changed that lies beyond the frame; a larger change is enlarged."""
 
 
 class Photo(NamedTuple):
@@ -76,8 +80,8 @@ class Face(Crop):
 
 class Generated(NamedTuple):
     """What a generator made of a face: levels (S,S,3) float32 in 0..255, and its attention (S,S) uint8. ground: what it
-    was drawn on, where that is not the face itself: a larger cut of the frame. landmarks: (68,2) in 0..1 of the frame,
-    where the head was turned, as far as that is known without reading them."""
+    was drawn on, where that is not the face itself: a larger cut of the frame, or the photo with its hair grown.
+    landmarks: (68,2) in 0..1 of the frame, where the head was turned, as far as that is known without reading them."""
 
     face: np.ndarray
     attention: np.ndarray
@@ -85,22 +89,31 @@ class Generated(NamedTuple):
     landmarks: np.ndarray | None = None
 
 
+class Hair(NamedTuple):
+    """Hair in a face's frame, (1,1,S,S) in 0..1 each: where it is, and how much of each pixel its growth has left."""
+
+    matte: Tensor
+    kept: Tensor
+
+
 class Drawing(NamedTuple):
     """What a generator is given for one face: the picture that it draws on, the request as tensors (source and target
     ages (1,), source and target action units (1,17)), the landmarks (1,68,2) in 0..1 of the frame, the parts that an
-    age changes, and yaw, pitch and roll in degrees by which the head is turned, where it is."""
+    age changes, and yaw, pitch and roll in degrees by which the head is turned, where it is. hair: what was grown on
+    the ground before."""
 
     ground: Crop
     request: tuple[Tensor, Tensor, Tensor, Tensor]
     landmarks: Tensor
     parts: tuple[str, ...] = AGE_PARTS
     turn: tuple[float, ...] = ()
+    hair: Hair | None = None
 
     def kind(self) -> tuple[Any, ...]:
         """Drawings of one kind fit into one batch: sides, and what is asked to change."""
         source_age, age, source_units, units = self.request
         changes = bool(source_age != age), bool((source_units != units).any())
-        return (len(self.ground.face), *changes, self.parts, self.turn)
+        return (len(self.ground.face), *changes, self.parts, self.turn, self.hair is None)
 
 
 class FacePipeline:
@@ -110,7 +123,8 @@ class FacePipeline:
     mode; otherwise the pipeline works on a copy. (Half precision is too coarse for ages and positions.)
     detector: finds faces; by default the model's own. weights: the model's fingerprint. dtype: float16 or bfloat16 lets
     a CUDA device multiply in half precision (torch.autocast); the weights, ages and positions stay float32.
-    allow_download: whether a photo may be a web address.
+    allow_download: whether a photo may be a web address. beyond, an attribute: whether hair changes beyond the face's
+    frame too, as it does unless that is set to False.
     """
 
     def __init__(
@@ -124,6 +138,7 @@ class FacePipeline:
         self.device = checked_device(device)
         self.dtype = working_dtype(dtype, self.device)
         self.allow_download = allow_download
+        self.beyond = True
         self.model = model if _is_ready(model, self.device) else _ready_copy(model, self.device)
         self.detector: Detector = detector or self._embedded_detector()
         self.weights = fingerprint(self.model)
@@ -198,8 +213,36 @@ class FacePipeline:
         )
         ground = self.enlarged(face) if fine else face
         landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
-        request = (before, wanted, units_before, units_wanted)
-        return Drawing(ground, request, landmarks, edit.parts, turn)
+        request, hair = (before, wanted, units_before, units_wanted), None
+        if self.beyond and age != source.age and METHODS[method].reads and "hair" in edit.parts:
+            ground, hair = self.grow_hair(ground, face.reading.landmarks, (before, wanted))
+        return Drawing(ground, request, landmarks, edit.parts, turn, hair)
+
+    def grow_hair(
+        self, ground: Crop, landmarks: np.ndarray, ages: tuple[Tensor, Tensor]
+    ) -> tuple[Crop, Hair]:
+        """A face in its photo with the hair of another age: ages, source and target, (1,) in years; landmarks (68,2) in
+        photo pixels. Hair runs beyond the frame: it changes as far as REACH, at the frame's scale up to HAIR_SIDE."""
+        size = len(ground.face)
+        corner, span = part_around(ground.matrix, size, ground.photo.shape, REACH)
+        side = min(math.ceil(span * size / 16) * 16, max(HAIR_SIDE, size))
+        matrix = part_matrix(ground.matrix, size, corner, span, side)
+        part = crop(ground.photo, matrix, side)
+        places = apply(matrix, landmarks.astype(np.float64)) / side
+        with torch.inference_mode(), self._precision():
+            before = to_tensor(part, self.device)
+            marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
+            frame = Place(*(-corner / span).tolist(), 1 / span)
+            after, matte = self.model.grow_hair(before, marks, *ages, frame)
+            # The frame's place in the part, for a grid of samples in -1..1.
+            start = (2 * (0.5 - corner) / span - 1).tolist()
+            place = matte.new_tensor([[[1 / span, 0, start[0]], [0, 1 / span, start[1]]]])
+            grid = F.affine_grid(place, [1, 1, size, size], align_corners=False)
+            maps = torch.cat([matte, unchanged_share(after - before)], 1)
+            matte, kept = F.grid_sample(maps, grid, padding_mode="border", align_corners=False).split(1, 1)
+        levels = to_levels(after[0]).permute(1, 2, 0).cpu().numpy()
+        photo = paste(ground.photo, part, levels, matrix)
+        return Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, size)), Hair(matte, kept)
 
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
         """What the generator makes of N >= 1 drawings of one kind."""
@@ -209,11 +252,22 @@ class FacePipeline:
         faces = _joined([to_tensor(one.ground.face, self.device) for one in drawings])
         landmarks = _joined([one.landmarks for one in drawings])
         parts, turn = drawings[0].parts, drawings[0].turn  # the same in all of one kind
-        moved = None
+        hair, moved = [one.hair for one in drawings if one.hair is not None], None
         with torch.inference_mode(), self._precision():
             edited = self.model.edit(
-                faces, before, wanted, units_before, units_wanted, method, landmarks, parts=parts
+                faces,
+                before,
+                wanted,
+                units_before,
+                units_wanted,
+                method,
+                landmarks,
+                parts=parts,
+                hair=_joined([one.matte for one in hair]) if hair else None,
             )
+            if hair:
+                kept = _joined([one.kept for one in hair])
+                edited = edited._replace(attention=1 - (1 - edited.attention) * kept)
             if turn:
                 degrees = torch.tensor([turn], device=self.device).expand(len(faces), -1)
                 moved = self.model.turn(edited.face, landmarks, degrees)
