@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ def draw_moving(editor: FaceEditor, folder: Path) -> None:
     _write(folder / "reenactment.gif", pairs, record, editor)
 
 
-def _small(picture: Image.Image, box: tuple[float, ...]) -> np.ndarray:
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS, box))
+def _small(picture: Image.Image, box: Sequence[float]) -> np.ndarray:
+    left, top, right, bottom = box
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS, (left, top, right, bottom)))
 
 
 def _write(path: Path, pictures: list[np.ndarray], record: dict[str, Any], editor: FaceEditor) -> None:

@@ -149,6 +149,8 @@ class Prototypes(nn.Module):
             "outward": self.outward * gain,
             "inward": self.inward * gain,
         }
+        if "skin" not in parts and "wrinkles" in self._modules:
+            some._modules = {**self._modules, "wrinkles": None}
         return some
 
     def forward(
