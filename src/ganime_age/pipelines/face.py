@@ -232,7 +232,8 @@ class FacePipeline:
         with torch.inference_mode(), self._precision():
             before = to_tensor(part, self.device)
             marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
-            frame = Place(*(-corner / span).tolist(), 1 / span)
+            left, top = (-corner / span).tolist()
+            frame = Place(left, top, 1 / span)
             after, matte = self.model.grow_hair(before, marks, *ages, frame)
             # The frame's place in the part, for a grid of samples in -1..1.
             start = (2 * (0.5 - corner) / span - 1).tolist()
