@@ -148,13 +148,17 @@ def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
 
 
 def load_light(kind: type[N], folder: str | Path, name: str) -> N:
-    """A network from exported weights, in eval mode: built from `NAME.json`, filled from its weights.
+    """A network from exported weights, or a part of a model's weights, in eval mode: built from `NAME.json` or the
+    part's keywords in `config.json`, filled from its weights.
 
     BadInput names what is missing or damaged, or does not fit.
     """
-    file = Path(folder) / f"{name}.json"
+    file, whole = Path(folder) / f"{name}.json", Path(folder) / "config.json"
     try:
-        network = kind(**json.loads(file.read_text()))
+        if not file.is_file() and whole.is_file():
+            network = kind(**(json.loads(whole.read_text()).get(name) or {}))
+        else:
+            network = kind(**json.loads(file.read_text()))
     except FileNotFoundError:
         raise BadInput(
             f"{file} is missing; run the recipe that makes {name} first (training/README.md)"

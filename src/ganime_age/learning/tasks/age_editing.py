@@ -57,7 +57,7 @@ class AgeRecipe:
     later; they stay at the start for lead_steps and change over ramp_steps."""
 
     readers: str = "training/checkpoints/readers_robust"
-    prototypes: str = "training/checkpoints/prototypes"
+    prototypes: str = "src/ganime_age/weights"
     judge: str = "training/checkpoints/age_judge"
     aifd: str = ""
     batch: int = 8

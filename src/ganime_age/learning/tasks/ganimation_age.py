@@ -37,7 +37,7 @@ class Recipe:
     ramp_steps."""
 
     readers: str = "training/checkpoints/readers_robust"
-    prototypes: str = "training/checkpoints/prototypes"
+    prototypes: str = "src/ganime_age/weights"
     judge: str = "training/checkpoints/age_judge"
     batch: int = 16
     lr_generator: float = 3e-4

@@ -36,7 +36,7 @@ class Recipe:
     there from 0 over as many steps again. prototypes: the folder whose mean shape places the crops. perceptual: a file
     of SqueezeNet 1.1 weights that the reader starts from, "" for none; perceptual_input: see networks/perceptual.py."""
 
-    prototypes: str = "training/checkpoints/prototypes"
+    prototypes: str = "src/ganime_age/weights"
     batch: int = 20
     crops: int = 3
     crop: int = 96

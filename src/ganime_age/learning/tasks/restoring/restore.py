@@ -54,7 +54,7 @@ class Recipe:
     holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. adversarial_from,
     steer_from: steps. balance: of ages. radius: of the attacks on what the readers see."""
 
-    prototypes: str = "training/checkpoints/prototypes"
+    prototypes: str = "src/ganime_age/weights"
     patch_reader: str = ""
     patch_reader_2: str = ""
     patch_reader_3: str = ""
