@@ -17,7 +17,7 @@ from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.evaluation.committee import Committee, fitted, write_curves
 from ganime_age.learning.evaluation.measure_judges import fit, measure, sample
 from ganime_age.learning.losses import ordinal, ordinal_range, outside_range
-from ganime_age.networks.age_committee import JUDGES
+from ganime_age.networks.judging.age_committee import JUDGES
 from helpers.golden import faces as two_faces
 
 if sys.version_info >= (3, 11):

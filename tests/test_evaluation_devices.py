@@ -14,7 +14,7 @@ from ganime_age.learning.evaluation.measure_identity import edits, embed, looks_
 from ganime_age.learning.evaluation.measure_readers import read_all
 from ganime_age.learning.evaluation.test_faces import Sitters
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.age_judge import AgeJudge
+from ganime_age.networks.judging.age_judge import AgeJudge
 from helpers.tiny import TINY, light
 from helpers.training import write_people
 

@@ -21,7 +21,7 @@ from ganime_age.learning.external.onnx_models import (
     five_points,
     similarity,
 )
-from ganime_age.networks.age_judge import AgeJudge
+from ganime_age.networks.judging.age_judge import AgeJudge
 from helpers.judges import MODELS, aligned, needs_models, same_and_different
 
 AU12 = AU_CODES.index("AU12")

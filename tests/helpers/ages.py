@@ -9,7 +9,7 @@ from PIL import Image
 
 from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.age_judge import AgeJudge
+from ganime_age.networks.judging.age_judge import AgeJudge
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
 from helpers.tiny import READERS

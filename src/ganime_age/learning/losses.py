@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..edits import GROUP_STARTS
 from ..networks.age_groups import GROUPS
-from ..networks.age_judge import OLDEST
+from ..networks.judging.age_judge import OLDEST
 from ..networks.layers import constant, places
 from ..networks.readers import YEARS
 from .engine.task import Losses

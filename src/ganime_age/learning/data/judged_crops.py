@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...networks.age_committee import CommitteeJudge
+from ...networks.judging.age_committee import CommitteeJudge
 from .aligned_crops import degraded
 from .faces import MIRROR, Faces
 from .joined_faces import JoinedFaces

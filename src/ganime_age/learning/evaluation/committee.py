@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...atomic import replacing
 from ...errors import BadInput, MissingModel
-from ...networks.age_committee import JUDGES, CommitteeJudge
+from ...networks.judging.age_committee import JUDGES, CommitteeJudge
 from ..engine.checkpoints import load_light
 from ..engine.devices import beside
 

@@ -8,7 +8,7 @@ people share is kept sharp; pores, moles, shadows and JPEG blocks of one photo g
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -220,7 +220,7 @@ def face_boxes(marks: Tensor) -> dict[str, Tensor]:
     """Parts of WINDOW, (192,160) of 0 and 1 each. marks (68,2): the mean shape's landmarks in its pixels."""
     brow = min(marks[19, 1], marks[24, 1])
     eyes, lips, chin = marks[36:48, 1].mean(), marks[48:60], marks[8, 1]
-    corners = {
+    corners: dict[str, list[tuple[Any, ...]]] = {
         "forehead": [(marks[18, 0], 8, marks[25, 0], brow - 6)],
         "bridge": [(marks[27, 0] - 9, eyes - 6, marks[27, 0] + 9, eyes + 4)],
         "temples": [
@@ -238,7 +238,9 @@ def face_boxes(marks: Tensor) -> dict[str, Tensor]:
     columns = torch.arange(WINDOW[3] - WINDOW[2])[None]
     boxes = {}
     for name, parts in corners.items():
-        inside = [(columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1) for x0, y0, x1, y1 in parts]
+        inside: list[Tensor] = [
+            (columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1) for x0, y0, x1, y1 in parts
+        ]
         boxes[name] = torch.stack(inside).any(0).float()
     return boxes
 
@@ -274,7 +276,7 @@ def rebuild(patterns: Tensor, owners: Tensor, found: Creases, people: Tensor, sk
             whole = seen[:, top // 4 : (top + PATCH) // 4, left // 4 : (left + PATCH) // 4].mean((1, 2)) > 0.9
             match[own | ~whole[:, None]] = -1
             for k, near in enumerate(match.topk(min(CANDIDATES, len(match)), 0).indices.T):
-                total[(k, *place)] += window * mean_patch(pool[near], patterns[k], skin, (top, left))
+                total[k][place] += window * mean_patch(pool[near], patterns[k], skin, (top, left))
             weight[place] += window
     rebuilt = total / weight.clamp_min(1e-3)
     lost = local_energy(patterns * skin) / local_energy(rebuilt * skin).clamp_min(1e-5)
@@ -313,7 +315,7 @@ def coarse_match(pool: Tensor, patterns: Tensor, skin: Tensor, corner: tuple[int
     top, left, side = corner[0] // 2, corner[1] // 2, PATCH // 2
     here = (slice(top, top + side), slice(left, left + side))
     weight = (F.avg_pool2d(skin[None, None], 2)[0, 0][here] * hann(side)).flatten()
-    wanted = weighed(patterns[(slice(None), *here)].flatten(1), weight)
+    wanted = weighed(patterns[:, here[0], here[1]].flatten(1), weight)
     centred = (wanted.pixels - wanted.mean[:, None]) * weight
     best = torch.full((len(pool), len(patterns)), -1.0)
     for y, x in shifts(SHIFT // 2, (top, left), side, pool.shape[1:]):

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...errors import BadInput
 from ...images.tensors import to_unit
-from ...networks.age_committee import JUDGES, CommitteeJudge
-from ...networks.age_judge import OLDEST, AgeJudge
+from ...networks.judging.age_committee import JUDGES, CommitteeJudge
+from ...networks.judging.age_judge import OLDEST, AgeJudge
 from .. import losses
 from ..data.faces import Faces, age_ranges, balanced_weights, draw
 from ..data.joined_faces import JoinedFaces, in_shares

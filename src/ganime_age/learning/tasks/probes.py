@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...edits import AU_CODES, AU_MAX
-from ...networks.age_judge import AgeJudge
+from ...networks.judging.age_judge import AgeJudge
 from ..engine.checkpoints import load_light
 from ..engine.collapse import Limit, Trend, Watch
 from .sheets import wanted

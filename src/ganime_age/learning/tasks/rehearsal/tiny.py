@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ....networks.age_judge import AgeJudge
 from ....networks.dual_generator import ShapeGenerator
 from ....networks.ganimation_age import Generator
 from ....networks.head import Head, HeadModel
+from ....networks.judging.age_judge import AgeJudge
 from ....networks.prototypes import Prototypes
 from ....networks.readers import Readers
 from ....networks.restoring.patch_reader import PatchReader

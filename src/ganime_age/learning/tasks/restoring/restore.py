@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ....edits import AU_CODES, AU_MAX
 from ....errors import BadInput
-from ....networks.age_judge import AgeJudge
+from ....networks.judging.age_judge import AgeJudge
 from ....networks.layers import luma
 from ....networks.mouth import gap
 from ....networks.perceptual import Perceptual, perceptual_from

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ....edits import AU_CODES
-from ....networks.age_judge import AgeJudge
+from ....networks.judging.age_judge import AgeJudge
 from ....networks.layers import Edited
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.lay import Request, lay

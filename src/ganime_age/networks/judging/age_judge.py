@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .layers import resize
+from ..layers import resize
 
 OLDEST = 100
 """Age thresholds of the ordinal head: older than 0, 1, ... 99 years?"""

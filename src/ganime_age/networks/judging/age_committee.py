@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import ResidualBlock, resize
 from .age_judge import OLDEST
-from .layers import ResidualBlock, resize
 
 
 class CommitteeJudge(nn.Module):
