@@ -42,7 +42,7 @@ types: $(VENV)/.types
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits \
-		$(addprefix ganime_age.,model images pipelines provenance card cli)
+		$(addprefix ganime_age.,model images pipelines provenance card cli onnx)
 	@echo "The library's pages are at build/docs/index.html"
 
 $(VENV)/.python:

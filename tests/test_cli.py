@@ -291,6 +291,16 @@ def test_version_is_told(capsys):
     assert capsys.readouterr().out == f"ganime-age {__version__}\n"
 
 
+def test_all_methods_edit_every_photo_of_a_folder(tmp_path, portrait):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(portrait).save(folder / f"{name}.png")
+    out = tmp_path / "out"
+    assert cli.main(["edit", str(folder), "-o", str(out), "--age", "60", "--method", "all"]) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["a.png", "b.png"]
+
+
 def test_what_another_photo_shows_is_asked_of_every_photo_of_a_folder(
     tmp_path, portrait, editor, monkeypatch
 ):

@@ -24,8 +24,9 @@ from ganime_age.onnx.recorder import Recorder  # noqa: E402
 REQUESTS = (
     {"age": 70, "action_units": {"AU12": 3}},
     {"age": 12, "action_units": {"AU45": 5, "AU26": 2}},
+    {"age": 70, "action_units": {"AU12": 3.5, "AU25": 0}},
 )
-"""An older face that smiles, and a younger one whose eyes close."""
+"""An older face that smiles, a younger one whose eyes close, and one whose lips meet."""
 WITHOUT_TORCH = """
 import json, sys
 for name in ("torch", "cv2", "huggingface_hub"):

@@ -19,7 +19,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parent.parent
 RUNTIME = Path(os.environ.get("ONNXRUNTIME_WEB", ROOT / "node_modules" / "onnxruntime-web"))
-NO_RUNTIME = "no onnxruntime-web: npm install onnxruntime-web, or name its folder in ONNXRUNTIME_WEB"
+NO_RUNTIME = "no onnxruntime-web: npm install onnxruntime-web@1.30.0, or name its folder in ONNXRUNTIME_WEB"
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

@@ -102,3 +102,9 @@ def test_a_request_that_cannot_be_is_one_sentence(folder, portrait_file, capsys)
 def test_a_worker_that_cannot_begin_is_given_up():
     found = dict(answers([1], partial(os._exit, 3), 1))
     assert found == {0: Died(3)}
+
+
+def test_what_is_wrong_for_all_photos_is_said_once_and_before_any_process(folder, capsys):
+    assert edited(folder, "--au-from", str(folder.parent / "missing.jpg")) == 2
+    assert capsys.readouterr().err.count("missing.jpg") == 1
+    assert not (folder.parent / "out").exists()

@@ -95,6 +95,20 @@ def test_creases_fade_in_the_dark(prototypes):
     assert change[150:180].mean() < 0.7 * change[80:110].mean()
 
 
+def test_hair_grows_and_creases_come_under_mixed_precision(model):
+    torch.manual_seed(0)
+    picture, marks = torch.rand(1, 3, 128, 128) * 2 - 1, model.prototypes.mean_shape[None].float()
+    ages = torch.tensor([30.0]), torch.tensor([80.0])
+    exact, there = model.grow_hair(picture, marks, *ages)
+    units = torch.zeros(1, 17)
+    aged = model.prototypes(picture, marks, *ages, units, units)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, matte = model.grow_hair(picture, marks, *ages)
+        aged_too = model.prototypes(picture, marks, *ages, units, units)
+    assert torch.equal(exact, rounded) and torch.equal(there, matte)
+    assert torch.equal(aged, aged_too)
+
+
 def test_weights_keep_their_layouts_and_those_without_stay_without(tmp_path):
     made = GanimeAge(("prototypes",), 64, edit_size=64, prototypes={"hair_width": 4, "wrinkles": 3})
     made.prototypes.wrinkles.layouts.random_(-100, 100)

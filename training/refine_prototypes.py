@@ -82,6 +82,10 @@ def main() -> None:
     if given.gains:
         gains = read_recipe(given.gains, [])["recipe"]["gains"]
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
+    if given.wrinkles and not model.prototypes.wrinkles.onset.any():
+        raise BadInput(
+            "these weights do not say how deep creases are; add --gains training/recipes/prototypes.toml"
+        )
     files = save(model.half(), given.out or given.weights, largest=LARGEST)
     print(f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in half precision -> {files[0].parent}")
 

@@ -236,8 +236,10 @@ def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) ->
 
     if args.workers < 1:
         raise BadInput(f"{args.workers} workers edit nothing; give 1 or more, such as the number of cores")
+    editor = _editor(args)
+    _request(editor, args)  # what is wrong for all photos is said once
     if args.method != ALL:
-        _editor(args).check_method(args.method)  # what is wrong for all photos is said once
+        editor.check_method(args.method)
     report = Report.opened(output, _asked(args), args.overwrite)
     tasks = [(photo, output / writable_name(photo.name)) for photo in photos]
     left = [task for task in tasks if args.overwrite or not os.path.exists(task[1])]
@@ -329,9 +331,10 @@ def _compare_one(
     from ..card.contact_sheet import compare_sheet
     from ..provenance.metadata import write_edited
 
-    if request.pop("parts") is not None:
+    if args.parts is not None:
         raise BadInput("--method all compares whole ages; leave out --parts, or name one method")
-    results = editor.compare(source, **request)
+    wanted = {name: value for name, value in request.items() if name != "parts"}
+    results = editor.compare(source, **wanted)
     for warning in results[0].warnings:
         say(f"{source.name}: {warning}")
     record = results[0].record() | {"method": ", ".join(result.method for result in results)}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..card.card import own_folder
 from ..errors import BadInput, MissingModel
 from ..model.model import GanimeAge
 from ..onnx.export import export
@@ -27,6 +28,8 @@ colorFrom: green
 colorTo: gray
 sdk: static
 license: other
+license_name: ganime-age-research
+license_link: LICENSE.md
 custom_headers:
   cross-origin-embedder-policy: require-corp
   cross-origin-opener-policy: same-origin
@@ -50,6 +53,7 @@ def build(
         raise BadInput(f"{folder} exists; give a new folder")
     shutil.copytree(WEB, folder)
     (folder / "README.md").write_text(CARD, "utf-8")
+    shutil.copyfile(own_folder() / "LICENSE.md", folder / "LICENSE.md")
     export(model, folder / "graphs", half=True, sides=SIDES, progress=progress)
     (folder / "ort").mkdir()
     with TemporaryDirectory() as fetched:

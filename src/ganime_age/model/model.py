@@ -18,7 +18,7 @@ from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.hair import REACH_FADE, Place
 from ..networks.head import HeadModel
 from ..networks.identity import IdentityReader
-from ..networks.layers import Edited, enlarge_smoothly, resize, unchanged_share
+from ..networks.layers import Edited, enlarge_smoothly, precise, resize, unchanged_share
 from ..networks.mesh import Turned, turn
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
@@ -217,9 +217,10 @@ class GanimeAge(
         (B,68,2) in 0..1 of them: with hair grown from the source to the target ages (B,) in years, and where hair is
         (B,1,S,S) in 0..1. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
         self.require(PROTOTYPES)
-        hair = self.prototypes.find_hair(pictures, frame)
         ages = source_age, target_age
-        return self.prototypes.grow_hair(pictures, hair, landmarks, ages, REACH_FADE), hair
+        with precise(pictures):
+            hair = self.prototypes.find_hair(pictures, frame)
+            return self.prototypes.grow_hair(pictures, hair, landmarks, ages, REACH_FADE), hair
 
     def forward(
         self,

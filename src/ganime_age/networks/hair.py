@@ -506,7 +506,9 @@ class Beard(NamedTuple):
         # Cheeks beside the nose, above all but the longest beards; light may come from one side.
         outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
         cheeks = (outer + inner) / 2
-        seen = F.grid_sample(box(small, 2), 2 * cheeks[:, None] - 1, align_corners=False)[:, :, 0]
+        seen = F.grid_sample(
+            box(small, 2), 2 * cheeks[:, None] - 1, padding_mode="border", align_corners=False
+        )[:, :, 0]
         left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
         line = (torch.arange(small.shape[-1], device=picture.device, dtype=picture.dtype) + 0.5) / len(
             small[0, 0]

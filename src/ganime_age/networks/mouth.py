@@ -15,6 +15,7 @@ stretch with the gap. Lips that an edit closes are drawn over the teeth (`close_
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -204,14 +205,12 @@ def close_lips(face: Tensor, landmarks: Tensor, share: Tensor) -> tuple[Tensor, 
     fall, rise = share * MEETING * tall, share * (1 - MEETING) * tall
     was = (top - tall, top, upper, upper + tall, bottom, bottom + tall)
     now = (was[0], top + FOLLOWING * fall, upper + fall, was[3] - rise, bottom - FOLLOWING * rise, was[5])
-    shift = torch.zeros_like(
-        height
-    )  # from a place to what is shown there: 0 beyond the knots, for both ends rest
+    shifts = []  # from a place to what is shown there: 0 beyond the knots, for both ends rest
     for k in range(5):
         step = now[k + 1] - now[k]
         part = ((height - now[k]) / step.clamp_min(1e-4)).clamp(0, 1)
-        shift = shift + part * (was[k + 1] - was[k] - step)
-    shift = shift * width
+        shifts.append(part * (was[k + 1] - was[k] - step))
+    shift = reduce(torch.add, shifts) * width  # a recorded graph has no zeros of the window's size
     grid = torch.stack([x + shift * down[:, 0, None, None], y + shift * down[:, 1, None, None]], -1)
     drawn = F.grid_sample(face, 2 * grid - 1, mode="bicubic", padding_mode="border", align_corners=False)
     darker, half = SEAM

@@ -138,7 +138,8 @@ class Prototypes(nn.Module):
         self.register_load_state_dict_pre_hook(_fit_wrinkles)  # type: ignore[no-untyped-call]
 
     def only(self, parts: Collection[str]) -> Prototypes:
-        """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0."""
+        """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0,
+        and without skin no creases are drawn."""
         kept = {name for part in parts for name in PARTS[part]}
         gain = torch.tensor([[float(name in kept)] for name in MAPS]).to(self.outward)
         some = copy.copy(self)  # shares every tensor but the gains, so nothing that threads share is changed
@@ -149,8 +150,6 @@ class Prototypes(nn.Module):
             "outward": self.outward * gain,
             "inward": self.inward * gain,
         }
-        if "skin" not in parts and "wrinkles" in self._modules:
-            some._modules = {**self._modules, "wrinkles": None}
         return some
 
     def forward(
@@ -195,7 +194,7 @@ class Prototypes(nn.Module):
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
-        #   6. wrinkles  + skin * std * d_onset * the layout that suits the face (wrinkles.py)
+        #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)
         #
         # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
         # in these units suits flat and contrasted light alike.

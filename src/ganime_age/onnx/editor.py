@@ -96,8 +96,9 @@ class Aligned:
 
 
 class OnnxEditor:
-    """`FaceEditor` for stills, with the default method, on graphs that `ganime-age export` wrote: the same photos,
-    options and results. folder: of the graphs. threads: of onnxruntime, 0 for its own choice.
+    """`FaceEditor.read` and `edit` for stills, with the default method, on graphs that `ganime-age export` wrote: ages,
+    action units, strength, one face. Hair changes within the face's frame alone; there the pixels are FaceEditor's to
+    one level of 255. folder: of the graphs. threads: of onnxruntime, 0 for its own choice.
 
     MissingModel says what a folder lacks, BadInput what cannot be done with a photo or a request.
     """

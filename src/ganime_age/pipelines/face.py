@@ -266,13 +266,13 @@ class FacePipeline:
                 parts=parts,
                 hair=_joined([one.matte for one in hair]) if hair else None,
             )
-            if hair:
-                kept = _joined([one.kept for one in hair])
-                edited = edited._replace(attention=1 - (1 - edited.attention) * kept)
             if turn:
                 degrees = torch.tensor([turn], device=self.device).expand(len(faces), -1)
                 moved = self.model.turn(edited.face, landmarks, degrees)
                 edited = Edited(moved.face, 1 - unchanged_share(moved.face - faces))
+            if hair:
+                kept = _joined([one.kept for one in hair])
+                edited = edited._replace(attention=1 - (1 - edited.attention) * kept)
         each = (Edited(*(part[i : i + 1] for part in edited)) for i in range(len(drawings)))
         now = [None] * len(drawings) if moved is None else list(moved.landmarks.double().cpu().numpy())
         return [

@@ -89,7 +89,7 @@ class Weighed(NamedTuple):
 @torch.no_grad()
 def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
     """Fill the layouts of `prototypes.wrinkles` from the old faces among some of 256 pixels, as many as it has room
-    for; where there are fewer patterns the last ones stay empty."""
+    for; where there are fewer patterns they repeat. Without any the layouts are empty."""
     wrinkles = prototypes.wrinkles
     rows = rows_between(faces, OLD, 100)
     if wrinkles is None or not len(rows):
@@ -104,7 +104,8 @@ def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
     lending = lenders(found, skin, patterns)
     layouts = rebuild(found.detail[patterns].float(), patterns, found.of(lending), lending, skin)
     layouts = equally_deep(crisp(layouts), height_zones(prototypes.mean_shape))
-    wrinkles.layouts[: len(layouts)] = (layouts / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8)
+    stored = (layouts / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8)
+    wrinkles.layouts.copy_(stored[torch.arange(len(wrinkles.layouts)) % len(stored)])
 
 
 def rows_between(faces: Faces, youngest: float, oldest: float) -> np.ndarray:
@@ -275,8 +276,11 @@ def rebuild(patterns: Tensor, owners: Tensor, found: Creases, people: Tensor, sk
             match = coarse_match(small, small_patterns, skin, (top, left))
             whole = seen[:, top // 4 : (top + PATCH) // 4, left // 4 : (left + PATCH) // 4].mean((1, 2)) > 0.9
             match[own | ~whole[:, None]] = -1
-            for k, near in enumerate(match.topk(min(CANDIDATES, len(match)), 0).indices.T):
-                total[k][place] += window * mean_patch(pool[near], patterns[k], skin, (top, left))
+            agreement, order = match.topk(min(CANDIDATES, len(match)), 0)
+            for k, pattern in enumerate(patterns):
+                near = order[agreement[:, k] > -1, k]
+                if len(near):
+                    total[k][place] += window * mean_patch(pool[near], pattern, skin, (top, left))
             weight[place] += window
     rebuilt = total / weight.clamp_min(1e-3)
     lost = local_energy(patterns * skin) / local_energy(rebuilt * skin).clamp_min(1e-5)

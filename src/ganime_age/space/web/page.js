@@ -61,6 +61,7 @@ async function pixelsOf(file) {
 }
 
 function enable() {
+  $("photo").disabled = false;
   $("asked").disabled = !face;
   $("edit").disabled = !(face && $("consent").checked);
   for (const button of $("presets").children) button.disabled = false;
@@ -72,6 +73,7 @@ async function work(text, what) {
   say(text);
   form.setAttribute("aria-busy", "true");
   for (const button of form.querySelectorAll("button")) button.disabled = true;
+  $("photo").disabled = true;
   await new Promise((resolve) => setTimeout(resolve, 20)); // the sentence is shown first
   try {
     await what();
@@ -156,7 +158,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   $("pictures").addEventListener(name, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+    if (name === "drop" && event.dataTransfer.files.length && !$("photo").disabled) take(event.dataTransfer.files[0]);
   });
 }
 form.addEventListener("submit", (event) => {
@@ -165,8 +167,10 @@ form.addEventListener("submit", (event) => {
 });
 $("consent").addEventListener("change", enable);
 $("save").addEventListener("click", save);
-for (const name of ["pointerdown", "keydown"]) $("compare").addEventListener(name, () => draw(photo));
-for (const name of ["pointerup", "pointerleave", "keyup"]) $("compare").addEventListener(name, () => edited && draw(edited));
+for (const name of ["pointerdown", "keydown"]) {
+  $("compare").addEventListener(name, (event) => (!event.key || " Enter".includes(event.key)) && draw(photo));
+}
+for (const name of ["pointerup", "pointerleave", "keyup", "blur"]) $("compare").addEventListener(name, () => edited && draw(edited));
 try {
   editor = await Editor.open("graphs", say);
   await editor.weights;
