@@ -126,12 +126,12 @@ def test_a_clip_moves_the_source_from_where_it_is(mover, small, driving):
     assert steps[3] >= 2 and max(steps) <= 5 and sorted(steps[:3]) == steps[:3]
 
 
-def test_expression_or_pose_alone_and_how_far(mover, small):
+def test_expression_or_pose_alone_and_how_far(editor, small):
     """A face that turns and opens its mouth: its pose alone turns the source, its expression alone does not."""
-    driving = np.asarray(mover.edit(small, turn=(15, 0, 0), action_units="surprise", mark=False).image)
-    still = mover.read(small)[0]
+    driving = np.asarray(editor.edit(small, turn=(15, 0, 0), action_units="surprise", mark=False).image)
+    still = editor.read(small)[0]
     seen = {
-        (motion, times): mover.reenact(small, driving, motion=motion, multiplier=times).reading
+        (motion, times): editor.reenact(small, driving, motion=motion, multiplier=times).reading
         for motion, times in (("both", 1), ("expression", 1), ("pose", 1), ("both", 2), ("both", 0))
     }
     yaw = {how: reading.yaw - still.yaw for how, reading in seen.items()}
