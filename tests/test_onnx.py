@@ -18,7 +18,7 @@ from ganime_age.networks.layers import Window, choose, cut
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from ganime_age.onnx import OnnxEditor, export  # noqa: E402
-from ganime_age.onnx.export import Weights, library  # noqa: E402
+from ganime_age.onnx.exporter import Weights, library  # noqa: E402
 from ganime_age.onnx.recorder import Recorder  # noqa: E402
 
 REQUESTS = (

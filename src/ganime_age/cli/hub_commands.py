@@ -26,7 +26,7 @@ def convert(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     from ..model.model import GanimeAge
-    from ..onnx.export import check_target, export
+    from ..onnx.exporter import check_target, export
     from .console import tell
 
     check_target(Path(args.folder))

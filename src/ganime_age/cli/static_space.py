@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from ..card.card import own_folder
 from ..errors import BadInput, MissingModel
 from ..model.model import GanimeAge
-from ..onnx.export import export
+from ..onnx.exporter import export
 
 WEB = Path(__file__).parents[1] / "space" / "web"
 RUNTIME = "onnxruntime-web@1.30.0"

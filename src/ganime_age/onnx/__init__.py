@@ -12,8 +12,8 @@ from .._lazy import exports
 
 if TYPE_CHECKING:
     from .editor import OnnxEditor
-    from .export import export
+    from .exporter import export
 else:
-    __getattr__ = exports(__name__, {"OnnxEditor": ".editor", "export": ".export"})
+    __getattr__ = exports(__name__, {"OnnxEditor": ".editor", "export": ".exporter"})
 
 __all__ = ["OnnxEditor", "export"]
