@@ -701,10 +701,16 @@ def test_a_new_photo_takes_over_what_is_set_and_former_results_come_back(visit, 
         does.undo({**given, on.past: back[on.past]})
 
 
-def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait):
+def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypatch):
     does, on, given = visit
     _, request = arrive(visit, portrait)
-    given[on.age.years] = 75
+    pipeline, looked = does.work.editor.pipeline, []
+    find = pipeline.find_hair
+    monkeypatch.setattr(pipeline, "find_hair", lambda *face: looked.append(face) or find(*face))
+    for years in (10, 75):
+        given[on.age.years] = years
+        does.draft_of_age(given, request)
+    assert len(looked) == 1  # hair is found once for all drafts of a photo
     draft = does.draft_of_age(given, request)[on.stage.sketch]
     drawn = pixels(io.BytesIO(base64.b64decode(draft["src"].partition(",")[2])))
     view = does.edit({**given, on.age.change: True}, request)[on.results.pictures]

@@ -205,22 +205,27 @@ class GanimeAge(
         drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)
 
+    def find_hair(self, pictures: Tensor, frame: Place | None = None) -> Tensor:
+        """Where hair is in pictures (B,3,S,S) in [-1,1] of faces' frames, or of more than them (`frame` says where it
+        lies): (B,1,S,S) in 0..1. MissingModel when the weights hold no prototypes."""
+        self.require(PROTOTYPES)
+        with precise(pictures):
+            return self.prototypes.find_hair(pictures, frame)
+
     def grow_hair(
         self,
         pictures: Tensor,
         landmarks: Tensor,
         source_age: Tensor,
         target_age: Tensor,
-        frame: Place | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Pictures (B,3,S,S) in [-1,1] that show more than a face's frame (`frame` says where it lies), with landmarks
-        (B,68,2) in 0..1 of them: with hair grown from the source to the target ages (B,) in years, and where hair is
-        (B,1,S,S) in 0..1. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
+        hair: Tensor,
+    ) -> Tensor:
+        """Pictures (B,3,S,S) in [-1,1] that show more than a face's frame, with landmarks (B,68,2) in 0..1 of them and
+        hair (B,1,S,S) where `find_hair` found it: with that hair grown from the source to the target ages (B,) in
+        years. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
         self.require(PROTOTYPES)
-        ages = source_age, target_age
         with precise(pictures):
-            hair = self.prototypes.find_hair(pictures, frame)
-            return self.prototypes.grow_hair(pictures, hair, landmarks, ages, REACH_FADE), hair
+            return self.prototypes.grow_hair(pictures, hair, landmarks, (source_age, target_age), REACH_FADE)
 
     def forward(
         self,

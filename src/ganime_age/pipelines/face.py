@@ -96,6 +96,20 @@ class Hair(NamedTuple):
     kept: Tensor
 
 
+class HairPart(NamedTuple):
+    """Hair around a face of a photo, found once for any number of ages. ground: the face. part: the square of the photo
+    that hair is changed in, (P,P,3) uint8, and its matrix (2,3). picture (1,3,P,P) in [-1,1] and landmarks (1,68,2) in
+    0..1 of it; matte (1,1,P,P) in 0..1; grid (1,S,S,2): where it lies under the face's frame."""
+
+    ground: Crop
+    part: np.ndarray
+    matrix: np.ndarray
+    picture: Tensor
+    landmarks: Tensor
+    matte: Tensor
+    grid: Tensor
+
+
 class Drawing(NamedTuple):
     """What a generator is given for one face: the picture that it draws on, the request as tensors (source and target
     ages (1,), source and target action units (1,17)), the landmarks (1,68,2) in 0..1 of the frame, the parts that an
@@ -199,8 +213,11 @@ class FacePipeline:
                 done[i] = generated
         return done
 
-    def prepare(self, face: Face, edit: Edit, method: str, fine: bool = False) -> Drawing | None:
-        """What the generator is given for an edit, or None when the edit asks for what the face already shows."""
+    def prepare(
+        self, face: Face, edit: Edit, method: str, fine: bool = False, found: HairPart | None = None
+    ) -> Drawing | None:
+        """What the generator is given for an edit, or None when the edit asks for what the face already shows. found:
+        the face's hair, where it was found before, and is not to be looked for in every edit (`find_hair`)."""
         source = face.reading
         source_units = [source.action_units[code] for code in AU_CODES]
         age, units = edit.targets_for(source.age, source_units)
@@ -215,14 +232,15 @@ class FacePipeline:
         landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
         request, hair = (before, wanted, units_before, units_wanted), None
         if self.beyond and age != source.age and METHODS[method].reads and "hair" in edit.parts:
-            ground, hair = self.grow_hair(ground, face.reading.landmarks, (before, wanted))
+            found = found or self.find_hair(ground, face.reading.landmarks)
+            ground, hair = self.grow_hair(found, (before, wanted))
+        elif found is not None and (age == source.age or "hair" not in edit.parts):
+            hair = self.still_hair(found)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
-    def grow_hair(
-        self, ground: Crop, landmarks: np.ndarray, ages: tuple[Tensor, Tensor]
-    ) -> tuple[Crop, Hair]:
-        """A face in its photo with the hair of another age: ages, source and target, (1,) in years; landmarks (68,2) in
-        photo pixels. Hair runs beyond the frame: it changes as far as REACH, at the frame's scale up to HAIR_SIDE."""
+    def find_hair(self, ground: Crop, landmarks: np.ndarray) -> HairPart:
+        """Where hair is around a face with landmarks (68,2) in photo pixels. Hair runs beyond the frame: it is looked
+        for as far as REACH, at the frame's scale up to HAIR_SIDE."""
         size = len(ground.face)
         corner, span = part_around(ground.matrix, size, ground.photo.shape, REACH)
         side = min(math.ceil(span * size / 16) * 16, max(HAIR_SIDE, size))
@@ -233,17 +251,30 @@ class FacePipeline:
             before = to_tensor(part, self.device)
             marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
             left, top = (-corner / span).tolist()
-            frame = Place(left, top, 1 / span)
-            after, matte = self.model.grow_hair(before, marks, *ages, frame)
+            matte = self.model.find_hair(before, Place(left, top, 1 / span))
             # The frame's place in the part, for a grid of samples in -1..1.
             start = (2 * (0.5 - corner) / span - 1).tolist()
             place = matte.new_tensor([[[1 / span, 0, start[0]], [0, 1 / span, start[1]]]])
             grid = F.affine_grid(place, [1, 1, size, size], align_corners=False)
-            maps = torch.cat([matte, unchanged_share(after - before)], 1)
-            matte, kept = F.grid_sample(maps, grid, padding_mode="border", align_corners=False).split(1, 1)
+        return HairPart(ground, part, matrix, before, marks, matte, grid)
+
+    def grow_hair(self, found: HairPart, ages: tuple[Tensor, Tensor]) -> tuple[Crop, Hair]:
+        """A face in its photo with the hair of another age: ages, source and target, (1,) in years."""
+        ground, matte = found.ground, found.matte
+        with torch.inference_mode(), self._precision():
+            after = self.model.grow_hair(found.picture, found.landmarks, *ages, matte)
+            maps = torch.cat([matte, unchanged_share(after - found.picture)], 1)
+            maps = F.grid_sample(maps, found.grid, padding_mode="border", align_corners=False)
         levels = to_levels(after[0]).permute(1, 2, 0).cpu().numpy()
-        photo = paste(ground.photo, part, levels, matrix)
-        return Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, size)), Hair(matte, kept)
+        photo = paste(ground.photo, found.part, levels, found.matrix)
+        now = Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
+        return now, Hair(*maps.split(1, 1))
+
+    def still_hair(self, found: HairPart) -> Hair:
+        """Where hair is in a face's frame, when it stays as it is."""
+        with torch.inference_mode():
+            matte = F.grid_sample(found.matte, found.grid, padding_mode="border", align_corners=False)
+        return Hair(matte, torch.ones_like(matte))
 
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
         """What the generator makes of N >= 1 drawings of one kind."""

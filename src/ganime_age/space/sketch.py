@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..edits import Edit
 from ..images.alignment import frame_matrix
-from ..pipelines.face import Face, FacePipeline
+from ..pipelines.face import Face, FacePipeline, HairPart
 from ..results import Reading
 from .viewer import fractions
 
@@ -42,12 +42,14 @@ class Memory:
         return self.last[0].key() == asked.key() and np.array_equal(self.last[0].photo, asked.photo)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sketch:
-    """A face cut out of its photo. box: left, top, width, height in 0..1 of the photo."""
+    """A face cut out of its photo. box: left, top, width, height in 0..1 of the photo. hair: found with the first
+    draft, for all of them."""
 
     face: Face
     box: list[float]
+    hair: HairPart | None = None
 
 
 _visits: OrderedDict[str, Memory] = OrderedDict()
@@ -99,7 +101,11 @@ def draw(
     face = sketch.face
     if source_age is not None:
         face = replace(face, reading=replace(face.reading, age=source_age))
-    pixels = pipeline.draw(face, edit, method, mark=True)
+    if sketch.hair is None:
+        sketch.hair = pipeline.find_hair(face, face.reading.landmarks)
+    drawing = pipeline.prepare(face, edit, method, found=sketch.hair)
+    made = None if drawing is None else pipeline.draw_batch([drawing], method)[0]
+    pixels = pipeline.paste(face, made, mark=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
     return {"src": "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), "box": sketch.box}
