@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -572,9 +573,7 @@ def test_each_step_of_an_edit_is_told(editor, portrait, monkeypatch):
         gr.Progress, "__call__", lambda self, share, desc=None, **kw: told.append((share, desc))
     )
     jobs.Jobs(editor).edit(jobs.Asked(portrait, age=70))
-    assert [desc for _, desc in told] == [
-        "Finding the face", "Reading the face", "Editing the face", "Reading the result",
-    ]  # fmt: skip
+    assert [desc for _, desc in told] == ["Finding the face", "Reading the face", "Editing the face"]
     assert sorted(share for share, _ in told) == [share for share, _ in told] and told[-1][0] < 1
 
 
@@ -607,7 +606,7 @@ def test_the_report_shows_identity_between_the_ranges_that_the_weights_state(edi
         (close.cosine - 0.01, f"less alike than {round(100 * close.same)} in 100 pairs of one person"),
     ):
         said = report.report(
-            SimpleNamespace(**{**vars(result), "identity": identity, "asked_units": dict}), *stated
+            SimpleNamespace(**{**vars(copy(result)), "identity": identity, "asked_units": dict}), *stated
         )
         assert f"likeness {identity:.2f}: {words}" in said and f"left:{round(100 * identity)}%" in said
         assert (

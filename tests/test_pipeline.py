@@ -1,6 +1,8 @@
 """The promises that all methods of the editor share: their options, their progress, and the caller's model."""
 
 import inspect
+import io
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
@@ -151,6 +153,27 @@ def test_the_steps_of_a_pipeline_make_the_editors_edit(editor, model, small):
     assert np.array_equal(np.asarray(result.image), np.asarray(whole.image))
     assert result.record() == whole.record() and result.reading.to_dict() == whole.reading.to_dict()
     assert result.identity == whole.identity and whole.warnings and not result.warnings
+
+
+def test_a_result_is_read_when_somebody_looks_at_it(editor, small, monkeypatch):
+    """Saving an edit reads no face a second time and asks nobody who it is; a copy holds what was measured."""
+    asked, read, recognise = [], editor.pipeline.read, editor.pipeline.recognise
+    monkeypatch.setattr(
+        editor.pipeline, "read", lambda crops, *more: asked.append("read") or read(crops, *more)
+    )
+    monkeypatch.setattr(
+        editor.pipeline, "recognise", lambda *faces: asked.append("recognise") or recognise(*faces)
+    )
+    result = editor.edit(small, age=70)
+    result.save(io.BytesIO())
+    assert asked == ["read"]
+    assert result.reading.age > result.source_reading.age + 15 and asked == ["read", "read"]
+    assert result.identity == float(result.reading.identity @ result.source_reading.identity)
+    assert result.identity < 1 and sorted(asked) == ["read", "read", "recognise", "recognise"]
+    sent = copy(editor.edit(small, age=70))
+    assert sent.to_dict() | {"seconds": 0} == result.to_dict() | {"seconds": 0}
+    with pytest.raises(AttributeError, match="no attribute 'readings'"):
+        _ = result.readings
 
 
 def test_a_large_photo_is_edited_at_its_own_size_and_a_grey_one_stays_grey(editor, small):

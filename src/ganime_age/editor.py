@@ -19,7 +19,7 @@ from .model.model import GanimeAge
 from .pipelines.animation import Keyframe, animate, check_keyframes, edit_clip, write_animation
 from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated
 from .pipelines.many import edit_many
-from .pipelines.progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
+from .pipelines.progress import EDIT, FIND, READ, Progress, Steps
 from .pipelines.reenactment import Motion, reenact_photo
 from .pipelines.reenactment_clip import is_moving, reenact_clip, reenact_frames
 from .results import ClipResult, EditResult, Reading
@@ -468,7 +468,7 @@ class FaceEditor:
         source_age: float | None,
     ) -> list[EditResult]:
         """Each (edit, method) of one face, or of all, made from the original."""
-        started, pipeline, steps = time.perf_counter(), self.pipeline, Steps(progress, 2 + 2 * len(edits))
+        started, pipeline, steps = time.perf_counter(), self.pipeline, Steps(progress, 2 + len(edits))
         wanted = [(edit, self._called(method)) for edit, method in edits]
         with enough_memory(self.device):
             steps(FIND)
@@ -501,7 +501,6 @@ class FaceEditor:
             now = face if pixels is face.photo else _within(face, pipeline.recrop(face, pixels))
             made.append(pipeline.generate(now, edit, method, fine=True))
             pixels = pipeline.paste(now, made[-1], mark)
-        steps(READ_AGAIN)
         first, *others = (
             pipeline.report(
                 before,
@@ -514,7 +513,7 @@ class FaceEditor:
                 edited=generated is not None,
             )
             for before, after, generated in zip(
-                faces, pipeline.read_all_again(faces, [pixels] * len(faces), made), made, strict=True
+                faces, pipeline.read_later(faces, [pixels] * len(faces), made), made, strict=True
             )
         )
         return replace(first, others=tuple(others)) if others else first

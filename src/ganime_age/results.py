@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,17 +22,65 @@ from .provenance.metadata import checked_suffix, save_edited, write_edited
 if TYPE_CHECKING:
     from torch import Tensor
 
+Measured = TypeVar("Measured")
+
+
+class Later(Generic[Measured]):
+    """A value that is made when it is first asked for, and then kept; threads may ask at once."""
+
+    def __init__(self, make: Callable[[], Measured]):
+        self._make: Callable[[], Measured] | None = make
+        self._made: list[Measured] = []
+        self._lock = Lock()
+
+    def __call__(self) -> Measured:
+        with self._lock:
+            if self._make is not None:
+                self._made.append(self._make())
+                self._make = None  # what it was made of is not held any longer
+        return self._made[0]
+
+
+class Measures:
+    """Of a dataclass: a field given as a Later is measured when somebody looks at it."""
+
+    def __post_init__(self) -> None:
+        later = {name: value for name, value in vars(self).items() if isinstance(value, Later)}
+        for name in later:
+            del self.__dict__[name]
+        self.__dict__["_later"] = later
+
+    if not TYPE_CHECKING:  # so that names which do not exist are still found
+
+        def __getattr__(self, name: str) -> Any:
+            """Called only for a field that holds no value yet."""
+            later = self.__dict__.get("_later", {})
+            if name not in later:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.__dict__[name] = later[name]()
+            return self.__dict__[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied or sent to another process holds its values."""
+        values = {name: getattr(self, name) for name in self.__dict__["_later"]}
+        return {**self.__dict__, **values, "_later": {}}
+
+
+def later(make: Callable[[], Measured]) -> Measured:
+    """A field of Measures that `make` gives at the first look at it."""
+    return Later(make)  # type: ignore[return-value]  # the field gives what it makes
+
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class Reading(Measures):
     """The measurements of one face.
 
     age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
-    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame,
-    degrees. box: (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two
-    compares two faces. age_attention: (h,w) float32 in 0..1, how much of the features of each place the age branch
-    takes; the rest goes to the identity branch (AIFD, Huang et al., CVPR 2021). It covers the part of the aligned
-    frame that the readers look at (`networks.readers.WINDOW`).
+    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees. box:
+    (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two compares two faces; it
+    is read at the first look at it. age_attention: (h,w) float32 in 0..1, how much of the features of each place the
+    age branch takes; the rest goes to the identity branch (AIFD, Huang et al., CVPR 2021). It covers the part of the
+    aligned frame that the readers look at (`networks.readers.WINDOW`).
     """
 
     age: float
@@ -60,16 +110,16 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class EditResult:
+class EditResult(Measures):
     """One edited photo and its measurements.
 
-    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after
-    and before. attention: greyscale crop, white where the generator changed the face. reading, source_reading:
-    measured on the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request.
-    warnings: sentences about this photo. seconds: from the photo, or from the edit before of the same call, to the last
-    reading. weights: the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was.
-    mark: whether the edit is marked. driving_reading: measured on the driving photo of a reenactment, else None.
-    others: with face="all" the same of every other face, the larger first; `image` shows all of them.
+    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
+    before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured on
+    the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request. warnings: sentences
+    about this photo. seconds: from the photo, or from the edit before of the same call, to the last reading. weights:
+    the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was. mark: whether the
+    edit is marked. driving_reading: measured on the driving photo of a reenactment, else None. others: with face="all"
+    the same of every other face, the larger first; `image` shows all of them.
 
     `save`, and what a notebook shows, carry the record of the edit in the file. `image.save`, `face` and `tensor` carry
     the watermark at most: say yourself that they are edited.

@@ -10,13 +10,14 @@ on a child.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import luma, places, resize
+from .layers import luma, places, recorded, resize
 
 MATTE_SIDE = 128
 """Side of the matte as the network gives it."""
@@ -192,10 +193,23 @@ class HairMatte(nn.Module):
 
 def box(x: Tensor, radius: int) -> Tensor:
     """The mean over (2 radius + 1)^2 pixels, (B,C,H,W) -> the same; at the border over those that there are."""
-    # A box filter is separable: along rows, then along columns.
-    side = 2 * radius + 1
-    x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
-    return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+    # A box filter is separable: along rows, then along columns. As products with banded matrices it costs the same at
+    # any radius, and at these sides far less than pooling.
+    if recorded():  # a graph would have to hold the matrices
+        side = 2 * radius + 1
+        x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
+        return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+    down, along = (averaging(side, radius, x.dtype, x.device) for side in x.shape[-2:])
+    return down @ (x @ along.mT)
+
+
+@lru_cache(maxsize=64)
+def averaging(side: int, radius: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(side,side): each row averages the pixels of a line that are at most `radius` away."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        line = torch.arange(side, device=device)
+        near = ((line[:, None] - line).abs() <= radius).to(dtype)
+        return near / near.sum(1, keepdim=True)
 
 
 def smooth(x: Tensor, cell: int) -> Tensor:
@@ -495,7 +509,7 @@ class Beard(NamedTuple):
     share: Tensor
     """(B,1,S,S) in 0..1: how much of each pixel is beard."""
     skin: Tensor
-    """(B,3,S,S): the colour of the skin there, from both cheeks."""
+    """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
     @classmethod
     def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
@@ -523,7 +537,7 @@ class Beard(NamedTuple):
         spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
         core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
         amount = ramp(weighted_mean(share, core), *BEARDED)
-        return cls(enlarged(box(share * where, 1) * amount, side), enlarged(skin.contiguous(), side))
+        return cls(enlarged(box(share * where, 1) * amount, side), skin)
 
 
 def beard_region(landmarks: Tensor, side: int) -> Tensor:
@@ -568,5 +582,5 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     light = luma(picture)
     small = resize(light, min(MATTE_SIDE, light.shape[-1]))
     detail = light - enlarged(box(small, 2), light.shape[-1])
-    skin = beard.skin + SKIN_DETAIL * detail
+    skin = enlarged(beard.skin.contiguous(), light.shape[-1]) + SKIN_DETAIL * detail
     return picture + (amount * beard.share).clamp(0, 1) * (skin - picture)

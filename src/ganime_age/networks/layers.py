@@ -225,7 +225,28 @@ def enlarge_smoothly(x: Tensor, side: int) -> Tensor:
     """(B,C,h,h) -> (B,C,side,side), bicubic up to SMOOTH_SIDE and bilinear beyond, which costs a third and cannot be
     told apart where h is far smaller."""
     first = side if x.shape[-1] >= SMOOTH_SIDE else min(side, SMOOTH_SIDE)
-    return enlarge(F.interpolate(x, size=(first, first), mode="bicubic", align_corners=False), side)
+    return enlarge(bicubic(x, first), side)
+
+
+def bicubic(x: Tensor, side: int) -> Tensor:
+    """(B,C,h,h) -> (B,C,side,side), bicubic: what F.interpolate gives, but for rounding."""
+    if x.shape[-1] > PRODUCT_SIDE or recorded():
+        return F.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
+    along = bicubic_weights(x.shape[-1], side, x.dtype, x.device)
+    with precise(x):
+        return along @ x @ along.mT
+
+
+PRODUCT_SIDE = 128
+"""Side up to which products of matrices enlarge a map sooner than an interpolation does."""
+
+
+@lru_cache(maxsize=64)
+def bicubic_weights(h: int, side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(side,h): how much each of the h pixels of a line counts in each of `side` pixels."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        lines = torch.eye(h, device=device)[None, None]
+        return F.interpolate(lines, size=(side, h), mode="bicubic", align_corners=False)[0, 0].to(dtype)
 
 
 def gaussian_basis(value: Tensor, low: float, high: float, count: int) -> Tensor:

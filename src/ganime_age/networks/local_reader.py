@@ -112,9 +112,8 @@ class LocalReader(nn.Module):
 
     def look(self, face: Tensor, at: tuple[Crop, ...], landmarks: Tensor, action_units: Tensor) -> Refined:
         """The same through given crops of mouth, right and left eye."""
-        mouth, right, left = (
-            crop.cut(resize(face, SIDE), size) for crop, (_, _, size) in zip(at, LOOKS, strict=True)
-        )
+        face = resize(face, SIDE)
+        mouth, right, left = (crop.cut(face, size) for crop, (_, _, size) in zip(at, LOOKS, strict=True))
         lips, points = self.mouth(mouth)
         # One network reads both eyes, the left one mirrored; its points are mirrored back below.
         eyes, lids = self.eye(torch.cat([right, left.flip(3)]))

@@ -41,7 +41,7 @@ from .hair import (
     turn_young,
     without_skin,
 )
-from .layers import Edited, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
+from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 from .wrinkles import Skin, Wrinkles
@@ -471,7 +471,7 @@ def split_band(light: Tensor, half: int | None = None) -> tuple[Tensor, Tensor]:
     coarse = resize(light, half or side // 2)
     if side > DRAWN_SIDE:
         return light - enlarge(coarse, side), coarse
-    return light - F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False), coarse
+    return light - bicubic(coarse, side), coarse
 
 
 def measured_prototypes(**keywords: Any) -> Prototypes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -29,13 +30,13 @@ from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FoundFace
 from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
-from ..model.methods import METHODS
+from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
 from ..networks.hair import REACH, Place
 from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
-from ..results import EditResult, Reading
-from ..runtime import checked_device, working_dtype
+from ..results import EditResult, Later, Reading, later
+from ..runtime import checked_device, enough_memory, working_dtype
 from .notes import count_faces, reading_of, warnings_of
 
 Detector = Callable[[np.ndarray], list[FoundFace]]
@@ -76,6 +77,15 @@ class Face(Crop):
 
     reading: Reading
     warnings: tuple[str, ...] = ()
+
+
+class Again(NamedTuple):
+    """A face in its edited photo. photo (H,W,3) uint8, face (S,S,3) uint8, what the frame cuts out of it; read: gives
+    what the readers measure on it."""
+
+    photo: np.ndarray
+    face: np.ndarray
+    read: Callable[[], Reading]
 
 
 class Generated(NamedTuple):
@@ -177,16 +187,28 @@ class FacePipeline:
     def read(self, crops: Sequence[Crop], identity: bool = True) -> list[Face]:
         """Measure age, action units, landmarks, pose and identity of N >= 1 faces in one batch. identity: whether
         anybody asks who it is; see `GanimeAge.read`."""
+        asked_later = identity and IDENTITY in self.model.parts
         with torch.inference_mode(), self._precision():
-            batch = self.model.read(torch.cat([to_tensor(one.face, self.device) for one in crops]), identity)
+            faces = torch.cat([to_tensor(one.face, self.device) for one in crops])
+            batch = self.model.read(faces, identity and not asked_later)
         rows = zip(*(part.float().cpu().numpy() for part in batch[:7]), strict=True)
-        readings = (
+        readings = [
             reading_of(row, one.matrix, len(one.face), one.box) for row, one in zip(rows, crops, strict=True)
-        )
+        ]
+        if asked_later:
+            codes = Later(lambda: self.recognise(faces, batch.landmarks))
+            readings = [
+                replace(one, identity=later(partial(_item, codes, i))) for i, one in enumerate(readings)
+            ]
         return [
             Face(one.photo, one.matrix, one.box, one.face, reading)
             for one, reading in zip(crops, readings, strict=True)
         ]
+
+    def recognise(self, faces: Tensor, landmarks: Tensor) -> np.ndarray:
+        """Who faces (B,3,S,S) with landmarks (B,68,2) in 0..1 are, by the part `identity`: (B,D) of unit length."""
+        with enough_memory(self.device), torch.inference_mode(), self._precision():
+            return np.asarray(self.model.identity(faces, landmarks).float().cpu().numpy())
 
     def generate(self, face: Face, edit: Edit, method: str, fine: bool = False) -> Generated | None:
         """The edited face, or None when the edit asks for what the face already shows.
@@ -350,6 +372,30 @@ class FacePipeline:
                 after[i] = replace(again, warnings=faces[i].warnings)
         return after
 
+    def read_later(
+        self,
+        faces: Sequence[Face],
+        photos: Sequence[np.ndarray],
+        made: Sequence[Generated | None],
+    ) -> list[Again]:
+        """`read_all_again`, but measured in one batch when somebody first looks at one of them."""
+        crops = [
+            face if photo is face.photo else self.recrop(face, photo, one)
+            for face, photo, one in zip(faces, photos, made, strict=True)
+        ]
+        changed = {i: replace(one, photo=one.face) for i, one in enumerate(crops) if one is not faces[i]}
+
+        def measure() -> dict[int, Reading]:
+            with enough_memory(self.device):
+                read = self.read(list(changed.values())) if changed else []
+            return {i: face.reading for i, face in zip(changed, read, strict=True)}
+
+        readings = Later(measure)
+        return [
+            Again(photo, one.face, partial(_item, readings, i) if i in changed else partial(_own, faces[i]))
+            for i, (one, photo) in enumerate(zip(crops, photos, strict=True))
+        ]
+
     def recrop(self, face: Crop, photo: np.ndarray, made: Generated | None = None) -> Crop:
         """The same frame of another state of the photo (H,W,3) uint8, or that of a head which was turned."""
         if made is not None and made.landmarks is not None:
@@ -360,7 +406,7 @@ class FacePipeline:
     def report(
         self,
         before: Face,
-        after: Face,
+        after: Face | Again,
         attention: np.ndarray | None,
         *,
         edit: Edit,
@@ -370,18 +416,20 @@ class FacePipeline:
         edited: bool = True,
         driving: Face | None = None,
     ) -> EditResult:
-        """A face before and after an edit as a result. attention: (s,s) uint8 of any side, None for no change."""
+        """A face before and after an edit as a result. after: read already, or to be read when somebody looks.
+        attention: (s,s) uint8 of any side, None for no change."""
         size = len(before.face)
         shown = Image.fromarray(np.zeros((size, size), np.uint8) if attention is None else attention)
         of_driving = () if driving is None else driving.warnings
+        seen = Later(after.read if isinstance(after, Again) else partial(_own, after))
         return EditResult(
             image=Image.fromarray(after.photo),
             face=Image.fromarray(after.face),
             source_face=Image.fromarray(before.face),
             attention=shown if shown.width == size else shown.resize((size, size), Image.Resampling.BILINEAR),
-            reading=after.reading,
+            reading=later(seen),
             source_reading=before.reading,
-            identity=float(np.dot(after.reading.identity, before.reading.identity)),
+            identity=later(partial(_likeness, seen, before.reading)),
             edit=edit,
             method=method,
             warnings=(*before.warnings, *(f"in the driving photo, {text}" for text in of_driving)),
@@ -446,6 +494,18 @@ class FacePipeline:
     def _embedded_detector(self) -> EmbeddedDetector:
         self.model.require("detector")
         return EmbeddedDetector(self.model.detector)
+
+
+def _item(made: Callable[[], Any], i: int) -> Any:
+    return made()[i]
+
+
+def _own(face: Face) -> Reading:
+    return face.reading
+
+
+def _likeness(after: Callable[[], Reading], before: Reading) -> float:
+    return float(np.dot(after().identity, before.identity))
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

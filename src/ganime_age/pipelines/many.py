@@ -1,4 +1,5 @@
-"""Many photos, one request: faces are read, edited and read again in batches, which is what fills a GPU."""
+"""Many photos, one request: faces are read, edited and, when somebody looks, read again in batches, which is what fills
+a GPU."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def _batch(
         before = pipeline.read_faces(list(chosen.values()))
         generated = pipeline.generate_many(before, edit, method, fine=True)
         pixels: list[np.ndarray] = [pipeline.paste(*one, mark) for one in zip(before, generated, strict=True)]
-        after = pipeline.read_all_again(before, pixels, generated)
+        after = pipeline.read_later(before, pixels, generated)
         seconds = (time.perf_counter() - started) / len(chosen)
         for place, face, seen, drawn in zip(chosen, before, after, generated, strict=True):
             done[place] = pipeline.report(
