@@ -700,6 +700,22 @@ def test_a_new_photo_takes_over_what_is_set_and_former_results_come_back(visit, 
         does.undo({**given, on.past: back[on.past]})
 
 
+def test_what_was_asked_while_the_face_was_looked_for_is_made_once(visit, portrait, monkeypatch):
+    does, on, given = visit
+    early = {**given, on.photo: portrait, on.consent: True, on.reenact.photo: portrait[:, ::-1].copy()}
+    _, request = arrive(visit, portrait, "somebody in a hurry")
+    made = does.edit(early, request)
+    given |= {on.past: made[on.past], on.reenact.photo: early[on.reenact.photo]}
+    with monkeypatch.context() as patch:
+        patch.setattr(does.work, "edit", None)
+        shown = does.edit_new(given, request)
+    assert shown[on.results.pictures]["after"] == made[on.results.pictures]["after"]
+    assert shown[on.results.pictures]["boxes"] and len(shown[on.past]) == 1
+    given[on.reenact.photo] = portrait
+    other = does.edit_new(given, request)
+    assert other[on.results.pictures]["after"] != made[on.results.pictures]["after"]
+
+
 def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypatch):
     does, on, given = visit
     _, request = arrive(visit, portrait)

@@ -465,7 +465,7 @@ def test_what_is_asked_while_the_face_is_looked_for_stays_asked(visitor, gate, p
     until(lambda: one.tab.locator("#change_age input").is_checked())
     years = one.tab.locator("#age input[type=range]")
     assert years.input_value() == "75"
-    report = one.edited(gate.way.set)
+    report = one.changed(gate.way.set)
     assert list(report) == ["Age"] and report["Age"][0] == "75"
     assert years.input_value() == "75" and one.slider("AU12") > 0
     one.editor("Age")

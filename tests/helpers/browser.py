@@ -21,6 +21,7 @@ FLAGS = [
 PATIENCE = 90_000
 """Milliseconds until a step that does not come is given up; a step is waited for, never slept for."""
 
+NAMES = "window.gradio_config.dependencies.map(one => [one.id, one.api_name])"
 SAID = "text => (document.querySelector('#status p')?.innerText ?? '').includes(text)"
 AFTER = """old => {
   const after = document.querySelector('#result img.after:not([hidden])'), sketch = document.querySelector('.sketch');
@@ -98,9 +99,19 @@ class Visitor:
         self.context = browser.new_context(viewport={"width": width, "height": height}, **kind)
         self.context.set_default_timeout(PATIENCE)
         self.address, self.asked, self.crashes = address, [], []
+        self.jobs, self.under_way = [], set()
         self.tab = self.context.new_page()
-        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.on("request", self._start)
+        for end in ("requestfinished", "requestfailed"):
+            self.tab.on(end, lambda request: self.under_way.discard(request))
         self.tab.on("pageerror", lambda error: self.crashes.append(str(error)))
+
+    def _start(self, request):
+        self.asked.append(request.url)
+        if request.url.startswith(self.address) and re.search("/(queue|run)/", request.url):
+            self.under_way.add(request)
+        if "/queue/join" in request.url:
+            self.jobs.append(request.post_data_json["fn_index"])
 
     @property
     def outside(self):
@@ -124,7 +135,20 @@ class Visitor:
         self.tab.locator("#consent input").check()
         self.told("found")
         self.tab.locator("#result img.before:not([hidden])").wait_for()
-        return self
+        return self.rest()
+
+    def rest(self):
+        """Wait until nothing is under way, and every look for faces was followed by what was asked of them. Requests
+        are only heard of while the browser is asked for something."""
+        names = dict(self.tab.evaluate(NAMES))
+        end = time.monotonic() + PATIENCE / 1000
+        while True:
+            done = [re.sub(r"_\d+$", "", names[job]) for job in self.jobs]
+            if not self.under_way and done.count("edit_new") >= done.count("look"):
+                return self
+            left = sorted(request.url for request in self.under_way)
+            assert time.monotonic() < end, f"never at rest after {done}: {left}"
+            self.tab.wait_for_timeout(20)
 
     def give(self, photo, where="#photo"):
         self.tab.locator(f"{where} input[type=file]").first.set_input_files(photo)
@@ -138,7 +162,12 @@ class Visitor:
         return self.tab.locator("#status p").inner_text()
 
     def edited(self, press):
-        """Press something that leads to an edit; the report's rows by name, once the edit has another picture."""
+        """Press something that leads to an edit; the report's rows by name, once the edit has another picture. What
+        was asked before is waited for first."""
+        return self.rest().changed(press)
+
+    def changed(self, press):
+        """The same, whatever is still under way."""
         shown = self.tab.locator("#result img.after:not([hidden])")
         old = shown.evaluate("image => image.src") if shown.count() else ""
         press()

@@ -162,12 +162,18 @@ class Handlers:
         return {**self._shown(given, seen, self._units(given)), self.on.status: said(found(seen))}
 
     def edit_new(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
-        """A new photo was read: what is set is made of it at once; nothing where nothing is set."""
-        if not self._seen(given).ages or given[self.on.photo] is None:
+        """A new photo was read: what is set is made of it at once; nothing where nothing is set. What was asked while
+        the face was looked for may be made already: then it is shown again."""
+        seen, past = self._seen(given), given[self.on.past]
+        if not seen.ages or given[self.on.photo] is None:
             return {}
         asked = self._asked(given)
         if asked.age is None and not asked.action_units and asked.driving is None and not asked.turn:
             return {}
+        kept = sketch.memory(request.session_hash)
+        if past and kept.again(asked, past[-1]):
+            kept.shown = made = past[-1]._replace(view=past[-1].view | seen.shown())
+            return {**self._remembered([*past[:-1], made]), **self._result(made)}
         return self.edit(given, request, progress)
 
     def example(self, given: dict, picked: gr.EventData, request: gr.Request) -> dict:
@@ -249,7 +255,7 @@ class Handlers:
         first = made[0]
         kept = sketch.memory(request.session_hash)
         before = given[on.past]
-        if before and kept.again(asked) and before[-1].view["key"] == asked.key():
+        if before and kept.again(asked, before[-1]):
             before = before[:-1]  # the same edit once more takes its own place
         kept.last, kept.driven = (asked, first), asked.driving is not None
         compared = [
@@ -263,6 +269,7 @@ class Handlers:
             thumbnail=files.shown(first.face, folder / "face.jpg", None, 96), name=report.title(first)
         )
         past = past._replace(settings=[given[part] for part in self.controls()])
+        kept.shown = past
         return {
             **self._remembered([*before, past][-MOST_PAST:]),
             **self._result(past),

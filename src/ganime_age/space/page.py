@@ -256,7 +256,7 @@ def photo_events(does: Handlers, buttons: Buttons) -> list:
         settled.append(
             looked.then(
                 heard(does.settle), {on.found, on.seen, on.age.change, *on.expression.units},
-                [on.seen, *sliders, on.status], **QUIET,
+                [on.seen, *sliders, on.status], trigger_mode="always_last", **QUIET,
             )
         )  # fmt: skip
     picked = on.results.pictures.pick(

@@ -29,17 +29,19 @@ MARGIN = 0.06
 @dataclass(eq=False)
 class Memory:
     """What is kept of a visit. sketches: of the faces of its photo; last: its last edit, as asked and
-    made; driven: whether a driving photo took part in it, of which no draft can be drawn."""
+    made; driven: whether a driving photo took part in it, of which no draft can be drawn; shown: what the page got of
+    it."""
 
     sketches: list[Sketch] = field(default_factory=list)
     last: Any = None
     driven: bool = False
+    shown: Any = None
 
-    def again(self, asked: Any) -> bool:
-        """Whether the last edit was of the same photo, and asked for the same."""
-        if self.last is None or asked.driving is not None or self.driven:
+    def again(self, asked: Any, shown: Any) -> bool:
+        """Whether the last edit was of the same photos and asked for the same, and `shown` is what came of it."""
+        if self.last is None or shown != self.shown:
             return False
-        return self.last[0].key() == asked.key() and np.array_equal(self.last[0].photo, asked.photo)
+        return all(map(np.array_equal, self.last[0], asked))
 
 
 @dataclass(eq=False)
