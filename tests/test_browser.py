@@ -249,7 +249,7 @@ def test_an_example_with_a_clip_shows_the_clip(visitor):
     one.told("The clip has")
     one.tab.locator("#video video").wait_for()
     assert "frames edited" in one.tab.locator("#report").inner_text()
-    one.tab.wait_for_timeout(1500)  # whatever comes later leaves it there
+    one.rest()
     assert one.tab.locator("#video video").is_visible()
 
 
@@ -331,17 +331,17 @@ def test_what_cannot_be_used_is_one_sentence_and_the_next_photo_works(
     huge.write_bytes(png_header(60_000, 60_000))
     one = visitor().open()
     one.tab.locator("#consent input").check()
+    until(lambda: one.rest().jobs)
     for photo, words in ((note, "not a readable image"), (huge, "megapixels"), (empty, "No face was found")):
         one.give(photo)
         said = one.told(words)
         assert said.endswith(".") and "\n" not in said and len(said) < 200 and not said.startswith("Note")
         whole = one.tab.locator("body").inner_text()
         assert "Traceback" not in whole and str(tmp_path) not in whole and "Error" not in whole
-        for _ in range(50):  # the preview of what was given goes after the sentence has come
-            if one.addresses():
-                one.tab.wait_for_timeout(100)
-        assert one.addresses() == []
+        until(lambda: one.addresses() == [])  # the preview of what was given goes after the sentence has come
+        looks = len(one.rest().jobs)
         one.tab.get_by_label("Remove Image").click()
+        until(lambda looks=looks: len(one.rest().jobs) > looks)
     one.give(portrait_file)
     one.told("One face was found")
 
@@ -459,7 +459,8 @@ def test_what_is_asked_while_the_face_is_looked_for_stays_asked(visitor, gate, p
     gate.shut()
     one = visitor().open()
     one.give(portrait_file)
-    one.tab.locator("#consent input").check()
+    one.told("Tick the box")
+    one.rest().tab.locator("#consent input").check()
     assert gate.held.wait(PATIENCE / 1000)
     one.button("70+", "#age_groups").click()
     until(lambda: one.tab.locator("#change_age input").is_checked())
@@ -477,7 +478,8 @@ def test_the_whole_way_with_the_keyboard_alone(visitor, portrait_file):
     keys = one.tab.keyboard
     one.walk_to("#photo button")
     one.give(portrait_file)  # a browser without a screen does not always open its file chooser
-    one.walk_to("#consent")
+    one.told("Tick the box")
+    one.rest().walk_to("#consent")
     keys.press("Space")
     one.told("One face was found")
     assert one.walk_to("#age_groups") <= 25

@@ -132,7 +132,8 @@ class Visitor:
     def arrive(self, photo):
         """Open the page, give a photo, tick the box, and wait until the faces are found."""
         self.open().give(photo)
-        self.tab.locator("#consent input").check()
+        self.told("Tick the box")
+        self.rest().tab.locator("#consent input").check()
         self.told("found")
         self.tab.locator("#result img.before:not([hidden])").wait_for()
         return self.rest()
