@@ -94,9 +94,11 @@ def colour(faces):
 class Mover:
     """In place of GanimeAge: moves by changing red to the driving face's, `share` of the way; ages by changing blue."""
 
+    fades = 0
+
     def __init__(self, share=1.0, stranger=0.0):
         self.share, self.stranger = share, stranger
-        self.dual_generator = SimpleNamespace(shape=lambda own, other: other)
+        self.dual_generator = SimpleNamespace(shape=lambda own, other, learnt=True: other)
 
     def require(self, part):
         assert part == "dual_generator"
@@ -108,14 +110,17 @@ class Mover:
             age=colour(faces)[:, 2], landmarks=landmarks, action_units=torch.zeros(len(faces), len(AU_CODES))
         )
 
-    def edit(self, faces, before, after, units, wanted):
+    def edit(self, faces, before, after, units, wanted, method="ganimation_age"):
         out = faces.clone()
+        self.asked = method
         out[:, 2] = (after / 127.5 - 1)[:, None, None]
         return Edited(out, out[:, :1])
 
-    def reenact(self, faces, own, target, units, wanted):
+    def reenact(self, faces, own, target, units, wanted, learnt=True):
+        """Without the face generator it goes half as far, and takes `fades` off an age."""
         out = faces.clone()
-        red = own[:, 0, 0] + self.share * (target - own)[:, 0, 0]
+        red = own[:, 0, 0] + self.share * (1 if learnt else 0.5) * (target - own)[:, 0, 0]
+        out[:, 2] -= self.fades / 127.5
         out[:, 0] = (red / 127.5 - 1)[:, None, None]
         out[:, 1] += self.stranger
         return Edited(out, out[:, :1])
@@ -149,7 +154,11 @@ def test_the_figures_become_a_section_of_the_model_card(faces, tmp_path):
     error = shown(found["summary"]["pose_error_degrees"])
     nothing = shown(found["summary"]["nothing_pose_error_degrees"])
     assert f"| {error} degrees | {nothing} degrees |" in text and "26 pairs" in text
-    assert "| 30-45 degrees |" in text and "| two persons: pasting the driving face |" in text
+    assert (
+        "| 30-45 degrees, moved, then edited to 70 |" in text
+        and "| two persons: head and mesh alone |" in text
+    )
+    assert "| two persons: pasting the driving face |" in text
 
 
 def test_half_the_way_is_half_the_error_and_another_person_is_seen(faces):
@@ -165,7 +174,7 @@ def test_half_the_way_is_half_the_error_and_another_person_is_seen(faces):
 
 
 def test_age_is_told_for_every_bin_of_the_driving_yaw(faces):
-    rows = measure(Mover(), faces, JUDGES, plan=PLAN)["age_by_yaw"]
+    rows = measure(Mover(), faces, JUDGES, plan=PLAN)["move_then_age"]
     assert [row["yaw"] for row in rows] == ["0-10", "10-20", "20-30", "30-45"]
     for row in rows:
         low, high = map(int, row["yaw"].split("-"))
@@ -173,6 +182,24 @@ def test_age_is_told_for_every_bin_of_the_driving_yaw(faces):
         assert row["aim"] == 68 and row["age"] == pytest.approx(70, abs=0.5)
         assert row["age_error"] == pytest.approx(2, abs=0.5) and row["nothing_age_error"] > 20
         assert row["moved_years"] == 0
+
+
+def test_years_that_a_movement_takes_off_are_seen_in_one_order_and_not_in_the_other(faces):
+    model = Mover()
+    model.fades = 12
+    found = measure(model, faces, JUDGES, plan=PLAN, method="ragan")
+    for first, last in zip(found["age_then_move"], found["move_then_age"], strict=True):
+        assert first["age"] == pytest.approx(58, abs=0.5) and last["age"] == pytest.approx(70, abs=0.5)
+        assert first["unmoved_age"] == last["unmoved_age"] == pytest.approx(70, abs=0.5)
+        assert last["moved_years"] == pytest.approx(-12, abs=0.5)
+    assert found["age_method"] == "ragan"
+
+
+def test_the_rows_without_what_was_learnt_stand_beside_the_whole(faces):
+    rows = measure(Mover(), faces, JUDGES, plan=PLAN)["two_persons"]
+    errors = {name: row["yaw_error_degrees"] for name, row in rows.items()}
+    assert errors["moved"] == errors["mesh_with_face"] == pytest.approx(0, abs=0.01)
+    assert errors["mesh_alone"] == errors["mesh_with_shape"] == pytest.approx(errors["nothing"] / 2, rel=0.05)
 
 
 def test_nobody_drives_oneself(faces):
@@ -193,8 +220,8 @@ def test_a_split_without_a_stranger_is_one_sentence(faces):
 
 def test_a_face_that_is_not_found_is_counted_and_left_out(faces):
     class Lost(Mover):
-        def reenact(self, faces, own, target, units, wanted):
-            out = super().reenact(faces, own, target, units, wanted).face
+        def reenact(self, faces, own, target, units, wanted, learnt=True):
+            out = super().reenact(faces, own, target, units, wanted, learnt).face
             out[0, 0] = -1
             return Edited(out, out[:, :1])
 

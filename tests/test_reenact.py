@@ -169,16 +169,45 @@ def test_age_is_edited_once_and_action_units_come_on_top(mover, small, driving, 
 
     def spy(faces, age, to_age, units, to_units, method, *more, **named):
         asked.append((float(to_age - age), float(to_units[0, 8] - units[0, 8]), method))
+        order.append("edit")
         return edit(faces, age, to_age, units, to_units, method, *more, **named)
 
+    order, move = [], mover.model.reenact
     monkeypatch.setattr(mover.model, "edit", spy)
+    monkeypatch.setattr(mover.model, "reenact", lambda *given: order.append("move") or move(*given))
     frames = list(mover.reenact_frames(small, driving[:3], age=75))
     assert len(asked) == 1 and asked[0][0] > 20 and asked[0][1] == 0
     assert mover.read(frames[-1])[0].age > mover.read(small)[0].age + 15
+    assert order == ["edit", "move", "move", "move"]
+    asked.clear(), order.clear()
+    result = mover.reenact(small, driving[3], age=75)  # a photo is aged where it has come to lie
+    assert len(asked) == 1 and asked[0][0] > 20 and result.record()["age_method"] == "ganimation_age"
+    assert result.reading.age > result.source_reading.age + 15
+    assert order == ["move", "edit"]
     asked.clear()
     result = mover.reenact(small, small, action_units={"AU12": 0})
     assert len(asked) == 1 and asked[0][0] == 0 and asked[0][1] < -1
     assert result.reading.action_units["AU12"] < result.source_reading.action_units["AU12"] - 1
+
+
+def test_any_method_that_ages_sets_the_age_of_a_moved_face(small, driving):
+    parts = ("finder", "readers", "head", "agetransgan")
+    editor = FaceEditor(puppet(GanimeAge.from_pretrained(parts=parts)))
+    result = editor.reenact(small, driving[3], age=75, method="AgeTransGAN")
+    assert result.reading.age > result.source_reading.age + 15
+    assert result.to_dict()["age_method"] == "agetransgan"
+    assert score(np.asarray(result.image), frame_matrix(result.source_reading.landmarks, SIDE)) > THRESHOLD
+    with pytest.raises(MissingModel, match="load weights with ganimation_age"):
+        editor.reenact(small, driving[3], age=75)
+
+
+@pytest.mark.parametrize("call", ["reenact", "reenact_frames"])
+def test_a_method_that_cannot_age_is_refused_before_a_photo_is_read(mover, small, driving, call):
+    drives = small if call == "reenact" else driving
+    with pytest.raises(BadInput, match="ganimation edits expressions only; choose the method ganimation_age"):
+        list(getattr(mover, call)(b"no photo", drives, method="ganimation"))
+    with pytest.raises(BadInput, match="unknown method 'sam'; choose from ganimation_age"):
+        list(getattr(mover, call)(b"no photo", drives, method="sam"))
 
 
 def test_half_of_what_the_moved_face_lacks_of_the_expression_is_added(mover, small):

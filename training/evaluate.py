@@ -31,7 +31,8 @@ ganimation_age side by side in AgeTransGAN's Table I, beside the prototypes that
 these also fill the rows of their methods for which --runs names nothing.
 
 reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
-other, by the same judges; of expression and pose only MediaPipe's can.
+other, by the same judges; of expression and pose only MediaPipe's can. Rows mesh_alone, mesh_with_shape and
+mesh_with_face leave trained networks out; age_then_move and move_then_age are both orders of an age by --method.
 
 estimator (--faces, a multi-pose set, and --real, the usual faces) compares the readers of --before and --after (as
 --estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
@@ -69,7 +70,7 @@ import torch  # noqa: E402
 from ganime_age.card.card import fingerprints  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.engine.requirements import need_train  # noqa: E402
-from ganime_age.model.model import GanimeAge  # noqa: E402
+from ganime_age.model.model import GanimeAge, check_method_edits, method_row  # noqa: E402
 from ganime_age.runtime import best_device, checked_device  # noqa: E402
 
 
@@ -156,11 +157,12 @@ def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.measure_reenactment import Plan, measure
 
     model.require("dual_generator")
+    check_method_edits(method_row(given.method), age=True, expression=False)
     folder = needed(given, "faces")
     named = "identity=default,age=default,expression=default" if given.judges == "default" else given.judges
     judges, _ = judged(given, model, named)
     plan = Plan.of(16 if given.quick else given.count)
-    return measure(model, Faces(folder, 128, (given.split,)), judges, given.raw, plan)
+    return measure(model, Faces(folder, 128, (given.split,)), judges, given.raw, plan, given.method)
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -358,7 +360,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--faces", type=Path)
     parser.add_argument("--raw", type=Path)
     photo_arguments(parser)
-    parser.add_argument("--method", default="ganimation_age", help="edits: the method that is measured")
+    parser.add_argument(
+        "--method", default="ganimation_age", help="edits, reenactment: the method that edits"
+    )
     parser.add_argument("--models", type=Path, help="edits: the folder of the judges' files")
     parser.add_argument("--judges", default="default", help="edits: who judges, see above")
     parser.add_argument("--count", type=int, default=200, help="how many faces are edited, moved")

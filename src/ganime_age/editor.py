@@ -329,6 +329,7 @@ class FaceEditor:
         strength: float = 1.0,
         motion: str = "both",
         multiplier: float = 1.0,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -336,11 +337,12 @@ class FaceEditor:
     ) -> EditResult:
         """The source person takes expression and head pose of the face in a driving photo, at the age asked for.
 
-        motion: "both", or the "expression" or the "pose" alone; multiplier: 0..2, how far the motion goes. Action units
-        come on top of the driving expression; strength scales all of it. MissingModel when the weights
-        hold no dual_generator, or no ganimation_age for an age or action units.
+        motion: "both", or the "expression" or the "pose" alone; multiplier: 0..2, how far the motion goes. method: what
+        edits the age, once the face is moved; BadInput for one that edits expressions only. Action units
+        come on top of the driving expression, by ganimation_age; strength scales all of it. MissingModel when the
+        weights hold no dual_generator, or not what an age or action units need.
         """
-        how = Motion.of(motion, multiplier)
+        how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if is_moving(driving):
             raise BadInput(
@@ -348,7 +350,7 @@ class FaceEditor:
             )
         with enough_memory(self.device):
             return reenact_photo(
-                self.pipeline, source, driving, edit, face, driving_face, how, mark, progress
+                self.pipeline, source, driving, edit, face, driving_face, how, method, mark, progress
             )
 
     def reenact_frames(
@@ -362,6 +364,7 @@ class FaceEditor:
         strength: float = 1.0,
         motion: str = "both",
         multiplier: float = 1.0,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -371,15 +374,26 @@ class FaceEditor:
 
         driving: the path of a video or a GIF, or an iterable of frames (each a photo). Where the driving face is lost
         the frame before is shown again. relative=False takes expression and pose as they are; a tilt of the head is
-        taken too. The rest is as for `reenact`. Raises BadInput at once for a source or a request that cannot be used.
+        taken too. An age is edited once, before the face is moved, so that it neither flickers nor takes an edit
+        a frame. The rest is as for `reenact`. Raises BadInput at once for a source or a request that cannot be used.
         """
-        how = Motion.of(motion, multiplier)
+        how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         if not is_moving(driving):
             raise BadInput("one driving photo gives no frames; use reenact, or give a clip or several frames")
         with enough_memory(self.device):
             pictures = reenact_frames(
-                self.pipeline, source, driving, edit, relative, face, driving_face, how, mark, progress
+                self.pipeline,
+                source,
+                driving,
+                edit,
+                relative,
+                face,
+                driving_face,
+                how,
+                method,
+                mark,
+                progress,
             )
         return self._guard(pictures)
 
@@ -395,6 +409,7 @@ class FaceEditor:
         strength: float = 1.0,
         motion: str = "both",
         multiplier: float = 1.0,
+        method: MethodName | str = DEFAULT,
         face: int = 0,
         driving_face: int = 0,
         mark: bool = True,
@@ -406,7 +421,7 @@ class FaceEditor:
         times, steadied (see tracking.py), and the size of the photo, scaled down to 1920 pixels. Memory does not grow
         with the clip. Whatever stops it, no half file is left.
         """
-        how = Motion.of(motion, multiplier)
+        how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
         with enough_memory(self.device):
             return reenact_clip(
@@ -419,6 +434,7 @@ class FaceEditor:
                 face,
                 driving_face,
                 how,
+                method,
                 mark,
                 progress,
             )

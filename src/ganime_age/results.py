@@ -118,8 +118,9 @@ class EditResult(Measures):
     the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request. warnings: sentences
     about this photo. seconds: from the photo, or from the edit before of the same call, to the last reading. weights:
     the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was. mark: whether the
-    edit is marked. driving_reading: measured on the driving photo of a reenactment, else None. others: with face="all"
-    the same of every other face, the larger first; `image` shows all of them.
+    edit is marked. driving_reading: measured on the driving photo of a reenactment, else None. age_method: what edited
+    the age of a reenactment, else None. others: with face="all" the same of every other face, the larger first; `image`
+    shows all of them.
 
     `save`, and what a notebook shows, carry the record of the edit in the file. `image.save`, `face` and `tensor` carry
     the watermark at most: say yourself that they are edited.
@@ -141,6 +142,7 @@ class EditResult(Measures):
     edited: bool
     mark: bool
     driving_reading: Reading | None = None
+    age_method: str | None = None
     others: tuple[EditResult, ...] = ()
 
     def save(
@@ -213,6 +215,7 @@ class EditResult(Measures):
             **self.edit.more(),
             **driven,
             "method": self.method,
+            **self._aged(),
             "weights": self.weights,
         }
 
@@ -226,6 +229,7 @@ class EditResult(Measures):
                 **self.edit.more(),
             },
             "method": self.method,
+            **self._aged(),
             "reading": self.reading.to_dict(),
             "source_reading": self.source_reading.to_dict(),
             "driving_reading": self.driving_reading and self.driving_reading.to_dict(),
@@ -237,6 +241,9 @@ class EditResult(Measures):
             "marked": self.edited and self.mark,
             **({"others": [other.to_dict() for other in self.others]} if self.others else {}),
         }
+
+    def _aged(self) -> dict[str, str]:
+        return {} if self.age_method is None else {"age_method": self.age_method}
 
     def asked_units(self) -> dict[str, float]:
         """Absolute intensity 0..5 asked of each named action unit, `strength` included; where a face drives, it counts

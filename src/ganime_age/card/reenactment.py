@@ -9,7 +9,15 @@ PAIRS = {
     "one_person": "two photos of one person",
     "photos": "whole photos of one person, neutral to smile",
 }
-WAYS = {"moved": "reenactment", "nothing": "doing nothing", "paste": "pasting the driving face"}
+WAYS = {
+    "moved": "reenactment",
+    "mesh_alone": "head and mesh alone",
+    "mesh_with_shape": "head and mesh with the shape generator",
+    "mesh_with_face": "head and mesh with the face generator",
+    "nothing": "doing nothing",
+    "paste": "pasting the driving face",
+}
+ORDERS = {"move_then_age": "moved, then edited to 70", "age_then_move": "edited to 70, then moved"}
 
 
 COLUMNS = {
@@ -20,6 +28,7 @@ COLUMNS = {
 }
 AGED = {
     "age": "judged age",
+    "unmoved_age": "aged, not moved",
     "age_difference": "off real faces near 70, years",
     "moved_years": "of these, by the movement alone",
     "verification": "verified",
@@ -33,8 +42,14 @@ def reenactment(results: Results) -> str:
         for kind, label in PAIRS.items()
         if results.has(kind)
         for name, way in WAYS.items()
+        if results.has(kind, name)
     }
-    by_yaw = {f"{row['yaw']} degrees": row for row in results.get("age_by_yaw")}
+    by_yaw = {
+        f"{row['yaw']} degrees, {order}": row
+        for name, order in ORDERS.items()
+        if results.has(name)
+        for row in results.get(name)
+    }
     parts = [
         f"{results.number('pairs', 'two_persons')} pairs: {results.get('notes', 'who')}. "
         f"{results.get('notes', 'judges')}.",
@@ -42,7 +57,7 @@ def reenactment(results: Results) -> str:
         columns(rows, COLUMNS, "pairs"),
     ]
     if by_yaw:
-        parts.append("Edited to 70 and moved, by how far the driving head is turned:")
+        parts.append("Age and movement together, by how far the driving head is turned:")
         parts.append(columns(by_yaw, AGED, "driving yaw"))
     return "\n\n".join(parts)
 

@@ -13,7 +13,7 @@ from ..edits import AGE_PARTS, MOST_TURN, PRESETS, Edit, plain
 from ..errors import BadInput
 from ..images.endings import WRITTEN_CLIPS as CLIP_ENDINGS
 from ..images.endings import WRITTEN_PHOTOS as ENDINGS
-from ..model.methods import DEFAULT, METHODS
+from ..model.methods import DEFAULT, METHODS, methods_that_edit
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
@@ -186,6 +186,10 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
     )
     reenact.add_argument(
         "--driving-face", default=0, type=int, metavar="N", help="which face of DRIVING (default: 0)"
+    )
+    aging = ", ".join(methods_that_edit("age"))
+    reenact.add_argument(
+        "--method", default=DEFAULT, help=f"how --age is edited: {aging} (default: {DEFAULT})"
     )
     _add_choices(reenact, method=False)
 

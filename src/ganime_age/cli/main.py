@@ -168,7 +168,7 @@ def _reenact(args: argparse.Namespace) -> int:
     request: dict[str, Any] = {"age": args.age, "action_units": args.au, "strength": args.strength}
     request |= {"face": args.face, "driving_face": args.driving_face, "mark": not args.no_mark}
     Motion.of(args.motion, args.multiplier)
-    request |= {"motion": args.motion, "multiplier": args.multiplier}
+    request |= {"motion": args.motion, "multiplier": args.multiplier, "method": args.method}
     if not is_clip(driving):
         target = other_than(driving, target_file(source, args.output, args.overwrite), args.overwrite)
         if args.relative:

@@ -256,6 +256,7 @@ class GanimeAge(
         target_landmarks: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
+        learnt: bool = True,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] moved from the source to the target landmarks (B,68,2) in 0..1 of the frame, and
         from the source to the target action units (B,17) in 0..5.
@@ -263,7 +264,8 @@ class GanimeAge(
         `dual_generator.shape` tells the target landmarks for a driving face. A mesh moves the face's own pixels; with
         prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face
         generator then repairs at `edit_size` is enlarged and added. A face of which nothing is asked comes back
-        exactly. attention tells how much of each pixel was changed. MissingModel when the weights are not loaded.
+        exactly. attention tells how much of each pixel was changed. learnt: False leaves the face generator's repair
+        out, to measure what it adds. MissingModel when the weights are not loaded.
         """
         self.require("dual_generator")
         asked = (source_landmarks != target_landmarks).any(2).any(1) | (source_aus != target_aus).any(1)
@@ -275,7 +277,10 @@ class GanimeAge(
             shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes)
         drawn, seen = render(shown, source_landmarks, target_landmarks, target_aus, self.head, prototypes)
         given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
-        edited = add_change(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
+        if learnt:
+            edited = add_change(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
+        else:
+            edited = Edited(drawn, 1 - unchanged_share(drawn - faces))
         moved = asked[:, None, None, None]
         return Edited(torch.where(moved, edited.face, faces), edited.attention * moved)
 

@@ -58,16 +58,17 @@ class ShapeGenerator(nn.Module):
     def head(self) -> HeadModel:
         return self._borrowed[0]
 
-    def forward(self, source: Tensor, driving: Tensor) -> Tensor:
+    def forward(self, source: Tensor, driving: Tensor, learnt: bool = True) -> Tensor:
         """(B,68,2) each, in 0..1 of their own frames -> (B,68,2) in the source's frame, where the head keeps its size
-        and the face its place: it is still aligned as faces are read. The source itself when both are the same."""
+        and the face its place: it is still aligned as faces are read. The source itself when both are the same.
+        learnt: False leaves the perceptron's correction out, to measure what it adds."""
         own, other = fit_heads(self.head, source, driving)
         asked = own._replace(expression=other.expression, pose=other.pose)
         # The source's identity with the driving expression and pose: 3-D morphable model transfer (as Face2Face, Thies
         # et al., CVPR 2016), plus a learnt correction that is zero when both faces are the same.
-        made = self.transfer(source, own, asked) + self.correction(
-            (source, own), (driving, other), (source, own)
-        )
+        made = self.transfer(source, own, asked)
+        if learnt:
+            made = made + self.correction((source, own), (driving, other), (source, own))
         return made + centre(source) - centre(made)
 
     def relative(self, source: Tensor, driving: Tensor, first: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
 """One face moves like another: the steps of a reenactment, and the one of a photo.
 
-The source is found, read and brought to the age that is asked once. Each driving face then gives an Action; the shape
-generator answers which landmarks the source has when it does the same, the face generator paints it there, and the
-difference goes back into the photo. Action units that are named come last, on top of the driving expression.
+The source is found and read once. Each driving face gives an Action; the shape generator answers which landmarks the
+source has when it does the same, the face generator paints it there, and the difference goes back into the photo.
+Action units that are named come last, on top of the driving expression.
+
+An age is edited before the movement or after it. A face that is aged first loses years when it is moved: its wrinkles
+are resampled by the mesh, and those that turn away are gone. So a photo moves first and is aged on the face as it then
+lies; a clip is aged first, once, as an edit of every frame would cost its speed and flicker.
 """
 
 from __future__ import annotations
@@ -19,18 +23,23 @@ from ..edits import AU_CODES, AU_MAX, AUTarget, Edit
 from ..errors import BadInput
 from ..images.alignment import apply, crop, invert, paste
 from ..images.tensors import to_tensor
+from ..model.methods import DEFAULT
+from ..model.model import check_method_edits, method_row
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
 from .face import Face, FacePipeline, to_generated
 from .progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
 
-METHOD, AGE_METHOD = "dual_generator", "ganimation_age"
+METHOD, EXPRESSION_METHOD = "dual_generator", DEFAULT
+"""What moves a face, and what changes its action units where any are asked besides."""
+MOVE_FIRST, AGE_FIRST = "move_first", "age_first"
+"""When an age is edited: after the movement, as a photo's is, or before it, as a clip's is."""
 PHOTO_SIDE, CLIP_SIDE = 1024, 512
 """Largest side of a face in pixels while it is moved, for a photo and for a clip: near the photo's own resolution."""
 MOST_TURN, MOST_SHIFT, MOST_SCALE = 30.0, 0.08, 1.15
 """Limits of a head's motion in its frame: tilt in degrees, shift in sides of the frame, scale as a factor."""
 SETTLED = 0.5
-"""Fraction of the missing driving intensity that ganimation_age adds to a moved face; 1 would cost its identity."""
+"""Fraction of the missing driving intensity that EXPRESSION_METHOD adds to a moved face; 1 would cost its identity."""
 
 
 MOTIONS = ("both", "expression", "pose")
@@ -104,7 +113,8 @@ class Mover:
 
     given: the face as it was. edit: age, action units and strength. most_side: of the face while it is moved, in
     pixels. settle: what the moved face lacks of the driving expression, as the readers see it, is asked of
-    ganimation_age, where that is loaded; it takes as long as an edit. motion: what is taken of the driving face.
+    EXPRESSION_METHOD, where that is loaded; it takes as long as an edit. motion: what is taken of the driving face.
+    method: what edits the age; order: MOVE_FIRST edits it on every face that was moved, AGE_FIRST once.
     """
 
     def __init__(
@@ -116,14 +126,17 @@ class Mover:
         most_side: int,
         settle: bool = False,
         motion: Motion = NO_CHOICE,
+        method: str = DEFAULT,
+        order: str = AGE_FIRST,
     ):
-        check_reenactment(pipeline, edit)
+        check_reenactment(pipeline, edit, method)
         self.pipeline, self.mark, self.take = pipeline, mark, motion.take
         self.strength = edit.strength * motion.times
-        self.settle = settle and AGE_METHOD in pipeline.model.parts
-        self.given = given
-        self.last = replace(edit, age=None)
-        self.source = edit_face(pipeline, given, replace(edit, action_units={}), AGE_METHOD)
+        self.settle = settle and EXPRESSION_METHOD in pipeline.model.parts
+        self.given, self.method = given, method
+        first = replace(edit, action_units={}) if order == AGE_FIRST else Edit()
+        self.last = replace(edit, age=None) if order == AGE_FIRST else edit
+        self.source = edit_face(pipeline, given, first, method)
         self.action = action_of(self.source)
         size, scale = len(self.source.face), math.hypot(*self.source.matrix[:, 0])
         side = min(max(size, 8 * round(size / scale / 8)), most_side)
@@ -185,23 +198,52 @@ class Mover:
             face = to_tensor(self._face, self.pipeline.device)
             moved = self.pipeline.model.reenact(face, *map(self.to_tensor, numbers))
         drawn, attention, *_ = to_generated(moved)
-        if self.settle or self.last.action_units:
-            seen = self.pipeline.read_again(self.source, self._paste(drawn))
-            photo = self.pipeline.draw(seen, self._on_top(units, seen.reading), AGE_METHOD, self.mark)
-            if photo is not seen.photo:
-                return photo, attention
-        return self._paste(add_watermark(drawn) if self.mark else drawn), attention
+        plain = self._paste(drawn)
+        photo = self._finished(plain, units)
+        if photo is plain and self.mark:
+            photo = self._paste(add_watermark(drawn))
+        return photo, attention
+
+    def _finished(self, moved: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """A photo (H,W,3) uint8 with the moved face, which bears no mark yet, with what else is asked of that face, and
+        marked; the same array where nothing is."""
+        photo, edits = moved, self._edits_after()
+        for i, (method, ages, expresses) in enumerate(edits):
+            seen = self.pipeline.read_again(self.source, photo)
+            wanted = self._on_top(units, seen.reading)
+            if ages:  # counted from the age before the movement: a turned head reads otherwise
+                seen = replace(seen, reading=replace(seen.reading, age=self.source.reading.age))
+            edit = replace(
+                wanted,
+                age=wanted.age if ages else None,
+                action_units=wanted.action_units if expresses else {},
+            )
+            marked = self.mark and i == len(edits) - 1
+            photo = self.pipeline.paste(seen, self.pipeline.generate(seen, edit, method, fine=ages), marked)
+        return photo
+
+    def _edits_after(self) -> list[tuple[str, bool, bool]]:
+        """The edits of a moved face: the method of each, and whether it changes the age and the expression. One that
+        can change both at once does."""
+        own = self.source.reading
+        age, _ = self.last.targets_for(own.age, [own.action_units[code] for code in AU_CODES])
+        ages, expresses = age != own.age, bool(self.settle or self.last.action_units)
+        if ages and expresses and self.method == EXPRESSION_METHOD:
+            return [(self.method, True, True)]
+        expression = [(EXPRESSION_METHOD, False, True)] if expresses else []
+        return expression + ([(self.method, True, False)] if ages else [])
 
     def _paste(self, face: np.ndarray) -> np.ndarray:
         return paste(self.source.photo, self._face, face, self._matrix)
 
     def _on_top(self, units: np.ndarray, now: Reading) -> Edit:
         """What is still asked of the moved face, which is to show action units (17,) and reads as it does now."""
-        _, wanted = self.last.targets_for(self.source.reading.age, units.tolist())
+        age, wanted = self.last.targets_for(self.source.reading.age, units.tolist())
         named, asked = self.last.action_units, dict(zip(AU_CODES, wanted, strict=True))
         for code in set(AU_CODES) - set(named):
             asked[code] = now.action_units[code] + SETTLED * (asked[code] - now.action_units[code])
-        return Edit(None, {code: AUTarget(asked[code]) for code in (AU_CODES if self.settle else named)})
+        targets = {code: AUTarget(asked[code]) for code in (AU_CODES if self.settle else named)}
+        return Edit(None if self.last.age is None else age, targets)
 
     def still(self) -> np.ndarray:
         """The whole photo while nobody drives it."""
@@ -216,11 +258,16 @@ class Mover:
             return function(*map(self.to_tensor, landmarks))[0].double().cpu().numpy()
 
 
-def check_reenactment(pipeline: FacePipeline, edit: Edit) -> None:
-    """MissingModel when the weights cannot reenact, or cannot change the age or the expression as well."""
+def check_reenactment(pipeline: FacePipeline, edit: Edit, method: str = DEFAULT) -> None:
+    """MissingModel when the weights cannot reenact, or cannot change the age or the expression as well; BadInput when
+    `method` cannot change ages."""
+    row = method_row(method)
+    check_method_edits(row, age=True, expression=False)
     pipeline.model.require(METHOD)
-    if edit.age is not None or edit.action_units:
-        pipeline.model.require(AGE_METHOD)
+    if edit.age is not None:
+        pipeline.model.require(row.part)
+    if edit.action_units:
+        pipeline.model.require(EXPRESSION_METHOD)
 
 
 def edit_face(pipeline: FacePipeline, face: Face, edit: Edit, method: str) -> Face:
@@ -236,18 +283,20 @@ def reenact_photo(
     index: int,
     driving_index: int,
     motion: Motion,
+    method: str,
     mark: bool,
     progress: Progress | None,
+    order: str = MOVE_FIRST,
 ) -> EditResult:
-    """See `FaceEditor.reenact`; driving: a photo."""
+    """See `FaceEditor.reenact`; driving: a photo. method, order: see Mover."""
     started, steps = time.perf_counter(), Steps(progress, 6)
-    check_reenactment(pipeline, edit)
+    check_reenactment(pipeline, edit, method)
     steps(FIND)
     photo = pipeline.load(source)
     found = pipeline.find_faces(photo)
     steps(READ)
     given = pipeline.read_face(photo, found, index)
-    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, settle=True, motion=motion)
+    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, True, motion, method, order)
     steps(FIND)
     photo = pipeline.load(driving, "the driving photo")
     found = pipeline.find_faces(photo)
@@ -261,5 +310,7 @@ def reenact_photo(
     result = pipeline.report(
         given, after, attention, edit=edit, method=METHOD, mark=mark, seconds=seconds, driving=driver
     )
+    if edit.age is not None:
+        result = replace(result, age_method=method)
     steps.finish()
     return result

@@ -17,6 +17,7 @@ from ..errors import BadInput
 from ..images.boxes import face_box
 from ..images.photo import is_file, is_tensor, load_photo
 from ..images.video_reader import Clip, Frame, is_clip
+from ..model.methods import DEFAULT
 from ..results import ClipResult
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .face import FacePipeline
@@ -92,11 +93,12 @@ def reenact_frames(
     face: int,
     driving_face: int,
     motion: Motion,
+    method: str,
     mark: bool,
     progress: Progress | None,
 ) -> Iterator[Image.Image]:
     """See `FaceEditor.reenact_frames`; driving: the path of a clip, or frames, each a photo."""
-    mover = new_mover(pipeline, source, edit, face, mark, motion)
+    mover = new_mover(pipeline, source, edit, face, mark, motion, method)
     follower = Follower(pipeline, driving_face)
     if isinstance(driving, (str, os.PathLike)):
         return _of_clip(mover, follower, Clip(driving), relative, progress)
@@ -105,13 +107,13 @@ def reenact_frames(
 
 
 def new_mover(
-    pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool, motion: Motion
+    pipeline: FacePipeline, source: Any, edit: Edit, face: int, mark: bool, motion: Motion, method: str
 ) -> Mover:
     """The source of a clip, scaled to what a clip can hold, found, read and ready to move."""
-    check_reenactment(pipeline, edit)
+    check_reenactment(pipeline, edit, method)
     photo = scaled(pipeline.load(source))
     given = pipeline.read_face(photo, pipeline.find_faces(photo), face)
-    return Mover(pipeline, given, edit, mark, CLIP_SIDE, motion=motion)
+    return Mover(pipeline, given, edit, mark, CLIP_SIDE, motion=motion, method=method)
 
 
 def _of_clip(
@@ -151,15 +153,16 @@ def reenact_clip(
     face: int,
     driving_face: int,
     motion: Motion,
+    method: str,
     mark: bool,
     progress: Progress | None,
 ) -> ClipResult:
     """See `FaceEditor.reenact_video`."""
     started = time.perf_counter()
     follower = Follower(pipeline, driving_face)
-    mover = new_mover(pipeline, source, edit, face, mark, motion)
+    mover = new_mover(pipeline, source, edit, face, mark, motion, method)
     record = (
-        {**reenactment_record(edit, pipeline.weights), "relative": relative, **motion.more()}
+        {**reenactment_record(edit, pipeline.weights, method), "relative": relative, **motion.more()}
         if mark
         else None
     )
@@ -173,6 +176,7 @@ def reenact_clip(
     return replace(done, warnings=warnings, seconds=time.perf_counter() - started)
 
 
-def reenactment_record(edit: Edit, weights: str) -> dict[str, Any]:
-    """The metadata of a reenactment: the request, the method and the weights; nothing of either person."""
-    return {**edit_record(edit), "driven": True, "method": METHOD, "weights": weights}
+def reenactment_record(edit: Edit, weights: str, age_method: str = DEFAULT) -> dict[str, Any]:
+    """The metadata of a reenactment: the request, the methods and the weights; nothing of either person."""
+    aged = {} if edit.age is None else {"age_method": age_method}
+    return {**edit_record(edit), "driven": True, "method": METHOD, **aged, "weights": weights}

@@ -12,7 +12,7 @@ from PIL import Image
 from ..edits import NO_SMILE, Edit
 from ..networks.mesh import turned
 from .face import FacePipeline
-from .reenactment import AGE_METHOD, CLIP_SIDE, Mover, action_of, check_reenactment, edit_face
+from .reenactment import CLIP_SIDE, EXPRESSION_METHOD, Mover, action_of, check_reenactment, edit_face
 
 SWAY = (20.0, 8.0, 6.0)
 """Largest yaw, pitch and roll of the head in degrees."""
@@ -36,7 +36,7 @@ def driving_frames(
     mover = Mover(pipeline, given, Edit(), mark, CLIP_SIDE)
     head, own = pipeline.model.head, mover.action
     wish = Edit.of(None, NO_SMILE if action_units is None else action_units)
-    other = action_of(edit_face(pipeline, given, wish, AGE_METHOD))
+    other = action_of(edit_face(pipeline, given, wish, EXPRESSION_METHOD))
     with torch.inference_mode():
         start, end = (head.fit(mover.to_tensor(action.landmarks)) for action in (own, other))
         first = head.landmarks(start)

@@ -223,6 +223,7 @@ class Endpoints:
         landmarks: bool = False,
         motion: Literal["both", "expression", "pose"] = "both",
         multiplier: float = 1.0,
+        method: str | None = None,
     ) -> tuple[gr.FileData, dict]:
         """The photo's person with the expression and head pose of a driving photo or clip. Returns a photo or a clip.
 
@@ -240,13 +241,16 @@ class Endpoints:
             landmarks: True adds the 68 landmarks of each face to the report.
             motion: What is taken of the driving face: "both", "expression" or "pose".
             multiplier: How far the motion goes, 0 to 2.
+            method: What edits the age, of the methods that can. Left out, the first of the loaded weights.
 
         Returns:
             result: The edited photo, or the clip.
             report: The report of the photo, or the number of frames.
         """
         _allowed(consent)
-        asked = Asked(photo_of(photo), age, action_units, face=face, strength=strength)
+        asked = Asked(
+            photo_of(photo), age, action_units, None, method or self._work.methods[0], face, strength
+        )
         asked = asked._replace(motion=motion, multiplier=multiplier)
         if not is_clip(uploaded(driving)):
             return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format, landmarks)

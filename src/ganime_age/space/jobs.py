@@ -116,7 +116,7 @@ class Jobs:
         request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
         request |= {"strength": asked.strength, "progress": _show_steps()}
         if asked.driving is not None:
-            how = {"motion": asked.motion, "multiplier": asked.multiplier}
+            how = {"motion": asked.motion, "multiplier": asked.multiplier, **self.of_age(asked)}
             return [self.editor.reenact(asked.photo, asked.driving, **request, **how)]
         request |= {"source_age": asked.own_age, "relative": asked.relative, "turn": asked.turn}
         if asked.method == ALL:
@@ -180,7 +180,12 @@ class Jobs:
             how = {"turn": asked.turn, "parts": asked.parts}
             return self.editor.edit_video(clip, target, **request, **how, method=self.method(asked))
         how = {"motion": asked.motion, "multiplier": asked.multiplier, "face": asked.face}
+        how |= self.of_age(asked)
         return self.editor.reenact_video(asked.photo, clip, target, **request, **how, relative=relative)
+
+    def of_age(self, asked: Asked) -> dict[str, str]:
+        """What edits the age of a face that is moved, where one is asked for."""
+        return {} if asked.age is None else {"method": self.method(asked)}
 
     def method(self, asked: Asked) -> str:
         """The one method of a request that cannot be made with several."""

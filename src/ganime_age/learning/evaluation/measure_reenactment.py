@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from ...editor import FaceEditor
 from ...images.tensors import to_pictures
+from ...model.methods import DEFAULT
 from ...model.model import GanimeAge
-from ...pipelines.reenactment import SETTLED
+from ...pipelines.reenactment import AGE_FIRST, MOVE_FIRST, SETTLED
 from ..data.faces import Faces
 from ..engine.devices import beside, device_of
 from .judged_motion import Judged, figures, mesh_reader
@@ -35,6 +36,8 @@ from .test_faces import aged, frontal, look, spread
 
 AGE = 70.0
 NEAR_AGE = 4.0
+ORDERS = {"age_then_move": AGE_FIRST, "move_then_age": MOVE_FIRST}
+"""Rows of the results -> when the age is edited."""
 NOTES = {
     "who": "test faces; sources are turned by at most 30 degrees, driving faces by at most 45, of other persons; moved "
     "as a photo drives a photo (ganimation_age adds half of what the moved face lacks of the action units; a clip "
@@ -51,9 +54,14 @@ NOTES = {
     "pair in a thousand of different persons is accepted",
     "paste": "the driving face cut out along its landmarks' hull, moved onto the source's by the best shift, scale and "
     "turn, in the source's colours, with a soft seam",
-    "age": "the age is edited first, then the face is moved. aim: mean judged age of real test faces labelled 66 to "
+    "age": "age_then_move: the age is edited first, then the face is moved, as in a clip; move_then_age: the face is "
+    "moved, then the age is edited, as in a photo. aim: mean judged age of real test faces labelled 66 to "
     "74. age_error: distance of the mean judged age from it; moved_years: change of the mean judged age by the same "
-    "movement with no age asked, so the judge's and the movement's part in the error",
+    "movement with no age asked, so the judge's and the movement's part in the error; unmoved_age: mean judged age of "
+    "the same faces aged and not moved",
+    "trained": "mesh_alone: the linear head and its mesh, with nothing learnt on top; mesh_with_shape: the shape "
+    "generator's perceptron corrects the landmarks; mesh_with_face: the face generator repairs the picture; moved has "
+    "both. All are settled in the same way",
     "same_image": "a face that drives itself: mean absolute change, of the 0..1 range",
     "flicker": "mean change from one frame to the next of the judged age (years) and of the identity (1 - cosine)",
 }
@@ -79,12 +87,18 @@ class Plan:
 
 
 def measure(
-    model: GanimeAge, faces: Faces, judges: Judges, raw: Path | None = None, plan: Plan | None = None
+    model: GanimeAge,
+    faces: Faces,
+    judges: Judges,
+    raw: Path | None = None,
+    plan: Plan | None = None,
+    method: str = DEFAULT,
 ) -> dict[str, Any]:
     """Everything that the judges at hand can say, as one results file.
 
     faces: a test split of 128 px. judges: expression must be MediaPipe's; a kind that is None is left out. raw: a
-    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. BadInput when the split lacks faces that are needed.
+    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. method: what edits ages. BadInput when the split
+    lacks faces that are needed.
     """
     plan = plan or Plan()
     model.require("dual_generator")
@@ -97,7 +111,7 @@ def measure(
         if len(same.source):
             found["one_person"] = compared(model, faces, same, judges, threshold)
         itself = same_image(model, faces, strangers.source)
-        bins = yaw_bins(model, faces, judges, threshold, plan.turned) if judges.age else []
+        bins = yaw_bins(model, faces, judges, threshold, plan.turned, method) if judges.age else {}
     editor = FaceEditor(model, device=device_of(model))
     if raw is not None:
         found["photos"] = photo_pairs(editor, raw, plan.photos, judges, threshold)
@@ -110,7 +124,8 @@ def measure(
             "notes": NOTES,
             **found,
             "same_image": {"faces": len(itself), "l1": itself.mean(), "l1_worst": itself.max()},
-            "age_by_yaw": bins,
+            "age_method": method,
+            **bins,
             "clip": clip,
             "identity": yard,
         }
@@ -141,23 +156,65 @@ def _of_clip(clip: dict[str, Any]) -> dict[str, float]:
     return {"frames_per_second_256": clip["frames_per_second"]} | clip["flicker"]
 
 
-def moved(model: GanimeAge, source: Tensor, driving: Tensor, age: float | None = None) -> Tensor:
-    """Faces (B,3,S,S) that take the driving faces' expression and pose, at an age in years if one is asked for."""
-    return beside(model, partial(moved_there, model))(source, driving, age)
+class Learnt(NamedTuple):
+    """Which of the networks that were trained on top of head and mesh take part."""
+
+    shape: bool = True
+    face: bool = True
 
 
-def moved_there(model: GanimeAge, source: Tensor, driving: Tensor, age: float | None) -> Tensor:
-    """`moved`, of tensors that lie where the model is."""
-    if age is not None:
-        read = model.read(source)
-        asked = (read.age, torch.full_like(read.age, age), read.action_units, read.action_units)
-        source = model.edit(source, *asked).face
+ALL_LEARNT = Learnt()
+TRAINED = {
+    "mesh_alone": Learnt(False, False),
+    "mesh_with_shape": Learnt(True, False),
+    "mesh_with_face": Learnt(False, True),
+}
+"""Rows of the results -> what took part."""
+
+
+def moved(
+    model: GanimeAge,
+    source: Tensor,
+    driving: Tensor,
+    age: float | None = None,
+    order: str = MOVE_FIRST,
+    method: str = DEFAULT,
+    learnt: Learnt = ALL_LEARNT,
+) -> Tensor:
+    """Faces (B,3,S,S) that take the driving faces' expression and pose, at an age in years if one is asked for, which
+    is edited by `method` after the movement or, with AGE_FIRST, before it."""
+    step = partial(moved_there, model)
+    if age is None:
+        return beside(model, step)(source, driving, learnt)
+    if order == AGE_FIRST:
+        return beside(model, step)(at_age(model, source, age, method), driving, learnt)
+    face = beside(model, step)(source, driving, learnt)
+    return at_age(model, face, age, method, of=source)
+
+
+def at_age(model: GanimeAge, faces: Tensor, age: float, method: str, of: Tensor | None = None) -> Tensor:
+    """Faces (B,3,S,S) at an age in years. of: the faces on which the age they have is read, themselves by default."""
+
+    def edit(faces: Tensor, own: Tensor) -> Tensor:
+        units, before = model.read(faces).action_units, model.read(own).age
+        return model.edit(faces, before, torch.full_like(before, age), units, units, method).face
+
+    return beside(model, edit)(faces, faces if of is None else of)
+
+
+def moved_there(model: GanimeAge, source: Tensor, driving: Tensor, learnt: Learnt = ALL_LEARNT) -> Tensor:
+    """Faces that were moved and settled, of tensors that lie where the model is."""
     own, other = model.read(source), model.read(driving)
-    target = model.dual_generator.shape(own.landmarks, other.landmarks)
-    face = model.reenact(source, own.landmarks, target, own.action_units, other.action_units).face
+    target = model.dual_generator.shape(own.landmarks, other.landmarks, **_without(learnt.shape))
+    units = own.action_units, other.action_units
+    face = model.reenact(source, own.landmarks, target, *units, **_without(learnt.face)).face
     now = model.read(face)
     settled = torch.lerp(now.action_units, other.action_units, SETTLED)
     return model.edit(face, now.age, now.age, now.action_units, settled).face
+
+
+def _without(learnt: bool) -> dict[str, bool]:
+    return {} if learnt else {"learnt": False}
 
 
 def same_image(model: GanimeAge, faces: Faces, rows: np.ndarray) -> np.ndarray:
@@ -174,13 +231,16 @@ def same_image(model: GanimeAge, faces: Faces, rows: np.ndarray) -> np.ndarray:
 def compared(
     model: GanimeAge, faces: Faces, pairs: Pairs, judges: Judges, threshold: float | None
 ) -> dict[str, Any]:
-    """Figures of the moved faces, of doing nothing and of the paste, for the same pairs."""
-    kept: dict[str, list[np.ndarray]] = {name: [] for name in ("moved", "nothing", "paste", "driving", "at")}
+    """Figures of the moved faces, of head and mesh with less or nothing learnt on top, of doing nothing and of the
+    paste, for the same pairs."""
+    names = ("moved", *TRAINED, "nothing", "paste", "driving", "at")
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for one, other in tqdm(pairs.batches(faces), desc="pairs", unit="batch"):
         pictures, drivings = to_pictures(one["face"]), to_pictures(other["face"])
         places = one["landmarks"].numpy(), other["landmarks"].numpy()
         rows = zip(pictures, places[0], drivings, places[1], strict=True)
-        kept["moved"].append(to_pictures(moved(model, one["face"], other["face"])))
+        for name, learnt in {"moved": ALL_LEARNT, **TRAINED}.items():
+            kept[name].append(to_pictures(moved(model, one["face"], other["face"], learnt=learnt)))
         kept["nothing"].append(pictures)
         kept["paste"].append(np.stack([pasted(*row) for row in rows]))
         kept["driving"].append(drivings)
@@ -193,44 +253,73 @@ def compared(
 
 
 def yaw_bins(
-    model: GanimeAge, faces: Faces, judges: Judges, threshold: float | None, count: int
-) -> list[dict[str, Any]]:
-    """Faces aged to AGE and moved by heads turned by so many degrees: judged age and identity, a row a bin."""
+    model: GanimeAge,
+    faces: Faces,
+    judges: Judges,
+    threshold: float | None,
+    count: int,
+    method: str = DEFAULT,
+) -> dict[str, list[dict[str, Any]]]:
+    """Faces aged to AGE and moved by heads turned by so many degrees, in both orders: judged age and identity, a row a
+    bin."""
     assert judges.age
     old = look(faces, aged(faces, AGE - NEAR_AGE, AGE + NEAR_AGE, 200), {"age": judges.age})["age"].mean()
-    sources, rows = spread(np.flatnonzero(frontal(faces)), count), []
+    sources = spread(np.flatnonzero(frontal(faces)), count)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ORDERS}
     for low, high in tqdm(BINS, desc="age 70", unit="bin"):
         able = np.flatnonzero(drivers(faces, low, high))
         if len(able):
             pairs = Pairs(sources, strangers_of(faces, sources, able))
-            rows.append({"yaw": f"{low}-{high}"} | aged_figures(model, faces, judges, threshold, pairs, old))
+            for name, found in aged_figures(model, faces, judges, threshold, pairs, old, method).items():
+                rows[name].append({"yaw": f"{low}-{high}"} | found)
     return rows
 
 
 def aged_figures(
-    model: GanimeAge, faces: Faces, judges: Judges, threshold: float | None, pairs: Pairs, old: float
-) -> dict[str, Any]:
-    """Judged age and identity of faces aged to AGE and moved. old: mean judged age of real faces of that age."""
-    parts = [
-        [to_pictures(moved(model, one["face"], other["face"], age)) for age in (AGE, None)]
-        + [to_pictures(one["face"]), one["landmarks"].numpy()]
-        for one, other in pairs.batches(faces)
-    ]
-    *shown, at = (np.concatenate(part) for part in zip(*parts, strict=True))
-    seen, plain, source = (Judged.of(judges, pictures, at) for pictures in shown)
-    assert seen.age is not None and plain.age is not None and source.age is not None
-    row = {
-        "faces": len(at),
-        "aim": old,
-        "age": seen.age.mean(),
-        "age_difference": seen.age.mean() - old,
-        "age_error": abs(seen.age.mean() - old),
-        "age_error_each": np.abs(seen.age - old).mean(),
-        "nothing_age_error": abs(source.age.mean() - old),
-        "moved_years": plain.age.mean() - source.age.mean(),
-        "yaw_reached": np.nanmean(np.abs(seen.motion.pose[:, 0])),
-    }
-    if seen.identity is not None and source.identity is not None and threshold is not None:
-        cosine = (seen.identity * source.identity).sum(1)
-        row |= {"verification": (cosine > threshold).mean(), "cosine": cosine.mean()}
-    return row
+    model: GanimeAge,
+    faces: Faces,
+    judges: Judges,
+    threshold: float | None,
+    pairs: Pairs,
+    old: float,
+    method: str = DEFAULT,
+) -> dict[str, dict[str, Any]]:
+    """Judged age and identity of faces aged to AGE and moved, in both orders. old: mean judged age of real faces of
+    that age."""
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in (*ORDERS, "plain", "unmoved", "source", "at")}
+    for one, other in pairs.batches(faces):
+        face, driving = one["face"], other["face"]
+        for name, order in ORDERS.items():
+            kept[name].append(to_pictures(moved(model, face, driving, AGE, order, method)))
+        kept["plain"].append(to_pictures(moved(model, face, driving)))
+        kept["unmoved"].append(to_pictures(at_age(model, face, AGE, method)))
+        kept["source"].append(to_pictures(face))
+        kept["at"].append(one["landmarks"].numpy())
+    shown = {name: np.concatenate(parts) for name, parts in kept.items()}
+    at = shown.pop("at")
+    seen = {name: Judged.of(judges, pictures, at) for name, pictures in shown.items()}
+    ages = {name: _ages(found) for name, found in seen.items()}
+    out = {}
+    for name in ORDERS:
+        row = out[name] = {
+            "faces": len(at),
+            "aim": old,
+            "age": ages[name].mean(),
+            "age_difference": ages[name].mean() - old,
+            "age_error": abs(ages[name].mean() - old),
+            "age_error_each": np.abs(ages[name] - old).mean(),
+            "nothing_age_error": abs(ages["source"].mean() - old),
+            "unmoved_age": ages["unmoved"].mean(),
+            "moved_years": ages["plain"].mean() - ages["source"].mean(),
+            "yaw_reached": np.nanmean(np.abs(seen[name].motion.pose[:, 0])),
+        }
+        who, source = seen[name].identity, seen["source"].identity
+        if who is not None and source is not None and threshold is not None:
+            cosine = (who * source).sum(1)
+            row |= {"verification": (cosine > threshold).mean(), "cosine": cosine.mean()}
+    return out
+
+
+def _ages(found: Judged) -> np.ndarray:
+    assert found.age is not None
+    return found.age
