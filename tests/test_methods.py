@@ -1,5 +1,8 @@
 """The table of methods: one row and one network are all that a new method needs."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,8 @@ from ganime_age.card.contact_sheet import compare_sheet
 from ganime_age.cli import main as cli
 from ganime_age.model import methods
 from ganime_age.networks.layers import Edited
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Brighter(nn.Module):
@@ -67,8 +72,22 @@ def test_labels_colours_and_rows_come_from_the_table(toy):
     assert list(methods.table1_rows().values()) == ["agetransgan"] * 2 + ["ragan"] * 2 + [
         "toy",
         "ganimation_age",
+        "ganimation_age_published",
     ]
-    assert "toy" in methods.shipped() and "ganimation" not in methods.shipped()
+    assert "toy" in methods.shipped()
+    assert not {"ganimation", "ganimation_age_published"} & set(methods.shipped())
+
+
+@pytest.mark.parametrize("name", ["ganimation", "ganimation_age_published"])
+def test_weights_that_are_not_shipped_are_missing_in_a_sentence_that_says_how_to_make_them(model, name):
+    with pytest.raises(
+        MissingModel, match=f"load weights with {name} to use it; they are not shipped: "
+    ) as said:
+        model.require(name)
+    recipe, option = re.search(
+        r"train (\S+), then training/pack.py (\S+) RUN/light", str(said.value)
+    ).groups()
+    assert (ROOT / recipe).is_file() and option == f"--{name}"
 
 
 def test_a_method_whose_part_the_weights_lack_is_one_sentence(toy, model):

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
+from ganime_age.errors import BadInput
 from ganime_age.learning.data.labelled_shards import hold_out
 from ganime_age.learning.engine import checkpoints
 from ganime_age.model.model import GanimeAge
+from ganime_age.networks import ganimation, ganimation_age_published
 from ganime_age.networks.ganimation_age import Generator
 from ganime_age.networks.local_reader import LocalReader
 from ganime_age.networks.readers import Readers
@@ -50,6 +52,31 @@ def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):
     model = GanimeAge.from_pretrained(out)
     assert model.parts == ("readers", "prototypes", "ganimation_age")
     assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
+
+
+def test_published_methods_are_packed_beside_the_rest_and_edit(script, tmp_path):
+    """Both are called `generator` in training, as the default method's network is."""
+    torch.manual_seed(0)
+    small, out = {"width": 8, "blocks": 1}, tmp_path / "weights"
+    first, second = ganimation.Generator(**small), ganimation_age_published.Generator(**small)
+    runs = [light(tmp_path / f"run{i}", "generator", one, small) for i, one in enumerate((first, second))]
+    light(tmp_path, "readers", Readers(**READERS), READERS)
+    named = ("--ganimation", runs[0], "--ganimation_age_published", runs[1])
+    assert script("pack.py", "--readers", tmp_path, *named, "--out", out)[0] == 0
+    model = GanimeAge.from_pretrained(out)
+    assert model.parts == ("readers", "ganimation", "ganimation_age_published")
+    assert model.methods == ("ganimation", "ganimation_age_published")
+    face = torch.rand(1, 3, model.edit_size, model.edit_size) * 2 - 1
+    age, units = torch.tensor([30.0]), torch.zeros(1, 17)
+    wanted = units + 2
+    drawn = model.ganimation(face, wanted / 5), model.ganimation_age_published(face, age + 40, wanted)
+    for name, years, own in zip(model.methods, (age, age + 40), drawn, strict=True):
+        assert torch.equal(model.edit(face, age, years, units, wanted, name).face, own.face)
+        assert torch.equal(model.edit(face, age, age, units, units, name).face, face)  # nothing asked
+    with pytest.raises(BadInput, match="ganimation edits expressions only"):
+        model.edit(face, age, age + 40, units, units, "ganimation")
+    status, said = script("pack.py", "--ganimation", tmp_path, "--out", tmp_path / "none")
+    assert status == 3 and "holds no finished ganimation" in said and said.count("\n") == 1
 
 
 def test_readers_and_their_second_look_are_packed_one_without_the_other(script, tmp_path):

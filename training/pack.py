@@ -35,8 +35,10 @@ PLACES = {
     "hair": "prototypes.hair",
     "dual_generator": "dual_generator",
     "identity": "identity",
-} | {row.trained_name: row.part for row in METHODS.values() if row.shipped}
-"""A network's name in training -> its place in the model."""
+} | {row.packed_as: row.part for row in METHODS.values()}
+"""What is packed -> its place in the model. Most are called as their networks are in training."""
+FILES = {row.packed_as: row.trained_name for row in METHODS.values()}
+"""The network's name in training, of those for which it may be another one."""
 
 JUDGED_BY = {"readers", "local_reader", "identity"}
 """Networks that decide who somebody is: new ones have other identity thresholds."""
@@ -91,13 +93,14 @@ class Packed:
 
 def trained(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The keywords and tensors of one trained network, from one file or several."""
+    file = FILES.get(name, name)
     try:
-        config = json.loads((folder / f"{name}.json").read_text())
+        config = json.loads((folder / f"{file}.json").read_text())
     except (OSError, ValueError) as error:
         raise MissingModel(f"{folder} holds no finished {name}: {error}") from None
-    state = read_network(folder, name)
+    state = read_network(folder, file)
     if state is None:
-        raise MissingModel(f"{folder} holds no finished {name}: {name}.safetensors is missing")
+        raise MissingModel(f"{folder} holds no finished {name}: {file}.safetensors is missing")
     return config, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 

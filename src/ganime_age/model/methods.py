@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..networks.layers import Edited
 
-MethodName = Literal["ganimation_age", "ganimation", "agetransgan", "ragan"]
+MethodName = Literal["ganimation_age", "ganimation", "agetransgan", "ragan", "ganimation_age_published"]
 """The names of the table's rows, which an editor offers. At run time a name or a title does, in any case."""
 
 DEFAULT: MethodName = "ganimation_age"
@@ -96,6 +96,12 @@ class Method:
         return self.trained_as or self.part
 
     @property
+    def packed_as(self) -> str:
+        """Its option of training/pack.py: the network's name in training or, as that is one of the default method's,
+        the method's own where a model does not have it unless it is named."""
+        return self.trained_name if self.shipped else self.name
+
+    @property
     def rows(self) -> dict[str, tuple[str, str]]:
         """Its rows in Table I and in results: name -> title and colour."""
         own = {self.name: (self.title, self.colour)}
@@ -128,6 +134,7 @@ METHODS: dict[str, Method] = {
             network=later("ganimation", "Generator"),
             reads=False,
             shipped=False,
+            trained_as="generator",
         ),
         Method(
             "agetransgan",
@@ -148,6 +155,18 @@ METHODS: dict[str, Method] = {
             edit=later("ragan", "edit"),
             network=later("ragan", "Generator", own_prototypes=False),
             variants=(Variant("mi", "with MI", "#a83f17"),),
+        ),
+        Method(
+            "ganimation_age_published",
+            "GANimation-age as published",
+            ("age", "action_units"),
+            part="ganimation_age_published",
+            colour="#8a6fae",
+            edit=later("ganimation_age_published", "edit"),
+            network=later("ganimation_age_published", "Generator"),
+            reads=False,
+            shipped=False,
+            trained_as="generator",
         ),
     )
 }
@@ -190,6 +209,16 @@ def parts() -> dict[str, Part]:
         for row in METHODS.values()
     }
     return _BEFORE | networks | _AFTER
+
+
+def how_to_get(part: str) -> str:
+    """What MissingModel adds for a part that no model has unless it is named: where its weights come from."""
+    rows = [row for row in METHODS.values() if row.part == part and not row.shipped]
+    if not rows:
+        return ""
+    name = rows[0].name
+    recipe = f"training/recipes/{name}.toml"
+    return f"; they are not shipped: train {recipe}, then training/pack.py --{rows[0].packed_as} RUN/light --out FOLDER"
 
 
 def shipped() -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from .methods import (
     METHODS,
     PROTOTYPES,
     Method,
+    how_to_get,
     method_called,
     methods_that_edit,
     shipped,
@@ -294,7 +295,7 @@ class GanimeAge(
         """MissingModel when the weights do not hold a part."""
         if part not in self.parts:
             raise MissingModel(
-                f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it"
+                f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it{how_to_get(part)}"
             )
 
     def save_pretrained(

@@ -105,7 +105,9 @@ def measure(
                 for g in TARGETS
             ],
             "methods": rows,
-            "left_out": [name for name in table1_rows() if name not in models],
+            "left_out": [
+                name for name, of in table1_rows().items() if name not in models and METHODS[of].shipped
+            ],
             "weights": {name: part_fingerprint(model, part_of(name)) for name, model in models.items()},
             "identity": yard,
             "age_judge": {"mean_absolute_error_years": real.error},
@@ -196,7 +198,7 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | Protot
     model.require("readers")
     wanted = own | named
     found = {row: _editing(model, part_of(row), wanted[row]) for row in table1_rows() if row in wanted}
-    first = next(iter(found), None)
+    first = next((row for row in found if METHODS[table1_rows()[row]].reads), None)
     return found | ({PROTOTYPES: PrototypesAlone(found[first])} if first else {})
 
 
