@@ -66,8 +66,8 @@ def test_a_committee_reads_on_a_gpu(tmp_path):
 
 
 def test_faces_are_moved_on_a_gpu(monkeypatch):
-    def moved_there(model, source, driving, age):
-        assert source.is_cuda and driving.is_cuda and age is None
+    def moved_there(model, source, driving, learnt):
+        assert source.is_cuda and driving.is_cuda and learnt.shape and learnt.face
         return source + driving
 
     monkeypatch.setattr(measure_reenactment, "moved_there", moved_there)

@@ -23,7 +23,14 @@ from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.external.mediapipe_face import BlendshapeReader
 from ganime_age.learning.prepare import prepare as preparing
 from ganime_age.learning.prepare.celeba_aus import read_aus_pickle
-from ganime_age.learning.prepare.face_sources import FaceSource, Known, age_of_group, kind_of, open_source
+from ganime_age.learning.prepare.face_sources import (
+    FaceSource,
+    Known,
+    LeftOut,
+    age_of_group,
+    kind_of,
+    open_source,
+)
 from ganime_age.learning.prepare.prepare import Settings, prepare, split_of
 from ganime_age.learning.prepare.pseudo_labels import CutFace, FaceReader, Measured
 from ganime_age.learning.prepare.shard_list import link_shard_list
@@ -132,7 +139,7 @@ def test_ffhq_groups_become_ages_and_unsure_labels_are_left_out(script, raw, tmp
         save(raw / "00000" / f"{i:05d}.png", portrait, i)
     (raw / "ffhq_aging_labels.csv").write_text(
         "image_number,age_group,age_group_confidence,gender,gender_confidence,head_pitch,head_roll,head_yaw\n"
-        "0,20-29,0.9,male,1,0,0,0\n1,70-120,0.8,female,0.5,0,0,0\n2,3-6,0.4,male,1,0,0,0\n"
+        "0,20-29,0.9,male,1,0,0,0\n1,70-120,0.8,female,0.7,0,0,0\n2,3-6,0.4,male,1,0,0,0\n"
     )
     script(raw, tmp_path / "out", *ALL_TRAIN, "--files", "--format", "png", "--size", "256", "--aligned")
     table, report = (
@@ -140,13 +147,46 @@ def test_ffhq_groups_become_ages_and_unsure_labels_are_left_out(script, raw, tmp
         json.loads((tmp_path / "out" / "prepared.json").read_text()),
     )
     assert list(table["age"]) == [25, 75] and set(table["age_source"]) == {"group"}
-    assert table["gender"].iloc[0] == "m" and table["gender"].isna().iloc[1]
+    assert list(table["gender"]) == ["m", "f"]
     assert report["left_out"] == {"unsure label": 1, "no label": 1}
     taken = np.asarray(Image.open(tmp_path / "out" / table["file"].iloc[0]))
     whole = np.asarray(Image.fromarray(portrait).resize((256, 256), Image.Resampling.BOX))
     assert taken.shape == (256, 256, 3) and np.abs(taken.astype(int) - whole).mean() < 6  # taken whole
     script(raw, tmp_path / "all", *ALL_TRAIN, "--label-confidence", "0")
     assert list(manifest_of(tmp_path / "all")["age"]) == [25, 75, 5]
+
+
+PRUNED = {
+    "sure of all": ("None,10,10,0,0,0.7", None),
+    "unsure gender": ("None,10,10,0,0,0.65", "unsure label"),
+    "turned": ("Normal,10,10,0,-41,0.9", "turned head"),
+    "nods": ("None,10,10,30,0,0.9", "turned head"),
+    "one eye": ("None,89,49,0,0,0.9", None),
+    "one eye too far": ("None,5,90,0,0,0.9", "hidden eyes"),
+    "both eyes": ("None,55,60,0,0,0.9", "hidden eyes"),
+    "dark": ("Dark,10,10,0,0,0.9", "dark glasses"),
+}
+
+
+@pytest.mark.parametrize("kind", PRUNED)
+def test_ffhq_is_pruned_as_its_authors_do(tmp_path, portrait, kind):
+    said, why = PRUNED[kind]
+    (tmp_path / "parsings").mkdir()
+    for place in (tmp_path, tmp_path / "parsings"):  # a map is no photo
+        save(place / "00000.png", portrait[:8, :8], 0)
+    (tmp_path / "labels.csv").write_text(
+        "image_number,age_group,age_group_confidence,gender,glasses,left_eye_occluded,right_eye_occluded,"
+        f"head_pitch,head_yaw,gender_confidence\n0,20-29,0.9,male,{said}\n"
+    )
+    source = open_source(tmp_path)
+    assert source.files == ["00000.png"]
+    if why is None:
+        assert source.known("00000.png").gender == "m"
+    else:
+        with pytest.raises(LeftOut) as left:
+            source.known("00000.png")
+        assert left.value.kind == why
+    assert open_source(tmp_path, least=0).known("00000.png").age == 25
 
 
 @pytest.mark.slow

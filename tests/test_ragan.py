@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.data.semantic_maps import CLASSES, SemanticMaps
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan, Task
@@ -239,6 +241,46 @@ def test_certain_sources_are_looked_up_in_the_manifest(folder, helpers):
     assert found.tolist() == [False, True, False] * 4
     with pytest.raises(BadInput, match="has no source birth, which the recipe's certain names"):
         task(folder, helpers, certain=["birth"])
+
+
+def save_maps(faces: Faces, folder: Path, levels: np.ndarray) -> list[Path]:
+    """One map for all faces but the last."""
+    folder.mkdir()
+    names = [Path(str(name)).stem for name in faces.table["file"]]
+    for name in names[:-1]:
+        Image.fromarray(levels).save(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in names[:-1]]
+
+
+def test_semantic_maps_part_the_person_with_the_hair_from_the_rest(folder, helpers, tmp_path):
+    faces, levels = Faces(folder, 64), np.zeros((128, 128), np.uint8)
+    levels[:, 64:], levels[:64, 64:], levels[:8, 64:] = (CLASSES.index(n) for n in ("cloth", "skin", "hair"))
+    files = save_maps(faces, tmp_path / "maps", levels)
+    batch = task(folder, helpers, maps=str(tmp_path / "maps")).batch(0)
+    maps = SemanticMaps(tmp_path / "maps", faces)
+    rows, mirror = np.array([0, 0, len(faces) - 1]), np.array([False, True, False])
+    person = maps.person(rows, mirror)
+    assert person.shape == (3, 1, 64, 64) and person[2].isnan().all()
+    assert person[0, 0, :32, 32:].min() == 1 and person[0].sum() == 32 * 32
+    assert torch.equal(person[1], person[0].flip(-1))
+    masks = ragan_task.person_masks(faces.batch(rows, mirror) | {"foreground": person})
+    hull = ragan_task.face_masks(faces.batch(rows, mirror)["landmarks"], 64)
+    assert torch.equal(masks[2], hull[2]) and not torch.equal(masks[0], hull[0])
+    assert masks[0, 0, 4, 60] == 1 and masks[0, 0, 60, 60] == 0  # hair is person, cloth is not
+    assert batch["foreground"].shape == batch["valid"].shape
+    Image.fromarray(levels[:32]).save(files[0])
+    with pytest.raises(
+        BadInput, match=f"{files[1].name} is 128x128 pixels and other semantic maps are 128x32"
+    ):
+        SemanticMaps(tmp_path / "maps", faces).person(np.array([1]), mirror[:1])
+    Image.fromarray(levels + 90).save(files[1])
+    with pytest.raises(BadInput, match="holds the class .*; semantic maps have CelebAMask-HQ's 19 classes"):
+        maps.person(np.array([1]), mirror[:1])
+    with pytest.raises(BadInput, match="0.png has colours; a semantic map has one grey level"):
+        task(folder, helpers, maps=str(folder))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="holds no semantic map of a face"):
+        task(folder, helpers, maps=str(tmp_path / "empty"))
 
 
 def test_every_weight_stands_in_the_recipe_and_faces_must_fit(folder, helpers, tmp_path):

@@ -3,7 +3,8 @@
 SOURCE is one of (--kind auto tells which):
 
   ffhq      FFHQ's pictures and FFHQ-Aging's CSV of labels (--labels); an age group becomes the age at its middle,
-            labels less sure than --label-confidence are left out
+            ages less sure than --label-confidence, and what its authors leave out too, are
+            left out; 0 keeps all
   utkface   [age]_[gender]_[race]_[date].jpg(.chip.jpg)
   cacd      [age]_[Name]_[rank].jpg; a name is a person
   celeba    photos, its identity file (--labels) and, with --aus, GANimation's aus.pkl
@@ -63,7 +64,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--min-confidence", type=float, default=0.5, help="least score of a found face, 0..1")
     parser.add_argument(
-        "--label-confidence", type=float, default=0.6, help="least confidence of a label, 0..1"
+        "--label-confidence",
+        type=float,
+        default=0.6,
+        help="least confidence of a label, 0..1; 0 prunes nothing",
     )
     parser.add_argument("--face", choices=("largest", "central"), default="largest", help="which of several")
     parser.add_argument(

@@ -12,4 +12,5 @@ __all__ = [
     "packed_faces",
     "picture_cache",
     "picture_store",
+    "semantic_maps",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pandas as pd
 from ...edits import AGE_GROUPS, AGE_MAX, GROUP_STARTS
 from ...errors import BadInput
 from ...images.photo import SUFFIXES
+from ..data.semantic_maps import FOLDER as MAPS
 from .openface_csv import UnitsOf, file_column, open_units, read_table, units_in
 
 KINDS = ("ffhq", "utkface", "cacd", "celeba", "openface", "csv", "shards")
@@ -21,6 +23,14 @@ UTKFACE = re.compile(r"(\d{1,3})_([01])_([0-4])_(\d+)(\.jpe?g)?(\.chip)?\.jpe?g"
 CACD = re.compile(r"(\d{1,3})_(.+)_(\d{4})\.jpe?g", re.IGNORECASE)
 OLDEST_GROUP_AGE = 75.0  # the middle of 70-80: few faces of the open last group are older
 GLANCED = 200  # photos that are looked at to tell the kind of a folder
+SURE_GENDER = 0.66
+TURNED = {"head_yaw": 40.0, "head_pitch": 30.0}
+HIDDEN_EYES = ("left_eye_occluded", "right_eye_occluded")
+MOST_HIDDEN = (50.0, 90.0)
+"""What is left out of FFHQ-Aging, as its authors do for Lifespan Age Transformation Synthesis: genders less sure, heads
+turned by so many degrees, and faces one eye of which is occluded by 90 %, or both by 50 %. So are dark glasses. That
+ages less sure than 0.6 are is --label-confidence; 0 keeps every face."""
+PRUNED_BY = (*TURNED, *HIDDEN_EYES, "glasses")
 TEXTS = ("split", "identity", "gender", "source")
 NUMBERS = ("age", "yaw", "pitch", "roll")
 
@@ -90,9 +100,12 @@ def open_source(
 
 
 def photos_in(folder: Path) -> Iterator[str]:
-    """Paths of all photos below a folder, relative to it, as they come."""
+    """Paths of all photos below a folder, relative to it, as they come; semantic maps are none."""
     for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts[-2:]):
+        folders = path.parts[-2:]
+        if path.suffix.lower() in SUFFIXES and not any(
+            part.startswith(".") or part == MAPS for part in folders
+        ):
             yield path.relative_to(folder).as_posix()
 
 
@@ -204,9 +217,10 @@ def _celeba(folder: Path, labels: Path | None, least: float) -> Callable[[str], 
 
 
 def _ffhq(folder: Path, labels: Path | None, least: float) -> Callable[[str], Known]:
-    """FFHQ with FFHQ-Aging's labels (Or-El et al., ECCV 2020), which are votes: unsure ones are left out."""
+    """FFHQ with FFHQ-Aging's labels (Or-El et al., ECCV 2020), which are votes: faces are left out as there, where the
+    table has the columns."""
     path = _needed(labels, folder, "*.csv", "FFHQ-Aging's CSV of labels")
-    wanted = ("image_number", "age_group", "age_group_confidence", "gender", "gender_confidence")
+    wanted = {"image_number", "age_group", "age_group_confidence", "gender", "gender_confidence", *PRUNED_BY}
     table = read_table(path, lambda name: name in wanted)
     lacking = [name for name in ("image_number", "age_group") if name not in table]
     if lacking:
@@ -222,11 +236,28 @@ def _ffhq(folder: Path, labels: Path | None, least: float) -> Callable[[str], Kn
         row = table.loc[int(number[1])]
         if not row.get("age_group_confidence", 1.0) >= least:
             raise LeftOut("unsure label", f"the confidence of its age group is below {least}")
-        gender = str(row.get("gender", ""))[:1] if row.get("gender_confidence", 1.0) >= least else ""
+        sure = row.get("gender_confidence", 1.0) >= SURE_GENDER
+        if least:
+            check_pruned(row, sure)
+        gender = str(row.get("gender", ""))[:1] if sure else ""
         age = age_of_group(row["age_group"])
         return Known(age, None if age is None else "group", gender=gender if gender in ("m", "f") else None)
 
     return known
+
+
+def check_pruned(row: Any, sure_gender: bool) -> None:
+    """LeftOut for a face that the authors of FFHQ-Aging leave out of training; a column that is absent says nothing."""
+    if not sure_gender:
+        raise LeftOut("unsure label", f"the confidence of its gender is below {SURE_GENDER}")
+    eyes = [float(row.get(name, 0.0)) for name in HIDDEN_EYES]
+    for name, most in TURNED.items():
+        if not abs(float(row.get(name, 0.0))) < most:
+            raise LeftOut("turned head", f"{name} is {row[name]:g} degrees; {most:g} or more is left out")
+    if not (max(eyes) < MOST_HIDDEN[1] and min(eyes) < MOST_HIDDEN[0]):
+        raise LeftOut("hidden eyes", "an eye is occluded by {:g} %, the other by {:g} %".format(*eyes))
+    if str(row.get("glasses", "")).strip().lower() == "dark":
+        raise LeftOut("dark glasses", "it wears dark glasses")
 
 
 def _csv(folder: Path, labels: Path | None, least: float) -> Callable[[str], Known]:

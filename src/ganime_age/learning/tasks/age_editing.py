@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -330,12 +330,16 @@ def age_edits(network: nn.Module, faces: dict[str, Tensor]) -> Edit:
     return edit
 
 
+Extra: TypeAlias = Tensor | Callable[[np.ndarray, np.ndarray], Tensor]
+"""Further labels of faces: (N, ...), or a function of rows (B,) and of which of them are mirrored (B,)."""
+
+
 def age_batches(
-    faces: Faces, recipe: AgeRecipe, seed: int, extra: Mapping[str, Tensor]
+    faces: Faces, recipe: AgeRecipe, seed: int, extra: Mapping[str, Extra]
 ) -> Callable[[int], dict[str, Tensor]]:
     """Batches of usable faces, age groups balanced; BadInput when there is none.
 
-    extra: further labels (N, ...) that every batch gets.
+    extra: further labels that every batch gets.
     """
     chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
@@ -344,7 +348,11 @@ def age_batches(
 
     def batch(number: int) -> dict[str, Tensor]:
         picks, mirror = draw(number, seed, recipe.batch, chance)
-        return faces.batch(picks, mirror) | {name: values[picks] for name, values in extra.items()}
+        more = {
+            name: labels[picks] if isinstance(labels, Tensor) else labels(picks, mirror)
+            for name, labels in extra.items()
+        }
+        return faces.batch(picks, mirror) | more
 
     return batch
 
@@ -379,12 +387,12 @@ def age_task(
     objective: AgeObjective[R, G, D],
     faces: Faces,
     seed: int,
-    extra: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Extra] | None = None,
     lead: int = 0,
 ) -> Task:
     """The task of a method, whose generator has the method's name in checkpoints.
 
-    extra: further labels (N, ...) that every batch gets. lead: steps in which the discriminator learns before the
+    extra: further labels that every batch gets. lead: steps in which the discriminator learns before the
     generator does. BadInput when no face has an age.
     """
     recipe, readers = objective.recipe, objective.measures.readers

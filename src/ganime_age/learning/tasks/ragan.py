@@ -4,13 +4,15 @@ The paper's terms: an adversarial logit for each age group with lazy R1, L1 reco
 the face from the background, labels of low confidence left out. Ours: the prototypes' picture under it
 (age_editing.py), an age and an identity read by frozen robust readers, the MI loss where a recipe gives it a weight, a
 price on broad shades, and a discriminator that learns the groups of real faces alone before the generator starts. The
-mask is the hull of the landmarks with the forehead above it; outside, changes of the prototypes' picture cost.
+mask is the person of a semantic map where there is one, with the hair, and else the hull of the landmarks with the
+forehead above it; outside, changes of the prototypes' picture cost.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,12 +25,14 @@ from ...networks.ragan import Discriminator, Generator
 from .. import losses
 from ..data.augment import moved_alike
 from ..data.faces import Faces
+from ..data.semantic_maps import FOLDER, SemanticMaps
 from ..engine.task import Losses, Step, Task
 from .age_editing import (
     AgeObjective,
     AgeRecipe,
     AgeRequest,
     AgeWeights,
+    Extra,
     age_task,
     cycle_term,
     draw_request,
@@ -51,13 +55,15 @@ BROWS, NOSE = slice(17, 27), 30
 class Recipe(AgeRecipe):
     """Numbers of a recipe beside those of both age GANs. doubt: a face is left out when its label and the robust
     readers disagree by more years than that; 0: never. certain: sources of the manifest whose ages are not estimates;
-    their faces always stay. During lead_steps the discriminator learns the groups alone."""
+    their faces always stay. During lead_steps the discriminator learns the groups alone. maps: a folder of semantic
+    maps (semantic_maps.py), by default the one in the face folder where there is one; what they call person is face."""
 
     lr_generator: float = 1e-4
     lr_discriminator: float = 1e-4
     r1: float = 1.0
     doubt: float = 25.0
     certain: tuple[str, ...] = ()
+    maps: str = ""
 
 
 @dataclass
@@ -104,7 +110,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         terms = pixel_terms(pictures, counted)
         if weights["age"] or weights["identity"]:
             terms |= self.measures.reading_terms(face, pictures.edit, request, rows)
-        outside = counted["valid"] * (1 - face_masks(landmarks, face.shape[-1]))
+        outside = counted["valid"] * (1 - person_masks(batch))
         terms["shade"] = losses.shade((pictures.edit - pictures.base) * batch["valid"], rows=rows)
         terms["background"] = losses.masked_l1(pictures.edit, pictures.base, outside)
         if weights["adversarial"]:
@@ -154,6 +160,17 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         return dict.fromkeys(("d_real", "d_wrong", "d_edit"), 1.0) | {"d_r1": self.r1}
 
 
+def person_masks(batch: dict[str, Tensor]) -> Tensor:
+    """(B,1,S,S): 1 where an age may change a picture, soft towards the background: the person of a semantic map, with
+    the hair, or else the face that the landmarks tell."""
+    side = batch["face"].shape[-1]
+    hull = face_masks(batch["landmarks"], side)
+    if "foreground" not in batch:
+        return hull
+    known = batch["foreground"].isfinite()
+    return torch.where(known, gaussian_blur(batch["foreground"].nan_to_num(0.0), side / SOFT), hull)
+
+
 def face_masks(landmarks: Tensor, side: int) -> Tensor:
     """Landmarks (B,68,2) in 0..1 -> (B,1,S,S): 1 on the face with its forehead, 0 on the background, soft between."""
     up = FOREHEAD * (landmarks[:, BROWS].mean(1, keepdim=True) - landmarks[:, NOSE : NOSE + 1])
@@ -190,7 +207,11 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
     generator.prototypes = load_prototypes(recipe.prototypes)
     objective = Objective(recipe, generator, discriminator, load_measures(recipe, faces, Weights), Weights)
-    return age_task("ragan", objective, faces, seed, {"certain": certain(recipe, faces)}, recipe.lead_steps)
+    extra: dict[str, Extra] = {"certain": certain(recipe, faces)}
+    place = Path(recipe.maps) if recipe.maps else faces.folder / FOLDER
+    if recipe.maps or place.is_dir():
+        extra["foreground"] = SemanticMaps(place, faces).person
+    return age_task("ragan", objective, faces, seed, extra, recipe.lead_steps)
 
 
 def certain(recipe: Recipe, faces: Faces) -> Tensor:
