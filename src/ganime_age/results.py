@@ -6,7 +6,8 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
@@ -93,6 +94,10 @@ class Reading(Measures):
     box: np.ndarray = field(repr=False)
     identity: np.ndarray = field(repr=False)
     age_attention: np.ndarray = field(repr=False)
+
+    def at_age(self, years: float) -> Reading:
+        """The same, but for the age; who it is stays unread until somebody looks."""
+        return replace(self, age=years, identity=later(partial(getattr, self, "identity")))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-native and rounded, without the attention map and the identity vector, which would recognise a person

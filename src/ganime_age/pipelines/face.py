@@ -415,6 +415,7 @@ class FacePipeline:
         seconds: float,
         edited: bool = True,
         driving: Face | None = None,
+        age_method: str | None = None,
     ) -> EditResult:
         """A face before and after an edit as a result. after: read already, or to be read when somebody looks.
         attention: (s,s) uint8 of any side, None for no change."""
@@ -438,6 +439,7 @@ class FacePipeline:
             edited=edited,
             mark=mark,
             driving_reading=None if driving is None else driving.reading,
+            age_method=age_method,
         )
 
     def find_faces(self, photo: Photo) -> list[FoundFace]:

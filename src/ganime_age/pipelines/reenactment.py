@@ -212,7 +212,7 @@ class Mover:
             seen = self.pipeline.read_again(self.source, photo)
             wanted = self._on_top(units, seen.reading)
             if ages:  # counted from the age before the movement: a turned head reads otherwise
-                seen = replace(seen, reading=replace(seen.reading, age=self.source.reading.age))
+                seen = replace(seen, reading=seen.reading.at_age(self.source.reading.age))
             edit = replace(
                 wanted,
                 age=wanted.age if ages else None,
@@ -308,9 +308,15 @@ def reenact_photo(
     after = pipeline.read_again(given, pixels)
     seconds = time.perf_counter() - started
     result = pipeline.report(
-        given, after, attention, edit=edit, method=METHOD, mark=mark, seconds=seconds, driving=driver
+        given,
+        after,
+        attention,
+        edit=edit,
+        method=METHOD,
+        mark=mark,
+        seconds=seconds,
+        driving=driver,
+        age_method=None if edit.age is None else method,
     )
-    if edit.age is not None:
-        result = replace(result, age_method=method)
     steps.finish()
     return result
