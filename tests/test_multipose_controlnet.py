@@ -310,6 +310,19 @@ def test_damaged_weights_get_one_sentence(models, model, tmp_path):
     assert "openpose cannot be loaded" in said
 
 
+@pytest.mark.parametrize("part", ["base", "openpose"])
+def test_weights_that_are_pickles_are_refused_with_how_to_convert_them(models, model, tmp_path, part):
+    shutil.copytree(models / "sd", tmp_path / "sd")
+    for weights in (tmp_path / "sd" / part).rglob("*.safetensors"):
+        weights.rename(weights.with_suffix(".bin"))
+    said = refusal(MissingModel, opened, tmp_path, model)
+    assert "holds its weights as .bin, which are pickles" in said and f"sd/{part}'" in said
+    loader = {"base": "DiffusionPipeline", "openpose": "ControlNetModel"}[part]
+    assert (
+        f"from diffusers import {loader} as M; M.from_pretrained(" in said and "use_safetensors=False" in said
+    )
+
+
 def test_without_diffusers_it_says_what_to_install(models, model, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     assert "ganime_age[multipose]" in refusal(MissingModel, opened, models, model)

@@ -257,6 +257,7 @@ class GanimeAge(
         target_landmarks: Tensor,
         source_aus: Tensor,
         target_aus: Tensor,
+        *,
         learnt: bool = True,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] moved from the source to the target landmarks (B,68,2) in 0..1 of the frame, and

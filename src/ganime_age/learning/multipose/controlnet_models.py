@@ -184,7 +184,25 @@ def _loaded(kind: Any, source: Source, dtype: torch.dtype, **parts: Any) -> Any:
             )
         except Exception as error:  # whatever diffusers, transformers, safetensors or the Hub raise
             failed[variant] = error
+    if _only_pickles(source, failed[None]):
+        loader = "DiffusionPipeline" if kind.__name__.endswith("Pipeline") else kind.__name__
+        raise MissingModel(
+            f"{source.given} holds its weights as .bin, which are pickles and never loaded here; where you trust them, "
+            f'convert them once: python -c "from diffusers import {loader} as M; '
+            f"M.from_pretrained('{source.place}', use_safetensors=False).save_pretrained('NEW_FOLDER')\", then name "
+            "NEW_FOLDER"
+        )
     raise MissingModel(f"{source.given} cannot be loaded: {short(failed[None])}")
+
+
+def _only_pickles(source: Source, error: Exception) -> bool:
+    """Whether a model has weights in .bin and none in safetensors: by its folder's files, or by what the Hub's loader
+    says of a repository."""
+    if source.commit is None:
+        files = [path.suffix for path in Path(source.place).rglob("*")]
+        return ".bin" in files and ".safetensors" not in files
+    said = str(error)
+    return "safetensors" in said and any(words in said for words in ("no file named", "Could not find"))
 
 
 def _digest(folder: Path) -> str:
