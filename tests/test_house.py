@@ -29,7 +29,7 @@ HOMES = {
     "diffusers": ("learning/multipose/",),
     "insightface": ("images/detectors.py", "learning/external/"),
     "mediapipe": ("learning/external/",),
-    "onnxruntime": ("learning/external/", "onnx/"),
+    "onnxruntime": ("images/detectors.py", "learning/external/", "onnx/"),
     "accelerate": ("learning/engine/", "training/"),
 }
 # What a package brings along, and what no extra can: the Hub's client reads YAML, c2pa-python signs with

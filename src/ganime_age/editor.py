@@ -17,7 +17,7 @@ from .images.photo import PhotoLike
 from .model.methods import DEFAULT, MethodName, method_called
 from .model.model import GanimeAge
 from .pipelines.animation import Keyframe, animate, check_keyframes, edit_clip, write_animation
-from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated
+from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated, Recogniser
 from .pipelines.many import edit_many
 from .pipelines.progress import EDIT, FIND, READ, Progress, Steps
 from .pipelines.reenactment import Motion, reenact_photo
@@ -49,7 +49,8 @@ class FaceEditor:
     float32 and in eval mode (as `from_pretrained` gives it), and otherwise works on a copy that is. device: "auto" is
     the fastest here. detector: photo (H,W,3) uint8 RGB -> list of FoundFace, the largest first; by default the model's
     own. dtype: "float16" or "bfloat16" multiplies in half precision on a CUDA device; other devices refuse it.
-    allow_download: whether a photo may be a web address; without it nothing is fetched.
+    allow_download: whether a photo may be a web address; without it nothing is fetched. recogniser: tells who
+    somebody is instead of the weights (`images.detectors.InsightFaceIdentity` is one).
 
     Photos are anything `load_photo` takes: paths, open files, bytes, PIL images, arrays (H,W,3) and tensors (C,H,W),
     RGB. (OpenCV reads BGR: give `photo[..., ::-1]`.) Options are keyword-only, mean the same and stand in the same
@@ -78,8 +79,9 @@ class FaceEditor:
         detector: Detector | None = None,
         dtype: torch.dtype | str | None = None,
         allow_download: bool = False,
+        recogniser: Recogniser | None = None,
     ):
-        self.pipeline = FacePipeline(model, device, detector, dtype, allow_download)
+        self.pipeline = FacePipeline(model, device, detector, dtype, allow_download, recogniser)
 
     @property
     def model(self) -> GanimeAge:

@@ -287,6 +287,11 @@ def _add_animate(commands: Commands, common: Parser) -> None:
 def _add_read(commands: Commands, common: Parser) -> None:
     read = commands.add_parser("read", parents=[common], help="measure every face of a photo")
     read.add_argument("photo", metavar="PHOTO")
+    read.add_argument(
+        "--identity",
+        metavar="insightface:PACK",
+        help="also how like the photo's faces are to each other, by an InsightFace pack (for research)",
+    )
     read.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ from .workers import TRIES, Died, answers
 if TYPE_CHECKING:
     from ..editor import FaceEditor
     from ..model.model import GanimeAge
-    from ..pipelines.face import Detector
+    from ..pipelines.face import Detector, Recogniser
     from ..provenance.c2pa import Signer
+    from ..results import Reading
 
 # Modules that need torch, NumPy or Pillow are imported where a command uses them: help and typos wait for none.
 
@@ -386,13 +387,27 @@ def _draw_sheet(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> int:
     readings = _editor(args).read(Path(args.photo))
     if args.json:
-        print(json.dumps([reading.to_dict() for reading in readings], indent=2))
+        rows = [reading.to_dict() for reading in readings]
+        if args.identity:
+            for row, likeness in zip(rows, _likenesses(readings), strict=True):
+                row["likeness"] = likeness
+        print(json.dumps(rows, indent=2))
         return 0
     for i, reading in enumerate(readings):
         units = [f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5]
         age = f"age {reading.age:.0f} ± {reading.age_spread:.0f}"
         print(f"face {i}: {age}, yaw {reading.yaw:.0f}, {' '.join(units) or 'neutral'}")
+    if args.identity:
+        for i, likeness in enumerate(_likenesses(readings)):
+            for j in range(i):
+                print(f"faces {j} and {i}: likeness {likeness[j]:.2f}")
     return 0
+
+
+def _likenesses(readings: Sequence[Reading]) -> list[list[float]]:
+    """How like each face is to every face of its photo: cosines, -1..1, by the identity measure."""
+    codes = [reading.identity for reading in readings]
+    return [[round(float(one @ other), 3) for other in codes] for one in codes]
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -447,22 +462,51 @@ def _editor(args: argparse.Namespace) -> FaceEditor:
     from ..model.model import GanimeAge
 
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
-    return FaceEditor(model, device=args.device, detector=_detector(args.detector, model))
+    detector = _detector(args.detector, model, args.device)
+    recogniser = _recogniser(getattr(args, "identity", None), args.device)
+    return FaceEditor(model, device=args.device, detector=detector, recogniser=recogniser)
 
 
-def _detector(text: str, model: GanimeAge) -> Detector | None:
+def _recogniser(text: str | None, device: str) -> Recogniser | None:
+    """None for the weights' own reader, else InsightFace's with a pack, by its name or its folder (.../models/NAME)."""
+    if text is None:
+        return None
+    kind, _, pack = text.partition(":")
+    if kind != "insightface" or not pack:
+        raise BadInput(
+            f"unknown identity measure {text!r}; write insightface:PACK, such as insightface:buffalo_l"
+        )
+    from ..images.detectors import LICENCE, InsightFaceIdentity
+    from ..runtime import checked_device
+
+    folder = _pack_folder(pack if "/" in pack or os.sep in pack else f"~/.insightface/models/{pack}")
+    measure = InsightFaceIdentity(folder.parent.parent, folder.name, checked_device(device))
+    say(LICENCE)
+    return measure
+
+
+def _pack_folder(folder: str) -> Path:
+    pack = Path(folder).expanduser().absolute()
+    if pack.parent.name != "models":
+        raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
+    return pack
+
+
+def _detector(text: str, model: GanimeAge, device: str = "cpu") -> Detector | None:
     """None for the embedded detector, else InsightFace's with the pack in FOLDER (.../models/NAME)."""
     kind, _, folder = text.partition(":")
     if text == "embedded":
         return None
     if kind != "insightface":
         raise BadInput(f"unknown detector {text!r}; choose embedded or insightface:FOLDER")
-    pack = Path(folder or "~/.insightface/models/buffalo_l").expanduser().absolute()
-    if pack.parent.name != "models":
-        raise BadInput(f"{pack} is no InsightFace pack; give its folder, which lies in a folder named models")
-    from ..images.detectors import EmbeddedDetector, InsightFaceDetector
+    pack = _pack_folder(folder or "~/.insightface/models/buffalo_l")
+    from ..images.detectors import LICENCE, EmbeddedDetector, InsightFaceDetector
+    from ..runtime import checked_device
 
-    return InsightFaceDetector(pack.parent.parent, pack.name, EmbeddedDetector(model.detector).landmarks)
+    landmarker = EmbeddedDetector(model.detector).landmarks
+    detector = InsightFaceDetector(pack.parent.parent, pack.name, landmarker, checked_device(device))
+    say(LICENCE)
+    return detector
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -76,25 +77,29 @@ def folded(network: "FaceDetector") -> "FaceDetector":
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
+LICENCE = (
+    "InsightFace's public models are for non-commercial research only; its code is under the MIT licence"
+)
+
+
 class InsightFaceDetector:
     """Finds faces with InsightFace (optional) and a model pack that the user already has; nothing is downloaded.
 
     root: the folder that holds `models/NAME`, by default `~/.insightface`. landmarker: where 68 landmarks come from
-    when the pack has only a detector (`EmbeddedDetector.landmarks` fits). MissingModel when the package or the folder
-    is not there. The public packs are for non-commercial research.
+    when the pack has only a detector (`EmbeddedDetector.landmarks` fits). device: where it computes, a CPU or a CUDA
+    device. MissingModel when the package or the folder is not there, or cannot compute there. See LICENCE.
     """
 
     def __init__(
-        self, root: str | Path | None = None, name: str = "buffalo_l", landmarker: Landmarker | None = None
+        self,
+        root: str | Path | None = None,
+        name: str = "buffalo_l",
+        landmarker: Landmarker | None = None,
+        device: str | torch.device = "cpu",
     ):
-        root = Path(root).expanduser() if root else Path.home() / ".insightface"
-        folder = root / "models" / name
-        if not any(folder.glob("*.onnx")):
-            raise MissingModel(
-                f"{folder} holds no InsightFace models; put the pack {name} there or use the embedded detector"
-            )
+        root, folder = _pack(root, name, "use the embedded detector")
         self.landmarker = landmarker
-        self.analysis = _face_analysis(root, name)
+        self.analysis = _face_analysis(root, name, ["detection", "landmark_3d_68"], device)
         if landmarker is None and "landmark_3d_68" not in self.analysis.models:
             raise MissingModel(
                 f"the pack {folder} has no model for 68 landmarks; give a landmarker, or use another pack"
@@ -117,13 +122,68 @@ class InsightFaceDetector:
         return self.landmarker(photo, face.bbox, face.kps)
 
 
-def _face_analysis(root: Path, name: str) -> Any:
+class InsightFaceIdentity:
+    """Tells who somebody is by a pack's recognition network; root, name and device as for InsightFaceDetector."""
+
+    def __init__(
+        self, root: str | Path | None = None, name: str = "buffalo_l", device: str | torch.device = "cpu"
+    ):
+        root, folder = _pack(root, name, "leave the identity to the weights' own reader")
+        network = _face_analysis(root, name, ["detection", "recognition"], device).models.get("recognition")
+        if network is None:
+            raise MissingModel(f"the pack {folder} has no recognition model; name another")
+        self.network, self.name = network, f"InsightFace {name}"
+
+    def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Pictures (B,S,S,3) uint8 RGB, landmarks (B,68,2) in 0..1 of the picture -> (B,D) of unit length."""
+        codes = []
+        for picture, marks in zip(pictures, landmarks, strict=True):
+            points = marks * len(picture)
+            five = [points[36:42].mean(0), points[42:48].mean(0), *points[[30, 48, 54]]]
+            face = _Points(kps=np.asarray(five, np.float32))
+            self.network.get(np.ascontiguousarray(picture[..., ::-1]), face)
+            codes.append(face["embedding"] / np.linalg.norm(face["embedding"]))
+        return np.asarray(codes, np.float32)
+
+
+class _Points(SimpleNamespace):
+    """What InsightFace's networks read from and write to, by attribute or by key."""
+
+    __setitem__, __getitem__ = SimpleNamespace.__setattr__, SimpleNamespace.__getattribute__
+
+
+def _pack(root: str | Path | None, name: str, instead: str) -> tuple[Path, Path]:
+    """The root and the folder of a pack that is there; MissingModel otherwise."""
+    root = Path(root).expanduser() if root else Path.home() / ".insightface"
+    folder = root / "models" / name
+    if not any(folder.glob("*.onnx")):
+        raise MissingModel(f"{folder} holds no InsightFace models; put the pack {name} there or {instead}")
+    return root, folder
+
+
+def _face_analysis(root: Path, name: str, modules: list[str], device: str | torch.device) -> Any:
     """InsightFace's FaceAnalysis over a pack that is there; what it prints is swallowed."""
     try:
         from insightface.app import FaceAnalysis
     except ImportError:
         raise MissingModel("InsightFace is not installed; pip install insightface onnxruntime") from None
+    number, providers = _runs_on(torch.device(device))
     with contextlib.redirect_stdout(io.StringIO()):
-        analysis = FaceAnalysis(name=name, root=str(root), allowed_modules=["detection", "landmark_3d_68"])
-        analysis.prepare(ctx_id=-1)
+        analysis = FaceAnalysis(name=name, root=str(root), allowed_modules=modules, providers=providers)
+        analysis.prepare(ctx_id=number)
     return analysis
+
+
+def _runs_on(device: torch.device) -> tuple[int, list[str]]:
+    """InsightFace's number of a device, -1 for the CPU, and onnxruntime's providers for it. It knows no MPS: there it
+    computes on the CPU. MissingModel when onnxruntime cannot use a CUDA device."""
+    if device.type != "cuda":
+        return -1, ["CPUExecutionProvider"]
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise MissingModel(
+            "onnxruntime computes on the CPU only here, so InsightFace cannot use the device cuda; pip install "
+            "onnxruntime-gpu, or choose the device cpu"
+        )
+    return device.index or 0, ["CUDAExecutionProvider", "CPUExecutionProvider"]

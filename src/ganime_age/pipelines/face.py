@@ -28,7 +28,7 @@ from ..images.alignment import apply, crop, frame_matrix, invert, part_around, p
 from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FoundFace
-from ..images.tensors import to_levels, to_tensor
+from ..images.tensors import to_levels, to_pictures, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
@@ -41,6 +41,9 @@ from .notes import count_faces, reading_of, warnings_of
 
 Detector = Callable[[np.ndarray], list[FoundFace]]
 """A photo (H,W,3) uint8 RGB -> its faces, the largest first."""
+
+Recogniser = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Pictures (B,S,S,3) uint8 RGB and landmarks (B,68,2) in 0..1 of them -> who they show, (B,D) of unit length."""
 
 FINE_SIDE, FINE_STEP = 1024, 64
 """Pixels: the largest side of a frame that is edited at the photo's own size, and what its side is a multiple of."""
@@ -147,8 +150,8 @@ class FacePipeline:
     mode; otherwise the pipeline works on a copy. (Half precision is too coarse for ages and positions.)
     detector: finds faces; by default the model's own. weights: the model's fingerprint. dtype: float16 or bfloat16 lets
     a CUDA device multiply in half precision (torch.autocast); the weights, ages and positions stay float32.
-    allow_download: whether a photo may be a web address. beyond, an attribute: whether hair changes beyond the face's
-    frame too, as it does unless that is set to False.
+    allow_download: whether a photo may be a web address. recogniser: tells who somebody is, instead of the model.
+    beyond, an attribute: whether hair changes beyond the face's frame too, as it does unless that is set to False.
     """
 
     def __init__(
@@ -158,7 +161,9 @@ class FacePipeline:
         detector: Detector | None = None,
         dtype: torch.dtype | str | None = None,
         allow_download: bool = False,
+        recogniser: Recogniser | None = None,
     ):
+        self.recogniser = recogniser
         self.device = checked_device(device)
         self.dtype = working_dtype(dtype, self.device)
         self.allow_download = allow_download
@@ -187,7 +192,7 @@ class FacePipeline:
     def read(self, crops: Sequence[Crop], identity: bool = True) -> list[Face]:
         """Measure age, action units, landmarks, pose and identity of N >= 1 faces in one batch. identity: whether
         anybody asks who it is; see `GanimeAge.read`."""
-        asked_later = identity and IDENTITY in self.model.parts
+        asked_later = identity and (self.recogniser is not None or IDENTITY in self.model.parts)
         with torch.inference_mode(), self._precision():
             faces = torch.cat([to_tensor(one.face, self.device) for one in crops])
             batch = self.model.read(faces, identity and not asked_later)
@@ -206,7 +211,10 @@ class FacePipeline:
         ]
 
     def recognise(self, faces: Tensor, landmarks: Tensor) -> np.ndarray:
-        """Who faces (B,3,S,S) with landmarks (B,68,2) in 0..1 are, by the part `identity`: (B,D) of unit length."""
+        """Who faces (B,3,S,S) with landmarks (B,68,2) in 0..1 are, by the recogniser or else the part `identity`: (B,D)
+        of unit length."""
+        if self.recogniser is not None:
+            return self.recogniser(to_pictures(faces), landmarks.float().cpu().numpy())
         with enough_memory(self.device), torch.inference_mode(), self._precision():
             return np.asarray(self.model.identity(faces, landmarks).float().cpu().numpy())
 
