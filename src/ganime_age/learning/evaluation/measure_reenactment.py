@@ -205,16 +205,12 @@ def at_age(model: GanimeAge, faces: Tensor, age: float, method: str, of: Tensor 
 def moved_there(model: GanimeAge, source: Tensor, driving: Tensor, learnt: Learnt = ALL_LEARNT) -> Tensor:
     """Faces that were moved and settled, of tensors that lie where the model is."""
     own, other = model.read(source), model.read(driving)
-    target = model.dual_generator.shape(own.landmarks, other.landmarks, **_without(learnt.shape))
+    target = model.dual_generator.shape(own.landmarks, other.landmarks, learnt=learnt.shape)
     units = own.action_units, other.action_units
-    face = model.reenact(source, own.landmarks, target, *units, **_without(learnt.face)).face
+    face = model.reenact(source, own.landmarks, target, *units, learnt=learnt.face).face
     now = model.read(face)
     settled = torch.lerp(now.action_units, other.action_units, SETTLED)
     return model.edit(face, now.age, now.age, now.action_units, settled).face
-
-
-def _without(learnt: bool) -> dict[str, bool]:
-    return {} if learnt else {"learnt": False}
 
 
 def same_image(model: GanimeAge, faces: Faces, rows: np.ndarray) -> np.ndarray:
