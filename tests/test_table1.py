@@ -71,6 +71,10 @@ def test_the_table_measures_known_edits_as_what_they_are(measured):
         assert (
             row["age"] == pytest.approx(group["asked"], abs=0.5) == pytest.approx(group["real_age"], abs=0.5)
         )
+    for name, own in measured["yaw_bins"].items():  # the painted heads look ahead
+        assert [row["yaw"] for row in own] == ["0-15"] and own[0]["faces"] == 8
+        assert own[0]["verification"] == pytest.approx(summary[f"{name}_verification_mean"], abs=1e-3)
+        assert own[0]["age_error"] == pytest.approx(summary[f"{name}_age_error_mean"], abs=0.3)
     assert measured["identity"]["false_accept_rate"] == 1e-3 and measured["judged_by"]["identity"] == "blue"
 
 
@@ -188,6 +192,7 @@ def test_the_card_lays_it_out_as_the_paper_does(results):
     )
     assert ours[0].split(" | ")[1:] == ["100"] * 9 + ["100 |"] and len(ours) == 2
     assert papers[0].endswith("| 97 |") and papers[1].endswith("| 1.54 |")
+    assert "| AgeTransGAN with MI, 0-15 degrees | 8 | 1 |" in text
     assert "in 3 of 9 groups (paper: 7 of 9)" in text and "What differs" in text
     assert "for want of weights: Re-Aging GAN, Re-Aging GAN with MI, GANimation-age." in text
     assert "| doing nothing | 100 |" in text

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..model.methods import row_titles
 from .edits import matcher
-from .results import Results, goals_summary, shown, table
+from .results import Results, columns, goals_summary, shown, table
 
 BASELINES = {"prototypes": ("prototypes alone", "#8b6fb5"), "nothing": ("doing nothing", "#9a9aa0")}
 """Rows that no method edits: title and colour."""
@@ -62,6 +62,7 @@ def table1(results: Results) -> str:
         _rows(PAPER_GROUPS, _with_error(PAPER_AGES), "error"),
         "What a row shows beside that of the prototypes alone is what its network has learnt over them.",
         _mi(results),
+        _by_yaw(results),
         goals_summary(results),
         " ".join(DIFFERS.split()),
     ]
@@ -98,6 +99,24 @@ def _rows(groups: Sequence[str], rows: Mapping[str, Sequence[float | None]], las
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _by_yaw(results: Results) -> str:
+    """Means over the groups by how far the head is turned; empty where that was not measured."""
+    if not results.has("yaw_bins"):
+        return ""
+    rows = {
+        f"{title(name)}, {row['yaw']} degrees": row
+        for name, own in results.get("yaw_bins").items()
+        for row in own
+    }
+    wanted = {
+        "faces": "faces",
+        "verification": "verified",
+        "cosine": "cosine",
+        "age_error": "age error, years",
+    }
+    return f"By how far the head is turned, means over the groups:\n\n{columns(rows, wanted, 'turned')}"
 
 
 def _mi(results: Results) -> str:

@@ -31,11 +31,13 @@ from ..engine.devices import device_of
 from .judges import Judges
 from .measure_edits import TARGETS, Plan, group_row, mean_of, rounded, verify
 from .reference_statistics import RealAges, real_ages, verification
-from .test_faces import Sitters, aged, frontal
+from .test_faces import Sitters, aged, frontal, spread
 
 PROTOTYPES = "prototypes"
 """The row of what the other methods' networks draw on, alone."""
 NOTHING = "nothing"
+YAW_BINS = ((0, 15), (15, 30), (30, 45))
+"""Degrees, either way."""
 OWN = "own"
 """In --runs, the measured weights themselves."""
 NOTES = {
@@ -45,6 +47,8 @@ NOTES = {
     "prototypes": "the mean change of an age alone, on which every other method draws",
     "verification": "both pictures are aligned by the five points of the source's labelled landmarks; verified when "
     "the cosine to the unedited face exceeds the threshold. Doing nothing compares a face with itself",
+    "yaw_bins": "the same for heads turned by so many degrees, at most a third as many faces a bin; means over the "
+    "nine groups. Real ages, and the threshold, are of heads turned by at most 30 degrees",
     "age": "age_error: distance of the age judge's mean on the edited faces from its mean on real ones of the group",
 }
 
@@ -82,6 +86,7 @@ def measure(
                 group: sitters.edited(looks, age=years)
                 for group, years in tqdm(asked.items(), desc=name, unit="group")
             }
+        by_yaw = yaw_bins(models, faces, looks, asked, real, yard["threshold"], plan.count)
     still = before | {"mask": np.zeros(1), "change": np.zeros(1)}
     found[NOTHING] = {group: dict(still) for group in TARGETS}
     rows = {
@@ -105,6 +110,7 @@ def measure(
                 for g in TARGETS
             ],
             "methods": rows,
+            "yaw_bins": by_yaw,
             "left_out": [
                 name for name, of in table1_rows().items() if name not in models and METHODS[of].shipped
             ],
@@ -133,6 +139,41 @@ class PrototypesAlone:
         shown = self.prototypes(faces, self.read(faces).landmarks, *asked[:4])
         unchanged = torch.zeros_like(shown[:, :1])
         return add_change(faces, shown, shown, Edited(shown, unchanged))
+
+
+def yaw_bins(
+    models: Mapping[str, GanimeAge | PrototypesAlone],
+    faces: Faces,
+    looks: dict[str, Any],
+    asked: Mapping[int, float],
+    real: RealAges,
+    threshold: float,
+    count: int,
+) -> dict[str, list[dict[str, Any]]]:
+    """Row -> means over the groups for faces of age 20-29 turned by so many degrees, a bin each: at most a third of
+    `count` faces a bin; a bin without faces is left out."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
+    for low, high in YAW_BINS:
+        picks = spread(turned(faces, low, high), max(1, count // len(YAW_BINS)))
+        if not len(picks):
+            continue
+        for name, model in models.items():
+            sitters = Sitters(model, table1_rows().get(name, name), faces, picks)
+            before = sitters.unedited(looks)
+            groups = [
+                _row(group, years, before, sitters.edited(looks, age=years), threshold, real)
+                for group, years in asked.items()
+            ]
+            means = {key: mean_of(groups, key) for key in ("verification", "cosine", "age_error")}
+            found[name].append({"yaw": f"{low}-{high}", "faces": len(picks)} | means)
+    return found
+
+
+def turned(faces: Faces, low: float, high: float) -> np.ndarray:
+    """Rows of faces of age 20-29 with landmarks whose heads are turned by low..high degrees, either way."""
+    age, yaw = faces.labels["age"], np.abs(faces.labels["pose"][:, 0])
+    known = ~np.isnan(faces.labels["landmarks"]).any((1, 2))
+    return np.flatnonzero((age >= 20) & (age <= 29) & (yaw >= low) & (yaw < high) & known)
 
 
 def _alone(judge: Any) -> Any:
