@@ -103,9 +103,9 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
 def _changed(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The part of a change (H,W,3) that holds all that is not 0, with a margin for interpolation, and its upper left
     corner (2,)."""
-    spans = []
-    for axis in (1, 0):
-        places = np.flatnonzero(change.any((axis, 2)))
+    spans, there = [], change != 0
+    for line in (there.reshape(len(there), -1).any(1), there.any(0).any(1)):
+        places = np.flatnonzero(line)
         low, high = (places[0], places[-1]) if len(places) else (0, 0)
         spans.append((max(int(low) - 3, 0), int(high) + 4))
     (top, bottom), (left, right) = spans

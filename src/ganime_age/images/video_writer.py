@@ -135,7 +135,7 @@ class _Mp4(_Writer):
         self._container = self._av.open(self._file, "w", format="mp4")
         stream = self._stream = self._container.add_stream("libx264", rate=self._rate)
         stream.width, stream.height, stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
-        stream.options = {"crf": "18", "preset": "fast", "rc-lookahead": str(HELD_FRAMES)}
+        stream.options = {"crf": "18", "preset": "veryfast", "rc-lookahead": str(HELD_FRAMES)}
         codec = stream.codec_context
         codec.time_base = self._base
         codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = BT709

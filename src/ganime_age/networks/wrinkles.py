@@ -9,6 +9,10 @@ transferred by example, as in Tiddeman, Stirrat & Perrett (Computer Graphics For
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -55,6 +59,26 @@ class Skin(NamedTuple):
     """Mean and standard deviation of the skin's brightness, (B,1,1,1) each."""
 
 
+@dataclass
+class Chosen:
+    """Which layouts the faces of a clip got, (B,Z,K): None until the first of them was drawn."""
+
+    layouts: Tensor | None = None
+
+
+_CHOSEN: ContextVar[Chosen | None] = ContextVar("ganime_age_chosen", default=None)
+
+
+@contextmanager
+def chosen_once(chosen: Chosen) -> Iterator[None]:
+    """A block in which layouts are chosen for the first faces that are drawn, and kept for those that follow."""
+    token = _CHOSEN.set(chosen)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
 class Wrinkles(nn.Module):
     """Layouts of creases in the mean shape's frame.
 
@@ -75,7 +99,7 @@ class Wrinkles(nn.Module):
         """What creases of depth (B,) add to the brightness of faces, (B,1,s,s) at the side of `skin.grid`."""
         layouts = self.layouts.to(skin.face.dtype) * (DEEPEST / 127)
         zones = height_zones(mean_shape)
-        choice = self.choose(skin, mean_shape, layouts, zones)  # (B,Z,K)
+        choice = self.chosen(skin, mean_shape, layouts, zones)  # (B,Z,K)
         chosen = torch.einsum("bzk,khw,zh->bhw", choice, layouts, zones)[:, None]
         top, bottom, left, right = WINDOW
         whole = F.pad(chosen, (left, SIDE - right, top, SIDE - bottom))
@@ -87,6 +111,15 @@ class Wrinkles(nn.Module):
         # Even light flattens creases less than it flattens a face, so half of the depth goes by the face's contrast.
         contrast = (skin.light[1] * CONTRAST * bright).sqrt()
         return depth[:, None, None, None] * contrast * shade * drawn
+
+    def chosen(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
+        """`choose`, or within `chosen_once` what was chosen first."""
+        kept = _CHOSEN.get()
+        if kept is None:
+            return self.choose(skin, mean_shape, layouts, zones)
+        if kept.layouts is None:
+            kept.layouts = self.choose(skin, mean_shape, layouts, zones)
+        return kept.layouts
 
     def choose(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
         """How much of each layout each zone of the faces gets, (B,Z,K): nearly all of the one that agrees best."""

@@ -15,12 +15,13 @@ from PIL import Image
 
 from ..edits import AU_CODES, AUTarget, Edit
 from ..errors import BadInput
-from ..images.boxes import face_box
 from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
+from .clip_face import ClipFace
 from .face import FacePipeline, Photo
+from .overlap import ahead, behind
 from .progress import FrameCount, Progress
 from .tracking import FaceTrack
 
@@ -142,13 +143,12 @@ def edit_frames(
     pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
 ) -> Iterator[Frame]:
     """Every frame with the tracked face edited; where there is none it comes back as it was."""
+    seen = ClipFace(pipeline, track)
     for frame in frames:
-        landmarks = track.follow(frame.pixels, pipeline.detect(frame.pixels), float(frame.time))
+        landmarks = seen.find(frame.pixels, float(frame.time))
         if landmarks is not None:
-            crop = pipeline.align(frame.pixels, landmarks, face_box(landmarks))
-            (face,) = pipeline.read([crop], identity=False)
-            face = replace(face, reading=track.reading(face.reading))
-            frame = frame._replace(pixels=pipeline.draw(face, edit, method, mark))
+            face = seen.read(frame.pixels, landmarks)
+            frame = frame._replace(pixels=seen.draw(face, edit, method, mark))
         yield frame
 
 
@@ -199,9 +199,11 @@ def rewrite_clip(
         new_clip(target, clip.rate, packet, clip) as write,
     ):
         count = FrameCount(progress, clip.count)
-        for frame in change(clip):
-            write(frame)
-            count.add()
+        # The next frames are decoded, and the last ones encoded, while one is edited.
+        with ahead(clip) as frames, behind(write) as write_later:
+            for frame in change(frames):
+                write_later(frame)
+                count.add()
         assert frame is not None, "a clip holds a frame"
         track.end(float(frame.time + frame.duration))
         check_seen(track, clip.name)

@@ -27,7 +27,7 @@ from ..errors import BadInput
 from ..images.alignment import apply, crop, frame_matrix, invert, part_around, part_matrix, paste
 from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
-from ..images.search import FoundFace
+from ..images.search import FaceSearch, FoundFace
 from ..images.tensors import to_levels, to_pictures, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
@@ -112,7 +112,8 @@ class Hair(NamedTuple):
 class HairPart(NamedTuple):
     """Hair around a face of a photo, found once for any number of ages. ground: the face. part: the square of the photo
     that hair is changed in, (P,P,3) uint8, and its matrix (2,3). picture (1,3,P,P) in [-1,1] and landmarks (1,68,2) in
-    0..1 of it; matte (1,1,P,P) in 0..1; grid (1,S,S,2): where it lies under the face's frame."""
+    0..1 of it; matte (1,1,P,P) in 0..1; grid (1,S,S,2): where it lies under the face's frame; frame: where the face's
+    frame lies in it."""
 
     ground: Crop
     part: np.ndarray
@@ -121,6 +122,7 @@ class HairPart(NamedTuple):
     landmarks: Tensor
     matte: Tensor
     grid: Tensor
+    frame: Place
 
 
 class Drawing(NamedTuple):
@@ -184,6 +186,11 @@ class FacePipeline:
         with torch.inference_mode():
             return self.detector(pixels)
 
+    def detect_again(self, pixels: np.ndarray, landmarks: np.ndarray) -> FoundFace | None:
+        """A face in the next frame of a clip (H,W,3) uint8, looked for where it was, at landmarks (68,2) in pixels.
+        None where it is there no more, or where the detector knows whole pictures alone."""
+        return self.detector.again(pixels, landmarks) if isinstance(self.detector, FaceSearch) else None
+
     def align(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> Crop:
         """Cut one face out of a photo (H,W,3) uint8, in the FFHQ frame of its landmarks (68,2) in photo pixels."""
         matrix = frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
@@ -218,12 +225,15 @@ class FacePipeline:
         with enough_memory(self.device), torch.inference_mode(), self._precision():
             return np.asarray(self.model.identity(faces, landmarks).float().cpu().numpy())
 
-    def generate(self, face: Face, edit: Edit, method: str, fine: bool = False) -> Generated | None:
+    def generate(
+        self, face: Face, edit: Edit, method: str, fine: bool = False, found: HairPart | None = None
+    ) -> Generated | None:
         """The edited face, or None when the edit asks for what the face already shows.
 
         fine: work on the frame at the photo's own size, up to FINE_SIDE pixels, rather than at the model's face_size.
+        found: the face's hair, where it is known.
         """
-        drawing = self.prepare(face, edit, method, fine)
+        drawing = self.prepare(face, edit, method, fine, found)
         return None if drawing is None else self.draw_batch([drawing], method)[0]
 
     def generate_many(
@@ -261,16 +271,23 @@ class FacePipeline:
         ground = self.enlarged(face) if fine else face
         landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
         request, hair = (before, wanted, units_before, units_wanted), None
-        if self.beyond and age != source.age and METHODS[method].reads and "hair" in edit.parts:
+        if self.grows_hair(face, edit, method):
             found = found or self.find_hair(ground, face.reading.landmarks)
             ground, hair = self.grow_hair(found, (before, wanted))
         elif found is not None and (age == source.age or "hair" not in edit.parts):
             hair = self.still_hair(found)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
-    def find_hair(self, ground: Crop, landmarks: np.ndarray) -> HairPart:
+    def grows_hair(self, face: Face, edit: Edit, method: str) -> bool:
+        """Does an edit change a face's hair?"""
+        source = face.reading
+        age, _ = edit.targets_for(source.age, [source.action_units[code] for code in AU_CODES])
+        return self.beyond and age != source.age and METHODS[method].reads and "hair" in edit.parts
+
+    def find_hair(self, ground: Crop, landmarks: np.ndarray, known: HairPart | None = None) -> HairPart:
         """Where hair is around a face with landmarks (68,2) in photo pixels. Hair runs beyond the frame: it is looked
-        for as far as REACH, at the frame's scale up to HAIR_SIDE."""
+        for as far as REACH, at the frame's scale up to HAIR_SIDE. known: the hair of another frame of a clip, which
+        has moved with the face since, and is not looked for again."""
         size = len(ground.face)
         corner, span = part_around(ground.matrix, size, ground.photo.shape, REACH)
         side = min(math.ceil(span * size / 16) * 16, max(HAIR_SIDE, size))
@@ -281,12 +298,13 @@ class FacePipeline:
             before = to_tensor(part, self.device)
             marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
             left, top = (-corner / span).tolist()
-            matte = self.model.find_hair(before, Place(left, top, 1 / span))
+            frame = Place(left, top, 1 / span)
+            matte = self.model.find_hair(before, frame) if known is None else moved_matte(known, frame, side)
             # The frame's place in the part, for a grid of samples in -1..1.
             start = (2 * (0.5 - corner) / span - 1).tolist()
             place = matte.new_tensor([[[1 / span, 0, start[0]], [0, 1 / span, start[1]]]])
             grid = F.affine_grid(place, [1, 1, size, size], align_corners=False)
-        return HairPart(ground, part, matrix, before, marks, matte, grid)
+        return HairPart(ground, part, matrix, before, marks, matte, grid, frame)
 
     def grow_hair(self, found: HairPart, ages: tuple[Tensor, Tensor]) -> tuple[Crop, Hair]:
         """A face in its photo with the hair of another age: ages, source and target, (1,) in years."""
@@ -483,9 +501,12 @@ class FacePipeline:
             )
         return self.align(photo.pixels, found[index].landmarks, found[index].box)
 
-    def draw(self, face: Face, edit: Edit, method: str, mark: bool) -> np.ndarray:
-        """Generate and paste: the whole photo (H,W,3) uint8 after an edit; the same array when nothing changes."""
-        return self.paste(face, self.generate(face, edit, method), mark)
+    def draw(
+        self, face: Face, edit: Edit, method: str, mark: bool, found: HairPart | None = None
+    ) -> np.ndarray:
+        """Generate and paste: the whole photo (H,W,3) uint8 after an edit; the same array when nothing changes. found:
+        see `generate`."""
+        return self.paste(face, self.generate(face, edit, method, found=found), mark)
 
     def check_method(self, method: str) -> None:
         """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
@@ -504,6 +525,18 @@ class FacePipeline:
     def _embedded_detector(self) -> EmbeddedDetector:
         self.model.require("detector")
         return EmbeddedDetector(self.model.detector)
+
+
+def moved_matte(known: HairPart, frame: Place, side: int) -> Tensor:
+    """The matte (1,1,side,side) of hair that lay in a part of another picture, with the face's frame as it is now."""
+    # A place u of the part, in 0..1, is the place f = (u - left) / side of the frame; there it was at left' + f side'.
+    scale, before = known.frame.side / frame.side, known.frame
+    rows = [
+        [scale if axis == 0 else 0.0, scale if axis == 1 else 0.0, 2 * then + scale - 2 * scale * now - 1]
+        for axis, (then, now) in enumerate(((before.left, frame.left), (before.top, frame.top)))
+    ]
+    grid = F.affine_grid(known.matte.new_tensor([rows]), [1, 1, side, side], align_corners=False)
+    return F.grid_sample(known.matte, grid, padding_mode="border", align_corners=False)
 
 
 def _item(made: Callable[[], Any], i: int) -> Any:

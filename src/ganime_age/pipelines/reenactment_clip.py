@@ -14,12 +14,12 @@ from PIL import Image
 
 from ..edits import Edit
 from ..errors import BadInput
-from ..images.boxes import face_box
 from ..images.photo import is_file, is_tensor, load_photo
 from ..images.video_reader import Clip, Frame, is_clip
 from ..model.methods import DEFAULT
 from ..results import ClipResult
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
+from .clip_face import ClipFace
 from .face import FacePipeline
 from .progress import FrameCount, Progress
 from .reenactment import CLIP_SIDE, METHOD, Action, Motion, Mover, action_of, check_reenactment
@@ -49,17 +49,16 @@ class Follower:
     def __init__(self, pipeline: FacePipeline, face: int):
         if face < 0:
             raise BadInput(f"driving face {face} does not exist; faces are numbered from 0, the largest")
-        self.pipeline, self.track = pipeline, FaceTrack(face)
+        self.track = FaceTrack(face)
+        self._seen = ClipFace(pipeline, self.track, every=1)
         self._shot = 0
 
     def action(self, frame: Frame) -> Action | None:
         """Its action in a frame; None where it is not found."""
-        landmarks = self.track.follow(frame.pixels, self.pipeline.detect(frame.pixels), float(frame.time))
+        landmarks = self._seen.find(frame.pixels, float(frame.time))
         if landmarks is None or self.track.lost:
             return None
-        crop = self.pipeline.align(frame.pixels, landmarks, face_box(landmarks))
-        (face,) = self.pipeline.read([crop], identity=False)
-        raw = action_of(replace(face, reading=self.track.reading(face.reading)))
+        raw = action_of(self._seen.read(frame.pixels, landmarks))
         if self._shot != self.track.shots:
             self._shot, self._landmarks, self._place = self.track.shots, OneEuro(*ACTION), None
         if self._place is None:

@@ -103,6 +103,7 @@ class FaceTrack:
         )  # faces at once; frames that show the face; frames it is edited in
         self.gaps: list[Gap] = []
         self._time: float | None = None
+        self._read: float | None = None
         self._thumbnail: np.ndarray | None = None
         self._lost: float | None = None
         self.step = 1 / 25  # seconds between the last two frames
@@ -128,6 +129,15 @@ class FaceTrack:
             self._reading = self._steadied(reading) if self.steady else reading
         return self._reading
 
+    def cuts(self, pixels: np.ndarray) -> bool:
+        """Does another shot begin with a frame (H,W,3) uint8 that is yet to be followed?"""
+        return _apart(_thumbnail(pixels), self._thumbnail) > CUT
+
+    @property
+    def last(self) -> np.ndarray | None:
+        """The face's landmarks (68,2) in the last frame, as they were found, or None before it was first seen."""
+        return self._raw
+
     @property
     def lost(self) -> bool:
         """Was the face not found in the last frame?"""
@@ -141,15 +151,16 @@ class FaceTrack:
     def _begin(self) -> None:
         self.shots += 1
         self._points: np.ndarray | None = None
+        self._raw: np.ndarray | None = None
+        self._read = None
         self._box: np.ndarray | None = None
         self._reading = None
         self._filter: OneEuro | None = None
         self._units, self._age = OneEuro(*UNITS), SlowMean(AGE_SECONDS)
 
     def _cut(self, pixels: np.ndarray) -> bool:
-        before = self._thumbnail
-        self._thumbnail = cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
-        return before is not None and float(np.abs(self._thumbnail - before).mean()) > CUT
+        before, self._thumbnail = self._thumbnail, _thumbnail(pixels)
+        return _apart(self._thumbnail, before) > CUT
 
     def _choose(self, found: list[FoundFace]) -> FoundFace | None:
         box = self._box
@@ -173,6 +184,7 @@ class FaceTrack:
             cutoff, beta = POINTS
             self._filter = OneEuro(cutoff, beta / _size(face.box))
         self.seen += 1
+        self._raw = face.landmarks
         self._points = self._steady_points(face.landmarks, self._filter) if self.steady else face.landmarks
         self._box = face_box(self._points)
 
@@ -195,12 +207,23 @@ class FaceTrack:
         self._lost = None
 
     def _steadied(self, reading: Reading) -> Reading:
-        units = self._units(np.array([reading.action_units[code] for code in AU_CODES]), self.step)
+        since = None if self._read is None or self._time is None else self._time - self._read
+        step, self._read = max(since or self.step, 1e-3), self._time
+        units = self._units(np.array([reading.action_units[code] for code in AU_CODES]), step)
         return replace(
             reading,
-            age=self._age(reading.age, self.step),
+            age=self._age(reading.age, step),
             action_units={code: float(unit) for code, unit in zip(AU_CODES, units, strict=True)},
         )
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    return cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _apart(thumbnail: np.ndarray, before: np.ndarray | None) -> float:
+    """Mean change between two thumbnails, in grey levels."""
+    return 0.0 if before is None else float(np.abs(thumbnail - before).mean())
 
 
 def _distance(face: FoundFace, box: np.ndarray) -> float:

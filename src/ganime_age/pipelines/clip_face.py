@@ -1,0 +1,120 @@
+"""One face of a clip from frame to frame: what was found and measured on one frame serves the frames after it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+
+from ..edits import Edit
+from ..images.alignment import apply, invert
+from ..images.boxes import box_overlap, face_box
+from ..networks.wrinkles import Chosen, chosen_once
+from ..results import Reading
+from .face import Crop, Face, FacePipeline, HairPart, moved_matte
+from .tracking import FaceTrack
+
+SEARCH_EVERY = 12
+"""Frames after which the whole picture is searched for faces anew, even while the face is followed."""
+READ_EVERY = 3
+"""Frames after which age, action units and landmarks are read anew; between them landmarks follow the detector's."""
+HAIR_EVERY = 3
+"""Frames after which hair is looked for anew; between them it moves with the face."""
+TAKEN_OVER = 0.5
+"""Share of what was known before in what is known after something was measured anew, while a face is steadied."""
+SAME_PLACE = 0.4
+"""Intersection over union of a face's boxes in two frames from which on it counts as followed."""
+
+
+class ClipFace:
+    """Follows one face through a clip's frames, in order.
+
+    track: where the face is. every: frames after which it is read anew.
+    """
+
+    def __init__(self, pipeline: FacePipeline, track: FaceTrack, every: int = READ_EVERY):
+        self.pipeline, self.track, self.every = pipeline, track, every
+        self._frame = self._shot = self._read = self._searched = 0
+        self._points: np.ndarray | None = None
+        self._box: np.ndarray | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reading: Reading | None = None
+        self._offset = np.zeros((68, 2))
+        self._hair: HairPart | None = None
+        self._found = 0
+        self._creases = Chosen()
+
+    def find(self, pixels: np.ndarray, time: float) -> np.ndarray | None:
+        """The face's landmarks (68,2) in the next frame (H,W,3) uint8, at `time` seconds; None where there is none."""
+        self._frame += 1
+        expected = None if self.track.cuts(pixels) else self._points
+        nearby = None
+        if expected is not None and self._frame - self._searched < SEARCH_EVERY:
+            nearby = self.pipeline.detect_again(pixels, expected)
+        if nearby is None or self._box is None or box_overlap(nearby.box, self._box) < SAME_PLACE:
+            self._searched, found = self._frame, self.pipeline.detect(pixels)
+        else:
+            found = [nearby]
+        landmarks = self.track.follow(pixels, found, time)
+        self._points = None if self.track.lost else self.track.last
+        self._box = None if self._points is None else face_box(self._points)
+        if self._shot != self.track.shots:
+            self._shot = self.track.shots
+            self._begin()
+        return landmarks
+
+    def read(self, pixels: np.ndarray, landmarks: np.ndarray) -> Face:
+        """The face of a frame (H,W,3) uint8 with the landmarks (68,2) that `find` gave, as far as it need be read."""
+        crop = self.pipeline.align(pixels, landmarks, face_box(landmarks))
+        if self._reading is None or (not self.track.lost and self._frame - self._read >= self.every):
+            return self._read_anew(crop, landmarks)
+        if self.track.lost:  # the edit stays where it was
+            return _face(crop, self._reading)
+        places = self._places(crop, landmarks) + self._offset
+        points = apply(invert(crop.matrix), places).astype(np.float32)
+        return _face(crop, replace(self._reading, landmarks=points, box=crop.box))
+
+    def _read_anew(self, crop: Crop, landmarks: np.ndarray) -> Face:
+        (face,) = self.pipeline.read([crop], identity=False)
+        first, self._read = self._reading is None, self._frame
+        self._reading = self.track.reading(face.reading)
+        if self.every == 1 or self.track.lost:
+            return replace(face, reading=self._reading)
+        places = self._places(crop, landmarks)
+        offset = self._places(crop, face.reading.landmarks) - places
+        self._offset = offset if first or not self.track.steady else _mixed(self._offset, offset)
+        points = apply(invert(crop.matrix), places + self._offset).astype(np.float32)
+        return replace(face, reading=replace(self._reading, landmarks=points))
+
+    def draw(self, face: Face, edit: Edit, method: str, mark: bool) -> np.ndarray:
+        """`FacePipeline.draw` of the face that `read` gave. While a face is steadied, a shot has one choice of creases;
+        chosen anew in every frame they would flicker."""
+        hair = self._hair_of(face) if self.pipeline.grows_hair(face, edit, method) else None
+        with chosen_once(self._creases) if self.track.steady else nullcontext():
+            return self.pipeline.draw(face, edit, method, mark, hair)
+
+    def _hair_of(self, face: Face) -> HairPart:
+        anew = self._hair is None or self._frame - self._found >= HAIR_EVERY
+        hair = self.pipeline.find_hair(face, face.reading.landmarks, None if anew else self._hair)
+        if anew:
+            self._found = self._frame
+            if self._hair is not None and self.track.steady:
+                before = moved_matte(self._hair, hair.frame, hair.matte.shape[-1])
+                hair = hair._replace(matte=before.lerp(hair.matte, 1 - TAKEN_OVER))
+            self._hair = hair
+        return hair
+
+    @staticmethod
+    def _places(crop: Crop, points: np.ndarray) -> np.ndarray:
+        return apply(crop.matrix, points.astype(np.float64))
+
+
+def _face(crop: Crop, reading: Reading) -> Face:
+    return Face(crop.photo, crop.matrix, crop.box, crop.face, reading)
+
+
+def _mixed(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    return TAKEN_OVER * before + (1 - TAKEN_OVER) * now
