@@ -201,11 +201,8 @@ def test_a_run_killed_between_checkpoints_goes_on_bit_exactly(face_shards, tmp_p
     assert saved >= 7 and saved % 7 == 0
     steps = saved + 5
     toml = recipe(tmp_path, steps, save_every=7)
-    again = subprocess.run(
-        [sys.executable, str(TRAIN), *order(face_shards, out, toml, "--resume")],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr[-2000:]
+    monkeypatch.setattr(sys, "argv", ["train.py", *order(face_shards, out, toml, "--resume")])
+    train.main()
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [
         *range(1, steps + 1)
     ]

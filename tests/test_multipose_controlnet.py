@@ -4,7 +4,6 @@ import json
 import runpy
 import shutil
 import string
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -30,6 +29,7 @@ from ganime_age.learning.multipose.controlnet_backend import (
 from ganime_age.learning.multipose.plan import Request
 from ganime_age.networks.head import Head
 from ganime_age.networks.mesh import turned
+from helpers.training import side_by_side
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "training" / "recipes" / "multipose_controlnet.toml"
@@ -528,11 +528,9 @@ def shards(out):
 
 def test_two_processes_make_a_set_that_goes_on_after_a_kill(people, models, tmp_path, monkeypatch):
     out = tmp_path / "set"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    ran = subprocess.run(
-        [*launch, *command(people, models, out)], capture_output=True, text=True, timeout=500
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
+    two = side_by_side([sys.executable, *command(people, models, out)])
+    errors = [process.communicate(timeout=500)[1] for process in two]
+    assert [process.returncode for process in two] == [0, 0], errors
     made, manifest = shards(out), pd.read_parquet(out / "manifest.parquet")
     assert len(made) == len(manifest) == 6 and set(manifest["file"]) == set(made)
     assert set(manifest["backend"]) == {"controlnet"} and set(manifest["split"]) == {"train", "test"}
