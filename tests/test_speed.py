@@ -32,6 +32,7 @@ def test_multiply_adds_are_counted_by_hand():
 def test_the_shipped_model_is_measured(model, monkeypatch):
     monkeypatch.setattr(measure_speed, "THREADS", 1)
     monkeypatch.setattr(measure_speed, "LARGE", (800, 600))
+    monkeypatch.setattr(measure_speed, "CLIP_FRAMES", 2)
     monkeypatch.setattr(measure_speed, "onnx_ratios", lambda editor, photo, repeats: [1.5] * repeats)
     before = torch.get_num_threads()
     results = measure_speed.measure(model, repeats=1)
@@ -41,6 +42,8 @@ def test_the_shipped_model_is_measured(model, monkeypatch):
         "generator_gmacs_256",
         "help_seconds",
         "onnx_ratio",
+        "clip_frames_per_second",
+        "reenact_frames_per_second",
     }
     assert all(value > 0 for value in results["summary"].values())
     assert results["summary"]["generator_gmacs_256"] <= 5

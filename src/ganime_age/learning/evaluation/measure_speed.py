@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import platform
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from torch import nn
 
 from ...editor import FaceEditor
 from ...edits import AU_CODES
+from ...images.video_reader import Frame
+from ...images.video_writer import new_clip
 from ...model.methods import METHODS
 from ...model.model import GanimeAge
 from ...networks.restoring.restorer import Restorer
@@ -27,19 +31,24 @@ from ...networks.restoring.restorer import Restorer
 THREADS = 2
 LARGE = (4000, 3000)
 """Width and height of the 12-megapixel photo."""
+CLIP, CLIP_HEAD, CLIP_FRAMES = (1280, 720), 420, 48
+"""Width and height of the clip, the head's width in it, at which its face has a frame of about 256 px, its length."""
 
 
 def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
-    """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste, read again) on a 256 px face photo and on a
+    """Median seconds of `FaceEditor.edit` (load, find, read, edit, paste) on a 256 px face photo and on a
     12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
     onnx_ratio: the seconds of an edit of the 256 px photo by torch over those by onnxruntime, in turn.
-    Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256, help_seconds, onnx_ratio}, ...}."""
+    clip_frames_per_second, reenact_frames_per_second: of an age edit of a 720p clip, and of a photo of 256 px that the
+    clip drives, decoded and encoded. Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256,
+    help_seconds, onnx_ratio, clip_frames_per_second, reenact_frames_per_second}, ...}."""
     with threads(THREADS):
         editor = FaceEditor(model)
         small = edit_seconds(editor, jpeg(face_photo(256)), repeats, method)
         large = edit_seconds(editor, jpeg(face_photo(min(LARGE), LARGE)), repeats, method)
         gmacs = multiply_adds(model, method) / 1e9
         ratios = onnx_ratios(editor, jpeg(face_photo(256)), repeats)
+        clip, driven = frames_per_second(editor, CLIP_FRAMES, method)
     helps = help_seconds(repeats)
     summary = {
         "edit_256_seconds": round(statistics.median(small), 3),
@@ -47,6 +56,8 @@ def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") 
         "generator_gmacs_256": round(gmacs, 2),
         "help_seconds": round(statistics.median(helps), 3),
         "onnx_ratio": round(statistics.median(ratios), 2),
+        "clip_frames_per_second": round(clip, 2),
+        "reenact_frames_per_second": round(driven, 2),
     }
     return {
         "summary": summary,
@@ -99,9 +110,30 @@ def onnx_ratios(editor: FaceEditor, photo: bytes, repeats: int) -> list[float]:
         export(editor.model, f"{folder}/graphs", sides=[editor.model.face_size])
         other, ratios = OnnxEditor(f"{folder}/graphs", threads=THREADS), []
         for _ in range(repeats + 1):
-            took = [one.edit(photo, age=70, action_units={"AU12": 3.0}).seconds for one in (editor, other)]
+            took = [edit_and_read(one, photo) for one in (editor, other)]
             ratios.append(took[0] / took[1])
     return ratios[1:]
+
+
+def edit_and_read(editor: Any, photo: bytes) -> float:
+    """Seconds of an edit with the reading of its result, which one editor takes at once and another when asked."""
+    started = time.perf_counter()
+    editor.edit(photo, age=70, action_units={"AU12": 3.0}).to_dict()
+    return time.perf_counter() - started
+
+
+def frames_per_second(editor: FaceEditor, frames: int, method: str) -> tuple[float, float]:
+    """Frames a second of an age edit of a clip whose face moves, and of a photo that it drives."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = f"{folder}/source.mp4", f"{folder}/target.mp4"
+        with new_clip(source, Fraction(25)) as write:
+            for i in range(frames):
+                head = np.array(face_photo(CLIP_HEAD, CLIP))
+                away = round(20 * math.sin(i / 5)), round(8 * math.cos(i / 7))
+                write(Frame(np.roll(head, away, (1, 0)), Fraction(i, 25), Fraction(1, 25)))
+        aged = editor.edit_video(source, target, age=70, method=method)
+        driven = editor.reenact_video(face_photo(256), source, target)
+    return frames / aged.seconds, frames / driven.seconds
 
 
 def help_seconds(repeats: int) -> list[float]:
