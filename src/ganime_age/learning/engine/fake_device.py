@@ -26,7 +26,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...networks.layers import kept
+from ...networks.hair import averaging
+from ...networks.layers import bicubic_weights, kept
 
 GPU = torch.device("cuda", 0)
 WAITING = {
@@ -58,6 +59,12 @@ class Event(NamedTuple):
     where: str
 
 
+def forget() -> None:
+    """Drop the constants that were brought to a device: those on the GPU of another time are not on this one's."""
+    for made_once in (kept, bicubic_weights, averaging):
+        made_once.cache_clear()
+
+
 class FakeDevice(TorchDispatchMode):
     """Pretends that `cuda` is there. events: every wait of the host, in order. counted: whether they are noted."""
 
@@ -72,13 +79,13 @@ class FakeDevice(TorchDispatchMode):
         self.answers = _Answers(self)
 
     def __enter__(self) -> FakeDevice:
-        kept.cache_clear()  # constants on the GPU of another time are not on this one's
+        forget()
         super().__enter__()
         self.answers.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        kept.cache_clear()
+        forget()
         self.answers.__exit__(*error)
         super().__exit__(*error)
 
