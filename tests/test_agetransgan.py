@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ganime_age.edits import GROUP_STARTS, age_group
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
@@ -191,6 +192,51 @@ def test_weights_come_back_from_a_folder(model, tmp_path):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return face_folder(tmp_path_factory.mktemp("faces"))
+
+
+def test_a_direct_generator_delivers_its_picture_of_the_face_itself(model, tmp_path):
+    torch.manual_seed(0)
+    config = {"agetransgan": SMALL | {"direct": True}, **tiny_readers()}
+    direct = GanimeAge(("readers", "agetransgan"), 64, edit_size=64, **config).eval()
+    direct.load_state_dict(model.state_dict())
+    direct.prototypes.age_tone.normal_(std=0.3)  # no prototype is under it
+    faces = torch.rand(2, 3, 64, 64) * 2 - 1
+    edited = edit(direct, faces, ages(30, 30), ages(30, 47), "agetransgan")
+    assert torch.equal(edited.face[0], faces[0])
+    with torch.no_grad():
+        drawn = direct.agetransgan(faces[1:], age_groups.group_of(ages(47)))
+    assert torch.allclose(edited.face[1:], drawn.clamp(-1, 1), atol=1e-6)
+    direct.save_pretrained(tmp_path)
+    assert GanimeAge.from_pretrained(tmp_path).agetransgan.direct
+
+
+def test_the_triplet_wants_the_person_nearer_than_the_next_one():
+    person = torch.eye(3)[:2]
+    edited = F.normalize(torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]), dim=1)
+    # |e - p|^2 = 2 - 2 cos: 0 against 2, and 2 - sqrt(2) against the same
+    assert losses.identity_triplet(person, edited, 0.3).item() == pytest.approx((0 + 0.3) / 2)
+    assert losses.identity_triplet(person, person.flip(0), 0.3).item() == pytest.approx(2.3)
+    assert losses.identity_triplet(person[:1], edited[1:], 0.3) == 0
+
+
+def test_the_papers_recipe_trains_the_picture_itself(folder, helpers):
+    table = read_recipe(RECIPES / "agetransgan_paper.toml", [])["recipe"]
+    assert table["generator"]["direct"] and set(table["weights"]) == set(vars(agetransgan_task.Weights()))
+    asked = recipe(helpers, "agetransgan_paper", generator=SMALL | {"direct": True})
+    task = agetransgan_task.build(asked, Faces(folder, 64), 0)
+    batch, generator = task.batch(0), task.networks["agetransgan"]
+    request = age_editing.draw_request(batch["age"], 0.0)
+    with torch.no_grad():
+        pictures = age_editing.generated(generator, batch, request, 1.0)
+        assert torch.equal(pictures.base, batch["face"]) and len(pictures.kept) == len(batch["face"])
+        assert torch.allclose(pictures.edit, generator(batch["face"], request.target), atol=1e-5)
+        back = age_editing.cycle_term(generator, pictures, batch, request, 1.0)
+        again = generator(pictures.edit, request.source) - batch["face"]
+    assert back.item() == pytest.approx(
+        ((again.abs() * batch["valid"]).sum() / (3 * batch["valid"].sum())).item(), rel=1e-3
+    )
+    found = task.players[0].loss(Step(batch, 1))
+    assert found.total.isfinite() and {"triplet", "identity", "cycle", "adversarial"} <= set(found.logged)
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,18 @@ def gradient_penalty(logits: Tensor, face: Tensor, rows: Tensor | None = None) -
 # --------------------------------------------------------------------------------------------- identity and age
 
 
+def identity_triplet(person: Tensor, edited: Tensor, margin: float) -> Tensor:
+    """Triplet loss of persons across ages (FaceNet, Schroff et al., CVPR 2015, equation 3; a term of AgeTransGAN).
+
+        L = mean max(0, |e - p|^2 - |e - n|^2 + margin)
+
+    person, edited: unit codes (B,D) of faces and of their edits; n is the next face of the batch. Zero for one face.
+    """
+    other = person.roll(1, 0)
+    near, far = ((edited - one).square().sum(1) for one in (person, other))
+    return F.relu(near - far + margin).mean() * (len(person) > 1)
+
+
 def mutual_identity(before: Tensor, after: Tensor, rows: Tensor | None = None) -> Tensor:
     """Multi-task identity (MI) loss: L_MI = 1 - E cos(E_A(I_s), E_A(I_t)).
 

@@ -185,7 +185,7 @@ class GanimeAge(
         source_age, target_age, source_aus, target_aus = request
         network = getattr(self, row.part)
         side = getattr(network, "size", self.edit_size)
-        if not row.reads:
+        if not row.reads or getattr(network, "direct", False):
             small = resize(faces, side)
             return add_change(faces, faces, small, row.edit(network, small, *request))
         if landmarks is None:

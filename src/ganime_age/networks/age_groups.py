@@ -76,3 +76,14 @@ def edit_by_difference(draw: Draw, faces: Tensor, source_age: Tensor, target_age
     made, kept = draw(torch.cat([faces, faces]), torch.cat([target, source])).chunk(2)
     change = (made - kept) * (source != target)[:, None, None, None]
     return Edited((faces + change).clamp(-1, 1), 1 - unchanged_share(change))
+
+
+def edit_by_picture(draw: Draw, faces: Tensor, source_age: Tensor, target_age: Tensor) -> Edited:
+    """What a generator draws of faces (B,3,S,S) in the target's group, as AgeTransGAN's paper has it: all of it is
+    painted, so the face keeps only as much detail as the generator can draw. A face whose age stays comes back
+    exactly. Ages (B,) in years; BadInput for one outside 0..100."""
+    check_ages(source_age)
+    check_ages(target_age)
+    made = draw(faces, group_of(target_age)).clamp(-1, 1)
+    change = (made - faces) * (source_age != target_age)[:, None, None, None]
+    return Edited(faces + change, 1 - unchanged_share(change))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from .age_groups import GROUPS, edit_by_difference, group_code
+from .age_groups import GROUPS, edit_by_difference, edit_by_picture, group_code
 from .layers import SLOPE, Edited, activate, conv, kaiming
 from .prototypes import Prototypes
 
@@ -179,7 +179,8 @@ class SynthesisBlock(nn.Module):
 class Generator(nn.Module):
     """size: side of the faces in pixels, 64 to 1024. width: factor on every channel of CHANNELS. style, layers: width
     and depth of the mapping. BadInput for a size that cannot be.
-    own_prototypes: whether it holds prototypes itself, as in training; a model hands in its part."""
+    own_prototypes: whether it holds prototypes itself, as in training; a model hands in its part. direct: whether an
+    edit is the picture that it draws of the face, as in the paper, or the difference of two, laid on prototypes."""
 
     def __init__(
         self,
@@ -188,10 +189,11 @@ class Generator(nn.Module):
         style: int = 128,
         layers: int = 8,
         own_prototypes: bool = True,
+        direct: bool = False,
     ):
         super().__init__()
         check_size(size)
-        self.size = size
+        self.size, self.direct = size, direct
         if own_prototypes:
             self.prototypes = Prototypes().requires_grad_(False)  # measured, not learnt here
         self.encoder, self.mapping = Encoder(size, width), Mapping(style, layers)
@@ -227,7 +229,10 @@ def edit(
     source_aus: Tensor,
     target_aus: Tensor,
 ) -> Edited:
-    """The edit of a method's row (model/methods.py): the difference of two age groups; action units are not read."""
+    """The edit of a method's row (model/methods.py): the difference of two age groups, or the picture of the target's
+    where the generator is `direct`; action units are not read."""
+    if generator.direct:
+        return edit_by_picture(generator, faces, source_age, target_age)
     return edit_by_difference(generator, faces, source_age, target_age)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...edits import AU_CODES
 from ...errors import BadInput
-from ...networks.age_groups import GROUPS, age_of, edit_by_difference, group_of
+from ...networks.age_groups import GROUPS, age_of, edit_by_difference, edit_by_picture, group_of
 from ...networks.aifd import AIFD
 from ...networks.layers import Edited
 from ...networks.prototypes import Prototypes
@@ -86,9 +86,14 @@ class AgeWeights:
     reconstruction: float = 0.0
     cycle: float = 0.0
     identity: float = 0.0
+    triplet: float = 0.0
     mi: float = 0.0
     age: float = 0.0
     change: float = 0.0
+
+
+TRIPLET_MARGIN = 0.3
+"""In squared distances of unit codes, 0..4."""
 
 
 class AgeRequest(NamedTuple):
@@ -104,9 +109,9 @@ class Generated(NamedTuple):
     """What was generated for a batch, (B,3,S,S) each."""
 
     base: Tensor
-    """y: the faces as the prototypes change their age."""
+    """y: the faces as the prototypes change their age, or as they are where the generator draws them itself."""
     edit: Tensor
-    """y + G(y, target) - G(y, source): what the model delivers, before clamping."""
+    """y + G(y, target) - G(y, source), or G(x, target): what the model delivers, before clamping."""
     kept: Tensor
     """G(x, source) of the first n faces, (n,3,S,S): their reconstruction."""
 
@@ -140,7 +145,8 @@ class Measures:
         self, face: Tensor, edit: Tensor, request: AgeRequest, rows: Tensor | None = None
     ) -> dict[str, Tensor]:
         """age: distance in decades from what readers say of real faces of the target age. identity: across ages, with
-        less weight over a wide gap. rows: see losses.over_rows."""
+        less weight over a wide gap. triplet: nearer to the source than to the batch's next face. rows: see
+        losses.over_rows."""
         read = self.readers(augmented(edit))
         with torch.no_grad():
             before = self.readers(face).identity
@@ -148,6 +154,7 @@ class Measures:
         return {
             "age": losses.age_l1(read.age, self.calibration.age(request.target_age), rows) / losses.DECADE,
             "identity": losses.identity_loss(before, read.identity, weight, rows),
+            "triplet": losses.identity_triplet(before, read.identity, TRIPLET_MARGIN),
         }
 
     def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -183,14 +190,33 @@ def on_prototypes(
     return generator.prototypes(face, landmarks, source_age, target_age, still, still)
 
 
+def is_direct(generator: AgeGenerator) -> bool:
+    """Whether an edit is the generator's picture of the face itself, not a difference on prototypes."""
+    return bool(getattr(generator, "direct", False))
+
+
+def edited_by(
+    generator: AgeGenerator, face: Tensor, landmarks: Tensor, source_age: Tensor, target_age: Tensor
+) -> Edited:
+    """The edit of faces (B,3,S,S) with landmarks (B,68,2) as the model delivers it."""
+    if is_direct(generator):
+        return edit_by_picture(generator, face, source_age, target_age)
+    base = on_prototypes(generator, face, landmarks, source_age, target_age)
+    return edit_by_difference(generator, base, source_age, target_age)
+
+
 def generated(
     generator: AgeGenerator, batch: dict[str, Tensor], request: AgeRequest, kept_fraction: float
 ) -> Generated:
     """All pictures of a batch in one pass; the reconstruction of a fraction of it, of one face at least."""
     face = batch["face"]
+    some = slice(0, max(1, round(kept_fraction * len(face))))
+    if is_direct(generator):
+        groups = torch.cat([request.target, request.source[some]])
+        edit, kept = generator(torch.cat([face, face[some]]), groups).tensor_split([len(face)])
+        return Generated(face, edit, kept)
     with torch.no_grad():
         base = on_prototypes(generator, face, batch["landmarks"], request.source_age, request.target_age)
-    some = slice(0, max(1, round(kept_fraction * len(face))))
     groups = torch.cat([request.target, request.source, request.source[some]])
     pictures = generator(torch.cat([base, base, face[some]]), groups)
     at_target, at_source, kept = pictures.split([len(face), len(face), len(pictures) - 2 * len(face)])
@@ -213,9 +239,13 @@ def cycle_term(
     request: AgeRequest,
     fraction: float,
 ) -> Tensor:
-    """Cycle consistency: edit + G(edit, source) - G(edit, target) is y again, L1 over a fraction of the batch."""
+    """Cycle consistency: edit + G(edit, source) - G(edit, target) is y again, or G(edit, source) is x, L1 over a
+    fraction of the batch."""
     some = slice(0, max(1, round(fraction * len(pictures.edit))))
     edit = pictures.edit[some]
+    if is_direct(generator):
+        back = generator(edit, request.source[some])
+        return losses.masked_l1(back, pictures.base[some], batch["valid"][some])
     groups = torch.cat([request.source[some], request.target[some]])
     back, off = generator(torch.cat([edit, edit]), groups).chunk(2)
     return losses.masked_l1(edit + back - off, pictures.base[some], batch["valid"][some])
@@ -304,8 +334,7 @@ def age_sheet(generator: AgeGenerator, faces: dict[str, Tensor], path: Path) -> 
     columns = [face, generator(face, group_of(age))]
     for years in SHEET_AGES:
         target = torch.full_like(age, years)
-        base = on_prototypes(generator, face, faces["landmarks"].to(device), age, target)
-        edited = edit_by_difference(generator, base, age, target)
+        edited = edited_by(generator, face, faces["landmarks"].to(device), age, target)
         columns.append(edited.face)
     save_grid([*columns, as_picture(edited.attention)], path)
 
@@ -324,8 +353,7 @@ def age_edits(network: nn.Module, faces: dict[str, Tensor]) -> Edit:
     def edit(face: Tensor, age: Tensor, to_age: Tensor, *_: Tensor) -> Edited:
         if torch.equal(age, to_age):
             return Edited(face, torch.zeros_like(face[:, :1]))
-        base = on_prototypes(generator, face, faces["landmarks"], age, to_age)
-        return edit_by_difference(generator, base, age, to_age)
+        return edited_by(generator, face, faces["landmarks"], age, to_age)
 
     return edit
 

@@ -75,7 +75,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         pictures = generated(self.generator, batch, request, self.recipe.kept_share)
         step.result = Handed(pictures.edit.detach(), pictures.kept.detach(), request)
         terms = pixel_terms(pictures, batch)
-        if weights["age"] or weights["identity"]:
+        if weights["age"] or weights["identity"] or weights["triplet"]:
             terms |= self.measures.reading_terms(face, pictures.edit, request)
         if self.playing(step.number):
             terms |= self.adversary(pictures, valid, request)

@@ -108,7 +108,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         pictures = generated(self.generator, batch, request, self.recipe.kept_share)
         handed.edit = pictures.edit.detach()
         terms = pixel_terms(pictures, counted)
-        if weights["age"] or weights["identity"]:
+        if weights["age"] or weights["identity"] or weights["triplet"]:
             terms |= self.measures.reading_terms(face, pictures.edit, request, rows)
         outside = counted["valid"] * (1 - person_masks(batch))
         terms["shade"] = losses.shade((pictures.edit - pictures.base) * batch["valid"], rows=rows)
