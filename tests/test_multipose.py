@@ -7,11 +7,13 @@ import tarfile
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from ganime_age.card import multipose as card_multipose
 from ganime_age.card.results import Results
@@ -29,6 +31,7 @@ from ganime_age.learning.multipose import mesh_backend as multipose_mesh
 from ganime_age.learning.multipose.gates import PoseCurve, PoseCurves
 from ganime_age.learning.multipose.plan import Request, SourceRules, Wanted, held_out, people, plan, usable
 from ganime_age.learning.multipose.refill import refill
+from ganime_age.learning.multipose.sources import SourcePictures
 from helpers.files import write_shard
 from helpers.training import side_by_side
 
@@ -212,6 +215,17 @@ def test_what_cannot_be_turned_is_counted_by_reason(tmp_path):
     rows, left_out = usable(faces, SourceRules())
     assert left_out == {"no age": 3, "no landmarks": 1, "turned too far": 4, "cut by the border": 2}
     assert list(rows) == list(range(10, 400))
+
+
+def test_a_source_gives_an_image_of_the_side_that_it_has_room_for(tmp_path):
+    kept = (600, 448, 447, 192, 100)
+    for side in kept:
+        Image.new("RGB", (side, side)).save(tmp_path / f"{side}.png")
+    faces = SimpleNamespace(folder=tmp_path, table=pd.DataFrame({"file": [f"{side}.png" for side in kept]}))
+    small = SourcePictures(faces, range(len(kept)), 192)
+    large = SourcePictures(faces, range(len(kept)), 192, 448)
+    assert [len(small(row)) for row in range(len(kept))] == [256, 256, 256, 256, 128]
+    assert [len(large(row)) for row in range(len(kept))] == [512, 512, 256, 256, 128]
 
 
 def test_a_set_is_a_face_folder_with_everything_to_make_an_image_again(script, real, tmp_path):

@@ -17,7 +17,11 @@ WAYS = {
     "nothing": "doing nothing",
     "paste": "pasting the driving face",
 }
-ORDERS = {"move_then_age": "moved, then edited to 70", "age_then_move": "edited to 70, then moved"}
+ORDERS = {
+    "move_then_age": "moved, then edited to 70",
+    "age_then_move": "edited to 70, then moved",
+    "age_by_yaw": "edited to 70, then moved",  # in results of before both orders were measured
+}
 
 
 COLUMNS = {

@@ -51,8 +51,8 @@ class SourceRules:
 
     valid: least share of the frame that is real. yaw, pitch: how far a source may be turned already, degrees.
     min_turn, max_turn: the larger change of the two that a source is used for, degrees. most: images of one source.
-    spares: how many sources stand by for an image in case the first one's is rejected. large: pictures stored with at
-    least this side are worked on at 256 px, smaller ones at 128.
+    spares: how many sources stand by for an image in case the first one's is rejected. large, huge: pictures stored
+    with at least this side are worked on at 256 px, or at 512; smaller ones at 128. huge = 0: none at 512.
     """
 
     valid: float = 0.85
@@ -63,6 +63,7 @@ class SourceRules:
     most: int = 10
     spares: int = 6
     large: int = 192
+    huge: int = 0
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,15 @@ def _what_it_is(report: dict[str, Any], images: pd.DataFrame) -> str:
         f"{report['settings']['backend']} backend from {images['source_id'].nunique():,} photos of "
         f"{images['identity'].nunique():,} people. {tests:.1%} are the test split; no person is in both splits "
         f"({', '.join(f'{n:,} in {split}' for split, n in people.items())}). "
-        f"{(images['side'] == 256).mean():.0%} are 256 px, the rest 128 px. Research data: as free as its sources, "
+        f"{_sides(images)}. Research data: as free as its sources, "
         "never part of a repository."
     )
+
+
+def _sides(images: pd.DataFrame) -> str:
+    """`60 % are 256 px, 40 % are 128 px`, the largest first."""
+    shares = images["side"].value_counts(normalize=True).sort_index(ascending=False)
+    return ", ".join(f"{share:.0%} are {side} px" for side, share in shares.items())
 
 
 def _counted(images: pd.DataFrame) -> str:

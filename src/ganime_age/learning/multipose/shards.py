@@ -61,7 +61,7 @@ class Set:
     finished: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.pictures = SourcePictures(self.faces, self.looks, self.rules.large)
+        self.pictures = SourcePictures(self.faces, self.looks, self.rules.large, self.rules.huge)
         self.asked, self.last, self.dry = len(self.slots), 0, 0
         self.chunks: list[list[Slot]] = []
         self._cut(self.slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,15 +15,17 @@ from ...errors import BadInput
 from ..data.faces import Faces
 from ..data.picture_cache import decode
 
-SIDES = (256, 128)
+SIDES = (512, 256, 128)
+"""Pixels that an image of a set may have, largest first."""
 
 
 class SourcePictures:
-    """Random access to some faces of a folder. large: a picture stored with at least this side is given at 256 px,
-    another at 128. BadInput names a shard that cannot be read."""
+    """Random access to some faces of a folder. large, huge: a picture stored with at least this side is given at
+    256 px, or at 512; another at 128; huge = 0: none at 512. BadInput names a shard that cannot be read."""
 
-    def __init__(self, faces: Faces, rows: Iterable[int], large: int):
-        self.folder, self.files, self.large = faces.folder, faces.table["file"], large
+    def __init__(self, faces: Faces, rows: Iterable[int], large: int, huge: int = 0):
+        self.folder, self.files = faces.folder, faces.table["file"]
+        self.least = (huge or math.inf, large, 0)
         self.places: dict[str, tuple[Path, int, int]] = {}
         wanted: dict[str, set[str]] = {}
         for row in rows:
@@ -44,7 +47,7 @@ class SourcePictures:
                 stored = picture.width
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BadInput(f"{self.folder / file} is not a readable picture: {error}") from None
-        side = SIDES[0] if stored >= self.large else SIDES[1]
+        side = next(side for side, least in zip(SIDES, self.least, strict=True) if stored >= least)
         return np.ascontiguousarray(decode(content, side, file)[:3].transpose(1, 2, 0))
 
     def _index(self, name: str, members: set[str]) -> None:
