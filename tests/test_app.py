@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.clips import make_clip, pictures_of
+from helpers.clips import make_clip, pictures_of, sound_of
 
 gr = pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
 
@@ -32,7 +32,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
-from ganime_age.space import age, expression, files, jobs, loader, page, report  # noqa: E402
+from ganime_age.space import age, clips, driving, expression, files, jobs, loader, page, report  # noqa: E402
 from ganime_age.space.handlers import Handlers, Seen, answering, cut_off, found  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -318,9 +318,17 @@ def test_a_tool_of_mcp_gives_the_picture_and_the_report(address, portrait_file):
 def test_a_clip_that_is_too_long_or_is_none(tmp_path, portrait, monkeypatch):
     monkeypatch.setattr(loader, "get_upload_folder", lambda: str(tmp_path))
     small = portrait[::4, ::4]
-    long = make_clip(tmp_path / "long.mp4", [small] * 30, fps=1)
-    with pytest.raises(BadInput, match="lasts 30 seconds; give one of at most 10"):
-        loader.clip_of({"path": str(long)})
+    long = loader.clip_of({"path": str(make_clip(tmp_path / "long.mp4", [small] * 30, fps=1))})
+    with pytest.raises(BadInput, match="lasts 30 seconds; give one of at most 10, or a part of it"):
+        clips.span_of(long, 0, None)
+    assert clips.span_of(long, 12, 20.5) == (12, 20.5) and clips.span_of(long, 25, 30) == (25, None)
+    for start, end, says in (
+        (-1, 4, "cannot start at -1 seconds"), (30, None, "lasts 30.0 seconds and cannot start at 30"),
+        (1, 31, "lasts 30.0 seconds and cannot end at 31"), (4, 3, "from 4 to 3 seconds is empty"),
+        (float("nan"), 3, "cannot start at nan"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=says):
+            clips.span_of(long, start, end)
     note = tmp_path / "note.mp4"
     note.write_text("no clip")
     with pytest.raises(BadInput, match="not a readable video"):
@@ -332,6 +340,22 @@ def test_a_clip_that_is_too_long_or_is_none(tmp_path, portrait, monkeypatch):
     assert isinstance(
         loader.PhotoInput().preprocess(gr.data_classes.ImageData(path="/etc/hostname")), BadInput
     )
+
+
+def test_a_part_of_a_clip_has_its_pictures_and_its_sound_from_its_start(tmp_path):
+    greys = [np.full((64, 64, 3), 40 + 10 * i, np.uint8) for i in range(16)]
+    clip = make_clip(tmp_path / "long.mkv", greys, fps=8, sound="aac")
+    span = clips.span_of(clip, 0.5, 1.25)
+    part = clips.used(clip, span, tmp_path)
+    shown = pictures_of(part)
+    assert [round(float(p.mean())) for p, _ in shown] == pytest.approx([80, 90, 100, 110, 120, 130], abs=3)
+    assert [time for _, time in shown] == pytest.approx([i / 8 for i in range(6)], abs=0.01)
+    assert clips.first_picture(clip, span).mean() == pytest.approx(80, abs=3)
+    (_, packets), (_, whole) = sound_of(part), sound_of(clip)
+    assert 0.3 < len(packets) / len(whole) < 0.5
+    whole = clips.used(clip, clips.Span(), tmp_path)  # browsers do not play MKV
+    assert whole.suffix == ".mp4" and len(pictures_of(whole)) == 16
+    assert clips.used(whole, clips.Span(), tmp_path) == whole
 
 
 # The handlers: what the page itself does, without a browser.
@@ -352,6 +376,8 @@ def begun(does):
         on.seen: Seen()._asdict(),
         on.found: None,
         on.reenact.clip: None,
+        on.reenact.start: 0,
+        on.reenact.end: None,
         on.reenact.use: "move",
         on.reenact.relative: True,
         on.past: [],
@@ -494,6 +520,46 @@ def test_no_photo_no_consent_and_no_clip_are_said_in_place(visit, portrait):
     given[on.consent] = True
     assert set(edit({**given, on.photo: BadInput("the photo is odd")}, request)) == {on.status}
     assert "Give a driving clip first" in film(given, request)[on.status]
+
+
+def test_a_driving_clip_of_our_own_is_given_at_one_click(visit, portrait, editor):
+    does, on, given = visit
+    request, heard = SimpleNamespace(session_hash="somebody"), answering(does.our_clip, on.status)
+    assert "Upload a photo first." in heard(given, SimpleNamespace(index=0), request)[on.status]
+    given[on.photo] = portrait
+    assert "Tick the box" in heard(given, SimpleNamespace(index=0), request)[on.status]
+    given[on.consent] = True
+    assert "Click one of the clips." in heard(given, SimpleNamespace(index=9), request)[on.status]
+    for index in range(len(driving.CLIPS)):
+        changes = does.our_clip(given, SimpleNamespace(index=index), request)
+        clip = Path(changes[on.reenact.clip])
+        assert loader.is_ours(clip) and changes[on.todo] == {"clip": True} and clip.stat().st_size < 15_000
+        pictures = [picture for picture, _ in pictures_of(clip)]
+        assert len(editor.detector(pictures[0])) == 1
+        moved = [np.abs(picture.astype(int) - pictures[0]).mean() for picture in pictures]
+        assert max(moved) > 1.4 * moved[-1] and max(moved) > 2  # there, and nearly back
+    files.leave(request)
+
+
+def test_the_first_picture_of_a_clip_is_shown_and_can_be_tried(visit, portrait, tmp_path):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    moves = on.reenact
+    given[moves.clip] = make_clip(tmp_path / "drive.mp4", [portrait // 2, portrait], fps=1)
+    changes = does.clip_given(given, request)
+    assert "The clip lasts 2.0 s" in words(changes, on) and changes[moves.end] is None
+    first = pixels(changes[moves.first]["value"])
+    assert np.abs(first - portrait // 2).mean() < 4 and not changes[moves.try_first]["visible"]
+    given |= {moves.start: 1, moves.use: "edit", on.age.change: True, on.age.years: 75}
+    changes = does.clip_part(given, request)
+    assert np.abs(pixels(changes[moves.first]["value"]) - portrait).mean() < 4
+    assert changes[moves.try_first]["visible"]
+    tried = does.first_edited(given, request)
+    assert "75 years" in tried[on.results.report]
+    before, after = (pixels(tried[on.results.pictures][name]) for name in ("before", "after"))
+    assert np.abs(before - portrait).mean() < 4 and np.abs(after - before).max() > 30
+    said = answering(does.clip_part, on.status)({**given, moves.end: 9}, request)
+    assert "cannot end at 9" in words(said, on) and set(said) == {on.status}
 
 
 def test_presets_ask_for_what_is_known_and_neutral_rests(visit, portrait):

@@ -28,6 +28,8 @@ SUFFIXES = CLIPS
 """File endings that are always clips; a .gif may also be a photo."""
 
 MAX_SIDE = 1920
+BROWSER_CODECS = ("h264", "vp8", "vp9", "av1")
+"""FFmpeg's names of the codecs that browsers play."""
 HDR_TRANSFERS = (16, 18)  # PQ and HLG, by their numbers in ITU-T H.273
 CLOCK = Fraction(1, 90_000)
 MISSING_SECONDS, MISSING_SHARE = 0.5, 0.05  # what may lack at the end before a clip counts as cut off
@@ -45,16 +47,24 @@ class Clip:
     """A video file or a GIF, to be read once: `with Clip(path) as clip: for frame in clip: ...`
 
     name; rate: frames a second, their mean where it varies; count: frames, about, or None where the file does not
-    say; sound: whether there is any that can be read; notes: sentences about what is changed in reading. Sides longer
-    than 1920 pixels are scaled down. most_rate: of a faster clip only every second, third, ... frame is read.
+    say; seconds: how long it is, or 0 where the file does not say; sound: whether there is any that can be read; notes:
+    sentences about what is changed in reading. Sides longer than 1920 pixels are scaled down. most_rate: of a faster
+    clip only every second, third, ... frame is read.
     BadInput says what is wrong with a file, in the middle of the reading too.
     """
+
+    rate: Fraction
+    count: int | None
+    start: Fraction
+    _seconds: Fraction
+    _length: Fraction | None = None
 
     def __init__(self, path: str | os.PathLike[str], most_rate: float | None = None):
         self._av = load_pyav()
         if is_address(path):
             raise BadInput(f"{path} is a web address; download the clip and give its path")
         self.path, self.name = Path(path), photo_name(path)
+        self._kept, self._offset = False, Fraction(0)
         self._file = open_file(self.path, "video")
         try:
             self._container = open_container(self._av, self._file, self.name)
@@ -71,22 +81,51 @@ class Clip:
         self._container.close()
         self._file.close()
 
+    @property
+    def seconds(self) -> float:
+        return float(self._seconds)
+
+    @property
+    def plays_in_browsers(self) -> bool:
+        """Whether a browser shows it as it is."""
+        return self.path.suffix.lower() in (".mp4", ".webm") and self._codec in BROWSER_CODECS
+
+    def keep(self, start: float, end: float | None) -> None:
+        """From now on only what is shown from `start` to `end` seconds counts, sound and pictures; its times count from
+        `start`. None: to the clip's end."""
+        self.start, self._offset = self.start + Fraction(start), Fraction(start)
+        self._length = None if end is None else Fraction(end) - Fraction(start)
+        if self.count is not None:
+            kept = self._seconds - Fraction(start) if self._length is None else self._length
+            self.count = min(self.count, max(1, math.ceil(kept * self.rate)))
+        self._kept = True
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether a moment, in seconds from the start, is within what `keep` has left."""
+        return not self._kept or (0 <= time and (self._length is None or time < self._length))
+
     def __iter__(self) -> Iterator[Frame]:
         step, last, end, number = self._every / self._rate, None, Fraction(0), -1
+        kept = self._kept
+        kept = self._kept
         with naming_errors(self._av, self.name):
             for number, frame in enumerate(self._container.decode(self._stream)):
                 if number % self._every:
                     continue
                 base = Fraction(frame.time_base or self.time_base)
-                time = step * 0 if frame.pts is None else frame.pts * base - self.start
+                time = -self._offset if frame.pts is None else frame.pts * base - self.start
                 if last is not None and time <= last:
                     time = last + step
                 length = frame.duration * base * self._every if frame.duration else step
-                yield Frame(self._pixels(frame), time, length)
                 last, end = time, time + length
+                if kept and end <= 0:
+                    continue
+                if kept and not self.holds(max(time, Fraction(0))):
+                    return
+                yield Frame(self._pixels(frame), max(time, Fraction(0)) if kept else time, length)
         if number < 0:
             raise BadInput(f"{self.name} holds no frames; give a whole video")
-        if self._seconds - end > max(MISSING_SECONDS, MISSING_SHARE * self._seconds):
+        if self._seconds - self._offset - end > max(MISSING_SECONDS, MISSING_SHARE * self._seconds):
             raise BadInput(
                 f"{self.name} is cut off after {end:.1f} of {self._seconds:.1f} s; give the whole file"
             )
@@ -121,6 +160,7 @@ class Clip:
         self.rate = self._rate / self._every
         frames = stream.frames or seconds * self._rate
         self.count = math.ceil(frames / self._every) or None
+        self._codec = codec.name
         self.sound = any(s.codec_context is not None for s in self._container.streams.audio)
         if self._size != (width, height):
             notes.append(f"{width}x{height} is scaled to {self._size[0]}x{self._size[1]}")

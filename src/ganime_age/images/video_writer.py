@@ -184,8 +184,9 @@ class _Sound:
         """Everything that sounds up to a time in seconds; None: the rest."""
         with naming_errors(self._av, self._clip.name):
             while self._next is not None and (time is None or self._time(self._next) <= time):
-                for packet in self._ready(self._next):
-                    self._output.mux(packet)
+                if self._clip.holds(self._time(self._next)):
+                    for packet in self._ready(self._next):
+                        self._output.mux(packet)
                 self._next = next(self._packets, None)
             if time is None and not self._copied:
                 self._output.mux(self._stream.encode(None))

@@ -36,16 +36,7 @@ class Age(NamedTuple):
 
 def show(methods: tuple[str, ...], compares: bool) -> Age:
     """Build the editor where it is called, with the methods that these weights hold."""
-    with gr.Row(elem_classes="tight"):
-        change = gr.Checkbox(False, label="Change the age", elem_id="change_age", min_width=140)
-        own = gr.Textbox(
-            "",
-            label="Age now, if misread",
-            elem_id="own_age",
-            placeholder="as read",
-            max_lines=1,
-            min_width=120,
-        )
+    change = gr.Checkbox(False, label="Change the age", elem_id="change_age")
     years = gr.Slider(
         0, AGE_MAX, 40, step=1, label="Age in years", elem_id="age", buttons=[], elem_classes="wide-slider"
     )
@@ -61,6 +52,9 @@ def show(methods: tuple[str, ...], compares: bool) -> Age:
         value=methods[0] if methods else None,
         label="Method",
         elem_id="method",
+    )
+    own = gr.Textbox(
+        "", label="Age now, if it was misread", elem_id="own_age", placeholder="as read", max_lines=1
     )
     pressed = [
         button.click(None, None, [years, change], js=f"() => [{middle}, true]", api_visibility="private")

@@ -17,7 +17,7 @@ from gradio.utils import get_function_description
 
 from ..errors import BadInput
 from ..images.video_reader import is_clip
-from . import files, jobs
+from . import clips, files, jobs
 from .jobs import ALL, STRIP_AGES, Asked
 from .loader import CLIP_SECONDS, clip_of, photo_of, uploaded
 
@@ -224,12 +224,14 @@ class Endpoints:
         motion: Literal["both", "expression", "pose"] = "both",
         multiplier: float = 1.0,
         method: str | None = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> tuple[gr.FileData, dict]:
         """The photo's person with the expression and head pose of a driving photo or clip. Returns a photo or a clip.
 
         Args:
             photo: A photo with a face, up to 40 megapixels.
-            driving: A photo, a video or a GIF of up to 10 seconds, of another face.
+            driving: A photo, or a video or a GIF of which up to 10 seconds are used, of another face.
             age: Target age in years, 0 to 100, on top.
             action_units: FACS action units by code and their intensities 0 to 5, on top.
             relative: For a clip: only how it moves (true), or as it is filmed (false).
@@ -242,6 +244,8 @@ class Endpoints:
             motion: What is taken of the driving face: "both", "expression" or "pose".
             multiplier: How far the motion goes, 0 to 2.
             method: What edits the age, of the methods that can. Left out, the first of the loaded weights.
+            start: Of a driving clip, the second from which it counts.
+            end: Of a driving clip, the second up to which it counts. Left out, its end.
 
         Returns:
             result: The edited photo, or the clip.
@@ -256,7 +260,7 @@ class Endpoints:
             return _written(self._work.edit(asked._replace(driving=photo_of(driving)))[0], format, landmarks)
         target = files.new_folder() / f"edited.{_checked(clip_format, ClipFormat)}"
         with jobs.running(None) as running:
-            made = self._work.video(asked, clip_of(driving), target, True, relative, running)
+            made = self._work.video(asked, _part(driving, start, end), target, True, relative, running)
         return _given(target), _of_clip(made)
 
     def animate(
@@ -304,11 +308,13 @@ class Endpoints:
         consent: bool = False,
         turn: list[float] | None = None,
         parts: list[str] | None = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> tuple[gr.FileData, dict]:
         """Edit the largest face of a clip, frame by frame. Returns the clip and its report.
 
         Args:
-            clip: A video or a GIF of up to 10 seconds with a face.
+            clip: A video or a GIF with a face, of which up to 10 seconds are used.
             age: Target age in years, 0 to 100. Left out, the age stays.
             action_units: FACS action units by code and their intensities 0 to 5. Others stay.
             method: A method of the loaded weights. Left out, the first of them.
@@ -317,15 +323,18 @@ class Endpoints:
             consent: True says that everyone shown agreed to this edit, or is you.
             turn: Yaw, pitch and roll in degrees by which the head turns right, down and clockwise: 15, 10, 10 at most.
             parts: What the age changes, of "shape", "skin" and "hair". Left out, all of them.
+            start: The second from which the clip counts.
+            end: The second up to which it counts. Left out, its end.
 
         Returns:
-            clip: The edited clip, as long as the one given.
+            clip: The edited clip, as long as the part that counts.
             report: The number of frames and of edited frames, and warnings.
         """
         _allowed(consent)
         method = method or self._work.methods[0]
         asked = Asked(None, age, action_units, None, method, strength=strength, turn=turn, parts=parts)
-        source, target = clip_of(clip), files.new_folder() / f"edited.{_checked(format, ClipFormat)}"
+        source = _part(clip, start, end)
+        target = files.new_folder() / f"edited.{_checked(format, ClipFormat)}"
         with jobs.running(None) as running:
             made = self._work.video(asked, source, target, False, True, running)
         return _given(target), _of_clip(made)
@@ -351,6 +360,13 @@ def _allowed(consent: bool) -> None:
         raise BadInput(
             "pass consent=True; it says that everyone in these files is you or agreed to this edit"
         )
+
+
+def _part(file: Any, start: float, end: float | None) -> Path:
+    """The part of an uploaded clip that counts."""
+    clip = clip_of(file)
+    span = clips.span_of(clip, start, end)
+    return clip if span.whole else clips.used(clip, span, files.new_folder())
 
 
 def _given(path: Path) -> gr.FileData:

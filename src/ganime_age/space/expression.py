@@ -52,6 +52,7 @@ def show(editable: Collection[str]) -> Expression:
     with gr.Accordion("Copy from another photo", open=False):
         copy_from = PhotoInput(
             label="Photo with the expression", show_label=False, elem_id="copy_from", height=140, buttons=[],
+            placeholder="Drop a photo with the expression, or click to choose one",
             sources=["upload", "clipboard", "webcam"],
         )  # fmt: skip
     return Expression(tuple(sliders[code] for code in AU_CODES), presets, copy_from)

@@ -15,16 +15,19 @@ from PIL import Image
 
 from ..edits import AGE_PARTS, MOST_TURN, Edit, check_age, check_parts
 from ..errors import BadInput, GanimeAgeError
-from . import examples, expression, files, jobs, report, sketch, viewer
+from . import clips, driving, examples, expression, files, jobs, report, sketch, viewer
 from .age import Age
 from .expression import Expression
 from .head import Head
 from .jobs import STRIP_AGES, Asked
-from .loader import PhotoInput, is_ours
+from .loader import CLIP_SECONDS, PhotoInput, is_ours
+from .player import playing
 from .reenact import MOVE, Reenact
-from .results import CLIP, PHOTO, SERIES, Makers, Results, Stage, moving
+from .results import CLIP, PHOTO, SERIES, Makers, Results, Stage
 
 NO_CONSENT = "tick the box about consent first"
+ANIMATIONS = {"animation": "to these settings and back", "ages": "all ages"}
+"""What the player says of the animations, by the ends of their files' names."""
 MOST_PAST = 8
 """Results of a visit that can be shown again."""
 
@@ -229,6 +232,9 @@ class Handlers:
             on.age.change: False,
             on.reenact.photo: None,
             on.reenact.clip: None,
+            on.reenact.start: 0,
+            on.reenact.end: None,
+            on.reenact.first: gr.update(value=None, visible=False),
         }
         changes |= {
             on.expression.copy_from: None,
@@ -402,7 +408,7 @@ class Handlers:
             frames = self.work.animate(asked, keys, target, seconds, running, back)
         out = self.on.results
         return {
-            **moving(target, out.animation, out.animation_gif),
+            out.player: playing(target, f"Animation: {ANIMATIONS[name]}"),
             self.on.stage.tabs: gr.update(selected=CLIP),
             self.on.makers.progress: "",
             self.on.status: said(f"The animation has {frames} frames."),
@@ -415,16 +421,101 @@ class Handlers:
         if clip is None:
             raise BadInput("give a driving clip first, in the Clip tab of Reenact")
         asked = self._asked(given, photo_needed=move)
-        ending = given[on.makers.clip_format]
-        target = files.new_folder(request.session_hash) / f"{asked.name}_clip.{ending}"
+        folder = files.new_folder(request.session_hash)
+        source = clips.used(usable(clip), self._span(given), folder)
+        target = folder / f"{asked.name}_clip.{given[on.makers.clip_format]}"
         with jobs.running(request.session_hash) as running:
-            made = self.work.video(asked, usable(clip), target, move, given[on.reenact.relative], running)
+            made = self.work.video(asked, source, target, move, given[on.reenact.relative], running)
+        says = ("The clip that drives", "Your photo, moved") if move else ("The clip", "The clip, edited")
         return {
-            **moving(target, out.video, out.video_gif),
+            out.player: playing(target, says[1], source, says[0]),
             out.report: report.clip_report(made),
             on.stage.tabs: gr.update(selected=CLIP),
             on.reenact.progress: "",
             on.status: said(f"The clip has {made.frames} frames; it took {made.seconds:.0f} s."),
+        }
+
+    def _span(self, given: dict) -> clips.Span:
+        """The part of the clip that is used."""
+        on = self.on.reenact
+        return clips.span_of(usable(given[on.clip]), given[on.start], given[on.end])
+
+    def clip_given(self, given: dict, request: gr.Request) -> dict:
+        """A clip was given or taken away: all of it is used, as far as that is allowed, and its first picture shown."""
+        on = self.on.reenact
+        clip = given[on.clip]
+        shown = {on.start: 0, on.end: None, **self._beginning(given, None)}
+        if clip is None:
+            return shown
+        seconds = clips.seconds_of(usable(clip))
+        words = ""
+        if seconds > CLIP_SECONDS:
+            shown[on.end] = CLIP_SECONDS
+            words = f"The clip lasts {seconds:.0f} s; its first {CLIP_SECONDS} are used. From and To choose others."
+        elif seconds:
+            words = f"The clip lasts {seconds:.1f} s."
+        given = {**given, on.start: 0, on.end: shown[on.end]}
+        return {**shown, **self.clip_part({**given}, request), self.on.status: said(words)}
+
+    def clip_part(self, given: dict, request: gr.Request) -> dict:
+        """Another part of the clip is to be used: how it begins is shown."""
+        clip = given[self.on.reenact.clip]
+        if clip is None:
+            return {}
+        picture = clips.first_picture(usable(clip), self._span(given))
+        folder = files.new_folder(request.session_hash)
+        path = files.shown(Image.fromarray(picture), folder / "first.jpg", None, 400)
+        return {**self._beginning(given, path), self.on.status: said("")}
+
+    def _beginning(self, given: dict, path: str | None) -> dict:
+        on = self.on.reenact
+        tried = path is not None and given[on.use] != MOVE
+        return {
+            on.first: gr.update(value=path, visible=path is not None),
+            on.try_first: gr.update(visible=tried),
+        }
+
+    def clip_use(self, given: dict) -> dict:
+        """The clip is to be used in another way."""
+        on = self.on.reenact
+        return {on.try_first: gr.update(visible=given[on.clip] is not None and given[on.use] != MOVE)}
+
+    def our_clip(self, given: dict, picked: gr.EventData, request: gr.Request) -> dict:
+        """A driving clip of our own was clicked: it is given, and the photo is to move like it."""
+        on, file = self.on, driving.chosen(picked.index)
+        if file is None:
+            raise BadInput("click one of the clips")
+        if given[on.photo] is None:
+            raise BadInput("upload a photo first")
+        if not self._agreed(given, usable(given[on.photo])):
+            raise BadInput(NO_CONSENT)
+        clip = examples.file_of(file, request.session_hash)
+        now = {on.reenact.clip: clip, on.reenact.use: MOVE, on.reenact.start: 0, on.reenact.end: None}
+        return {**now, on.reenact.photo: None, on.todo: {"clip": True}, on.status: said("")}
+
+    def first_edited(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        """The first picture of the clip edited alone, as all of them would be."""
+        on, out = self.on, self.on.results
+        clip = given[on.reenact.clip]
+        if clip is None:
+            raise BadInput("give a clip first, in the Clip tab of Reenact")
+        asked = self._asked(given, photo_needed=False)
+        picture = clips.first_picture(usable(clip), self._span(given))
+        asked = asked._replace(photo=picture, driving=None, face=0, method=self.work.method(asked))
+        folder = files.new_folder(request.session_hash)
+        made = self.work.edit(asked)[0]
+        files.about_to_write(folder)
+        view = {
+            "before": files.shown(Image.fromarray(picture), folder / "before.jpg"),
+            "after": files.shown(made.image, folder / "after.jpg", files.record_of(made)),
+            "alt": f"The clip's first picture after the edit: {report.title(made)}", "key": "first",
+            "frame": viewer.around(made.source_reading.box, picture.shape),
+        }  # fmt: skip
+        return {
+            out.pictures: view,
+            out.report: report.report(made, self.work.thresholds, self.work.editable),
+            on.stage.tabs: gr.update(selected=PHOTO),
+            on.status: said("So the clip begins; Make the clip edits all of it."),
         }
 
     def stop(self, request: gr.Request) -> dict:
@@ -529,12 +620,10 @@ class Handlers:
 
     def _cleared(self) -> dict:
         out = self.on.results
-        hidden = (
-            out.attention, out.comparison, out.strip, out.animation, out.animation_gif, out.video, out.video_gif,
-            out.sheet,
-        )  # fmt: skip
+        hidden = (out.attention, out.comparison, out.strip, out.sheet)
         return {
             **{part: gr.update(value=None, visible=False) for part in hidden},
+            out.player: {},
             out.use_age: gr.update(visible=False),
             out.download: gr.update(value=None, interactive=False),
             out.report: report.EMPTY,

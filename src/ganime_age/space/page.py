@@ -3,9 +3,10 @@
 It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
 top, examples; photo, consent, every, history, undo, go_on; editors, change_age, age, own_age, age_groups, age_parts,
 method; presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); yaw, pitch, roll;
-driving_photo, driving_clip, clip_use, relative, motion, multiplier, make_video, clip_progress, reenact_note;
+driving_photo, driving_clips, driving_clip, clip_first, clip_start, clip_end, try_first, clip_use, relative, motion,
+multiplier, make_video, clip_progress, reenact_note;
 make_strip, make_ages, make_animation, clip_format, series_progress; strength, edit, cancel, reset; stage_tabs,
-result, strip, use_age, sheet, comparison, animation, animation_gif, video, video_gif, status; download,
+result, strip, use_age, sheet, comparison, player, status; download,
 download_format, report, attention; notice.
 """
 
@@ -127,7 +128,7 @@ def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
             report, attention = results.show_words()
     of_results = results.Results(
         shown.pictures, report, attention, shown.comparison, shown.download, shown.strip, shown.sheet, shown.use_age,
-        *shown.clips,
+        shown.player,
     )  # fmt: skip
     parts = Parts(
         photo, consent, every, history, past, todo, found, seen, *editors, strength, of_results, makers, stage,
@@ -140,6 +141,7 @@ def show_photo() -> tuple[PhotoInput, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.B
     """The photo, the consent, and the last results to go back to."""
     photo = PhotoInput(
         label="Photo", show_label=False, elem_id="photo", height=190, buttons=[], alt_text="Your photo",
+        placeholder="Drop a photo here, or click to choose one",
         sources=["upload", "webcam", "clipboard"],
     )  # fmt: skip
     consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
@@ -302,6 +304,7 @@ def expression_events(does: Handlers) -> list:
 def reset_outputs(on: Parts) -> list:
     """What a reset changes."""
     driving = [on.reenact.photo, on.reenact.clip, on.reenact.relative, on.reenact.use, on.reenact.motion]
+    driving += [on.reenact.start, on.reenact.end, on.reenact.first]
     controls = [on.age.change, on.age.years, on.age.own, on.age.parts, on.age.method, on.strength, *driving]
     controls += [on.reenact.multiplier, *on.head]
     return [*controls, on.expression.copy_from, *on.expression.units, on.stage.sketch, on.status]
@@ -314,24 +317,39 @@ def reset_event(does: Handlers, button: gr.Button) -> None:
 
 
 def clip_events(does: Handlers, example: Any) -> list:
-    """The strip, the animations and the clip are made, the clip also after an example that has one; gives back the
-    events that Cancel ends."""
+    """The strip, the animations and the clip are made, the clip also after an example that has one, and when one of our
+    own is clicked; gives back the events that Cancel ends."""
     on, out, makers = does.on, does.on.results, does.on.makers
     heard = functools.partial(answering, status=on.status)
     job = {"show_progress_on": [makers.progress], **JOB}
     strip = [out.strip, out.sheet, out.use_age, on.stage.tabs, on.status]
     made = makers.make_strip.click(heard(does.strip), on.request(), strip, **job)
-    animation = [out.animation, out.animation_gif, makers.progress, on.stage.tabs, on.status]
+    animation = [out.player, makers.progress, on.stage.tabs, on.status]
     animated = [
         button.click(heard(handler), on.request() | {makers.clip_format}, animation, **job)
         for button, handler in ((makers.make_animation, does.animation), (makers.make_ages, does.ages))
     ]
-    clip = {on.reenact.clip, on.reenact.use, on.reenact.relative, makers.clip_format}
-    film = [out.video, out.video_gif, out.report, on.stage.tabs, on.reenact.progress, on.status]
-    job["show_progress_on"] = [on.reenact.progress]
-    filmed = on.reenact.make.click(heard(does.video), on.request() | clip, film, **job)
-    example.then(
-        heard(does.video_new), on.request() | clip | {on.todo}, [*film, on.todo],
-        **job | {"show_progress_on": [on.status]},
-    )  # fmt: skip
-    return [made, *animated, filmed]
+    moves = on.reenact
+    clip = {moves.clip, moves.start, moves.end, moves.use, moves.relative, makers.clip_format}
+    film = [out.player, out.report, on.stage.tabs, moves.progress, on.status]
+    job["show_progress_on"] = [moves.progress]
+    filmed = moves.make.click(heard(does.video), on.request() | clip, film, **job)
+    new = heard(does.video_new), on.request() | clip | {on.todo}, [*film, on.todo]
+    example.then(*new, **job | {"show_progress_on": [on.status]})
+    part = {moves.clip, moves.start, moves.end, moves.use}
+    begins = [moves.first, moves.try_first, on.status]
+    moves.clip.change(heard(does.clip_given), part, [moves.start, moves.end, *begins], **QUIET)
+    for number in (moves.start, moves.end):
+        gr.on([number.submit, number.blur], heard(does.clip_part), part, begins, **QUIET)
+    moves.use.input(heard(does.clip_use), part, [moves.try_first, on.status], **QUIET)
+    chosen = moves.ours.run(
+        heard(does.our_clip), {on.photo, on.consent},
+        [moves.clip, moves.use, moves.start, moves.end, moves.photo, on.todo, on.status], **QUIET,
+    ).then(*new, **job)  # fmt: skip
+    tried = moves.try_first.click(
+        heard(does.first_edited),
+        on.request() | clip,
+        [out.pictures, out.report, on.stage.tabs, on.status],
+        **job,
+    )
+    return [made, *animated, filmed, chosen, tried]

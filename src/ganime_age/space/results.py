@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
 
-from . import viewer
+from . import player, viewer
 from .report import EMPTY
 
 PHOTO, SERIES, CLIP = "photo", "series", "clip"
@@ -25,10 +24,7 @@ class Results(NamedTuple):
     strip: gr.Gallery
     sheet: gr.DownloadButton
     use_age: gr.Button
-    animation: gr.Video
-    animation_gif: gr.Image
-    video: gr.Video
-    video_gif: gr.Image
+    player: gr.HTML
 
 
 class Makers(NamedTuple):
@@ -59,7 +55,7 @@ class Shown(NamedTuple):
     strip: gr.Gallery
     sheet: gr.DownloadButton
     use_age: gr.Button
-    clips: tuple[gr.Video, gr.Image, gr.Video, gr.Image]
+    player: gr.HTML
 
 
 def show_stage() -> tuple[Stage, Shown]:
@@ -87,8 +83,10 @@ def show_stage() -> tuple[Stage, Shown]:
                     "Download as one picture", elem_id="sheet", size="sm", visible=False
                 )
         with gr.Tab("Clip", id=CLIP):
-            gr.HTML("<p class='note'>Animations and clips appear here, and play by themselves.</p>")
-            clips = tuple(_clips())
+            gr.HTML(
+                "<p class='note clips-hint'>Animations and clips appear here, and play by themselves.</p>"
+            )
+            clips = player.show()
     with gr.Row(elem_id="saving"):
         status = gr.HTML(elem_id="status")
         picture_format = gr.Radio(
@@ -124,23 +122,3 @@ def show_makers() -> Makers:
     )
     progress = gr.HTML(elem_id="series_progress", elem_classes="progress")
     return Makers(make_strip, clip_format, make_animation, make_ages, progress)
-
-
-def moving(path: Path, video: gr.Video, picture: gr.Image) -> dict:
-    """Show a clip where its kind can be shown: a video plays, a GIF is a picture."""
-    gif = path.suffix == ".gif"
-    return {
-        video: gr.update(value=None if gif else str(path), visible=not gif),
-        picture: gr.update(value=str(path) if gif else None, visible=gif),
-    }
-
-
-def _clips() -> list[gr.Video | gr.Image]:
-    """The animation and the clip, each as a video and as a GIF."""
-    made: list[gr.Video | gr.Image] = []
-    with gr.Row(elem_id="clips"):
-        for name, label in (("animation", "Animation"), ("video", "Clip")):
-            looks = {"interactive": False, "visible": False, "height": 300, "buttons": ["download"]}
-            made.append(gr.Video(label=label, elem_id=name, loop=True, autoplay=True, **looks))
-            made.append(gr.Image(label=f"{label} (GIF)", elem_id=f"{name}_gif", alt_text=label, **looks))
-    return made

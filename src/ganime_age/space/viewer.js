@@ -1,7 +1,8 @@
 // The viewer of before and after. It runs where the component is mounted: `element` is its root, `props.value` what the
 // server says (viewer.py), `trigger` tells the server which face or former result was picked.
 const $ = name => element.querySelector(name);
-const view = {mode: 'split', zoom: false, cut: 50, data: {}};
+const view = {mode: 'split', zoom: false, cut: 50, data: {}, seen: ''};
+const SMALL = 0.55;  // height of a face's frame, in that of its photo, below which the viewer starts zoomed
 const show = (part, visible) => { part.hidden = !visible; };
 
 function url(path) {
@@ -71,6 +72,10 @@ async function update() {
   const data = typeof props.value === 'string' ? JSON.parse(props.value || '{}') : props.value ?? {};
   const mine = ++turn;
   view.data = data;
+  if (data.frame && view.seen !== data.before) {  // another photo: a small face fills the viewer, one of several does not
+    view.zoom = data.frame[3] < SMALL && (data.boxes ?? []).length < 2;
+    view.seen = data.before;
+  }
   $('.viewer').classList.toggle('empty', !data.before);
   frames(data.boxes, data.face);
   $('.before').alt = data.before ? 'The photo before the edit' : '';
