@@ -47,9 +47,8 @@ class Clip:
     """A video file or a GIF, to be read once: `with Clip(path) as clip: for frame in clip: ...`
 
     name; rate: frames a second, their mean where it varies; count: frames, about, or None where the file does not
-    say; seconds: how long it is, or 0 where the file does not say; sound: whether there is any that can be read; notes:
-    sentences about what is changed in reading. Sides longer than 1920 pixels are scaled down. most_rate: of a faster
-    clip only every second, third, ... frame is read.
+    say; sound: whether there is any that can be read; notes: sentences about what is changed in reading. Sides longer
+    than 1920 pixels are scaled down. most_rate: of a faster clip only every second, third, ... frame is read.
     BadInput says what is wrong with a file, in the middle of the reading too.
     """
 
@@ -83,6 +82,7 @@ class Clip:
 
     @property
     def seconds(self) -> float:
+        """How long it is; 0 where the file does not say."""
         return float(self._seconds)
 
     @property
@@ -106,7 +106,6 @@ class Clip:
 
     def __iter__(self) -> Iterator[Frame]:
         step, last, end, number = self._every / self._rate, None, Fraction(0), -1
-        kept = self._kept
         kept = self._kept
         with naming_errors(self._av, self.name):
             for number, frame in enumerate(self._container.decode(self._stream)):

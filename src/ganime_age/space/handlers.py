@@ -455,7 +455,7 @@ class Handlers:
         elif seconds:
             words = f"The clip lasts {seconds:.1f} s."
         given = {**given, on.start: 0, on.end: shown[on.end]}
-        return {**shown, **self.clip_part({**given}, request), self.on.status: said(words)}
+        return {**shown, **self.clip_part(given, request), self.on.status: said(words)}
 
     def clip_part(self, given: dict, request: gr.Request) -> dict:
         """Another part of the clip is to be used: how it begins is shown."""
@@ -505,6 +505,7 @@ class Handlers:
         folder = files.new_folder(request.session_hash)
         made = self.work.edit(asked)[0]
         files.about_to_write(folder)
+        sketch.memory(request.session_hash).driven = True  # drafts are of the photo, which is not shown now
         view = {
             "before": files.shown(Image.fromarray(picture), folder / "before.jpg"),
             "after": files.shown(made.image, folder / "after.jpg", files.record_of(made)),
