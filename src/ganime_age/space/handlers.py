@@ -132,7 +132,7 @@ class Handlers:
         on = self.on
         changes = {**self._cleared(), on.found: None}
         kept = sketch.memory(request.session_hash)
-        kept.sketches, kept.last = [], None
+        kept.sketches, kept.last, kept.driven = [], None, False
         try:
             if given[on.photo] is None:
                 return {**changes, on.results.pictures: {}, on.status: said("")}
