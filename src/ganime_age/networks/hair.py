@@ -27,13 +27,17 @@ WINDOW = 0.031
 """Radius of the guided filter's windows, in sides of the picture."""
 SURE = (0.35, 0.8)
 """A refined matte below the first is no hair, above the second it is all hair."""
+LIKELY = (0.3, 0.5)
+"""A matte of the network below the first is no hair for sure, above the second it is hair where nothing else is near."""
+CORE = 0.03
+"""How far from its outline hair is all hair, in sides of the picture."""
 BESIDE = (-0.1, 0.3)
 """Values of `place_on_head` between which the colour of the skin begins to exclude a pixel from the hair."""
 ALIKE = (0.5, 0.8)
 """Shares of the way from the hair's colour to the skin's: below the first a pixel is hair, above the second skin."""
 OUTLINE = 0.05
 """Half the width of the band along a matte's outline that is redrawn, in sides of the picture."""
-SEEN = (0.25, 0.85)
+SEEN = (0.15, 0.95)
 """Shares of the way from the colours beside hair to those in it: below the first none is seen, above the second only
 hair."""
 TOLD_APART = 0.08
@@ -51,7 +55,7 @@ MOST_TURNED = 0.92
 """Largest share of a head's strands that turn."""
 VARIETY = 0.45
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
-ROOTS_FIRST = 1.1
+ROOTS_FIRST = 0.6
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
 FRAME_FADE = (0.03, 0.13, 0.25)
 """Distances from the border of a face's frame, in its sides: up to the first no hair changes, from the second on all
@@ -62,7 +66,7 @@ REACH_FADE = (0.01, 0.06, 0.1)
 """FRAME_FADE of a picture that reaches so far."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
-NOISE = 0.012
+NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 BLACK = 1.06
 """Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
@@ -72,10 +76,14 @@ GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 DEEP = 28
 """Hair deeper than this part of a picture's side lies within hair all around."""
+SURROUNDED = (0.6, 0.85)
+"""Mean of the hair around a pixel: below the first it does not lie deep within hair, above the second it does."""
 EDGE = 0.08
 """Sides of the frame over which what a network saw there begins to count at its border."""
-OFF_FACE = 0.4
-"""Value of `place_on_head` from which on down a pixel lies off the face's oval."""
+OFF_FACE = (0.1, 0.2)
+"""Distances from the head's oval, see `off_oval`: up to the first there may be face, from the second on there is none."""
+ABOVE = (0.8, 1.0)
+"""The same for heights over the ears, in half widths of the face: a forehead ends between them."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 NOT_DARK = (-0.55, -0.35)
@@ -84,6 +92,8 @@ SKIN_COLOUR = 0.1
 """Mean distance of skin from grey below which a photo has less and less colour to go by."""
 BINS = 12
 """Cells a channel of the histograms of colours."""
+FLOOD = (2.0, 4.0)
+"""Hair beyond the frame, in the area of the hair within: up to the first all of it counts, from the second on none."""
 DOUBT = 1.2
 """Least log of how much more often a colour is hair's than not, for hair beyond the frame."""
 FARTHER = 0.985
@@ -242,7 +252,11 @@ def refined(matte: Tensor, picture: Tensor) -> Tensor:
     light = luma(picture)
     fine = guided_filter(matte, light, resize(light, min(MATTE_SIDE, light.shape[-1])))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
-    return local_matte(fine, picture, resize(picture, min(MATTE_SIDE, picture.shape[-1])))
+    drawn = local_matte(fine, picture, resize(picture, min(MATTE_SIDE, picture.shape[-1])))
+    # Away from its outline hair is hair, whatever its gloss looks like.
+    likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
+    radius = max(1, round(CORE * matte.shape[-1]))
+    return torch.maximum(drawn, enlarged(1 - grown_mask(1 - likely, radius), picture.shape[-1]))
 
 
 def spread_beyond(network: nn.Module, picture: Tensor, frame: Place) -> Tensor:
@@ -263,7 +277,11 @@ def spread_beyond(network: nn.Module, picture: Tensor, frame: Place) -> Tensor:
     near, alike = F.avg_pool2d(sure, 2), F.avg_pool2d(alike, 2)
     for _ in range(cells // 4):
         near = torch.maximum(near, torch.minimum(FARTHER * F.max_pool2d(near, 3, 1, 1), alike))
-    return torch.lerp(enlarged(near, cells), close, weight)
+    # Dark hair before a dark background: what floods the picture is no hair.
+    near = enlarged(near, cells)
+    beyond, within = (x.sum((2, 3), keepdim=True) for x in (near * (1 - weight), close * weight))
+    near = near * (1 - ramp(beyond / within.clamp_min(1.0), *FLOOD))
+    return torch.lerp(near, close, weight)
 
 
 def by_colour(matte: Tensor, known: Tensor, small: Tensor) -> Tensor:
@@ -333,9 +351,9 @@ def enlarged(x: Tensor, side: int) -> Tensor:
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def place_on_head(landmarks: Tensor, side: int) -> Tensor:
-    """(B,68,2) in 0..1 of a picture -> (B,1,side,side): how early hair turns at each place, from 1 at the temples over
-    0 to -1 at lengths a face's width away."""
+def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """(B,68,2) in 0..1 of a picture -> how far each pixel lies to the right of the middle of the ears and below it, in
+    half widths of the face along its own axes, (B,1,side,side) each."""
     left, right = landmarks[:, 0], landmarks[:, 16]
     across = right - left
     half = across.norm(dim=1).clamp_min(1e-3) / 2
@@ -343,13 +361,27 @@ def place_on_head(landmarks: Tensor, side: int) -> Tensor:
     y_axis = torch.stack([-x_axis[:, 1], x_axis[:, 0]], 1)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
     pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
-    away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]  # in half widths of the face
-    x, y = ((away * axis[:, None]).sum(-1) for axis in (x_axis, y_axis))
-    # The head as an ellipse 1.25 times as high as wide; `far` is 0 on its outline.
-    far = ((x.square() + (y / 1.25).square()).sqrt() - 1).clamp_min(0)
+    away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]
+    x, y = ((away * axis[:, None]).sum(-1).view(-1, 1, side, side) for axis in (x_axis, y_axis))
+    return x, y
+
+
+def off_oval(x: Tensor, y: Tensor) -> Tensor:
+    """How far a place of `on_head` lies off the head, an ellipse 1.25 times as high as wide: 0 on its outline."""
+    return ((x.square() + (y / 1.25).square()).sqrt() - 1).clamp_min(0)
+
+
+def place_on_head(x: Tensor, y: Tensor) -> Tensor:
+    """How early hair turns at a place of `on_head`: from 1 at the temples over 0 to -1 at lengths a face's width away."""
+    far = off_oval(x, y)
     temples = torch.exp(-((y + 0.1) / 0.45).square() - (far / 0.3).square())
     early = 0.6 - 1.6 * (far / 1.2).clamp(max=1) + 0.6 * temples
-    return early.clamp(-1, 1).view(-1, 1, side, side)
+    return early.clamp(-1, 1)
+
+
+def off_face(x: Tensor, y: Tensor) -> Tensor:
+    """Whether a place of `on_head` lies beside the face or above its forehead, 0..1."""
+    return torch.maximum(ramp(off_oval(x, y), *OFF_FACE), ramp(-y, *ABOVE))
 
 
 def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
@@ -370,6 +402,8 @@ class Head(NamedTuple):
 
     place: Tensor
     """(B,1,s,s), see `place_on_head`."""
+    off_face: Tensor
+    """(B,1,s,s), see `off_face`."""
     small: Tensor
     """(B,3,s,s), the picture at a side of 128 or less."""
     hair: Tensor
@@ -392,12 +426,13 @@ class Head(NamedTuple):
         """Of pictures (B,3,S,S) with hair (B,1,S,S) and landmarks (B,68,2) in 0..1. fade: see FRAME_FADE."""
         side = min(MATTE_SIDE, picture.shape[-1])
         small, mask = resize(picture, side), resize(hair, side)
-        place = place_on_head(landmarks, side)
+        where = on_head(landmarks, side)
+        place = place_on_head(*where)
         # The hair's colour is that at the head's outline: far from it a mask errs more often.
         near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
         within = ramp(away_from_border(side, small), fade[0], fade[2])
         colour = weighted_mean(small, mask * near)
-        return cls(place, small, mask, skin_colour(small, landmarks), colour, within)
+        return cls(place, off_face(*where), small, mask, skin_colour(small, landmarks), colour, within)
 
 
 def away_from_border(side: int, like: Tensor) -> Tensor:
@@ -426,7 +461,7 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
     beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
     # Deep within the hair, away from the face, a colour near the skin's is a highlight.
     radius = max(1, head.hair.shape[-1] // DEEP)
-    deep = -F.max_pool2d(-head.hair, 2 * radius + 1, 1, radius) * ((OFF_FACE - head.place) * 5).clamp(0, 1)
+    deep = ramp(box(head.hair, radius), *SURROUNDED) * head.off_face
     beside = beside * enlarged(1 - deep, picture.shape[-1])
     hair = hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
     away = box(head.small, 2) - head.colour
@@ -438,7 +473,10 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
 
 def grey_before(head: Head) -> Tensor:
     """Where a picture with colour is grey and not dark, (B,1,s,s) in 0..1: grey cloth, or hair that has turned."""
-    around, skin = box(head.small, 2), (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
+    # At the hair's outline what lies beside it must not count: the mean is that of the hair alone.
+    around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
+    around = (around + 1e-3 * head.small) / (weight + 1e-3)
+    skin = (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
     light = luma(around)
     chroma = (around - light).abs().mean(1, keepdim=True)
     dark, bright = NOT_DARK
@@ -476,22 +514,26 @@ def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour
     # dark hair is a multiple of its colour and that of white hair is not.
     reduced = luma(head.small)
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
-    total, weight = box(torch.cat([(reduced + BLACK) * sure, sure], 1), 5).split(1, 1)
-    around = (total + 1e-6 * (mean + BLACK)) / (weight + 1e-6)
-    lit = (around / (mean + BLACK)).clamp(0, 1.6)
+    total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
+    nearby = (total + 1e-6 * head.colour) / (weight + 1e-6)
+    around = luma(nearby) + BLACK
+    lit = (around / (mean + BLACK)).clamp(0, 2.5)
     level = torch.maximum((white + 1) * lit.pow(0.6), around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarged(torch.cat([logit, level, around, inner], 1), side)
-    logit, level, around, inner = maps.split(1, 1)
-    # At the hair's edge a bright pixel is skin or background that shows through, no gloss.
-    own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
-    detail = ((own + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
+    maps = enlarged(torch.cat([logit, level, around, inner, nearby - luma(nearby)], 1), side)
+    logit, level, around, inner, tint = maps.split([1, 1, 1, 1, 3], 1)
+    detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     gloss = (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
+    # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
+    own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
     turned = torch.add(logit, threshold(own, hair), alpha=VARIETY).sigmoid() * (lighter > 0)
-    rise = (level * gloss - 1 - light) * turned
+    # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
+    # shows through stays.
+    rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner) * turned
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
-    return torch.addcmul(picture + hair * rise, hair * faded, picture - light)
+    chroma = torch.lerp(tint, picture - light, inner)
+    return torch.addcmul(picture + hair * rise, hair * faded, chroma)
 
 
 def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
