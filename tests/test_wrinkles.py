@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganime_age.learning.prepare.wrinkle_layouts import Creases, rebuild
+from ganime_age.learning.prepare.wrinkle_layouts import Creases, lighter_folds, rebuild
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.prototypes import KNOTS, Prototypes
 from ganime_age.networks.wrinkles import WINDOW
@@ -159,3 +159,10 @@ def test_many_people_give_a_sharp_layout_without_what_one_of_them_has():
     mole, clear = (slice(56, 64), slice(32, 40)), (slice(56, 64), slice(56, 64))
     assert (found[mole].mean() - found[clear].mean()).abs() < 0.5, "1.5 in the pattern"
     assert found[~where].abs().max() == 0
+
+
+def test_a_layout_keeps_its_lines_and_lends_less_of_its_folds():
+    line, fold = (stripes(True, period)[None] for period in (5.0, 60.0))
+    inside = (0, slice(40, -40))
+    assert (lighter_folds(line) / line.abs().max() - line)[inside].abs().max() < 0.05
+    assert 0.6 < lighter_folds(fold)[inside].abs().max() < 0.75

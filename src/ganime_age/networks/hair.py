@@ -28,7 +28,7 @@ WINDOW = 0.031
 SURE = (0.35, 0.8)
 """A refined matte below the first is no hair, above the second it is all hair."""
 LIKELY = (0.3, 0.5)
-"""A matte of the network below the first is no hair for sure, above the second it is hair where nothing else is near."""
+"""A matte of the network below the first is surely no hair; above the second it is hair where nothing else is near."""
 CORE = 0.03
 """How far from its outline hair is all hair, in sides of the picture."""
 BESIDE = (-0.1, 0.3)
@@ -81,7 +81,7 @@ SURROUNDED = (0.6, 0.85)
 EDGE = 0.08
 """Sides of the frame over which what a network saw there begins to count at its border."""
 OFF_FACE = (0.1, 0.2)
-"""Distances from the head's oval, see `off_oval`: up to the first there may be face, from the second on there is none."""
+"""Distances from the head's oval (`off_oval`): up to the first there may be face, from the second on there is none."""
 ABOVE = (0.8, 1.0)
 """The same for heights over the ears, in half widths of the face: a forehead ends between them."""
 PALE = 0.04
@@ -372,7 +372,7 @@ def off_oval(x: Tensor, y: Tensor) -> Tensor:
 
 
 def place_on_head(x: Tensor, y: Tensor) -> Tensor:
-    """How early hair turns at a place of `on_head`: from 1 at the temples over 0 to -1 at lengths a face's width away."""
+    """How early hair turns at a place of `on_head`: from 1 at the temples to -1 at lengths a face's width away."""
     far = off_oval(x, y)
     temples = torch.exp(-((y + 0.1) / 0.45).square() - (far / 0.3).square())
     early = 0.6 - 1.6 * (far / 1.2).clamp(max=1) + 0.6 * temples
@@ -512,7 +512,6 @@ def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour
     logit = logit - FEW_AT_BORDER * (1 - head.within)
     # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
     # dark hair is a multiple of its colour and that of white hair is not.
-    reduced = luma(head.small)
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
     total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
     nearby = (total + 1e-6 * head.colour) / (weight + 1e-6)

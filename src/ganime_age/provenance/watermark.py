@@ -41,6 +41,7 @@ HIDES = (
     0.8,
     2.4,
 )  # as BUSY: outside the head the mark is left out up to the first, and whole from the second on
+BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 
@@ -70,8 +71,11 @@ def add_watermark(face: np.ndarray, landmarks: np.ndarray | None = None) -> np.n
     share = FLAT + (1 - FLAT) * np.clip(busy / BUSY, 0, 1)
     mark = STRENGTH * share * noise(size)
     if landmarks is not None:
+        # An outline hides nothing beside it: there the least contrast nearby counts.
+        reach = 2 * round(BESIDE * size) + 1
+        calm = cv2.GaussianBlur(cv2.erode(busy, np.ones((reach, reach), np.uint8)), (0, 0), HEAD_EDGE * size)
         low, high = HIDES
-        mark *= np.maximum(head_mask(landmarks, size), np.clip((busy - low) / (high - low), 0, 1))
+        mark *= np.maximum(head_mask(landmarks, size), np.clip((calm - low) / (high - low), 0, 1))
     if size < len(face):
         mark = cv2.resize(mark, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return face + mark[..., None]

@@ -54,6 +54,9 @@ RESTORED = 2.0
 """Largest factor that gives a mean of patches the energy of the pattern."""
 UNSHARP = 3.0
 """Standard deviation, in pixels of SIDE, of the blur that an unsharp mask takes away."""
+FOLDED, FOLDS = 3.0, 0.65
+"""Standard deviation, in pixels of SIDE, from which on creases are folds, and the share of these that a layout keeps:
+the tone of the ages draws the rest, at the same place in every face."""
 LEVELLED = 2.0
 """Largest factor that makes a shallow zone of a layout as deep as others."""
 EYES, BROWS, NOSE = (slice(36, 42), slice(42, 48)), (slice(17, 22), slice(22, 27)), 27
@@ -103,7 +106,7 @@ def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
         return
     lending = lenders(found, skin, patterns)
     layouts = rebuild(found.detail[patterns].float(), patterns, found.of(lending), lending, skin)
-    layouts = equally_deep(crisp(layouts), height_zones(prototypes.mean_shape))
+    layouts = lighter_folds(equally_deep(crisp(layouts), height_zones(prototypes.mean_shape)))
     stored = (layouts / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8)
     wrinkles.layouts.copy_(stored[torch.arange(len(wrinkles.layouts)) % len(stored)])
 
@@ -299,6 +302,11 @@ def equally_deep(layouts: Tensor, zones: Tensor) -> Tensor:
     energy = torch.einsum("khw,zh->kz", layouts.square(), zones)
     gain = (energy.quantile(0.75, dim=0) / energy.clamp_min(1e-9)).sqrt().clamp(1, LEVELLED)
     return layouts * (gain @ zones)[:, :, None]
+
+
+def lighter_folds(layouts: Tensor) -> Tensor:
+    """Layouts (K,192,160) with FOLDS of what is broader than a line."""
+    return layouts - (1 - FOLDS) * blur(layouts[:, None], FOLDED)[:, 0]
 
 
 def hann(side: int) -> Tensor:
