@@ -4,6 +4,8 @@
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, from the old faces among them
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
+    python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
+                                                                   table is printed, the figures go to a results file
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
 the slopes of action units keep the gains that they were packed with.
@@ -12,6 +14,8 @@ the slopes of action units keep the gains that they were packed with.
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
+from ganime_age.learning.engine.checkpoints import load_light  # noqa: E402
 from ganime_age.learning.engine.recipe import read_recipe  # noqa: E402
+from ganime_age.learning.prepare.gain_fit import Edits, fit_gains  # noqa: E402
 from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
@@ -28,11 +34,14 @@ from ganime_age.learning.tasks.prototype_fit import set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
+from ganime_age.networks.judging.age_judge import AgeJudge  # noqa: E402
 from ganime_age.networks.wrinkles import SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
 MOUTHS, LAYOUTS = 2500, 24
 HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
+AGE_JUDGE = ROOT / "training" / "checkpoints" / "age_judge"  # it steers trainings; none that reports is asked
+FITTED = ROOT / "model_card" / "results" / "gains.json"
 
 
 def with_room(folder: Path, **keywords: Any) -> GanimeAge:
@@ -51,6 +60,12 @@ def with_room(folder: Path, **keywords: Any) -> GanimeAge:
     return model.eval()
 
 
+def toml(gains: dict[str, Any]) -> list[str]:
+    """The lines of a recipe's table `gains`; its `inward` and `units` stay as they are."""
+    rows = [f"{name} = {row}" for name, row in gains["outward"].items()]
+    return ["[recipe.gains]", f"wrinkles = {gains.get('wrinkles')}", "[recipe.gains.outward]", *rows]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -61,10 +76,14 @@ def main() -> None:
     parser.add_argument("--mouth", type=Path, metavar="FACES")
     parser.add_argument("--wrinkles", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
+    parser.add_argument("--fit-gains", type=Path, metavar="FACES")
+    parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
+    parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     given = parser.parse_args()
-    if not (given.regions or given.mouth or given.wrinkles or given.gains):
+    if not (given.regions or given.mouth or given.wrinkles or given.gains or given.fit_gains):
         raise BadInput(
-            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES or --gains RECIPE"
+            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --gains RECIPE or "
+            "--fit-gains FACES"
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     model = with_room(given.weights, **room, **({"wrinkles": LAYOUTS} if given.wrinkles else {}))
@@ -82,6 +101,15 @@ def main() -> None:
     if given.gains:
         gains = read_recipe(given.gains, [])["recipe"]["gains"]
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
+    if given.fit_gains:
+        faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
+        edits = Edits(faces, model, load_light(AgeJudge, AGE_JUDGE, "age_judge"), given.count)
+        found = fit_gains(model, edits, youngest=given.from_age)
+        options = f"--from-age {given.from_age} --count {given.count}"
+        command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
+        made_by = {"command": command, "date": datetime.date.today().isoformat()}
+        FITTED.write_text(json.dumps(found | {"made_by": made_by}, indent=1) + "\n")
+        print(*toml(found["gains"]), sep="\n")
     if given.wrinkles and not model.prototypes.wrinkles.onset.any():
         raise BadInput(
             "these weights do not say how deep creases are; add --gains training/recipes/prototypes.toml"

@@ -96,9 +96,11 @@ def mark_of(face: Tensor, landmarks: Tensor) -> Tensor:
     detail = grey - fine @ grey @ fine.T
     busy = (wide @ detail.square() @ wide.T).sqrt()
     share = watermark.FLAT + (1 - watermark.FLAT) * (busy / watermark.BUSY).clamp(0, 1)
+    reach, soft = round(watermark.BESIDE * size), blurring(size, watermark.HEAD_EDGE * size)
+    calm = soft @ -F.max_pool2d(-busy, 2 * reach + 1, 1, reach) @ soft.T
     low, high = watermark.HIDES
     head = heads(landmarks, size)
-    share = share * torch.maximum(head, ((busy - low) / (high - low)).clamp(0, 1))
+    share = share * torch.maximum(head, ((calm - low) / (high - low)).clamp(0, 1))
     mark = watermark.STRENGTH * share * torch.from_numpy(watermark.noise(size).copy())
     return (
         F.interpolate(mark, size=(full, full), mode="bicubic", align_corners=False) if size < full else mark

@@ -1,0 +1,187 @@
+"""How far the prototypes of ages and the creases are exaggerated, fitted on validation faces.
+
+A mean of many faces is duller than any of them, so what it changes is exaggerated; too much of it makes a caricature of
+somebody else. Of every age knot three factors on the gains are found by coordinate descent: of the shape, of the skin
+(tone and texture together, whose proportion stays) and of the creases. What is minimised is, as a mean over faces f and
+the asked ages a,
+
+    |read(edit of f to a) - read(real faces of a)| + LIKENESS (1 - cos(who is in the edit, who is in f))     in years.
+
+Ages are read by what steers trainings, the package's reader and the age judge beside it, each against its own readings
+of real faces; who somebody is by the package's identity reader. None of them reports on edits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import BadInput
+from ...model.model import GanimeAge
+from ...networks.judging.age_judge import AgeJudge
+from ...networks.prototypes import KNOTS, MAPS, NEUTRAL, Prototypes
+from ..data.faces import Faces
+from ..tasks.frozen import smooth_curve
+from ..tasks.prototype_fit import set_gains
+
+KNOT_AGES = (1, 3, 6, 10, 15, 21, 28, 38, 49, 63, 79, 95)
+"""The age asked for each age knot, in years: its own, but 1 and 95 for those at 0 and 100."""
+LIKENESS = 10.0
+"""Years of age error that one unit of the cosine is worth: a tenth of the cosine, one year."""
+STEPS = (0.85, 1.18)
+"""Factors on a gain that are tried at each visit."""
+PARTS = {"shape": ("shape",), "skin": ("tone", "texture"), "creases": ("depth",)}
+"""What is multiplied together."""
+MOST = {"shape": 2.5, "tone": 4.0, "texture": 3.0, "depth": 2.0}
+"""Largest gains."""
+FRONTAL = 20.0
+"""Degrees of yaw up to which a face counts."""
+SOURCE_AGES = (4.0, 60.0)
+"""Youngest and oldest face that is edited."""
+APART = 6.0
+"""Years that lie between a face's age and the one asked, at least."""
+
+Gains = dict[str, dict[str, list[float]]]
+"""`outward`: shape, tone and texture by knot; `wrinkles`: depth by knot. As lists of KNOTS numbers."""
+
+
+class Score(NamedTuple):
+    """What is read on edits to one age. bias, error: years, mean of the differences from real faces and of their
+    absolute values; cosine: to the unedited face, mean; cost: see the module."""
+
+    bias: float
+    error: float
+    cosine: float
+    cost: float
+
+
+class Edits:
+    """Some validation faces, and what is read on edits of them."""
+
+    @torch.no_grad()
+    def __init__(self, faces: Faces, model: GanimeAge, judge: AgeJudge, count: int, seed: int = 0):
+        """count: how many faces are edited; all of them say what real faces read. BadInput when there are none."""
+        self.model, self.judge = model, judge
+        age, yaw = faces.labels["age"], faces.labels["pose"][:, 0]
+        landmarks = ~np.isnan(faces.labels["landmarks"]).any((1, 2))
+        fit = landmarks & (np.abs(np.nan_to_num(yaw)) < FRONTAL) & (age >= SOURCE_AGES[0])
+        rows = np.flatnonzero(fit & (age <= SOURCE_AGES[1]))
+        if not len(rows):
+            raise BadInput(
+                f"{faces.folder} has no validation face with an age and landmarks; gains need some"
+            )
+        rng = np.random.default_rng(seed)
+        rows = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
+        self.batches = [faces.batch(part) for part in np.array_split(rows, max(1, len(rows) // 8))]
+        self.who = [model.identity(one["face"], one["landmarks"]) for one in self.batches]
+        known = np.flatnonzero(~np.isnan(age))
+        parts = np.array_split(known, max(1, len(known) // 32))
+        read = torch.cat([self.ages(faces.batch(part)["face"]) for part in parts])
+        true = torch.from_numpy(age[known])
+        self.real = torch.stack([smooth_curve(true, reading) for reading in read.T], 1)  # (101,2)
+
+    def ages(self, faces: Tensor) -> Tensor:
+        """(B,3,S,S) -> (B,2) years, as the package's reader and the judge read them."""
+        return torch.stack([self.model.readers(faces, False).age, self.judge(faces)], 1)
+
+    @torch.no_grad()
+    def score(self, prototypes: Prototypes, asked: int) -> Score:
+        """What is read on edits of the faces to an age."""
+        off, likeness = [], []
+        for one, who in zip(self.batches, self.who, strict=True):
+            # On the way to an age older than NEUTRAL outward gains count for younger faces alone.
+            far = asked - one["age"] >= APART if asked > NEUTRAL else (one["age"] - asked).abs() >= APART
+            face, landmarks, age = (one[name][far] for name in ("face", "landmarks", "age"))
+            if not len(face):
+                continue
+            same = face.new_zeros(len(face), 17)
+            edit = prototypes(face, landmarks, age, torch.full_like(age, asked), same, same)
+            off.append((self.ages(edit) - self.real[asked]).mean(1))
+            likeness.append((self.model.identity(edit, landmarks) * who[far]).sum(1))
+        if not off:
+            raise BadInput(f"no face is {APART:g} years or more from {asked}; gains need faces of other ages")
+        years, cosine = torch.cat(off), torch.cat(likeness).mean()
+        error = years.abs().mean()
+        cost = error + LIKENESS * (1 - cosine)
+        return Score(*(round(float(x), 4) for x in (years.mean(), error, cosine, cost)))
+
+
+def gains_of(prototypes: Prototypes) -> Gains:
+    """The gains that prototypes have."""
+    rows = {name: prototypes.outward[MAPS.index(name)].tolist() for name in ("shape", "tone", "texture")}
+    creases = {} if prototypes.wrinkles is None else {"depth": prototypes.wrinkles.onset.tolist()}
+    return {"outward": rows, "wrinkles": creases}
+
+
+def as_recipe(gains: Gains) -> dict[str, Any]:
+    """The same as a recipe's table `gains` writes them, in hundredths."""
+    rows = {name: [round(x, 2) for x in row] for name, row in gains["outward"].items()}
+    creases = [round(x, 2) for x in gains["wrinkles"].get("depth", [])]
+    return {"outward": rows} | ({"wrinkles": creases} if creases else {})
+
+
+def moved(gains: Gains, knot: int, part: str, factor: float) -> Gains:
+    """The same with one of PARTS multiplied at one knot, up to MOST."""
+    other = copy.deepcopy(gains)
+    for row in (other["outward"], other["wrinkles"]):
+        for name in PARTS[part]:
+            if name in row:
+                row[name][knot] = min(row[name][knot] * factor, MOST[name])
+    return other
+
+
+@torch.no_grad()
+def fit_gains(
+    model: GanimeAge,
+    edits: Edits,
+    sweeps: int = 2,
+    youngest: int = 0,
+    told: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Give the model's prototypes the gains that cost least, of the knots from the age `youngest` on.
+
+    -> gains, as a recipe writes them; before and after: by age, what is read; what it was fitted on.
+    """
+    prototypes = model.prototypes
+
+    def scores(gains: Gains, knots: range) -> list[Score]:
+        set_gains(prototypes, as_recipe(gains))
+        return [edits.score(prototypes, KNOT_AGES[knot]) for knot in knots]
+
+    def cost(gains: Gains, knots: range) -> float:
+        return sum(score.cost for score in scores(gains, knots))
+
+    best = gains_of(prototypes)
+    before = scores(best, range(KNOTS))
+    for sweep in range(sweeps):
+        taken = 0
+        for knot in (k for k in range(KNOTS) if KNOT_AGES[k] >= youngest):
+            near = range(max(0, knot - 1), min(KNOTS, knot + 2))  # a knot counts at its neighbours too
+            least = cost(best, near)
+            for part, factor in product(PARTS, STEPS):
+                other = moved(best, knot, part, factor)
+                if other != best and (found := cost(other, near)) < least:
+                    told(f"{KNOT_AGES[knot]} years: {part} x {factor}: {least:.2f} -> {found:.2f}")
+                    best, least, taken = other, found, taken + 1
+        told(f"sweep {sweep + 1}: {taken} moves; {as_recipe(best)}")
+        if not taken:
+            break
+    after = scores(best, range(KNOTS))
+
+    def table(found: list[Score]) -> list[dict[str, float]]:
+        return [{"asked": asked} | one._asdict() for asked, one in zip(KNOT_AGES, found, strict=True)]
+
+    return {
+        "gains": as_recipe(best),
+        "before": table(before),
+        "after": table(after),
+        "youngest": youngest,
+        "faces": sum(len(one["age"]) for one in edits.batches),
+        "objective": f"mean |read - read on real faces| + {LIKENESS:g} (1 - cosine), years",
+    }

@@ -1,0 +1,79 @@
+"""Fitting gains: what costs less is taken, knot by knot, and the proportion of tone and texture stays."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ganime_age.errors import BadInput
+from ganime_age.learning.engine.recipe import read_recipe
+from ganime_age.learning.prepare.gain_fit import KNOT_AGES, Edits, Score, as_recipe, fit_gains, gains_of
+from ganime_age.model.model import GanimeAge
+from ganime_age.networks.judging.age_judge import AgeJudge
+from ganime_age.networks.prototypes import KNOTS, MAPS
+from helpers.painted import paint_faces
+
+ROOT = Path(__file__).parents[1]
+TONE, TEXTURE = MAPS.index("tone"), MAPS.index("texture")
+
+
+@pytest.fixture
+def model():
+    """A model whose prototypes and readers change and know nothing."""
+    torch.manual_seed(0)
+    return GanimeAge(
+        ("readers", "identity", "prototypes"), 64, edit_size=64, prototypes={"hair_width": 4, "wrinkles": 2}
+    ).eval()
+
+
+class Wanted:
+    """Stands in for Edits: an edit costs the distance of its gains from wanted ones."""
+
+    batches: list = []
+
+    def score(self, prototypes, asked):
+        knot = KNOT_AGES.index(asked)
+        tone = abs(float(prototypes.outward[TONE, knot]) - 2.5 * 0.85)
+        creases = abs(float(prototypes.wrinkles.onset[knot]) - 0.7225)
+        return Score(0.0, tone + creases, 1.0, tone + creases)
+
+
+def test_gains_go_where_edits_cost_least_and_the_young_ones_stay(model):
+    prototypes = model.prototypes
+    prototypes.outward[TONE], prototypes.outward[TEXTURE], prototypes.wrinkles.onset[:] = 2.5, 1.25, 1.0
+    before = gains_of(prototypes)
+    said = []
+    found = fit_gains(model, Wanted(), sweeps=3, youngest=49, told=said.append)
+    old = [knot for knot in range(KNOTS) if KNOT_AGES[knot] >= 49]
+    young = [knot for knot in range(KNOTS) if knot not in old]
+    tone, texture = (np.array(found["gains"]["outward"][name]) for name in ("tone", "texture"))
+    assert np.allclose(tone[old], 2.12) and np.allclose(tone[old] / texture[old], 2, atol=0.02)
+    assert np.allclose(np.array(found["gains"]["wrinkles"])[old], 0.72)
+    assert np.allclose(tone[young], 2.5) and np.allclose(np.array(found["gains"]["wrinkles"])[young], 1.0)
+    assert as_recipe(gains_of(prototypes)) == found["gains"] != as_recipe(before), "the prototypes have them"
+    assert sum(row["cost"] for row in found["after"]) < sum(row["cost"] for row in found["before"])
+    assert "0 moves" in said[-1]
+
+
+def test_edits_are_held_against_what_is_read_on_real_faces(model, tmp_path):
+    faces = paint_faces(tmp_path)
+    edits = Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6)
+    found = edits.score(model.prototypes, 95)
+    assert found.cosine == pytest.approx(1, abs=1e-3) and found.error >= abs(found.bias)
+    assert found.cost == pytest.approx(found.error + 10 * (1 - found.cosine), abs=1e-2)
+    faces.labels["age"][:] = np.nan
+    with pytest.raises(BadInput, match="no validation face with an age and landmarks"):
+        Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6)
+
+
+def test_recipe_and_weights_have_the_gains_that_were_fitted():
+    fitted = json.loads((ROOT / "model_card" / "results" / "gains.json").read_text())["gains"]
+    gains = read_recipe(ROOT / "training" / "recipes" / "prototypes.toml", [])["recipe"]["gains"]
+    packed = as_recipe(gains_of(GanimeAge.from_pretrained(parts=["prototypes"]).prototypes))
+    for name in ("shape", "tone", "texture"):
+        assert gains["outward"][name] == fitted["outward"][name]
+        assert np.allclose(packed["outward"][name], fitted["outward"][name], atol=0.011)  # half precision
+    assert gains["wrinkles"] == fitted["wrinkles"]
+    assert np.allclose(packed["wrinkles"], fitted["wrinkles"], atol=0.011)
