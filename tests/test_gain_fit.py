@@ -9,7 +9,14 @@ import torch
 
 from ganime_age.errors import BadInput
 from ganime_age.learning.engine.recipe import read_recipe
-from ganime_age.learning.prepare.gain_fit import KNOT_AGES, Edits, Score, as_recipe, fit_gains, gains_of
+from ganime_age.learning.tasks.prototype_fitting.gain_fit import (
+    KNOT_AGES,
+    Edits,
+    Score,
+    as_recipe,
+    fit_gains,
+    gains_of,
+)
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.judging.age_judge import AgeJudge
 from ganime_age.networks.prototypes import KNOTS, MAPS

@@ -11,7 +11,14 @@ from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning.prepare.hair import hair_masks
 from ganime_age.learning.prepare.unit_regions import confine, is_confined
 from ganime_age.learning.tasks import prototypes as prototypes_task
-from ganime_age.learning.tasks.prototype_fit import Curves, centre, explain, face_region, fit_shape, set_gains
+from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
+    Curves,
+    centre,
+    explain,
+    face_region,
+    fit_shape,
+    set_gains,
+)
 from ganime_age.networks.hair import Beard, Place, beard_region, shave, spread_beyond
 from ganime_age.networks.layers import Edited
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma

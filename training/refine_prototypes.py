@@ -26,11 +26,11 @@ from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.engine.checkpoints import load_light  # noqa: E402
 from ganime_age.learning.engine.recipe import read_recipe  # noqa: E402
-from ganime_age.learning.prepare.gain_fit import Edits, fit_gains  # noqa: E402
 from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
-from ganime_age.learning.tasks.prototype_fit import set_gains  # noqa: E402
+from ganime_age.learning.tasks.prototype_fitting.gain_fit import Edits, fit_gains  # noqa: E402
+from ganime_age.learning.tasks.prototype_fitting.prototype_fit import set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402

@@ -91,7 +91,7 @@ def age_basis(age: Tensor) -> Tensor:
 
 
 class Prototypes(nn.Module):
-    """Age and action-unit prototypes, buffers that `learning.tasks.prototype_fit` measures; zero ones change nothing.
+    """Age and action-unit prototypes, buffers of `learning.tasks.prototype_fitting`; zero ones change nothing.
 
     mean_shape (68,2) in 0..1 of the frame. Of each age knot (K), against the age NEUTRAL, and of one unit of each
     action unit's intensity (17): shape (..,68,2), landmarks; tone (..,3,64,64), colour relative to the skin's mean in

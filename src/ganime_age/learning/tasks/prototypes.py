@@ -26,7 +26,7 @@ from ..prepare.hair import hair_masks
 from ..prepare.open_mouths import fit_mouth
 from ..prepare.unit_regions import confine
 from ..prepare.wrinkle_layouts import fit_wrinkles
-from .prototype_fit import centre, fit_hair, fit_pixels, fit_shape, set_gains
+from .prototype_fitting.prototype_fit import centre, fit_hair, fit_pixels, fit_shape, set_gains
 
 WEIGHTS = {"hair": 1.0}
 

@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import BadInput
-from ...model.model import GanimeAge
-from ...networks.judging.age_judge import AgeJudge
-from ...networks.prototypes import KNOTS, MAPS, NEUTRAL, Prototypes
-from ..data.faces import Faces
-from ..tasks.frozen import smooth_curve
-from ..tasks.prototype_fit import set_gains
+from ....errors import BadInput
+from ....model.model import GanimeAge
+from ....networks.judging.age_judge import AgeJudge
+from ....networks.prototypes import KNOTS, MAPS, NEUTRAL, Prototypes
+from ...data.faces import Faces
+from ..frozen import smooth_curve
+from .prototype_fit import set_gains
 
 KNOT_AGES = (1, 3, 6, 10, 15, 21, 28, 38, 49, 63, 79, 95)
 """The age asked for each age knot, in years: its own, but 1 and 95 for those at 0 and 100."""

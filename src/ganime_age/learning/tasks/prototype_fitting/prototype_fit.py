@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...networks.layers import luma, resize
-from ...networks.prototypes import (
+from ....networks.layers import luma, resize
+from ....networks.prototypes import (
     BANDS,
     KNOTS,
     MAPS,
@@ -26,8 +26,8 @@ from ...networks.prototypes import (
     age_basis,
     split_band,
 )
-from ...networks.warp import canonical_grid
-from ..data.faces import Faces, balanced_weights
+from ....networks.warp import canonical_grid
+from ...data.faces import Faces, balanced_weights
 
 MALE_SHARE = 0.15
 """The share of male features (beards) in the prototypes: a beard painted on a woman looks worse than none on a man."""
