@@ -72,7 +72,7 @@ LEAST_SPREAD = 0.05
 """Least standard deviation of the skin's brightness, in units of [-1,1], so that a flat face is still changed."""
 REACH = {"age": 0.07, "unit": 0.035}
 """Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
-LEAVING = 0.4
+LEAVING = 0.8
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
 TEXTURE_SIDE = 128
