@@ -153,6 +153,15 @@ def test_a_generator_that_does_nothing_measures_as_nothing(painted_faces):
     summary = measure(model, painted_faces, ALL, Plan.of(8))["summary"]
     for name in SUMMARY - {"mask_mean"}:
         assert summary[name] == pytest.approx(summary[f"nothing_{name}"], abs=0.02), name
+    assert summary["network_age_slope"] == summary["generator_share"] == 0
+
+    prototypes = model.prototypes
+    prototypes.region.fill_(1.0)
+    prototypes.age_tone[:, 0] = torch.linspace(-2, 2, len(prototypes.age_tone))[:, None, None]
+    found = measure(model, painted_faces, Judges(age=named(red, features=features)), Plan.of(8))
+    rows = {row["edited_by"]: row["age_slope"] for row in found["parts"]}
+    assert rows["both"] == rows["prototypes alone"] > 0.05 > abs(rows["network alone"])
+    assert found["summary"]["generator_share"] == 0
 
 
 def test_a_judge_that_finds_no_face_is_counted_and_the_rest_still_measures(painted_faces):

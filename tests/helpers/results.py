@@ -28,7 +28,9 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
     kind = lambda: {"faces": next(counter)} | named("mae mean_read mean_true")  # noqa: E731
     results = {
         "edits-ganimation_age": {
-            "summary": twice(f"{scores} age_drift_years no_change_l1 mask_mean"),
+            "summary": twice(f"{scores} age_drift_years no_change_l1 mask_mean")
+            | named("network_age_slope generator_share"),
+            "parts": [{"edited_by": "both", "faces": 23} | named("age_slope change")],
             "method": "ganimation_age",
             "judged_by": JUDGES,
             "faces": {"ages": 91, "action_units": 47},

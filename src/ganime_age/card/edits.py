@@ -20,11 +20,13 @@ def edits(results: Results) -> str:
     parts = [
         f"{faces} (action units): {results.get('notes', 'who')}.",
         f"Judges: {'; '.join(f'{kind}: {name}' for kind, name in judges.items())}.",
-        summary(results, _edit_figures(judges)),
+        summary(results, _edit_figures(results, judges)),
         "By age group, as years asked, read and verified:",
         _age_groups(results),
         _sources(results),
     ]
+    if results.has("parts"):
+        parts.insert(-1, _parts(results))
     if "identity" in judges:
         parts.insert(3, matcher(results))
     if "expression" in judges:
@@ -35,7 +37,7 @@ def edits(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _edit_figures(judges: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _edit_figures(results: Results, judges: Mapping[str, str]) -> list[tuple[str, str, str]]:
     figures = []
     if "identity" in judges:
         figures.append(
@@ -54,6 +56,11 @@ def _edit_figures(judges: Mapping[str, str]) -> list[tuple[str, str, str]]:
         ]
     if {"expression", "age"} <= set(judges):
         figures.append(("age_drift_years", "action unit edits, drift of the age", "years"))
+    if results.has("parts"):
+        figures += [
+            ("network_age_slope", "the generator alone, years read per year asked", ""),
+            ("generator_share", "the generator's share of the age that edits move (0 to 1)", ""),
+        ]
     return [
         *figures,
         ("no_change_l1", "nothing asked, change of a pixel (0 to 1)", ""),
@@ -88,6 +95,16 @@ def _age_groups(results: Results) -> str:
         "nothing_kernel_distance": "kernel distance, doing nothing",
     }
     return columns({row["group"]: row for row in results.get("groups")}, wanted, "age group")
+
+
+def _parts(results: Results) -> str:
+    rows = {row["edited_by"]: row for row in results.get("parts")}
+    wanted = {
+        "faces": "faces",
+        "age_slope": "years read per year asked",
+        "change": "mean change of a pixel (0 to 1)",
+    }
+    return f"What the method's two parts do alone:\n\n{columns(rows, wanted, 'edited by')}"
 
 
 def _sources(results: Results) -> str:

@@ -16,11 +16,13 @@ import torch
 from tqdm import tqdm
 
 from ...edits import AGE_GROUPS
+from ...model.methods import DEFAULT, METHODS
 from ...model.model import GanimeAge
 from ..data.faces import Faces
 from .judges import Judges
 from .measure_units import MEASURABLE, units
-from .metrics import kernel_distance
+from .metrics import kernel_distance, response
+from .photos.variants import NETWORK, PROTOTYPES, network_alone, prototypes_alone
 from .reference_statistics import (
     RealAges,
     age_looks,
@@ -35,6 +37,8 @@ from .test_faces import Sitters, aged, spread
 TARGETS = {0: 1.0, 1: 5.0, 2: 8.0, 3: 12.0, 4: 17.0, 6: 35.0, 7: 45.0, 8: 60.0, 9: 75.0}
 """Group (index into AGE_GROUPS) -> years asked: its middle; 75 for 70+."""
 HAIR_AGES = (65.0, 75.0, 85.0)
+PART_AGES = (5.0, 17.0, 35.0, 60.0, 75.0)
+"""Years asked of the parts of the default method."""
 NOTES = {
     "who": "test faces of age 20-29 with a head turned by at most 30 degrees, evenly spread over the sources; edited "
     "from the age and action units that the model's own readers see, judged as 8-bit pictures",
@@ -50,6 +54,9 @@ NOTES = {
     "au12": "over the changes +1, +2, +3 and +4 alone",
     "measurable": MEASURABLE,
     "au_drift": "mean absolute change over all action units the judge sees, while the age is edited",
+    "parts": "the default method without its generator and without its prototypes, on the same faces. age_slope: years "
+    "read by the age judge per year asked, least squares; network_age_slope: of the generator alone; generator_share: "
+    "what the age slope of the whole has beyond that of the prototypes alone, as a share of it, 0 where it has none",
     "hair": "CIELAB lightness L* (0..100) and chroma C* within the hair mask of the source, which the edit is "
     "judged in too; real: mean on faces over 60 minus mean on faces of 20-29 of the sources that fill the frame. "
     "The default judge taught the hair mask by which hair is greyed: where it looks and where the edit acts agree",
@@ -95,6 +102,8 @@ def measure(
             "notes": NOTES,
         }
         _add(out, *ages(sitters, judges, plan))
+        if judges.age and method == DEFAULT and METHODS[DEFAULT].part in getattr(model, "parts", ()):
+            _add(out, *parts(sitters.thinned(plan.hair), judges))
         if judges.expression:
             targets = {AGE_GROUPS[group]: years for group, years in TARGETS.items()}
             _add(out, *units(few, judges, targets, plan.ranges))
@@ -146,6 +155,30 @@ def ages(sitters: Sitters, judges: Judges, plan: Plan) -> tuple[dict[str, Any], 
         summary |= {f"{n}age_error_mean": mean_of(rows, f"{n}age_error") for n in ("", "nothing_")}
         details["age_judge"] = {"mean_absolute_error_years": real.error}
     return summary, details
+
+
+def parts(sitters: Sitters, judges: Judges) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and rows of what the default method's prototypes and its generator do alone."""
+    model, looks = sitters.model, age_looks(judges)
+    assert isinstance(model, GanimeAge), "only a model has parts"
+    models = {"both": model, PROTOTYPES: prototypes_alone(model), NETWORK: network_alone(model)}
+    rows, slopes = [], {}
+    for name, one in models.items():
+        own = Sitters(one, sitters.method, sitters.faces, sitters.picks)
+        found = [own.edited(looks, age=years) for years in PART_AGES]
+        asked = np.repeat(PART_AGES, len(own))
+        slopes[name], _ = response(asked, np.concatenate([edited["age"] for edited in found]))
+        rows.append(
+            {
+                "edited_by": name,
+                "faces": len(own),
+                "age_slope": slopes[name],
+                "change": np.mean([edited["change"].mean() for edited in found]),
+            }
+        )
+    share = 1 - slopes[PROTOTYPES] / slopes["both"] if slopes["both"] > 0 else 0.0
+    summary = {"network_age_slope": slopes[NETWORK], "generator_share": min(max(share, 0.0), 1.0)}
+    return summary, {"parts": rows}
 
 
 def verify(identity: np.ndarray, found: dict[str, Any], threshold: float) -> None:
