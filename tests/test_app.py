@@ -754,14 +754,16 @@ def test_a_new_photo_takes_over_what_is_set_and_former_results_come_back(visit, 
     assert ">70<" in made[on.results.report]
     given |= {on.past: made[on.past], on.age.years: 20}
     given[on.past] = does.edit(given, request)[on.past]
-    back = does.undo(given)
+    back = does.undo(given, request)
     assert back[on.age.years] == 70 and back[on.results.pictures] == made[on.results.pictures]
     assert len(back[on.past]) == 1
-    assert does.restore(given, SimpleNamespace(index=1))[on.age.years] == 20
-    kept = does.go_on(given)
+    assert does.restore(given, SimpleNamespace(index=1), request)[on.age.years] == 20
+    kept = does.go_on(given, request)
     assert kept[on.photo] == given[on.past][-1].download and kept[on.age.change] is False
+    does.restore(given, SimpleNamespace(index=0), request)
+    assert does.go_on(given, request)[on.photo] == given[on.past][0].download
     with pytest.raises(BadInput, match="no result before"):
-        does.undo({**given, on.past: back[on.past]})
+        does.undo({**given, on.past: back[on.past]}, request)
 
 
 def test_what_was_asked_while_the_face_was_looked_for_is_made_once(visit, portrait, monkeypatch):
@@ -813,6 +815,29 @@ def test_another_format_is_the_same_edit_written_again(visit, portrait, monkeypa
     given[on.stage.picture_format] = "png"
     saved = Path(does.reformat(given, request)[on.results.download]["value"])
     assert saved.name == "photo_age70.png" and verify(saved).record["age"] == 70
+
+
+def test_another_format_is_of_the_result_that_is_shown(visit, portrait):
+    does, on, given = visit
+    _, request = arrive(visit, portrait)
+    for years in (70, 20):
+        given |= {on.age.change: True, on.age.years: years}
+        given[on.past] = does.edit(given, request)[on.past]
+
+    def download(changes):
+        return Path(changes[on.results.download]["value"])
+
+    given[on.stage.picture_format] = "png"
+    assert download(does.reformat(given, request)).name == "photo_age20.png"
+    back = does.undo(given, request)
+    assert download(back).name == "photo_age70.png"
+    given |= {on.past: back[on.past], on.stage.picture_format: "webp"}
+    saved = download(does.reformat(given, request))
+    assert saved.name == "photo_age70.webp" and verify(saved).record["age"] == 70
+    assert np.abs(pixels(saved) - pixels(given[on.past][-1].download)).mean() < 2
+    given[on.past][-1].download.unlink()
+    with pytest.raises(BadInput, match="make the edit again"):
+        does.reformat(given, request)
 
 
 def test_every_face_is_edited_where_that_is_ticked_and_a_wrong_reading_is_corrected(visit, two_faces):

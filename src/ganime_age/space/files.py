@@ -12,7 +12,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image, ImageDraw
 
+from ..errors import BadInput
 from ..provenance.metadata import write_edited
+from ..provenance.verify import verify
 from . import jobs, sketch
 
 HOUR = 3600
@@ -54,6 +56,16 @@ def saved(result: Any, folder: Path, ending: str, name: str = "edited") -> Path:
     """The whole photo at its own size, marked as edited."""
     path = folder / f"{name}.{ending}"
     result.save(path)
+    return path
+
+
+def rewritten(file: Path, folder: Path, ending: str) -> Path:
+    """A saved result in another format, marked as it was; BadInput where it was deleted meanwhile."""
+    if not file.is_file():
+        raise BadInput("this result was deleted meanwhile; make the edit again")
+    path = folder / f"{file.stem}.{ending}"
+    with Image.open(file) as image:
+        write_edited(image, path, verify(file).record)
     return path
 
 

@@ -132,7 +132,7 @@ class Handlers:
         on = self.on
         changes = {**self._cleared(), on.found: None}
         kept = sketch.memory(request.session_hash)
-        kept.sketches, kept.last, kept.driven = [], None, False
+        kept.sketches, kept.last, kept.driven, kept.here = [], None, False, None
         try:
             if given[on.photo] is None:
                 return {**changes, on.results.pictures: {}, on.status: said("")}
@@ -175,7 +175,7 @@ class Handlers:
             return {}
         kept = sketch.memory(request.session_hash)
         if past and kept.again(asked, past[-1]):
-            kept.shown = made = past[-1]._replace(view=past[-1].view | seen.shown())
+            kept.shown = kept.here = made = past[-1]._replace(view=past[-1].view | seen.shown())
             return {**self._remembered([*past[:-1], made]), **self._result(made)}
         return self.edit(given, request, progress)
 
@@ -275,7 +275,7 @@ class Handlers:
             thumbnail=files.shown(first.face, folder / "face.jpg", None, 96), name=report.title(first)
         )
         past = past._replace(settings=[given[part] for part in self.controls()])
-        kept.shown = past
+        kept.shown = kept.here = past
         return {
             **self._remembered([*before, past][-MOST_PAST:]),
             **self._result(past),
@@ -310,36 +310,32 @@ class Handlers:
         return {self.on.stage.sketch: self.work.draft(kept.sketches[face], asked)}
 
     def reformat(self, given: dict, request: gr.Request) -> dict:
-        """Another format was chosen for the download: the last edit is written again, not made again."""
-        kept = sketch.memory(request.session_hash)
-        if kept.last is None:
-            return {}
-        asked, result = kept.last
-        folder = files.new_folder(request.session_hash)
-        path = files.saved(result, folder, given[self.on.stage.picture_format], files.name_of(asked, result))
-        return {self.on.results.download: gr.update(value=str(path), interactive=True)}
+        """Another format was chosen for the download: the edit that is shown is written again, not made again."""
+        here = sketch.memory(request.session_hash).here
+        return {} if here is None else self._download(here, given, request)
 
-    def restore(self, given: dict, picked: gr.SelectData) -> dict:
+    def restore(self, given: dict, picked: gr.SelectData, request: gr.Request) -> dict:
         """A former result was picked: it is shown again, with its settings."""
         past = given[self.on.past]
         if picked.index not in range(len(past)):
             raise BadInput("pick one of the results that are shown")
-        return self._back_to(past, past[picked.index])
+        return self._back_to(past, past[picked.index], given, request)
 
-    def undo(self, given: dict) -> dict:
+    def undo(self, given: dict, request: gr.Request) -> dict:
         """The last result goes, and the one before it is shown again."""
         past = given[self.on.past][:-1]
         if not past:
             raise BadInput("there is no result before this one")
-        return {**self._remembered(past), **self._back_to(past, past[-1])}
+        return {**self._remembered(past), **self._back_to(past, past[-1], given, request)}
 
-    def go_on(self, given: dict) -> dict:
-        """The last result becomes the photo, and nothing is asked of it yet."""
+    def go_on(self, given: dict, request: gr.Request) -> dict:
+        """The result that is shown becomes the photo, and nothing is asked of it yet."""
         past = given[self.on.past]
         if not past:
             raise BadInput("make an edit first; its result becomes the photo")
         changes = {part: value for part, value in self.reset(given).items() if part not in self.on.results}
-        return {**changes, self.on.photo: past[-1].download}
+        here = sketch.memory(request.session_hash).here or past[-1]
+        return {**changes, self.on.photo: here.download}
 
     def strip(self, given: dict, request: gr.Request, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
         """The same face at ten ages, with the expression that is set."""
@@ -591,10 +587,24 @@ class Handlers:
             out.download: gr.update(value=str(past.download), interactive=True),
         }
 
-    def _back_to(self, past: list, one: Past) -> dict:
+    def _download(self, one: Past, given: dict, request: gr.Request) -> dict:
+        """A result's download in the chosen format: the last edit from its pixels, a former one from its file."""
+        kept, path = sketch.memory(request.session_hash), one.download
+        ending = given[self.on.stage.picture_format]
+        if path.suffix != f".{ending}":
+            folder = files.new_folder(request.session_hash)
+            if kept.last is not None and one == kept.shown:
+                path = files.saved(kept.last[1], folder, ending, path.stem)
+            else:
+                path = files.rewritten(path, folder, ending)
+        return {self.on.results.download: gr.update(value=str(path), interactive=True)}
+
+    def _back_to(self, past: list, one: Past, given: dict, request: gr.Request) -> dict:
+        changes = {**self._result(one), **self._download(one, given, request)}
+        sketch.memory(request.session_hash).here = one
         settings = dict(zip(self.controls(), one.settings, strict=True))
         last = past[-1].view.get("before") == one.view.get("before")
-        changes = {**self._result(one), self.on.status: said(f"Shown again: {one.name}.")}
+        changes[self.on.status] = said(f"Shown again: {one.name}.")
         return {**changes, self.on.stage.tabs: gr.update(selected=PHOTO), **(settings if last else {})}
 
     def _units(self, given: dict) -> dict[str, float]:

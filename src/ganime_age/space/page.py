@@ -274,8 +274,9 @@ def result_events(does: Handlers, buttons: Buttons, editing: dict[str, Any]) -> 
     heard = functools.partial(answering, status=on.status)
     controls = does.controls()
     back = [out.pictures, out.report, out.download, on.stage.tabs, *controls, on.past, on.history, on.status]
-    on.history.select(heard(does.restore), {on.past}, back, **QUIET)
-    buttons.undo.click(heard(does.undo), {on.past}, back, **QUIET)
+    shown = {on.past, on.stage.picture_format}
+    on.history.select(heard(does.restore), shown, back, **QUIET)
+    buttons.undo.click(heard(does.undo), shown, back, **QUIET)
     on.stage.picture_format.input(
         heard(does.reformat), {on.stage.picture_format}, [out.download, on.status], **QUIET
     )

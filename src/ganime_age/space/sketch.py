@@ -30,12 +30,13 @@ MARGIN = 0.06
 class Memory:
     """What is kept of a visit. sketches: of the faces of its photo; last: its last edit, as asked and
     made; driven: whether a driving photo took part in it, of which no draft can be drawn; shown: what the page got of
-    it."""
+    it; here: the result that the page shows now, which may be a former one."""
 
     sketches: list[Sketch] = field(default_factory=list)
     last: Any = None
     driven: bool = False
     shown: Any = None
+    here: Any = None
 
     def again(self, asked: Any, shown: Any) -> bool:
         """Whether the last edit was of the same photos and asked for the same, and `shown` is what came of it."""
