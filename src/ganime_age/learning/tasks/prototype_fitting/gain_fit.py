@@ -175,7 +175,7 @@ def fit_gains(
     after = scores(best, range(KNOTS))
 
     def table(found: list[Score]) -> list[dict[str, float]]:
-        return [{"asked": asked} | one._asdict() for asked, one in zip(KNOT_AGES, found, strict=True)]
+        return [{"asked": asked, **one._asdict()} for asked, one in zip(KNOT_AGES, found, strict=True)]
 
     return {
         "gains": as_recipe(best),
