@@ -16,6 +16,7 @@ from ganime_age.learning.tasks.prototype_fitting.gain_fit import (
     as_recipe,
     fit_gains,
     gains_of,
+    unbiased,
 )
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.judging.age_judge import AgeJudge
