@@ -817,6 +817,18 @@ def test_another_format_is_the_same_edit_written_again(visit, portrait, monkeypa
     assert saved.name == "photo_age70.png" and verify(saved).record["age"] == 70
 
 
+def test_what_follows_a_driving_face_hides_where_a_clips_own_face_is_edited(visit):
+    does, on, given = visit
+
+    def seen(changes):
+        return [changes[part]["visible"] for part in (on.reenact.motion, on.reenact.multiplier)]
+
+    assert seen(does.clip_use(given)) == [True, True]
+    editing = does.clip_use({**given, on.reenact.use: "edit"})
+    assert seen(editing) == [False, False] and not editing[on.reenact.relative]["visible"]
+    assert seen(does.photo_use(given)) == [True, True]
+
+
 def test_another_format_is_of_the_result_that_is_shown(visit, portrait):
     does, on, given = visit
     _, request = arrive(visit, portrait)

@@ -473,8 +473,18 @@ class Handlers:
 
     def clip_use(self, given: dict) -> dict:
         """The clip is to be used in another way."""
+        on, moves = self.on.reenact, given[self.on.reenact.use] == MOVE
+        tried = gr.update(visible=given[on.clip] is not None and not moves)
+        return {on.try_first: tried, **self._of_motion(moves), on.relative: gr.update(visible=moves)}
+
+    def photo_use(self, given: dict) -> dict:
+        """A driving photo is looked at, which always moves the face."""
+        return self._of_motion(self.work.reenacts)
+
+    def _of_motion(self, visible: bool) -> dict:
+        """What says how a driving face is followed shows where one is."""
         on = self.on.reenact
-        return {on.try_first: gr.update(visible=given[on.clip] is not None and given[on.use] != MOVE)}
+        return dict.fromkeys((on.motion, on.multiplier), gr.update(visible=visible))
 
     def our_clip(self, given: dict, picked: gr.EventData, request: gr.Request) -> dict:
         """A driving clip of our own was clicked: it is given, and the photo is to move like it."""

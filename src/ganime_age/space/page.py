@@ -342,7 +342,12 @@ def clip_events(does: Handlers, example: Any) -> list:
     moves.clip.change(heard(does.clip_given), part, [moves.start, moves.end, *begins], **QUIET)
     for number in (moves.start, moves.end):
         gr.on([number.submit, number.blur], heard(does.clip_part), part, begins, **QUIET)
-    moves.use.input(heard(does.clip_use), part, [moves.try_first, on.status], **QUIET)
+    followed = [moves.motion, moves.multiplier, on.status]
+    gr.on(
+        [moves.use.change, moves.clip_tab.select],
+        heard(does.clip_use), part, [moves.try_first, moves.relative, *followed], **QUIET,
+    )  # fmt: skip
+    moves.photo_tab.select(heard(does.photo_use), {moves.use}, followed, **QUIET)
     chosen = moves.ours.run(
         heard(does.our_clip), {on.photo, on.consent},
         [moves.clip, moves.use, moves.start, moves.end, moves.photo, on.todo, on.status], **QUIET,

@@ -23,7 +23,7 @@ class Reenact(NamedTuple):
     """The editor's components. ours: clips at one click; start, end: the part of a clip that is used, in seconds;
     first: its first picture, which try_first edits alone; use: MOVE, the photo moves like the clip, or EDIT, the clip's
     own face is edited; motion, multiplier: what is taken of the driving face, and how far; progress: where the progress
-    of a clip shows."""
+    of a clip shows; photo_tab, clip_tab: where these lie."""
 
     photo: PhotoInput
     clip: ClipInput
@@ -38,6 +38,8 @@ class Reenact(NamedTuple):
     multiplier: gr.Slider
     make: gr.Button
     progress: gr.HTML
+    photo_tab: gr.Tab
+    clip_tab: gr.Tab
 
 
 def show(reenacts: bool) -> Reenact:
@@ -47,14 +49,14 @@ def show(reenacts: bool) -> Reenact:
     if missing:
         gr.HTML(f"<p class='note'>{' '.join(missing)}</p>", elem_id="reenact_note")
     with gr.Tabs(selected=PHOTO if reenacts else CLIP):
-        with gr.Tab("Photo", id=PHOTO, visible=reenacts):
+        with gr.Tab("Photo", id=PHOTO, visible=reenacts) as photo_tab:
             photo = PhotoInput(
                 label="Driving photo", show_label=False, elem_id="driving_photo", height=170, buttons=[],
                 placeholder="Drop a photo of the face to follow, or click to choose one",
                 sources=["upload", "webcam", "clipboard"],
             )  # fmt: skip
             gr.HTML("<p class='note'>The photo takes this face's expression and head pose.</p>")
-        with gr.Tab("Clip", id=CLIP):
+        with gr.Tab("Clip", id=CLIP) as clip_tab:
             ours = driving.show(reenacts and plays)
             clip = ClipInput(
                 label="Driving clip", show_label=False, elem_id="driving_clip", buttons=[],
@@ -74,7 +76,7 @@ def show(reenacts: bool) -> Reenact:
         0, MOST_TIMES, 1, step=0.05, label="How far the motion goes", elem_id="multiplier", buttons=[],
         visible=reenacts,
     )  # fmt: skip
-    return Reenact(photo, clip, ours, *part, *how, motion, multiplier, make, progress)
+    return Reenact(photo, clip, ours, *part, *how, motion, multiplier, make, progress, photo_tab, clip_tab)
 
 
 def _part(plays: bool) -> tuple[gr.Number, gr.Number, gr.Image, gr.Button]:
