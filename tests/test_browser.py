@@ -36,6 +36,9 @@ pytestmark = [
     pytest.mark.skipif(
         not importlib.util.find_spec("playwright"), reason="playwright is missing: pip install playwright"
     ),
+    # Now and then, mostly under load, Gradio closes a visit's stream before a job's answer has come, and the page waits
+    # for ever. That is not the page's doing, so a step that timed out is tried once more; a wrong answer never is.
+    pytest.mark.flaky(reruns=1, only_rerun=r"^TimeoutError: .*Timeout \d+ms exceeded"),
 ]
 
 from ganime_age import FaceEditor, verify  # noqa: E402
