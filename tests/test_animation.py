@@ -19,6 +19,7 @@ from ganime_age.images.search import FoundFace
 from ganime_age.images.video_reader import Frame
 from ganime_age.networks.wrinkles import Wrinkles
 from ganime_age.pipelines.animation import edit_frames
+from ganime_age.pipelines.clip_face import ClipFace
 from ganime_age.pipelines.overlap import ahead, behind
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
@@ -298,6 +299,28 @@ def test_a_face_is_searched_for_and_read_now_and_then(editor, small, monkeypatch
     assert track.seen == 5 and not track.lost
     list(edit_frames(editor.pipeline, frames[5:], Edit.of(75), METHOD, track, mark=False))
     assert track.shots > 1 and track.seen == 6  # a face that is gone is not made up where it was
+
+
+def test_a_face_that_is_not_steadied_is_read_in_every_frame(editor, small, monkeypatch):
+    asked, real = [], editor.pipeline.read
+    monkeypatch.setattr(editor.pipeline, "read", lambda *a, **k: asked.append("read") or real(*a, **k))
+    monkeypatch.setattr(editor.pipeline, "draw", lambda face, *more: face.photo)
+    frames = [Frame(np.roll(small, i, 1), Fraction(i, 25), Fraction(1, 25)) for i in range(3)]
+    for steady, times in ((False, 3), (True, 1)):
+        asked.clear()
+        list(edit_frames(editor.pipeline, frames, Edit(), METHOD, FaceTrack(steady=steady), mark=False))
+        assert len(asked) == times
+
+
+def test_a_face_that_is_lost_stays_where_it_was_last(editor, small, monkeypatch):
+    seen, blank = ClipFace(editor.pipeline, FaceTrack()), np.full_like(small, small.mean().round())
+    monkeypatch.setattr(seen.track, "cuts", lambda pixels: False)
+    monkeypatch.setattr(seen.track, "_cut", lambda pixels: False)
+    faces = []
+    for i, pixels in enumerate([small, np.roll(small, 6, 1), np.roll(small, 12, 1), blank]):
+        faces.append(seen.read(pixels, seen.find(pixels, i / 25)).reading.landmarks)
+    assert seen.track.lost and np.allclose(faces[3], faces[2], atol=0.1)
+    assert (faces[2] - faces[0]).mean(0)[0] > 10
 
 
 def test_what_is_read_ahead_or_written_behind_keeps_order_and_says_its_errors():

@@ -19,7 +19,7 @@ from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
-from .clip_face import ClipFace
+from .clip_face import READ_EVERY, ClipFace
 from .face import FacePipeline, Photo
 from .overlap import ahead, behind
 from .progress import FrameCount, Progress
@@ -143,7 +143,7 @@ def edit_frames(
     pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
 ) -> Iterator[Frame]:
     """Every frame with the tracked face edited; where there is none it comes back as it was."""
-    seen = ClipFace(pipeline, track)
+    seen = ClipFace(pipeline, track, READ_EVERY if track.steady else 1)
     for frame in frames:
         landmarks = seen.find(frame.pixels, float(frame.time))
         if landmarks is not None:

@@ -71,7 +71,7 @@ class ClipFace:
         crop = self.pipeline.align(pixels, landmarks, face_box(landmarks))
         if self._reading is None or (not self.track.lost and self._frame - self._read >= self.every):
             return self._read_anew(crop, landmarks)
-        if self.track.lost:  # the edit stays where it was
+        if self.every == 1:  # it is lost: the edit stays where it was
             return _face(crop, self._reading)
         places = self._places(crop, landmarks) + self._offset
         points = apply(invert(crop.matrix), places).astype(np.float32)
