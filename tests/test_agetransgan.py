@@ -3,13 +3,14 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ganime_age.edits import GROUP_STARTS, age_group
+from ganime_age.edits import AU_CODES, GROUP_STARTS, Edit, age_group
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.learning import losses
 from ganime_age.learning.data.faces import Faces
@@ -21,6 +22,7 @@ from ganime_age.learning.tasks import agetransgan as agetransgan_task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import age_groups
 from ganime_age.networks import agetransgan as networks
+from ganime_age.pipelines.face import FacePipeline
 from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
@@ -206,6 +208,12 @@ def test_a_direct_generator_delivers_its_picture_of_the_face_itself(model, tmp_p
     with torch.no_grad():
         drawn = direct.agetransgan(faces[1:], age_groups.group_of(ages(47)))
     assert torch.allclose(edited.face[1:], drawn.clamp(-1, 1), atol=1e-6)
+    face = SimpleNamespace(reading=SimpleNamespace(age=30, action_units=dict.fromkeys(AU_CODES, 0.0)))
+    for loaded, grows in ((direct, False), (model, True)):
+        assert (
+            FacePipeline(loaded, "cpu", lambda photo: []).grows_hair(face, Edit.of(70), "agetransgan")
+            is grows
+        )
     direct.save_pretrained(tmp_path)
     assert GanimeAge.from_pretrained(tmp_path).agetransgan.direct
 

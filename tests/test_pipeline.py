@@ -1,7 +1,9 @@
 """The promises that all methods of the editor share: their options, their progress, and the caller's model."""
 
+import gc
 import inspect
 import io
+import weakref
 from copy import copy
 from itertools import pairwise
 
@@ -174,6 +176,21 @@ def test_a_result_is_read_when_somebody_looks_at_it(editor, small, monkeypatch):
     assert sent.to_dict() | {"seconds": 0} == result.to_dict() | {"seconds": 0}
     with pytest.raises(AttributeError, match="no attribute 'readings'"):
         _ = result.readings
+
+
+def test_readings_that_wait_for_somebody_to_look_hold_no_tensors(editor, small, monkeypatch):
+    """Thousands of results may be kept; on a GPU each would hold some of its memory."""
+    given, read = [], editor.model.read
+
+    def noted(faces, *more):
+        given.append(weakref.ref(faces))
+        return read(faces, *more)
+
+    monkeypatch.setattr(editor.model, "read", noted)
+    (found,) = editor.read(small)
+    gc.collect()
+    assert len(given) == 1 and given[0]() is None
+    assert np.linalg.norm(found.identity) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_large_photo_is_edited_at_its_own_size_and_a_grey_one_stays_grey(editor, small):

@@ -500,7 +500,7 @@ class FaceEditor:
                 faces = [pipeline.read_face(loaded, found, index)]
             if source_age is not None:
                 years = check_age(source_age)
-                faces = [replace(face, reading=face.reading.at_age(years)) for face in faces]
+                faces = [replace(face, reading=face.reading.but(age=years)) for face in faces]
             results = []
             for edit, method in wanted:
                 results.append(self._edit_faces(faces, edit, method, mark, started, steps))

@@ -95,9 +95,9 @@ class Reading(Measures):
     identity: np.ndarray = field(repr=False)
     age_attention: np.ndarray = field(repr=False)
 
-    def at_age(self, years: float) -> Reading:
-        """The same, but for the age; who it is stays unread until somebody looks."""
-        return replace(self, age=years, identity=later(partial(getattr, self, "identity")))
+    def but(self, **changes: Any) -> Reading:
+        """The same, but for some fields; who it is stays unread until somebody looks."""
+        return replace(self, **{"identity": later(partial(getattr, self, "identity")), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-native and rounded, without the attention map and the identity vector, which would recognise a person
@@ -121,7 +121,7 @@ class EditResult(Measures):
     image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
     before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured on
     the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request. warnings: sentences
-    about this photo. seconds: from the photo, or from the edit before of the same call, to the last reading. weights:
+    about this photo. seconds: from the photo, or from the edit before of the same call, to the edited photo. weights:
     the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was. mark: whether the
     edit is marked. driving_reading: measured on the driving photo of a reenactment, else None. age_method: what edited
     the age of a reenactment, else None. others: with face="all" the same of every other face, the larger first; `image`

@@ -185,7 +185,7 @@ class GanimeAge(
         source_age, target_age, source_aus, target_aus = request
         network = getattr(self, row.part)
         side = getattr(network, "size", self.edit_size)
-        if not row.reads or getattr(network, "direct", False):
+        if not self.draws_on_prototypes(row):
             small = resize(faces, side)
             return add_change(faces, faces, small, row.edit(network, small, *request))
         if landmarks is None:
@@ -205,6 +205,10 @@ class GanimeAge(
         drawn = row.edit(network, small, *request, **given)
         drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)
+
+    def draws_on_prototypes(self, row: Method) -> bool:
+        """Whether a loaded method draws on what the prototypes change first; others paint the face as it is."""
+        return row.reads and not getattr(getattr(self, row.part), "direct", False)
 
     def find_hair(self, pictures: Tensor, frame: Place | None = None) -> Tensor:
         """Where hair is in pictures (B,3,S,S) in [-1,1] of faces' frames, or of more than them (`frame` says where it

@@ -28,7 +28,7 @@ from ..images.alignment import apply, crop, frame_matrix, invert, part_around, p
 from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
-from ..images.tensors import to_levels, to_pictures, to_tensor
+from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
@@ -208,7 +208,9 @@ class FacePipeline:
             reading_of(row, one.matrix, len(one.face), one.box) for row, one in zip(rows, crops, strict=True)
         ]
         if asked_later:
-            codes = Later(lambda: self.recognise(faces, batch.landmarks))
+            # Pictures wait for somebody to look, not tensors: results that are kept must not fill a GPU.
+            pictures, marks = [one.face for one in crops], batch.landmarks.float().cpu().numpy()
+            codes = Later(lambda: self.recognise(pictures, marks))
             readings = [
                 replace(one, identity=later(partial(_item, codes, i))) for i, one in enumerate(readings)
             ]
@@ -217,13 +219,15 @@ class FacePipeline:
             for one, reading in zip(crops, readings, strict=True)
         ]
 
-    def recognise(self, faces: Tensor, landmarks: Tensor) -> np.ndarray:
-        """Who faces (B,3,S,S) with landmarks (B,68,2) in 0..1 are, by the recogniser or else the part `identity`: (B,D)
-        of unit length."""
+    def recognise(self, pictures: Sequence[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
+        """Who faces, (S,S,3) uint8 each, with landmarks (B,68,2) float32 in 0..1 are, by the recogniser or else the
+        part `identity`: (B,D) of unit length."""
         if self.recogniser is not None:
-            return self.recogniser(to_pictures(faces), landmarks.float().cpu().numpy())
+            return self.recogniser(np.stack(pictures), landmarks)
         with enough_memory(self.device), torch.inference_mode(), self._precision():
-            return np.asarray(self.model.identity(faces, landmarks).float().cpu().numpy())
+            faces = torch.cat([to_tensor(one, self.device) for one in pictures])
+            codes = self.model.identity(faces, torch.from_numpy(landmarks).to(self.device))
+            return np.asarray(codes.float().cpu().numpy())
 
     def generate(
         self, face: Face, edit: Edit, method: str, fine: bool = False, found: HairPart | None = None
@@ -282,7 +286,8 @@ class FacePipeline:
         """Does an edit change a face's hair?"""
         source = face.reading
         age, _ = edit.targets_for(source.age, [source.action_units[code] for code in AU_CODES])
-        return self.beyond and age != source.age and METHODS[method].reads and "hair" in edit.parts
+        drawn = self.model.draws_on_prototypes(METHODS[method])
+        return self.beyond and age != source.age and drawn and "hair" in edit.parts
 
     def find_hair(self, ground: Crop, landmarks: np.ndarray, known: HairPart | None = None) -> HairPart:
         """Where hair is around a face with landmarks (68,2) in photo pixels. Hair runs beyond the frame: it is looked

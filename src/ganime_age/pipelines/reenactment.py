@@ -212,7 +212,7 @@ class Mover:
             seen = self.pipeline.read_again(self.source, photo)
             wanted = self._on_top(units, seen.reading)
             if ages:  # counted from the age before the movement: a turned head reads otherwise
-                seen = replace(seen, reading=seen.reading.at_age(self.source.reading.age))
+                seen = replace(seen, reading=seen.reading.but(age=self.source.reading.age))
             edit = replace(
                 wanted,
                 age=wanted.age if ages else None,
