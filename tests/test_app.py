@@ -18,6 +18,7 @@ from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -358,6 +359,22 @@ def test_a_part_of_a_clip_has_its_pictures_and_its_sound_from_its_start(tmp_path
     assert clips.used(whole, clips.Span(), tmp_path) == whole
 
 
+def test_a_clip_that_does_not_say_how_long_it_is_is_not_written_for_ever(tmp_path):
+    clip = tmp_path / "live.mkv"
+    with av.open(str(clip), "w", options={"live": "1"}) as container:  # as a browser records a webcam
+        stream = container.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(15):
+            picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), "rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert clips.seconds_of(clip) == 0
+    for span in (clips.Span(), clips.Span(1.0)):
+        with pytest.raises(BadInput, match="goes on for too long; give one of at most 10 seconds"):
+            clips.used(clip, span, tmp_path)
+    assert list(tmp_path.iterdir()) == [clip]
+
+
 # The handlers: what the page itself does, without a browser.
 
 
@@ -554,8 +571,9 @@ def test_the_first_picture_of_a_clip_is_shown_and_can_be_tried(visit, portrait, 
     changes = does.clip_part(given, request)
     assert np.abs(pixels(changes[moves.first]["value"]) - portrait).mean() < 4
     assert changes[moves.try_first]["visible"]
-    tried = does.first_edited(given, request)
-    assert "75 years" in tried[on.results.report]
+    tried = does.first_edited({**given, on.every: True, on.age.own: "3"}, request)
+    told = tried[on.results.report]
+    assert "75 years" in told and "(before: 3)" not in told  # a clip's face is edited as it reads
     before, after = (pixels(tried[on.results.pictures][name]) for name in ("before", "after"))
     assert np.abs(before - portrait).mean() < 4 and np.abs(after - before).max() > 30
     said = answering(does.clip_part, on.status)({**given, moves.end: 9}, request)
@@ -777,6 +795,7 @@ def test_what_was_asked_while_the_face_was_looked_for_is_made_once(visit, portra
         shown = does.edit_new(given, request)
     assert shown[on.results.pictures]["after"] == made[on.results.pictures]["after"]
     assert shown[on.results.pictures]["boxes"] and len(shown[on.past]) == 1
+    assert shown[on.results.attention]["visible"]  # finding the face has hidden it
     given[on.reenact.photo] = portrait
     other = does.edit_new(given, request)
     assert other[on.results.pictures]["after"] != made[on.results.pictures]["after"]
@@ -784,15 +803,17 @@ def test_what_was_asked_while_the_face_was_looked_for_is_made_once(visit, portra
 
 def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypatch):
     does, on, given = visit
-    _, request = arrive(visit, portrait)
     pipeline, looked = does.work.editor.pipeline, []
     find = pipeline.find_hair
     monkeypatch.setattr(pipeline, "find_hair", lambda *face: looked.append(face) or find(*face))
+    monkeypatch.setattr(pipeline, "recognise", None)  # no draft asks who it is
+    _, request = arrive(visit, portrait)
     for years in (10, 75):
         given[on.age.years] = years
         does.draft_of_age(given, request)
     assert len(looked) == 1  # hair is found once for all drafts of a photo
     draft = does.draft_of_age(given, request)[on.stage.sketch]
+    monkeypatch.undo()
     drawn = pixels(io.BytesIO(base64.b64decode(draft["src"].partition(",")[2])))
     view = does.edit({**given, on.age.change: True}, request)[on.results.pictures]
     assert draft["key"] == view["key"] and max(drawn.shape) < 330

@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from ganime_age import FaceEditor, GanimeAge, MissingModel
+from ganime_age import Edit, FaceEditor, GanimeAge, MissingModel
 from ganime_age.card.card import render
 from ganime_age.card.contact_sheet import compare_sheet
 from ganime_age.cli import main as cli
 from ganime_age.model import methods
 from ganime_age.networks.layers import Edited
+from ganime_age.pipelines.face import FacePipeline
+from helpers.puppets import found_face
+from helpers.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,6 +67,16 @@ def test_a_row_and_a_network_make_a_method(with_toy, portrait, capsys):
     assert sheet.shape[1] > np.asarray(compare_sheet(results[:1])).shape[1]
     assert results[1].reading.age != results[1].source_reading.age
     assert "the generator Toy GAN" in render(with_toy, pictures=False)
+
+
+def test_a_draft_of_a_method_that_draws_on_no_prototypes_needs_none(toy):
+    sketch = pytest.importorskip("ganime_age.space.sketch", reason="the page needs gradio")
+    config = {name: TINY[name] for name in ("face_size", "edit_size", "readers")}
+    bare = FacePipeline(GanimeAge(("readers", "toy"), **config, toy={"size": 64}), "cpu", lambda photo: [])
+    photo, found = np.full((100, 100, 3), 120, np.uint8), found_face(50)
+    (face,) = bare.read([bare.align(photo, found.landmarks, found.box)])
+    (start,) = sketch.sketches_of(bare, photo, [face.reading.but(landmarks=found.landmarks)])
+    assert sketch.draw(bare, start, Edit.of(70), "toy")["src"].startswith("data:image/jpeg")
 
 
 def test_labels_colours_and_rows_come_from_the_table(toy):

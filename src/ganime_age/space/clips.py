@@ -64,6 +64,10 @@ def used(clip: Path, span: Span, folder: Path) -> Path:
         path, frames = folder / f"{clip.stem[:40]}_part.mp4", 0
         with new_clip(path, opened.rate, source=opened) as write:
             for frame in opened:
+                if frame.time > CLIP_SECONDS + LONGER:  # not every file says how long it is
+                    raise BadInput(
+                        f"the clip goes on for too long; give one of at most {CLIP_SECONDS} seconds"
+                    )
                 write(frame)
                 frames += 1
             if not frames:

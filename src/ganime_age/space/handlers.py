@@ -174,9 +174,10 @@ class Handlers:
         if asked.age is None and not asked.action_units and asked.driving is None and not asked.turn:
             return {}
         kept = sketch.memory(request.session_hash)
-        if past and kept.again(asked, past[-1]):
+        if past and asked.method != jobs.ALL and kept.again(asked, past[-1]):
             kept.shown = kept.here = made = past[-1]._replace(view=past[-1].view | seen.shown())
-            return {**self._remembered([*past[:-1], made]), **self._result(made)}
+            changed = self._attention(kept.last[1], files.new_folder(request.session_hash))
+            return {**self._remembered([*past[:-1], made]), **self._result(made), **changed}
         return self.edit(given, request, progress)
 
     def example(self, given: dict, picked: gr.EventData, request: gr.Request) -> dict:
@@ -279,9 +280,7 @@ class Handlers:
         return {
             **self._remembered([*before, past][-MOST_PAST:]),
             **self._result(past),
-            out.attention: gr.update(
-                value=files.picture(first.attention, folder / "attention.png"), visible=first.edited
-            ),
+            **self._attention(first, folder),
             out.comparison: gr.update(value=compared if len(made) > 1 else [], visible=len(made) > 1),
             on.stage.tabs: gr.update(selected=SERIES if len(made) > 1 else PHOTO),
             on.status: said(f"Done in {sum(result.seconds for result in made):.1f} s."),
@@ -508,6 +507,9 @@ class Handlers:
         asked = self._asked(given, photo_needed=False)
         picture = clips.first_picture(usable(clip), self._span(given))
         asked = asked._replace(photo=picture, driving=None, face=0, method=self.work.method(asked))
+        asked = asked._replace(
+            every=False, own_age=None
+        )  # a clip has one face edited, at the age that it reads
         folder = files.new_folder(request.session_hash)
         made = self.work.edit(asked)[0]
         files.about_to_write(folder)
@@ -608,6 +610,10 @@ class Handlers:
             else:
                 path = files.rewritten(path, folder, ending)
         return {self.on.results.download: gr.update(value=str(path), interactive=True)}
+
+    def _attention(self, made: Any, folder: Path) -> dict:
+        picture = files.picture(made.attention, folder / "attention.png")
+        return {self.on.results.attention: gr.update(value=picture, visible=made.edited)}
 
     def _back_to(self, past: list, one: Past, given: dict, request: gr.Request) -> dict:
         changes = {**self._result(one), **self._download(one, given, request)}

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..edits import Edit
 from ..images.alignment import frame_matrix
+from ..model.methods import PROTOTYPES
 from ..pipelines.face import Face, FacePipeline, HairPart
 from ..results import Reading
 from .viewer import fractions
@@ -93,7 +94,7 @@ def _cut(pipeline: FacePipeline, photo: np.ndarray, reading: Reading) -> Sketch:
     points = ((reading.landmarks - (x0, y0)) * ratio).astype(np.float32)
     box = ((reading.box.reshape(2, 2) - (x0, y0)) * ratio).reshape(4).astype(np.float32)
     crop = pipeline.align(np.ascontiguousarray(part), points, box)
-    face = Face(crop.photo, crop.matrix, crop.box, crop.face, replace(reading, landmarks=points, box=box))
+    face = Face(crop.photo, crop.matrix, crop.box, crop.face, reading.but(landmarks=points, box=box))
     return Sketch(face, fractions((x0, y0, x1, y1), photo.shape))
 
 
@@ -103,8 +104,8 @@ def draw(
     """A draft of an edit for the viewer: a JPEG as a data address, and where it lies in the photo."""
     face = sketch.face
     if source_age is not None:
-        face = replace(face, reading=replace(face.reading, age=source_age))
-    if sketch.hair is None:
+        face = replace(face, reading=face.reading.but(age=source_age))
+    if sketch.hair is None and PROTOTYPES in pipeline.model.parts:
         sketch.hair = pipeline.find_hair(face, face.reading.landmarks)
     drawing = pipeline.prepare(face, edit, method, found=sketch.hair)
     made = None if drawing is None else pipeline.draw_batch([drawing], method)[0]
