@@ -60,7 +60,9 @@ def test_a_row_and_a_network_make_a_method(with_toy, portrait, capsys):
     assert with_toy.methods_for("action_units") == ("ganimation_age",)
     with pytest.raises(SystemExit):
         cli.main(["edit", "--help"])
-    assert "ragan, toy (default: ganimation_age)" in " ".join(capsys.readouterr().out.split())
+    assert "ganimation_age_published, toy (default: ganimation_age)" in " ".join(
+        capsys.readouterr().out.split()
+    )
     results = FaceEditor(with_toy).compare(portrait, age=70)
     assert [result.method for result in results] == ["ganimation_age", "toy"]
     sheet = np.asarray(compare_sheet(results))

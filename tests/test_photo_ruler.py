@@ -333,6 +333,11 @@ def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     assert prototypes_alone(model).prototypes is model.prototypes and model.ganimation_age is network
     changes = network_alone(model).prototypes.knot_changes(*request[:2])
     assert all((change == 0).all() for change in changes.values())
+    ages, units = request[:2], torch.zeros(1, 17)
+    aged = [
+        one(face, marks, *ages, units, units) for one in (network_alone(model).prototypes, model.prototypes)
+    ]
+    assert torch.allclose(aged[0], face, atol=1e-5) and not torch.allclose(aged[1], face, atol=0.1)
 
 
 def test_folders_and_tables_that_do_not_fit_are_one_sentence(tmp_path, grey, marks):

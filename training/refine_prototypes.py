@@ -63,7 +63,8 @@ def with_room(folder: Path, **keywords: Any) -> GanimeAge:
 def toml(gains: dict[str, Any]) -> list[str]:
     """The lines of a recipe's table `gains`; its `inward` and `units` stay as they are."""
     rows = [f"{name} = {row}" for name, row in gains["outward"].items()]
-    return ["[recipe.gains]", f"wrinkles = {gains.get('wrinkles')}", "[recipe.gains.outward]", *rows]
+    creases = [f"wrinkles = {gains['wrinkles']}"] if "wrinkles" in gains else []
+    return ["[recipe.gains]", *creases, "[recipe.gains.outward]", *rows]
 
 
 def main() -> None:

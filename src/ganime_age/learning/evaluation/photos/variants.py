@@ -28,7 +28,8 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
 
 def network_alone(model: GanimeAge) -> GanimeAge:
     """A model whose prototypes change nothing with age, so that its generator alone edits; the rest is shared."""
-    return with_part(model, "prototypes", silenced(model.prototypes, ("outward", "inward")))
+    depth = () if model.prototypes.wrinkles is None else ("wrinkles.onset",)
+    return with_part(model, "prototypes", silenced(model.prototypes, ("outward", "inward", *depth)))
 
 
 def silenced(network: nn.Module, names: tuple[str, ...]) -> nn.Module:
