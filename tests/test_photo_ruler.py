@@ -337,7 +337,7 @@ def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     aged = [
         one(face, marks, *ages, units, units) for one in (network_alone(model).prototypes, model.prototypes)
     ]
-    assert torch.allclose(aged[0], face, atol=1e-5) and not torch.allclose(aged[1], face, atol=0.1)
+    assert torch.allclose(aged[0], face, atol=1e-4) and not torch.allclose(aged[1], face, atol=0.1)
 
 
 def test_folders_and_tables_that_do_not_fit_are_one_sentence(tmp_path, grey, marks):
