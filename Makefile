@@ -1,5 +1,5 @@
-# demo, test, quick, smoke, coverage, others, lint, types and docs each make .venv and install what they need; a stamp
-# file makes the second call fast.
+# demo, test, quick, smoke, coverage, lint, types and docs each make .venv and install what they need; a stamp file
+# makes the second call fast.
 # make demo PYTHON=python3.12      the interpreter, 3.10 or newer
 # make demo TORCH="torch>=2.8,<2.14"   another torch; one that .venv already holds is left as it is
 PYTHON ?= python3
@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test quick smoke coverage others lint types docs
+.PHONY: demo test quick smoke coverage lint types docs
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -29,13 +29,9 @@ smoke: $(VENV)/.test
 	GANIME_AGE_SMOKE=1 $(BIN)/python -m pytest tests/test_plan.py -k end_to_end --durations=5
 
 # Tracing makes tests a quarter slower, so it looks at the tests of a photo's way, and at the package without learning/.
-# `make coverage others` runs every test once.
 COVERED = alignment convert edits editor head mouth networks photo prototypes
 coverage: $(VENV)/.test
-	$(PYTEST) --cov --cov-report=term:skip-covered $(COVERED:%=tests/test_%.py)
-
-others: $(VENV)/.test
-	$(PYTEST) --durations=20 $(COVERED:%=--ignore=tests/test_%.py)
+	$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered $(COVERED:%=tests/test_%.py)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
