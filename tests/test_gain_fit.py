@@ -89,7 +89,7 @@ def test_edits_are_held_against_what_is_read_on_real_faces(model, tmp_path):
 
 
 def test_recipe_and_weights_have_the_gains_that_were_fitted():
-    fitted = json.loads((ROOT / "model_card" / "results" / "gains.json").read_text())["gains"]
+    fitted = json.loads((ROOT / "training" / "recipes" / "prototypes_gains.json").read_text())["gains"]
     gains = read_recipe(ROOT / "training" / "recipes" / "prototypes.toml", [])["recipe"]["gains"]
     packed = as_recipe(gains_of(GanimeAge.from_pretrained(parts=["prototypes"]).prototypes))
     for name in ("shape", "tone", "texture"):

@@ -41,7 +41,7 @@ SIZE = 128  # pixels of the faces that the recipe measures
 MOUTHS, LAYOUTS = 2500, 24
 HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
 AGE_JUDGE = ROOT / "training" / "checkpoints" / "age_judge"  # it steers trainings; none that reports is asked
-FITTED = ROOT / "model_card" / "results" / "gains.json"
+FITTED = ROOT / "training" / "recipes" / "prototypes_gains.json"
 
 
 def with_room(folder: Path, **keywords: Any) -> GanimeAge:
