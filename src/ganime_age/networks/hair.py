@@ -600,7 +600,7 @@ def features(landmarks: Tensor, side: int) -> Tensor:
     they are, they are no hair."""
     outline = landmarks[:, places(FEATURES, landmarks)]
     middle = outline.mean(1, keepdim=True)
-    return box(inside_polygon(middle + 1.25 * (outline - middle), side), 1)
+    return box(inside_polygon(middle + 1.35 * (outline - middle), side), 1)
 
 
 def inside_polygon(corners: Tensor, side: int) -> Tensor:

@@ -100,15 +100,7 @@ def measure(
             "summary": summary(rows),
             "judged_by": judges.names(),
             "faces": {"edited": len(picks), "real": int(sum(real.count))},
-            "groups": [
-                {
-                    "group": AGE_GROUPS[g],
-                    "asked": asked[g],
-                    "real_age": real.age[g],
-                    "faces_real": real.count[g],
-                }
-                for g in TARGETS
-            ],
+            "groups": [_aim(group, asked[group], real) for group in TARGETS],
             "methods": rows,
             "yaw_bins": by_yaw,
             "left_out": [
@@ -120,6 +112,16 @@ def measure(
             "notes": NOTES,
         }
     )
+
+
+def _aim(group: int, asked: float, real: RealAges) -> dict[str, Any]:
+    """What the edits to a group are held against."""
+    return {
+        "group": AGE_GROUPS[group],
+        "asked": asked,
+        "real_age": real.age[group],
+        "faces_real": real.count[group],
+    }
 
 
 class PrototypesAlone:
