@@ -259,6 +259,10 @@ def test_an_example_with_a_clip_shows_the_clip(visitor):
         until(lambda video=video: video.evaluate(plays))  # both play by themselves
     one.rest()
     assert made.is_visible()
+    assert one.tab.evaluate(FAINT) == one.tab.evaluate(NARROW) == []
+    if AXE.is_file():
+        one.tab.add_script_tag(content=AXE.read_text())
+        assert one.tab.evaluate(VIOLATIONS) == []
 
 
 def test_the_handle_between_before_and_after_moves_by_keys(visitor, portrait_file):
@@ -302,8 +306,10 @@ def test_a_driving_clip_moves_the_face(visitor, portrait, portrait_file, sway, t
     one = visitor().arrive(portrait_file)
     one.tab.get_by_role("tab", name="Reenact").click()
     one.tab.get_by_role("tab", name="Clip").first.click()
+    part = one.tab.locator("#part")
+    assert not part.is_visible()  # without a clip there is nothing to cut
     one.give(make_clip(tmp_path / "drive.mp4", sway), "#driving_clip")
-    one.tab.locator("#driving_clip video").wait_for()
+    part.wait_for()
     one.button("Make the clip").click()
     one.told("The clip has 4 frames")
     assert "4 of 4 frames edited" in one.tab.locator("#report").inner_text()

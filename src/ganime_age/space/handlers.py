@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import html
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -448,6 +449,7 @@ class Handlers:
             shown[on.end] = CLIP_SECONDS
             words = f"The clip lasts {seconds:.0f} s; its first {CLIP_SECONDS} are used. From and To choose others."
         elif seconds:
+            shown[on.end] = math.ceil(10 * seconds) / 10
             words = f"The clip lasts {seconds:.1f} s."
         given = {**given, on.start: 0, on.end: shown[on.end]}
         return {**shown, **self.clip_part(given, request), self.on.status: said(words)}
