@@ -17,16 +17,12 @@ from PIL import Image
 from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images.alignment import apply, crop, frame_matrix
+from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.recipe import fill, read_recipe
-from ganime_age.learning.multipose import controlnet_models, pose_drawing
-from ganime_age.learning.multipose.controlnet_backend import (
-    Recipe,
-    drawing_style,
-    head_area,
-    open_controlnet,
-    person,
-)
-from ganime_age.learning.multipose.plan import Request
+from ganime_age.learning.multipose import controlnet_dry_run, controlnet_models, pose_drawing
+from ganime_age.learning.multipose.controlnet_backend import drawing_style, open_controlnet, person
+from ganime_age.learning.multipose.controlnet_scenes import Recipe, head_area
+from ganime_age.learning.multipose.plan import Request, Slot, SourceRules, source_labels
 from ganime_age.networks.head import Head
 from ganime_age.networks.mesh import turned
 from helpers.training import side_by_side
@@ -564,3 +560,95 @@ def test_script_says_in_one_line_what_is_wrong(
         runpy.run_path(sys.argv[0], run_name="__main__")
     last = capfd.readouterr().err.strip().splitlines()[-1]
     assert ended.value.code == code and last.startswith("error: ") and words in last
+
+
+# a dry run
+
+
+NAMES = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "CrucibleAI/ControlNetMediaPipeFace/diffusion_sd15")
+
+
+def test_a_dry_run_says_what_a_run_takes_and_draws_without_diffusers(
+    people, models, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    out = tmp_path / "set"
+    named = ("--base", NAMES[0], "--controlnet", NAMES[1], "--set", "controlnet.steps=20")
+    monkeypatch.setattr(sys, "argv", command(people, models, out, *named, "--dry-run", 3))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    said = capfd.readouterr().out
+    assert f"{NAMES[0]} from the Hub, 2.1 GB" in said and f"{NAMES[1]} from the Hub, 0.72 GB" in said
+    assert "6 of 512 px, 10 steps each" in said and "an estimate, not measured here" in said
+    table = pd.read_csv(out / "dry_run" / "requests.csv")
+    assert len(table) == 3 and set(table["yaw"]) <= {-20, 20} and set(table["source_id"]) <= set(ids(people))
+    assert table["prompt"].str.contains("a woman, 30 to 39 years old").all()
+    drawn = [Image.open(out / "dry_run" / name) for name in table["control"]]
+    assert {picture.size for picture in drawn} == {(512, 512)}
+    assert all(0.001 < (np.array(picture) > 0).any(2).mean() < 0.1 for picture in drawn)
+    assert Image.open(out / "dry_run" / "sheet.png").width > 3 * 160
+    assert sorted(path.name for path in out.iterdir()) == ["dry_run"]  # a run may begin there
+
+
+def ids(people):
+    return pd.read_parquet(people / "manifest.parquet")["id"]
+
+
+def test_a_dry_run_draws_what_the_run_paints_over(people, models, model):
+    backend, faces = opened(models, model), Faces(people, 128, ("train", "val", "test"))
+    job = controlnet_dry_run.look(
+        str(models / "sd" / "base"), str(models / "sd" / "openpose"), Recipe(**SMALL)
+    )
+    slots = [Slot(0, "train", 20.0, 0.0, (1, 2)), Slot(1, "train", -20.0, 0.0, (3,))]
+    drawn = list(controlnet_dry_run.draw(job, faces, slots, SourceRules(), model.head, 0))
+    assert [one.request.row for one in drawn] == [1, 3] and job.side == backend.side
+    for one in drawn:
+        row = [one.request.row]
+        marks, source = torch.from_numpy(faces.labels["landmarks"][row]), torch.from_numpy(one.source)
+        face = source.permute(2, 0, 1)[None] / 127.5 - 1
+        scene = backend.scene(face, marks, [source_labels(faces, row[0])], [one.request])
+        for picture, own in ((scene.control, one.control), (scene.first, one.first)):
+            assert np.abs(255 * picture[0].permute(1, 2, 0).numpy() - own).max() <= 1
+
+
+def test_a_dry_run_asks_nobody_and_makes_up_no_figure(models, online):
+    unknown = controlnet_dry_run.look("org/base", "org/openpose", Recipe())
+    said = unknown.lines(100)
+    assert "size unknown" in said[0] and "size unknown" in said[1] and "px unknown" in said[2]
+    assert "unknown for this family" in said[3] and "GB" not in "".join(said)
+    assert unknown.lines(480, 0.5)[3].startswith("GPU time: at least 1.0 hours (0.5 s a step as given")
+    xl = controlnet_dry_run.look(
+        "stabilityai/stable-diffusion-xl-base-1.0", "xinsir/controlnet-openpose-sdxl-1.0", Recipe()
+    )
+    assert (xl.side, xl.style) == (1024, "openpose") and "safety" not in "".join(xl.lines(1))
+    own = controlnet_dry_run.look(*NAMES, Recipe(side=1024, gpu_dtype="float32")).lines(1)
+    assert "size unknown" in own[0] and "unknown for this family and side" in own[3]
+    assert online.seen == []
+    folder = controlnet_dry_run.look(str(models / "xl" / "base"), "org/openpose", Recipe())
+    assert "a folder; nothing to download" in folder.lines(1)[0] and folder.side == 32
+
+
+def test_a_dry_run_refuses_what_the_run_would(models, tmp_path):
+    look = controlnet_dry_run.look
+    assert "--base and --controlnet" in refusal(BadInput, look, "", "org/openpose", Recipe())
+    base, other = str(models / "sd" / "base"), str(models / "xl" / "openpose")
+    assert "one family" in refusal(BadInput, look, base, other, Recipe())
+    (tmp_path / "openpose").mkdir()
+    assert "holds no config.json" in refusal(MissingModel, look, base, str(tmp_path / "openpose"), Recipe())
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--dry-run", 0), "--dry-run 0"),
+        (("--dry-run", "--seconds-per-step", "nan"), "--seconds-per-step nan"),
+        (("--seconds-per-step", 1), "is for --dry-run"),
+        (("--dry-run", "--backend", "mesh"), "the mesh downloads nothing"),
+    ],
+)
+def test_script_refuses_a_dry_run_that_cannot_be(tmp_path, monkeypatch, capfd, more, words):
+    monkeypatch.setattr(sys, "argv", command(tmp_path, tmp_path, tmp_path / "set", *more))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    last = capfd.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2 and last.startswith("error: ") and words in last
+    assert not (tmp_path / "set").exists()

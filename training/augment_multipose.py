@@ -5,6 +5,8 @@ OUT becomes a face folder itself (training/train.py takes it as it is), 90 % tra
 with every image's source, target and measured pose, seed, backend, model ids and scores in its manifest, and REPORT.md.
 Images come evenly over age groups, yaw and pitch. mesh needs nothing but this package; controlnet needs diffusers and
 two named models (see training/README.md). What may enter the set, and which faces are turned, stands in the recipe.
+With --dry-run the controlnet backend downloads nothing and paints nothing: it prints what would be downloaded and how
+long a GPU would take, and draws control pictures into OUT/dry_run.
 
 A run that is stopped, killed or ends by --limit-minutes goes on when the same command is given again, also with another
 number of processes: `torchrun --nproc_per_node 2 training/augment_multipose.py ...`. Exit code 2: the faces, the recipe
@@ -33,6 +35,7 @@ need_train()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from ganime_age.atomic import replacing  # noqa: E402
 from ganime_age.card.card import fingerprints  # noqa: E402
@@ -49,6 +52,7 @@ from ganime_age.learning.multipose.dataset import (
     check_unfinished,
     gather,
     make_set,
+    refusing,
 )
 from ganime_age.learning.multipose.gates import (
     Examiner,
@@ -105,6 +109,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", help="controlnet: Stable Diffusion, a folder or a Hub name")
     parser.add_argument("--controlnet", help="controlnet: the ControlNet, a folder or a Hub name")
     parser.add_argument("--limit-minutes", type=float, default=math.inf)
+    parser.add_argument(
+        "--dry-run",
+        type=int,
+        nargs="?",
+        const=24,
+        metavar="PICTURES",
+        help="controlnet: draw so many (24), paint none",
+    )
+    parser.add_argument(
+        "--seconds-per-step",
+        type=float,
+        help="controlnet, dry run: of one image on your GPU, for the time it would take",
+    )
     return parser.parse_args()
 
 
@@ -122,6 +139,21 @@ def check(given: argparse.Namespace) -> None:
         raise BadInput(f"--limit-minutes {given.limit_minutes:g} must be above 0")
     if given.seed < 0:
         raise BadInput(f"--seed {given.seed} must be 0 or more")
+    check_dry_run(given)
+
+
+def check_dry_run(given: argparse.Namespace) -> None:
+    """BadInput for a dry run that cannot be."""
+    if given.seconds_per_step is not None and given.dry_run is None:
+        raise BadInput("--seconds-per-step is for --dry-run; add that, or leave it out")
+    if given.seconds_per_step is not None and not 0 < given.seconds_per_step < math.inf:
+        raise BadInput(f"--seconds-per-step {given.seconds_per_step:g} must be a number above 0")
+    if given.dry_run is None:
+        return
+    if given.backend == "mesh":
+        raise BadInput("--dry-run is for --backend controlnet; the mesh downloads nothing and needs no GPU")
+    if given.dry_run < 1:
+        raise BadInput(f"--dry-run {given.dry_run} must draw 1 picture or more")
 
 
 def backend_of(given: argparse.Namespace, recipe: Recipe, model: GanimeAge, device: torch.device) -> Backend:
@@ -130,22 +162,52 @@ def backend_of(given: argparse.Namespace, recipe: Recipe, model: GanimeAge, devi
 
         return mesh.MeshBackend(model, fill(mesh.Recipe, recipe.mesh, "[mesh] table"))
     from ganime_age.learning.multipose import controlnet_backend as controlnet
+    from ganime_age.learning.multipose.controlnet_scenes import Recipe as Painting
 
     model.require("head")
-    numbers = fill(controlnet.Recipe, recipe.controlnet, "[controlnet] table")
+    numbers = fill(Painting, recipe.controlnet, "[controlnet] table")
     return controlnet.open_controlnet(given.base, given.controlnet, numbers, model.head, device)
+
+
+def asked(given: argparse.Namespace) -> tuple[Recipe, SourceRules, Wanted]:
+    """The recipe, which faces are turned, and the images that the command line asks for."""
+    name = "multipose" if given.backend == "mesh" else f"multipose_{given.backend}"
+    path = given.recipe or ROOT / "training" / "recipes" / f"{name}.toml"
+    recipe = fill(Recipe, read_recipe(path, given.set), "top level")
+    wanted = Wanted(tuple(sorted(set(given.yaw))), tuple(sorted(set(given.pitch))), given.count, given.seed)
+    return recipe, fill(SourceRules, recipe.sources, "[sources] table"), wanted
+
+
+def dry_run(given: argparse.Namespace) -> None:
+    """Say what a controlnet run would take and draw its first control pictures. Ages are taken from the labels: which
+    sources the readers would leave out is not known before they have read them."""
+    from ganime_age.learning.multipose import controlnet_dry_run as dry
+    from ganime_age.learning.multipose.controlnet_scenes import Recipe as Painting
+
+    recipe, rules, wanted = asked(given)
+    job = dry.look(
+        given.base or "", given.controlnet or "", fill(Painting, recipe.controlnet, "[controlnet] table")
+    )
+    faces = Faces(given.faces.parent if given.faces.is_file() else given.faces, 128, ("train", "val", "test"))
+    rows = thinned(faces, usable(faces, rules)[0], wanted.count, wanted.seed)
+    slots = plan(faces, rows, wanted, rules)
+    model = GanimeAge.from_pretrained(given.weights, parts=["head"], local_files_only=True)
+    for line in job.lines(wanted.count, given.seconds_per_step):
+        print(line)
+    with refusing(given.out):
+        drawn = dry.draw(job, faces, slots[: given.dry_run], rules, model.head, wanted.seed)
+        count = dry.write(
+            given.out, job, faces, tqdm(drawn, total=min(given.dry_run, len(slots)), unit="picture")
+        )
+    print(
+        f"drawn: {count} control pictures ({job.style}) -> {given.out / dry.FOLDER}; nothing was downloaded"
+    )
 
 
 def prepare(given: argparse.Namespace, accelerator: Accelerator) -> tuple[Set, More]:
     """The set that the command line asks for, begun in OUT, and what plans its further rounds."""
-    name = "multipose" if given.backend == "mesh" else f"multipose_{given.backend}"
-    path = given.recipe or ROOT / "training" / "recipes" / f"{name}.toml"
-    recipe = fill(Recipe, read_recipe(path, given.set), "top level")
-    rules, gates = (
-        fill(SourceRules, recipe.sources, "[sources] table"),
-        fill(Gates, recipe.gates, "[gates] table"),
-    )
-    wanted = Wanted(tuple(sorted(set(given.yaw))), tuple(sorted(set(given.pitch))), given.count, given.seed)
+    recipe, rules, wanted = asked(given)
+    gates = fill(Gates, recipe.gates, "[gates] table")
     folder = given.faces.parent if given.faces.is_file() else given.faces
     with accelerator.main_process_first():
         faces = Faces(folder, 128, ("train", "val", "test"))
@@ -243,6 +305,8 @@ def main() -> None:
     given = arguments()
     check(given)
     check_unfinished(given.out)
+    if given.dry_run is not None:
+        return dry_run(given)
     accelerator = make_accelerator("no", None, given.out)
     torch.manual_seed(given.seed)
     job, more = prepare(given, accelerator)

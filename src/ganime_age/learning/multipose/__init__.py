@@ -2,7 +2,9 @@
 
 __all__ = [
     "controlnet_backend",
+    "controlnet_dry_run",
     "controlnet_models",
+    "controlnet_scenes",
     "dataset",
     "gates",
     "mesh_backend",

@@ -50,30 +50,34 @@ class Pair(NamedTuple):
     xl: bool
 
 
-def check_pair(base: str | None, controlnet: str | None, inpaint: bool) -> Pair:
+class NotHere(MissingModel):
+    """A repository's file that is not on this machine, where nothing may be downloaded."""
+
+
+def check_pair(base: str | None, controlnet: str | None, inpaint: bool, download: bool = True) -> Pair:
     """Look at the configurations alone, a few kilobytes, before any weights are fetched.
 
     base, controlnet: folders, or `ORG/NAME`, `ORG/NAME/SUBFOLDER`, each with `@REVISION` or without. inpaint: whether
     the inpainting pipeline is to run. BadInput when one is not named or they do not fit; MissingModel when one cannot
-    be had.
+    be had, which is NotHere where a configuration would have to be downloaded and `download` is False.
     """
     if not base or not controlnet:
         raise BadInput(
             "the controlnet backend needs --base and --controlnet; nothing is downloaded unless both are named"
         )
-    base_at, index = _config(base, "model_index.json", "a diffusers pipeline")
-    control_at, control = _config(controlnet, "config.json", "a diffusers ControlNet")
+    base_at, index = config_of(base, "model_index.json", "a diffusers pipeline", None, download)
+    control_at, control = config_of(controlnet, "config.json", "a diffusers ControlNet", None, download)
     pipeline, network = str(index.get("_class_name")), str(control.get("_class_name"))
     if not re.fullmatch(r"StableDiffusion(XL)?\w*Pipeline", pipeline):
         raise BadInput(f"{base} is a {pipeline}; a base must be a Stable Diffusion 1, 2 or XL pipeline")
     if network != "ControlNetModel":
         raise BadInput(f"{controlnet} is a {network}; --controlnet must name a ControlNetModel")
-    _, unet = _config(base, "unet/config.json", "a diffusers pipeline with a U-Net", base_at)
+    _, unet = config_of(base, "unet/config.json", "a diffusers pipeline with a U-Net", base_at, download)
     if unet.get("in_channels", 4) != 4 and not inpaint:
         raise BadInput(
             f'{base} is made for inpainting; set repaint to "unseen" or "background", or take another base'
         )
-    kinds = [_kind(config) for config in (unet, control)]
+    kinds = [family_of(config) for config in (unet, control)]
     if kinds[0] != kinds[1]:
         raise BadInput(
             f"the base {base} is of {_family(*kinds[0])} and the ControlNet {controlnet} of {_family(*kinds[1])}; "
@@ -119,7 +123,7 @@ def need_diffusers() -> Any:
     return diffusers
 
 
-def _kind(config: dict[str, Any]) -> tuple[int, bool]:
+def family_of(config: dict[str, Any]) -> tuple[int, bool]:
     """What a U-Net and a ControlNet of one family share: text features, and whether sizes are a condition too."""
     width = config.get("cross_attention_dim") or 0
     return int(width[0] if isinstance(width, list) else width), config.get(
@@ -132,15 +136,20 @@ def _family(width: int, xl: bool) -> str:
     return f"{name} ({width} text features{', sizes as conditions' if xl else ''})"
 
 
-def _config(given: str, name: str, what: str, at: Source | None = None) -> tuple[Source, dict[str, Any]]:
-    """One of a model's JSON files, and where it lies; at: where its first file was."""
-    source = at or _source(given)
+def config_of(
+    given: str, name: str, what: str, at: Source | None = None, download: bool = True
+) -> tuple[Source, dict[str, Any]]:
+    """One of a model's JSON files, and where it lies; at: where its first file was. NotHere without `download` when a
+    repository's file is not in the local cache; else MissingModel says why it cannot be had."""
+    source = at or source_of(given)
     file = PurePosixPath(source.inside, name).as_posix()
     try:
         if source.commit is None and os.path.isdir(source.place):
             path = Path(source.place, name)
         else:
-            path = Path(hf_hub_download(source.place, file, revision=source.commit))
+            path = Path(
+                hf_hub_download(source.place, file, revision=source.commit, local_files_only=not download)
+            )
             source = source._replace(commit=path.parents[len(PurePosixPath(file).parts) - 1].name)
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
@@ -150,6 +159,8 @@ def _config(given: str, name: str, what: str, at: Source | None = None) -> tuple
         raise MissingModel(f"{given} holds a damaged {name} ({short(error)}); fetch it again") from None
     except (FileNotFoundError, EntryNotFoundError) as error:
         if isinstance(error, LocalEntryNotFoundError):
+            if not download:
+                raise NotHere(f"{given} is not on this machine") from None
             cause = error.__cause__
             why = cause if isinstance(cause, OfflineModeIsEnabled) else error
             raise MissingModel(not_loaded(why, source.place, file, source.commit)) from None
@@ -160,7 +171,7 @@ def _config(given: str, name: str, what: str, at: Source | None = None) -> tuple
         raise MissingModel(not_loaded(error, source.place, file, source.commit)) from None
 
 
-def _source(given: str) -> Source:
+def source_of(given: str) -> Source:
     """What a name means; a folder that exists is a folder."""
     if os.path.isdir(os.path.expanduser(given)):
         return Source(given, os.path.expanduser(given), "", None)
