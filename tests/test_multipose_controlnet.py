@@ -42,34 +42,50 @@ def tokenizer():
     return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=77)
 
 
-def text_encoder(kind):
+def text_encoder(kind, width=WIDTH, layers=2):
     from transformers import CLIPTextConfig
 
-    sizes = {"hidden_size": WIDTH, "intermediate_size": WIDTH, "projection_dim": WIDTH, "vocab_size": 128}
+    sizes = {"hidden_size": width, "intermediate_size": WIDTH, "projection_dim": width, "vocab_size": 128}
     ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    return kind(CLIPTextConfig(num_hidden_layers=2, num_attention_heads=2, **sizes, **ends)).eval()
+    return kind(CLIPTextConfig(num_hidden_layers=layers, num_attention_heads=2, **sizes, **ends)).eval()
+
+
+def networks(xl):
+    """U-Net and autoencoder of a family, random. XL has the real one's conditions and proportions: 2,048 text features
+    of two encoders, 2,816 for the pooled text and six numbers of 256 features each, latents of 128 an eighth of 1,024
+    pixels; its layers are narrow."""
+    import diffusers
+
+    if xl:
+        kind = {"cross_attention_dim": 768 + 1280, "addition_embed_type": "text_time", "sample_size": 128}
+        kind |= {"addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 1280 + 6 * 256}
+        kind |= {"use_linear_projection": True, "block_out_channels": (8, 16, 16)}
+        down, levels = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), (8, 8, 8, 16)
+    else:
+        kind = {"cross_attention_dim": WIDTH, "sample_size": 16, "block_out_channels": (8, 16)}
+        down, levels = ("CrossAttnDownBlock2D", "DownBlock2D"), (8, 16)
+    unet = diffusers.UNet2DConditionModel(
+        layers_per_block=1, norm_num_groups=4, attention_head_dim=4, down_block_types=down,
+        up_block_types=tuple(name.replace("Down", "Up") for name in reversed(down)), **kind,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=levels, norm_num_groups=4, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * len(levels),
+        up_block_types=("UpDecoderBlock2D",) * len(levels),
+    )  # fmt: skip
+    return unet, vae
 
 
 def save_models(folder, xl):
-    """A base and two ControlNets of a family as folders, a few hundred kilobytes; -> the base's components."""
+    """A base and two ControlNets of a family as folders; -> the base's components."""
     import diffusers
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     torch.manual_seed(int(xl))
-    kind = {"cross_attention_dim": WIDTH}
-    if xl:
-        kind = {"cross_attention_dim": 2 * WIDTH, "addition_embed_type": "text_time"}
-        kind |= {"addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 6 * 8 + WIDTH}
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=16, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=4,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), **kind,
-    )  # fmt: skip
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(8, 16), norm_num_groups=4, latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-    )  # fmt: skip
-    controlnet = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16))
+    unet, vae = networks(xl)
+    controlnet = diffusers.ControlNetModel.from_unet(
+        unet, conditioning_embedding_out_channels=vae.config.block_out_channels
+    )
     for weight in controlnet.parameters():
         if weight.dim() == 4 and not weight.any():  # a fresh ControlNet says nothing
             torch.nn.init.normal_(weight, std=0.3)
@@ -77,12 +93,14 @@ def save_models(folder, xl):
         "unet": unet,
         "vae": vae,
         "scheduler": diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
+        "tokenizer": tokenizer(),
     }
-    parts |= {"text_encoder": text_encoder(CLIPTextModel), "tokenizer": tokenizer()}
     if xl:
-        parts |= {"text_encoder_2": text_encoder(CLIPTextModelWithProjection), "tokenizer_2": tokenizer()}
+        parts |= {"text_encoder": text_encoder(CLIPTextModel, 768, 1), "tokenizer_2": tokenizer()}
+        parts["text_encoder_2"] = text_encoder(CLIPTextModelWithProjection, 1280, 1)
         diffusers.StableDiffusionXLPipeline(**parts).save_pretrained(folder / "base")
     else:
+        parts["text_encoder"] = text_encoder(CLIPTextModel)
         unchecked = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         diffusers.StableDiffusionPipeline(**parts, **unchecked).save_pretrained(folder / "base")
     controlnet.save_pretrained(folder / "openpose")
@@ -176,12 +194,37 @@ def refusal(kind, call, *args, **keywords):
 
 @pytest.mark.parametrize("family", ["sd", "xl"])
 def test_images_are_made_again_alone_or_in_a_batch(models, model, asked, family):
-    backend = opened(models, model, family)
+    side = 64 if family == "xl" else 0
+    backend = opened(models, model, family, side=side)
     together = backend.make(*asked)
     assert together.shape == asked[0].shape and together.dtype == torch.float32
     assert together.min() >= -1 and together.max() <= 1
-    alone = opened(models, model, family).make(*one(asked, 2))
+    alone = opened(models, model, family, side=side).make(*one(asked, 2))
     assert torch.allclose(alone[0], together[2], atol=1e-4)
+
+
+def test_xl_gets_text_of_two_encoders_and_the_sizes_of_the_picture(models, model, asked):
+    """The real interface of Stable Diffusion XL: what U-Net and ControlNet are called with."""
+    backend, calls = opened(models, model, "xl"), []
+    assert backend.side == 1024
+    backend.side = 64  # random networks need not paint so many pixels
+    assert backend.versions["family"].startswith(
+        "Stable Diffusion XL (2048 text features, sizes as conditions"
+    )
+    for network in (backend.pipeline.unet, backend.pipeline.controlnet):
+        network.register_forward_pre_hook(
+            lambda network, given, named: calls.append((type(network).__name__, given, named)),
+            with_kwargs=True,
+        )
+    backend.make(*asked)
+    assert [name for name, _, _ in calls] == ["ControlNetModel", "UNet2DConditionModel"]
+    for name, given, named in calls:
+        assert given[0].shape == (6, 4, 8, 8)  # three images, with and without the prompt
+        text, added = named["encoder_hidden_states"], named["added_cond_kwargs"]
+        assert text.shape == (6, 77, 2048) and added["text_embeds"].shape == (6, 1280)
+        assert added["time_ids"].tolist() == [[64, 64, 0, 0, 64, 64]] * 6, name
+        assert not torch.equal(text[3], text[4]) and not torch.equal(*added["text_embeds"][3:5])
+    assert calls[0][2]["controlnet_cond"].shape == (6, 3, 64, 64)
 
 
 def test_seed_pose_and_label_each_change_the_image(models, model, asked):
@@ -252,9 +295,7 @@ def test_families_that_differ_are_refused_before_weights_are_read(models, model,
             BadInput, open_controlnet, str(tmp_path / base / "base"),
             str(tmp_path / controlnet / "openpose"), Recipe(), model.head,
         )  # fmt: skip
-        assert (
-            "one family" in said and f"{WIDTH} text features" in said and f"{2 * WIDTH} text features" in said
-        )
+        assert "one family" in said and f"{WIDTH} text features" in said and "XL (2048 text features" in said
 
 
 def test_nothing_is_loaded_unless_both_models_are_named(model, monkeypatch):
@@ -624,7 +665,8 @@ def test_a_dry_run_asks_nobody_and_makes_up_no_figure(models, online):
     assert "size unknown" in own[0] and "unknown for this family and side" in own[3]
     assert online.seen == []
     folder = controlnet_dry_run.look(str(models / "xl" / "base"), "org/openpose", Recipe())
-    assert "a folder; nothing to download" in folder.lines(1)[0] and folder.side == 32
+    assert "a folder; nothing to download" in folder.lines(1)[0] and folder.side == 1024
+    assert "8.4 steps a second" in folder.lines(1)[3]
 
 
 def test_a_dry_run_refuses_what_the_run_would(models, tmp_path):
