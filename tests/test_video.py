@@ -77,6 +77,39 @@ def test_a_varying_frame_rate_goes_on_varying(tmp_path, pictures):
     )
 
 
+def part(path, start, end=None):
+    with Clip(path) as clip:
+        clip.keep(start, end)
+        return list(clip)
+
+
+def test_a_late_part_is_the_same_to_the_pixel_and_what_lies_long_before_it_is_not_decoded(tmp_path):
+    greys = [np.full((64, 64, 3), 4 * i, np.uint8) for i in range(48)]
+    whole = make_clip(tmp_path / "whole.mp4", greys, codec="mpeg4")  # a key frame a second at least
+    with av.open(str(whole)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(whole.read_bytes())
+    for at, size in packets[3:6]:
+        data[at : at + size] = bytes(size)
+    (tmp_path / "harmed.mp4").write_bytes(data)
+    with pytest.raises(BadInput, match="damaged"), Clip(tmp_path / "harmed.mp4") as clip:
+        list(clip)
+    with Clip(whole) as clip:
+        wanted = [frame for frame in clip if frame.time >= 3]
+    found = part(tmp_path / "harmed.mp4", 3)
+    assert [float(frame.time) for frame in found] == pytest.approx([i / 12 for i in range(12)])
+    assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(wanted, found, strict=True))
+
+
+def test_a_part_begins_with_the_picture_that_is_on_show_there(tmp_path):
+    times = [0, 1, 2, 6, 7, 8]
+    source = make_clip(
+        tmp_path / "a.mp4", [np.full((64, 64, 3), 40 * i, np.uint8) for i in range(6)], 1, times
+    )
+    for start, end, shown in ((5.5, None, [2, 3, 4, 5]), (3, 4, [2]), (6, 8, [3, 4])):
+        assert [round(frame.pixels.mean() / 40) for frame in part(source, start, end)] == shown
+
+
 def test_a_turned_clip_is_read_upright(tmp_path, pictures):
     plain = make_clip(tmp_path / "a.mp4", pictures)
     (tmp_path / "turned.mp4").write_bytes(turned(plain.read_bytes()))

@@ -32,6 +32,9 @@ BROWSER_CODECS = ("h264", "vp8", "vp9", "av1")
 """FFmpeg's names of the codecs that browsers play."""
 HDR_TRANSFERS = (16, 18)  # PQ and HLG, by their numbers in ITU-T H.273
 CLOCK = Fraction(1, 90_000)
+SOUGHT = ("mov", "matroska")
+"""First names, as FFmpeg has them, of the formats whose frames keep their times when their reading starts later."""
+BEFORE_PART = 1  # seconds; a key frame is found by when it is decoded, which is a little before it is shown
 MISSING_SECONDS, MISSING_SHARE = 0.5, 0.05  # what may lack at the end before a clip counts as cut off
 
 
@@ -106,9 +109,9 @@ class Clip:
 
     def __iter__(self) -> Iterator[Frame]:
         step, last, end, number = self._every / self._rate, None, Fraction(0), -1
-        kept = self._kept
+        before = None  # of what is kept: the last frame until its start; it is shown until the next one
         with naming_errors(self._av, self.name):
-            for number, frame in enumerate(self._container.decode(self._stream)):
+            for number, frame in enumerate(self._decoded()):
                 if number % self._every:
                     continue
                 base = Fraction(frame.time_base or self.time_base)
@@ -117,17 +120,41 @@ class Clip:
                     time = last + step
                 length = frame.duration * base * self._every if frame.duration else step
                 last, end = time, time + length
-                if kept and end <= 0:
+                if self._kept and time <= 0:
+                    before = frame
                     continue
-                if kept and not self.holds(max(time, Fraction(0))):
+                if before is not None:
+                    yield Frame(self._pixels(before), Fraction(0), time)
+                    before = None
+                if not self.holds(time):
                     return
-                yield Frame(self._pixels(frame), max(time, Fraction(0)) if kept else time, length)
+                yield Frame(self._pixels(frame), time, length)
+            if before is not None and end > 0:
+                yield Frame(self._pixels(before), Fraction(0), end)
         if number < 0:
             raise BadInput(f"{self.name} holds no frames; give a whole video")
         if self._seconds - self._offset - end > max(MISSING_SECONDS, MISSING_SHARE * self._seconds):
             raise BadInput(
                 f"{self.name} is cut off after {end:.1f} of {self._seconds:.1f} s; give the whole file"
             )
+
+    def _decoded(self) -> Iterator[Any]:
+        """PyAV's frames: all of them, or those from a key frame well before the part that is kept.
+
+        Every frame between that key frame and the part is decoded, so the part is the same as when all are.
+        """
+        target = self._offset - BEFORE_PART
+        if target > 0 and self._every == 1 and self._container.format.name.split(",")[0] in SOUGHT:
+            start = self.start - self._offset
+            self._container.seek(round((start + target) / self.time_base), stream=self._stream)
+            frames = self._container.decode(self._stream)
+            first = next(frames, None)
+            if first is not None and first.pts is not None and first.pts * self.time_base <= self.start:
+                yield first
+                yield from frames
+                return
+            self._container.seek(round(start / self.time_base), stream=self._stream)
+        yield from self._container.decode(self._stream)
 
     def _picture_stream(self) -> Any:
         """The stream of moving pictures; a cover picture is none."""
