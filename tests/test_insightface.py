@@ -1,7 +1,9 @@
 """InsightFace as finder and as identity measure, by a stand-in with the interface of insightface 2."""
 
 import json
+import re
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -29,6 +31,7 @@ class FaceAnalysis:
     """insightface.app.FaceAnalysis as version 2 has it. made: the arguments of each that was built."""
 
     made: list = []
+    has = ("detection", "recognition", "landmark_3d_68")
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class FaceAnalysis:
         print("Applied providers: ...")
         self.asked = {"name": name, "root": root, "providers": providers}
         networks = {"detection": object(), "recognition": Recognition(), "landmark_3d_68": object()}
-        self.models = {kind: networks[kind] for kind in allowed_modules}
+        self.models = {kind: networks[kind] for kind in allowed_modules if kind in self.has}
         FaceAnalysis.made.append(self)
 
     def prepare(self, ctx_id=0, det_thresh=0.5, det_size=None):
@@ -155,3 +158,66 @@ def test_without_the_package_it_is_one_sentence(pack, monkeypatch):
         MissingModel, match="InsightFace is not installed; pip install insightface onnxruntime"
     ):
         detectors.InsightFaceIdentity(pack, "own")
+
+
+# On the page
+
+
+@pytest.fixture
+def own_pack(pack, monkeypatch, editor):
+    """The pack lies where InsightFace looks by itself; it finds what the weights' own detector finds, and has no
+    network for landmarks."""
+
+    def get(self, img, max_num=0):
+        found = editor.detector(np.ascontiguousarray(img[..., ::-1]))
+        return [SimpleNamespace(bbox=one.box, det_score=one.score, kps=one.landmarks[:5]) for one in found]
+
+    pytest.importorskip("gradio", reason="the page needs gradio: pip install 'ganime_age[space]'")
+    monkeypatch.setattr(FaceAnalysis, "get", get)
+    monkeypatch.setattr(FaceAnalysis, "has", ("detection", "recognition"))
+    monkeypatch.setattr(detectors, "PACKS", pack)
+    onnxruntime(monkeypatch)
+    for name in ("insightface", "onnxruntime"):
+        monkeypatch.setattr(sys.modules[name], "__spec__", ModuleSpec(name, None))
+    return pack
+
+
+def test_the_page_has_the_box_only_where_package_and_pack_are(own_pack, editor, portrait, monkeypatch):
+    from ganime_age.space import insightface, jobs
+
+    box = insightface.show()
+    assert box.visible and box.value is False and "own" in box.label
+    assert "non-commercial research only" in box.info
+    (own_pack / "models" / "own" / "w.onnx").unlink()
+    assert not insightface.show().visible
+    with pytest.raises(MissingModel, match="InsightFace is not installed here; untick its box"):
+        jobs.Jobs(editor).read(portrait, True)
+    (own_pack / "models" / "buffalo_l").mkdir()
+    (own_pack / "models" / "buffalo_l" / "w.onnx").write_bytes(b"")
+    assert "buffalo_l" in insightface.show().label
+    monkeypatch.setitem(sys.modules, "insightface", None)
+    assert not insightface.show().visible
+    assert FaceAnalysis.made == []  # nothing is loaded before somebody ticks the box
+
+
+def test_a_ticked_box_finds_by_it_and_reports_its_likeness(own_pack, editor, portrait):
+    import gradio as gr
+
+    from ganime_age.space import jobs, page
+    from ganime_age.space.handlers import Handlers, Seen
+
+    with gr.Blocks():
+        on, _ = page.lay_out(jobs.Jobs(editor))
+    does, request = Handlers(jobs.Jobs(editor), on), SimpleNamespace(session_hash="insight")
+    given = {part: part.value for part in (*on.request(), on.stage.picture_format)}
+    given |= {on.seen: Seen()._asdict(), on.past: [], on.consent: True}
+    given |= {on.photo: portrait, on.insight: True}
+    assert len(does.look(given, request)[on.found]["ages"]) == 1
+    assert [list(one.models) for one in FaceAnalysis.made] == [["detection"]]
+    given |= {on.age.change: True, on.age.years: 70}
+    said = does.edit(given, request)[on.results.report]
+    assert re.search(r"<dt>By InsightFace own</dt><dd>likeness [01]\.\d\d</dd>", said)
+    assert "Same person?" in said
+    assert len(FaceAnalysis.made) == 2  # the detector is kept, the recognition came with the report
+    plain = does.edit(given | {on.insight: False}, request)[on.results.report]
+    assert "InsightFace" not in plain and len(FaceAnalysis.made) == 2

@@ -4,6 +4,7 @@ Positions are continuous pixels, as in alignment.py. Photos are uint8 RGB (H,W,3
 """
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Callable
 from copy import deepcopy
@@ -77,9 +78,20 @@ def folded(network: "FaceDetector") -> "FaceDetector":
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
 
+PACKS = Path.home() / ".insightface"
+"""Where InsightFace looks for `models/PACK`."""
 LICENCE = (
     "InsightFace's public models are for non-commercial research only; its code is under the MIT licence"
 )
+
+
+def installed_pack() -> str | None:
+    """The pack that InsightFace would use by itself: buffalo_l, else the first of `~/.insightface/models`; None where
+    the package is not installed or no pack is there. Nothing is imported."""
+    if importlib.util.find_spec("insightface") is None or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    packs = sorted({file.parent.name for file in (PACKS / "models").glob("*/*.onnx")})
+    return "buffalo_l" if "buffalo_l" in packs else next(iter(packs), None)
 
 
 class InsightFaceDetector:
@@ -154,7 +166,7 @@ class _Points(SimpleNamespace):
 
 def _pack(root: str | Path | None, name: str, instead: str) -> tuple[Path, Path]:
     """The root and the folder of a pack that is there; MissingModel otherwise."""
-    root = Path(root).expanduser() if root else Path.home() / ".insightface"
+    root = Path(root).expanduser() if root else PACKS
     folder = root / "models" / name
     if not any(folder.glob("*.onnx")):
         raise MissingModel(f"{folder} holds no InsightFace models; put the pack {name} there or {instead}")

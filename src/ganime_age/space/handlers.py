@@ -75,6 +75,7 @@ class Parts(NamedTuple):
     photo: PhotoInput
     consent: gr.Checkbox
     every: gr.Checkbox
+    insight: gr.Checkbox
     history: gr.Gallery
     past: gr.State
     todo: gr.JSON
@@ -96,7 +97,7 @@ class Parts(NamedTuple):
     def settings(self) -> set:
         """The components that say what is asked of a face."""
         age = (self.age.change, self.age.years, self.age.own, self.age.parts, self.age.method)
-        return {self.seen, *age, *self.expression.units, *self.head, self.strength}
+        return {self.seen, self.insight, *age, *self.expression.units, *self.head, self.strength}
 
     def request(self) -> set:
         """The components that make one request of a photo."""
@@ -141,7 +142,7 @@ class Handlers:
             if not self._agreed(given, photo):
                 return {**changes, on.status: said("Tick the box, then the face is looked for.", "consent")}
             folder = files.new_folder(request.session_hash)
-            readings = self.work.read(np.asarray(photo))
+            readings = self.work.read(np.asarray(photo), given[on.insight] is True)
             files.about_to_write(folder)
         except Exception as error:
             return {**changes, on.results.pictures: {}, on.status: said(jobs.plainly(error), "wrong")}
@@ -272,7 +273,9 @@ class Handlers:
         ending = given[on.stage.picture_format]
         download = files.saved(first, folder, ending, files.name_of(asked, first))
         view = self._view(given, asked, first, folder)
-        past = Past(view, report.report(first, self.work.thresholds, self.work.editable), download)
+        likeness = self.work.likeness(asked, first)
+        said_of = report.report(first, self.work.thresholds, self.work.editable, likeness)
+        past = Past(view, said_of, download)
         past = past._replace(
             thumbnail=files.shown(first.face, folder / "face.jpg", None, 96), name=report.title(first)
         )
@@ -555,7 +558,7 @@ class Handlers:
         age = given[on.age.years] if given[on.age.change] else None
         wanted = Asked(photo, age, self._units(given), None, given[on.age.method], self._seen(given).face)
         turn, parts = tuple(given[slider] for slider in on.head), check_parts(given[on.age.parts])
-        wanted = wanted._replace(turn=turn if any(turn) else None)
+        wanted = wanted._replace(turn=turn if any(turn) else None, insight=given[on.insight] is True)
         wanted = wanted._replace(parts=None if age is None or parts == AGE_PARTS else parts)
         own = str(given[on.age.own] or "").strip()
         return wanted._replace(strength=given[on.strength], own_age=check_age(own) if own else None)

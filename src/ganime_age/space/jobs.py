@@ -24,6 +24,7 @@ from ..edits import Edit
 from ..errors import BadInput, GanimeAgeError
 from ..results import ClipResult
 from . import sketch
+from .insightface import InsightFace
 from .loader import CLIP_SECONDS
 
 try:
@@ -53,7 +54,7 @@ class Asked(NamedTuple):
     largest; strength 0..1.5; own_age: what the face is taken for, or None for what is read; every: all faces, one after
     another; name: the photo's, for downloads; relative: whether action_units are changes to what is there; turn: yaw,
     pitch and roll in degrees; parts: what the age changes, None for all; motion, multiplier: what is taken of a driving
-    face, and how far."""
+    face, and how far; insight: whether InsightFace finds the faces."""
 
     photo: Any
     age: float | None = None
@@ -70,6 +71,7 @@ class Asked(NamedTuple):
     parts: Any = None
     motion: str = "both"
     multiplier: float = 1.0
+    insight: bool = False
 
     def key(self) -> str:
         """The same for the same request of one photo: a finished edit and its draft have one key."""
@@ -82,6 +84,7 @@ class Asked(NamedTuple):
             self.own_age,
             tuple(self.turn or ()),
             tuple(self.parts or ()),
+            self.insight,
         )
         return repr(way)
 
@@ -95,7 +98,7 @@ class Jobs:
     """The jobs of one editor."""
 
     def __init__(self, editor: Any):
-        self.editor = editor
+        self.editor, self.insight = editor, InsightFace(editor)
         self.methods: tuple[str, ...] = tuple(editor.model.methods)
         self.reenacts = "dual_generator" in editor.model.parts
         self.thresholds = editor.model.identity_thresholds
@@ -106,33 +109,42 @@ class Jobs:
         self.animate = on_gpu(60)(self._animate)
         self.video = on_gpu(120)(self._video)
 
-    def _read(self, photo: np.ndarray) -> list[Any]:
-        return self.editor.read(photo)
+    def editor_of(self, asked: Asked) -> Any:
+        """The page's editor, or the one whose faces InsightFace finds."""
+        return self.insight.editor if asked.insight else self.editor
+
+    def likeness(self, asked: Asked, made: Any) -> dict[str, float]:
+        """What another measure than the weights' own says of an edit, by its name."""
+        return self.insight.likeness(asked.photo, made) if asked.insight and made.edited else {}
+
+    def _read(self, photo: np.ndarray, insight: bool = False) -> list[Any]:
+        return self.editor_of(Asked(photo, insight=insight)).read(photo)
 
     def _edit(self, asked: Asked) -> list[Any]:
         """One result, or with the method "all" one of each method that can do it."""
+        editor = self.editor_of(asked)
         if asked.every:
             return [self._edit_every(asked)]
         request = {"age": asked.age, "action_units": asked.action_units, "face": asked.face}
         request |= {"strength": asked.strength, "progress": _show_steps()}
         if asked.driving is not None:
             how = {"motion": asked.motion, "multiplier": asked.multiplier, **self.of_age(asked)}
-            return [self.editor.reenact(asked.photo, asked.driving, **request, **how)]
+            return [editor.reenact(asked.photo, asked.driving, **request, **how)]
         request |= {"source_age": asked.own_age, "relative": asked.relative, "turn": asked.turn}
         if asked.method == ALL:
             if asked.parts is not None:
                 raise BadInput(
                     "methods are compared on whole ages; tick shape, skin and hair, or choose one method"
                 )
-            return self.editor.compare(asked.photo, **request)
+            return editor.compare(asked.photo, **request)
         request["parts"] = asked.parts
-        return [self.editor.edit(asked.photo, **request, method=asked.method)]
+        return [editor.edit(asked.photo, **request, method=asked.method)]
 
     def _edit_every(self, asked: Asked) -> Any:
         """Every face of the photo edited, one after another; the report is the largest one's."""
-        photo, first = asked.photo, None
-        for reading in self.editor.read(asked.photo)[:MOST_FACES]:
-            boxes = [found.box for found in self.editor.detector(photo)]
+        photo, first, editor = asked.photo, None, self.editor_of(asked)
+        for reading in editor.read(asked.photo)[:MOST_FACES]:
+            boxes = [found.box for found in editor.detector(photo)]
             face = min(range(len(boxes)), key=lambda i: float(np.abs(boxes[i] - reading.box).sum()))
             request = asked._replace(photo=photo, face=face, every=False, method=self.method(asked))
             (made,) = self._edit(request)
@@ -141,7 +153,7 @@ class Jobs:
 
     def _progression(self, asked: Asked, ages: tuple[float, ...]) -> list[Any]:
         """The same face at several ages."""
-        return self.editor.progression(
+        return self.editor_of(asked).progression(
             asked.photo, ages=ages, action_units=asked.action_units, strength=asked.strength, relative=asked.relative,
             source_age=asked.own_age, method=self.method(asked), face=asked.face, progress=_show_steps(),
             turn=asked.turn, parts=asked.parts,
@@ -164,7 +176,7 @@ class Jobs:
         self, asked: Asked, keyframes: list, target: Path, seconds: float, running: Path, back: bool = True
     ) -> int:
         """A clip of the photo led through keyframes (and back); returns the number of frames."""
-        made = self.editor.animate_video(
+        made = self.editor_of(asked).animate_video(
             asked.photo, target, keyframes=keyframes, seconds=seconds, there_and_back=back,
             method=self.method(asked), face=asked.face, progress=_count_frames(running),
         )  # fmt: skip
@@ -176,12 +188,13 @@ class Jobs:
         """The photo moved by a clip, or (reenact=False) the clip's own face edited."""
         request = {"age": asked.age, "action_units": asked.action_units, "strength": asked.strength}
         request["progress"] = _count_frames(running)
+        editor = self.editor_of(asked)
         if not reenact:
             how = {"turn": asked.turn, "parts": asked.parts}
-            return self.editor.edit_video(clip, target, **request, **how, method=self.method(asked))
+            return editor.edit_video(clip, target, **request, **how, method=self.method(asked))
         how = {"motion": asked.motion, "multiplier": asked.multiplier, "face": asked.face}
         how |= self.of_age(asked)
-        return self.editor.reenact_video(asked.photo, clip, target, **request, **how, relative=relative)
+        return editor.reenact_video(asked.photo, clip, target, **request, **how, relative=relative)
 
     def of_age(self, asked: Asked) -> dict[str, str]:
         """What edits the age of a face that is moved, where one is asked for."""

@@ -1,8 +1,8 @@
 """The page: photo and controls on the left, what is made of them on the right, all in one screen.
 
 It knows the editor, never torch. Names in the page, for tests and style sheets (elem_id):
-top, examples; photo, consent, every, history, undo, go_on; editors, change_age, age, own_age, age_groups, age_parts,
-method; presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); yaw, pitch, roll;
+top, examples; photo, consent, every, insight, history, undo, go_on; editors, change_age, age, own_age, age_groups,
+age_parts, method; presets, copy_from and a slider for each action unit by its code (AU01 ... AU45); yaw, pitch, roll;
 driving_photo, driving_clips, driving_clip, clip_first, clip_start, clip_end, try_first, clip_use, relative, motion,
 multiplier, make_video, clip_progress, reenact_note;
 make_strip, make_ages, make_animation, clip_format, series_progress; strength, edit, cancel, reset; stage_tabs,
@@ -22,7 +22,7 @@ import gradio as gr
 
 from ..editor import FaceEditor
 from ..runtime import best_device
-from . import age, api, examples, expression, files, head, reenact, results, theme
+from . import age, api, examples, expression, files, head, insightface, reenact, results, theme
 from .handlers import Handlers, Parts, Seen, answering
 from .jobs import WAITING, Jobs
 from .loader import LIMITS, UPLOAD, PhotoInput
@@ -119,7 +119,7 @@ def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
         row = examples.show(work.reenacts, importlib.util.find_spec("av") is not None)
     with gr.Row(elem_id="workspace"):
         with gr.Column(elem_id="source", elem_classes="sheet", min_width=0):
-            photo, consent, every, history, undo, go_on = show_photo()
+            photo, consent, every, insight, history, undo, go_on = show_photo()
         with gr.Column(elem_id="controls", elem_classes="sheet", min_width=0):
             editors, makers, strength, bar = show_controls(work)
         with gr.Column(elem_id="stage", elem_classes="sheet", min_width=0):
@@ -131,14 +131,16 @@ def lay_out(work: Jobs) -> tuple[Parts, Buttons]:
         shown.player,
     )  # fmt: skip
     parts = Parts(
-        photo, consent, every, history, past, todo, found, seen, *editors, strength, of_results, makers, stage,
+        photo, consent, every, insight, history, past, todo, found, seen, *editors, strength, of_results, makers, stage,
     )  # fmt: skip
     gr.HTML(NOTICE, elem_id="notice")
     return parts, Buttons(*bar, undo, go_on, row)
 
 
-def show_photo() -> tuple[PhotoInput, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.Button, gr.Button]:
-    """The photo, the consent, and the last results to go back to."""
+def show_photo() -> tuple[
+    PhotoInput, gr.Checkbox, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.Button, gr.Button
+]:
+    """The photo, the consent, who finds its faces, and the last results to go back to."""
     photo = PhotoInput(
         label="Photo", show_label=False, elem_id="photo", height=190, buttons=[], alt_text="Your photo",
         placeholder="Drop a photo here, or click to choose one",
@@ -146,6 +148,7 @@ def show_photo() -> tuple[PhotoInput, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.B
     )  # fmt: skip
     consent = gr.Checkbox(False, label=CONSENT, elem_id="consent")
     every = gr.Checkbox(False, label="Edit every face of the photo", elem_id="every")
+    insight = insightface.show()
     with gr.Row(elem_classes="tight"):
         undo = gr.Button("Undo", elem_id="undo", size="sm", min_width=50)
         go_on = gr.Button("Edit this result", elem_id="go_on", size="sm", min_width=110)
@@ -153,7 +156,7 @@ def show_photo() -> tuple[PhotoInput, gr.Checkbox, gr.Checkbox, gr.Gallery, gr.B
         label="Last results", elem_id="history", columns=4, height=150, allow_preview=False, visible=False,
         interactive=False, buttons=[], object_fit="cover",
     )  # fmt: skip
-    return photo, consent, every, history, undo, go_on
+    return photo, consent, every, insight, history, undo, go_on
 
 
 def show_controls(work: Jobs) -> tuple[Editors, results.Makers, gr.Slider, Bar]:
@@ -249,9 +252,9 @@ def photo_events(does: Handlers, buttons: Buttons) -> list:
     )
     shown = [on.found, on.results.pictures, *[part for part in on.results if part is not on.results.pictures]]
     settled = []
-    for trigger in ([on.photo.input, on.photo.clear, on.consent.input], run, gone_on):
+    for trigger in ([on.photo.input, on.photo.clear, on.consent.input, on.insight.input], run, gone_on):
         look = {
-            "fn": heard(does.look), "inputs": {on.photo, on.consent}, "show_progress_on": [on.status],
+            "fn": heard(does.look), "inputs": {on.photo, on.consent, on.insight}, "show_progress_on": [on.status],
             "outputs": [*shown, on.stage.tabs, on.status], "trigger_mode": "always_last", **JOB,
         }  # fmt: skip
         looked = gr.on(trigger, **look) if isinstance(trigger, list) else trigger.then(**look)

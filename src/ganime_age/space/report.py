@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import urllib.parse
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..model.thresholds import Threshold
@@ -15,9 +15,14 @@ from .jobs import sentence
 EMPTY = "<p class='note'>What was asked, what was reached, and whether it is still the same person.</p>"
 
 
-def report(result: Any, thresholds: Sequence[Threshold], editable: Collection[str]) -> str:
+def report(
+    result: Any,
+    thresholds: Sequence[Threshold],
+    editable: Collection[str],
+    likeness: Mapping[str, float] | None = None,
+) -> str:
     """The report of one EditResult as HTML: three short lines, the rest folded. thresholds, editable: what the weights
-    state of identity and of action units."""
+    state of identity and of action units. likeness: cosines by other measures, which have a line each."""
     if not result.edited:
         return "<p><strong>Nothing was asked,</strong> so this is the photo as you gave it.</p>" + _facts(
             result
@@ -27,7 +32,7 @@ def report(result: Any, thresholds: Sequence[Threshold], editable: Collection[st
     warnings = "".join(f"<li>{html.escape(sentence(warning))}</li>" for warning in result.warnings)
     lines = f"<dt>Asked</dt><dd>{title(result)}</dd><dt>Reached</dt><dd>{_reached(result)}</dd>"
     return (
-        f"<dl>{lines}{_identity(result.identity, thresholds)}</dl>"
+        f"<dl>{lines}{_identity(result.identity, thresholds)}{_others(likeness or {})}</dl>"
         f"{f'<ul>{warnings}</ul>' if warnings else ''}"
         "<details><summary>Details</summary>"
         "<div class='scroll' tabindex='0' role='region' aria-label='Asked and reached'>"
@@ -140,6 +145,13 @@ def _identity(cosine: float, thresholds: Sequence[Threshold]) -> str:
     return (
         f"<dt>Same person?</dt><dd>likeness {cosine:.2f}: {where}"
         f"<span class='likeness' aria-hidden='true'>{bars}<i class='mark' style='left:{_at(cosine)}%'></i></span></dd>"
+    )
+
+
+def _others(likeness: Mapping[str, float]) -> str:
+    """The likeness by other measures, for which no ranges are known."""
+    return "".join(
+        f"<dt>By {html.escape(name)}</dt><dd>likeness {cosine:.2f}</dd>" for name, cosine in likeness.items()
     )
 
 
