@@ -240,7 +240,7 @@ def creased(face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototyp
     """A face (B,3,S,S) in [-1,1] with landmarks (B,68,2) and the creases and tones, but not the shape, of a change of
     action units (B,17)."""
     grid = canonical_grid(landmarks, prototypes.mean_shape, face.shape[-1])
-    skin, _ = prototypes.masks(face, grid)
+    skin, _ = prototypes.masks(face, landmarks, grid)
     _, spread = prototypes.brightness(face, skin)
     texture, tone = (
         prototypes.warp_to_face(prototypes.combine(name, "unit", units), grid) for name in ("texture", "tone")

@@ -70,6 +70,12 @@ SKIN_CHROMA = 0.1
 """Mean distance of skin from grey, in units of [-1,1], below which a photo counts as desaturated."""
 LEAST_SPREAD = 0.05
 """Least standard deviation of the skin's brightness, in units of [-1,1], so that a flat face is still changed."""
+CROWN = 1.1
+"""Height of a head above the brows, in distances from the brows to the mouth."""
+DIRECTIONS = 32
+"""Directions in which the outline of a head is measured."""
+BEYOND = 0.03
+"""Sides of the frame outside that outline from which on nothing belongs to the face."""
 REACH = {"age": 0.07, "unit": 0.035}
 """Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
 LEAVING = 0.8
@@ -209,7 +215,7 @@ class Prototypes(nn.Module):
         known = moved[:, 3:].clamp(0, 1) if grown else None
         moved = moved[:, :3]
         grid = self.map_grid(points, face.shape[-1])
-        skin, matte = self.masks(moved, grid, known)
+        skin, matte = self.masks(moved, points, grid, known)
         seen = [resize(part, min(part.shape[-1], DRAWN_SIDE)) for part in (moved, skin)]
         light, colour = (
             self.brightness(*seen),
@@ -321,16 +327,25 @@ class Prototypes(nn.Module):
         matte = self.hair(picture) if frame is None else spread_beyond(self.hair, picture, frame)
         return refined(matte, picture)
 
-    def masks(self, face: Tensor, grid: Tensor, hair: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Skin and hair, (B,1,S,S) in 0..1 each. hair: where it is known already."""
+    def masks(
+        self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Skin and hair, (B,1,S,S) in 0..1 each, of faces with landmarks (B,68,2) and their grid. hair: where it is
+        known already."""
         hair = self.find_hair(face) if hair is None else hair
-        region = self.warp_to_face(self.region.expand(len(face), -1, -1, -1), grid)
-        return enlarge(region, face.shape[-1]) * (1 - hair), hair
+        return self.region_on(landmarks, grid, face.shape[-1]) * (1 - hair), hair
 
     def face_region(self, landmarks: Tensor, side: int) -> Tensor:
         """(B,1,side,side) in 0..1: what belongs to faces with these landmarks (B,68,2), with a soft edge."""
-        grid = self.map_grid(landmarks, side)
-        return enlarge(self.warp_to_face(self.region.expand(len(landmarks), -1, -1, -1), grid), side)
+        return self.region_on(landmarks, self.map_grid(landmarks, side), side)
+
+    def region_on(self, landmarks: Tensor, grid: Tensor, side: int) -> Tensor:
+        """`face_region`, by the grid (B,s,s,2) of these landmarks."""
+        region = self.warp_to_face(self.region.expand(len(landmarks), -1, -1, -1), grid)
+        # Of a face turned to its profile the far half is squeezed to a line, and what lies beyond it in the mean
+        # shape is spread wide over the background.
+        near = ramp(outline_slack(landmarks, MAP_SIDE), -BEYOND, 0.0)
+        return enlarge(region, side) * enlarge(near, side)
 
     def surroundings(self, landmarks: Tensor, side: int) -> Tensor:
         """(B,68,2) in 0..1 -> (B,1,side,side) in 0..1: the face and what moves with it, with a soft edge; elsewhere a
@@ -406,6 +421,21 @@ class Prototypes(nn.Module):
         while details:
             added = enlarge(added, details[-1].shape[-1]) + details.pop()
         return face + added
+
+
+def outline_slack(landmarks: Tensor, side: int) -> Tensor:
+    """How far inside the outline of heads with landmarks (B,68,2) in 0..1 each pixel lies, in sides of the frame:
+    (B,1,side,side), negative outside. The outline is the convex hull of all of them and of a crown above the brows."""
+    brows, mouth = landmarks[:, 17:27], landmarks[:, 48:68].mean(1, keepdim=True)
+    crown = brows + CROWN * (brows.mean(1, keepdim=True) - mouth)
+    points = torch.cat([landmarks, crown], 1)
+    # A convex set is where x.u <= max_p p.u for every direction u (its support function, Rockafellar 1970, 13).
+    turns = torch.arange(DIRECTIONS, device=points.device, dtype=points.dtype) * (2 * math.pi / DIRECTIONS)
+    ways = torch.stack([turns.cos(), turns.sin()])  # (2,K)
+    line = (torch.arange(side, device=points.device, dtype=points.dtype) + 0.5) / side
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)  # (side,side,2)
+    support = (points @ ways).amax(1)[:, None, None]  # (B,1,1,K)
+    return (support - pixels @ ways).amin(-1)[:, None]
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:
