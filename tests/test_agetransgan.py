@@ -218,6 +218,19 @@ def test_a_direct_generator_delivers_its_picture_of_the_face_itself(model, tmp_p
     assert GanimeAge.from_pretrained(tmp_path).agetransgan.direct
 
 
+def test_the_triplet_never_holds_a_person_against_themselves():
+    """Faces of p, p, q and an unknown one: each is held against the one before it that shows somebody else."""
+    person = F.normalize(torch.tensor([[1.0, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0, 0, 1]]), dim=1)
+    edited, margin = person[[2, 2, 3, 2]], 0.2
+    near, far = (edited - person).square().sum(1), (edited - person[[3, 3, 1, 2]]).square().sum(1)
+    each = F.relu(near - far + margin)
+    people = torch.tensor([4, 4, 7, -1])
+    assert torch.isclose(losses.identity_triplet(person, edited, margin, people), each.mean())
+    rows = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    assert torch.isclose(losses.identity_triplet(person, edited, margin, people, rows), each[1:3].mean())
+    assert losses.identity_triplet(person, edited, margin, torch.ones(4)) == 0  # nobody else is there
+
+
 def test_the_triplet_wants_the_person_nearer_than_the_next_one():
     person = torch.eye(3)[:2]
     edited = F.normalize(torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]), dim=1)

@@ -165,6 +165,12 @@ PRUNED = {
     "one eye too far": ("None,5,90,0,0,0.9", "hidden eyes"),
     "both eyes": ("None,55,60,0,0,0.9", "hidden eyes"),
     "dark": ("Dark,10,10,0,0,0.9", "dark glasses"),
+    "nothing found": ("-1,-1,-1,-1,-1,0.9", None),
+    "empty pose": ("None,10,10,,,0.9", None),
+    "empty cells": (",,,,,0.9", None),
+    "an empty eye": ("None,,95,0,0,0.9", "hidden eyes"),
+    "another empty eye": ("None,95,,0,0,0.9", "hidden eyes"),
+    "empty confidence": ("None,10,10,0,0,", "unsure label"),
 }
 
 
@@ -186,6 +192,14 @@ def test_ffhq_is_pruned_as_its_authors_do(tmp_path, portrait, kind):
         with pytest.raises(LeftOut) as left:
             source.known("00000.png")
         assert left.value.kind == why
+    assert open_source(tmp_path, least=0).known("00000.png").age == 25
+
+
+def test_an_empty_confidence_is_left_out_unless_every_face_is_kept(tmp_path, portrait):
+    save(tmp_path / "00000.png", portrait[:8, :8], 0)
+    (tmp_path / "labels.csv").write_text("image_number,age_group,age_group_confidence\n0,20-29,\n")
+    with pytest.raises(LeftOut, match="the confidence of its age group is below 0.6"):
+        open_source(tmp_path).known("00000.png")
     assert open_source(tmp_path, least=0).known("00000.png").age == 25
 
 

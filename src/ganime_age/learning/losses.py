@@ -130,16 +130,26 @@ def gradient_penalty(logits: Tensor, face: Tensor, rows: Tensor | None = None) -
 # --------------------------------------------------------------------------------------------- identity and age
 
 
-def identity_triplet(person: Tensor, edited: Tensor, margin: float) -> Tensor:
+def identity_triplet(
+    person: Tensor, edited: Tensor, margin: float, people: Tensor | None = None, rows: Tensor | None = None
+) -> Tensor:
     """Triplet loss of persons across ages (FaceNet, Schroff et al., CVPR 2015, equation 3; a term of AgeTransGAN).
 
-        L = mean max(0, |e - p|^2 - |e - n|^2 + margin)
+        L = E max(0, |e - p|^2 - |e - n|^2 + margin)
 
-    person, edited: unit codes (B,D) of faces and of their edits; n is the next face of the batch. Zero for one face.
+    person, edited: unit codes (B,D) of faces and of their edits; n is the face before it in the batch that shows
+    somebody else. people (B,): who is shown, -1 unknown, which is nobody else's face; None: all unknown. rows: see
+    `over_rows`; a face whose batch shows nobody else does not count.
     """
-    other = person.roll(1, 0)
-    near, far = ((edited - one).square().sum(1) for one in (person, other))
-    return F.relu(near - far + margin).mean() * (len(person) > 1)
+    someone = people if people is not None else torch.full_like(person[:, 0], -1)
+    differ = (someone[:, None] != someone[None]) | (someone[:, None] < 0)
+    place = torch.arange(len(person), device=person.device)
+    steps = (place[:, None] - place[None]) % len(person)  # how far back in the batch the other face lies
+    steps = steps.masked_fill(~differ | (steps == 0), len(person))
+    back, nearest = steps.min(1)
+    near, far = ((edited - one).square().sum(1) for one in (person, person[nearest]))
+    counted = (back < len(person)).to(near)
+    return over_rows(F.relu(near - far + margin), counted if rows is None else counted * rows)
 
 
 def mutual_identity(before: Tensor, after: Tensor, rows: Tensor | None = None) -> Tensor:

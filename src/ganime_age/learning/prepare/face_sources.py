@@ -234,7 +234,7 @@ def _ffhq(folder: Path, labels: Path | None, least: float) -> Callable[[str], Kn
         if int(number[1]) not in table.index:
             raise LeftOut("no label", f"{path.name} has no row for image number {int(number[1])}")
         row = table.loc[int(number[1])]
-        if not row.get("age_group_confidence", 1.0) >= least:
+        if least and not row.get("age_group_confidence", 1.0) >= least:
             raise LeftOut("unsure label", f"the confidence of its age group is below {least}")
         sure = row.get("gender_confidence", 1.0) >= SURE_GENDER
         if least:
@@ -247,17 +247,24 @@ def _ffhq(folder: Path, labels: Path | None, least: float) -> Callable[[str], Kn
 
 
 def check_pruned(row: Any, sure_gender: bool) -> None:
-    """LeftOut for a face that the authors of FFHQ-Aging leave out of training; a column that is absent says nothing."""
+    """LeftOut for a face that the authors of FFHQ-Aging leave out of training. An absent column says nothing, and
+    neither does an empty cell or the set's own -1 for what was not found: such a face is kept."""
     if not sure_gender:
         raise LeftOut("unsure label", f"the confidence of its gender is below {SURE_GENDER}")
-    eyes = [float(row.get(name, 0.0)) for name in HIDDEN_EYES]
+    eyes = [_stated(row, name) for name in HIDDEN_EYES]
     for name, most in TURNED.items():
-        if not abs(float(row.get(name, 0.0))) < most:
+        if not abs(_stated(row, name)) < most:
             raise LeftOut("turned head", f"{name} is {row[name]:g} degrees; {most:g} or more is left out")
     if not (max(eyes) < MOST_HIDDEN[1] and min(eyes) < MOST_HIDDEN[0]):
         raise LeftOut("hidden eyes", "an eye is occluded by {:g} %, the other by {:g} %".format(*eyes))
     if str(row.get("glasses", "")).strip().lower() == "dark":
         raise LeftOut("dark glasses", "it wears dark glasses")
+
+
+def _stated(row: Any, name: str) -> float:
+    """A number of a row; 0 where the table has no such column or the cell is empty."""
+    number = float(row.get(name, 0.0))
+    return 0.0 if np.isnan(number) else number
 
 
 def _csv(folder: Path, labels: Path | None, least: float) -> Callable[[str], Known]:

@@ -142,11 +142,11 @@ class Measures:
         return tuple(m for m in (self.readers, self.calibration, self.aifd) if m is not None)
 
     def reading_terms(
-        self, face: Tensor, edit: Tensor, request: AgeRequest, rows: Tensor | None = None
+        self, face: Tensor, edit: Tensor, request: AgeRequest, people: Tensor, rows: Tensor | None = None
     ) -> dict[str, Tensor]:
         """age: distance in decades from what readers say of real faces of the target age. identity: across ages, with
-        less weight over a wide gap. triplet: nearer to the source than to the batch's next face. rows: see
-        losses.over_rows."""
+        less weight over a wide gap. triplet: nearer to the source than to somebody else of the batch; people (B,):
+        who is shown, -1 unknown. rows: see losses.over_rows."""
         read = self.readers(augmented(edit))
         with torch.no_grad():
             before = self.readers(face).identity
@@ -154,7 +154,7 @@ class Measures:
         return {
             "age": losses.age_l1(read.age, self.calibration.age(request.target_age), rows) / losses.DECADE,
             "identity": losses.identity_loss(before, read.identity, weight, rows),
-            "triplet": losses.identity_triplet(before, read.identity, TRIPLET_MARGIN),
+            "triplet": losses.identity_triplet(before, read.identity, TRIPLET_MARGIN, people, rows),
         }
 
     def mutual(self, face: Tensor, edit: Tensor, landmarks: Tensor, rows: Tensor | None = None) -> Tensor:

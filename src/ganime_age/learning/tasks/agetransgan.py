@@ -76,7 +76,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         step.result = Handed(pictures.edit.detach(), pictures.kept.detach(), request)
         terms = pixel_terms(pictures, batch)
         if weights["age"] or weights["identity"] or weights["triplet"]:
-            terms |= self.measures.reading_terms(face, pictures.edit, request)
+            terms |= self.measures.reading_terms(face, pictures.edit, request, batch["person"])
         if self.playing(step.number):
             terms |= self.adversary(pictures, valid, request)
         if weights["cycle"]:

@@ -109,7 +109,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         handed.edit = pictures.edit.detach()
         terms = pixel_terms(pictures, counted)
         if weights["age"] or weights["identity"] or weights["triplet"]:
-            terms |= self.measures.reading_terms(face, pictures.edit, request, rows)
+            terms |= self.measures.reading_terms(face, pictures.edit, request, batch["person"], rows)
         outside = counted["valid"] * (1 - person_masks(batch))
         terms["shade"] = losses.shade((pictures.edit - pictures.base) * batch["valid"], rows=rows)
         terms["background"] = losses.masked_l1(pictures.edit, pictures.base, outside)
