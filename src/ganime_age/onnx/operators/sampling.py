@@ -1,0 +1,124 @@
+"""Pictures at other sizes and places: grids, resizing, pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .registry import operator
+
+if TYPE_CHECKING:
+    from ..recorder import Recorder
+
+
+@operator("affine_grid_generator")
+def _affine_grid(g: Recorder, out: Tensor, *more: Any) -> str:
+    # Without a turn x is the same in every row and y in every column: two lines make the grid.
+    columns, rows = out[:, :1, :, :1], out[:, :, :1, 1:]
+    if not (
+        torch.equal(out[..., :1], columns.expand_as(out[..., :1]))
+        and torch.equal(out[..., 1:], rows.expand_as(out[..., 1:]))
+    ):
+        return g.constant(out.numpy())
+    whole = g.whole(*out.shape[:3], 1)
+    wide = (g.op("Expand", g.constant(line.contiguous().numpy()), whole) for line in (columns, rows))
+    return g.op("Concat", *wide, axis=3)
+
+
+@operator("upsample_nearest2d")
+def _nearest(g: Recorder, out: Tensor, x: Tensor, *more: Any) -> str:
+    return g.op(
+        "Resize", g.name(x), "", "", g.whole(*out.shape), mode="nearest", nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )  # fmt: skip
+
+
+@operator("avg_pool2d")
+def _avg_pool(
+    g: Recorder, out: Tensor, x: Tensor, kernel: Sequence[int], stride: Sequence[int] = (), padding: Any = (0, 0),
+    ceil: bool = False, counts: bool = True, divisor: Any = None,
+) -> str:  # fmt: skip
+    sides, steps, pads = (_two(value) for value in (kernel, stride or kernel, padding))
+    if steps == [1, 1] and not counts and max(x.shape[-2:]) <= 256:
+        # A wide window slides slowly; a product with its shares of each line is fast.
+        name = g.name(x)
+        if sides[1] > 1:
+            name = g.op("MatMul", name, g.constant(_windows(x.shape[-1], sides[1], pads[1]).T))
+        return (
+            g.op("MatMul", g.constant(_windows(x.shape[-2], sides[0], pads[0])), name)
+            if sides[0] > 1
+            else name
+        )
+    return g.op(
+        "AveragePool", g.name(x), kernel_shape=sides, strides=steps, pads=[*pads, *pads], ceil_mode=int(ceil),
+        count_include_pad=int(counts),
+    )  # fmt: skip
+
+
+def _windows(size: int, side: int, pad: int) -> np.ndarray:
+    """(size,size): the mean over a window of `side` pixels around each of a line, over those that there are."""
+    first = np.arange(size)[:, None] - pad
+    at = np.arange(size)
+    inside = ((at >= first) & (at < first + side)).astype(np.float32)
+    return inside / inside.sum(1, keepdims=True)
+
+
+@operator("max_pool2d_with_indices")
+def _max_pool(
+    g: Recorder, out: Any, x: Tensor, kernel: Any, stride: Any = (), padding: Any = (0, 0), *more: Any
+) -> list[str]:
+    sides, steps, pads = (_two(value) for value in (kernel, stride or kernel, padding))
+    return [g.op("MaxPool", g.name(x), kernel_shape=sides, strides=steps, pads=[*pads, *pads])]
+
+
+@operator("_adaptive_avg_pool2d")
+def _adaptive(g: Recorder, out: Tensor, x: Tensor, size: Any) -> str:
+    steps = [have // want for have, want in zip(x.shape[-2:], out.shape[-2:], strict=True)]
+    assert all(have % want == 0 for have, want in zip(x.shape[-2:], out.shape[-2:], strict=True))
+    return g.op("AveragePool", g.name(x), kernel_shape=steps, strides=steps)
+
+
+def _two(value: Any) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value) * (2 // len(value))
+
+
+@operator("upsample_bilinear2d", "_upsample_bilinear2d_aa")
+def _bilinear(g: Recorder, out: Tensor, x: Tensor, *more: Any) -> str:
+    # By factors rather than sizes where these are whole: what a window cuts out has other sizes in every run.
+    factors = [new / old for new, old in zip(out.shape, x.shape, strict=True)]
+    sizes = (
+        ["", g.constant(np.asarray(factors, np.float32))]
+        if all(factor.is_integer() for factor in factors)
+        else ["", "", g.whole(*out.shape)]
+    )
+    return g.op(
+        "Resize", g.name(x), *sizes, mode="linear", coordinate_transformation_mode="half_pixel",
+        antialias=int(out.shape[-1] < x.shape[-1]),
+    )  # fmt: skip
+
+
+@operator("upsample_bicubic2d")
+def _bicubic(g: Recorder, out: Tensor, x: Tensor, *more: Any) -> str:
+    # Every line is a linear map of its points: y = rows @ x @ columns^T.
+    rows, columns = (
+        torch.nn.functional.interpolate(
+            torch.eye(n).view(n, 1, n, 1).expand(n, 1, n, 2), (m, 2), mode="bicubic", align_corners=False
+        )[:, 0, :, 0]
+        for n, m in zip(x.shape[-2:], out.shape[-2:], strict=True)
+    )  # (n,m) each
+    wide = g.op("MatMul", g.name(x), g.constant(columns.numpy()))
+    return g.op("MatMul", g.constant(rows.T.contiguous().numpy()), wide)
+
+
+@operator("grid_sampler_2d")
+def _grid_sample(
+    g: Recorder, out: Tensor, x: Tensor, grid: Tensor, mode: int, border: int, corners: bool
+) -> str:
+    return g.op(
+        "GridSample", g.name(x), g.name(grid), mode=("linear", "nearest", "cubic")[mode],
+        padding_mode=("zeros", "border", "reflection")[border], align_corners=int(corners),
+    )  # fmt: skip
