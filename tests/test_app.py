@@ -34,7 +34,8 @@ from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
 from ganime_age.space import age, clips, driving, expression, files, jobs, loader, page, report  # noqa: E402
-from ganime_age.space.handlers import Handlers, Seen, answering, cut_off, found  # noqa: E402
+from ganime_age.space.handlers import Handlers, Seen, answering  # noqa: E402
+from ganime_age.space.handlers.visit import cut_off, found  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 ENDPOINTS = {"/edit", "/progression", "/reenact", "/animate", "/edit_clip", "/read", "/compare"}
