@@ -19,7 +19,7 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     fit_shape,
     set_gains,
 )
-from ganime_age.networks.hair import Beard, Place, beard_region, shave, spread_beyond
+from ganime_age.networks.hair import Beard, Place, beard_region, shave, spread_beyond, unnatural
 from ganime_age.networks.layers import Edited
 from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
 from ganime_age.networks.warp import canonical_grid, displacement
@@ -360,6 +360,23 @@ def test_what_a_generator_draws_stays_within_the_face_and_grey_on_grey(prototype
     assert torch.allclose(
         drawn.face[0, :, 32, 32] - skin[0, :, 32, 32], torch.tensor([0.5, 0.0, 0.0]), atol=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("colour", "hair"),
+    [
+        ((10, 37, 22), False),  # the shaded underside of a green cap
+        ((30, 60, 160), False),
+        ((20, 22, 28), True),
+        ((70, 80, 105), True),  # the sky on black hair
+        ((120, 80, 45), True),
+        ((200, 170, 120), True),
+        ((150, 60, 30), True),
+    ],
+)
+def test_green_and_deep_blue_are_no_hair(colour, hair):
+    picture = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1).expand(-1, -1, 128, 128)
+    assert unnatural(picture).mean().item() == pytest.approx(0.0 if hair else 1.0, abs=0.05)
 
 
 def test_a_black_and_white_photo_stays_so(prototypes):

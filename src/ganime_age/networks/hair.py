@@ -47,6 +47,8 @@ DISTINCT = 0.05
 OTHER_CHROMA = 0.1
 """Distance of a chroma from the hair's mean one, in units of [-1,1] and beside 1.5 times the hair's own spread, up to
 which a pixel counts as hair; at twice that it is none."""
+GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
+"""How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
 LIGHT_APART = 0.4
 """How much a distance in brightness counts beside one in chroma."""
 NEAR = (0.1, 0.5)
@@ -593,6 +595,13 @@ def beard_region(landmarks: Tensor, side: int) -> Tensor:
     middle = landmarks[:, 48:60].mean(1, keepdim=True)
     lips = middle + 1.15 * (landmarks[:, 48:60] - middle)
     return box(inside_polygon(outline, side) * (1 - inside_polygon(lips, side)), max(1, side // 100))
+
+
+def unnatural(picture: Tensor) -> Tensor:
+    """Where pictures (B,3,S,S) in [-1,1] have a colour that no hair has, green or deep blue: (B,1,s,s) in 0..1 at
+    MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish."""
+    red, green, blue = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1).split(1, 1)
+    return torch.maximum(ramp(green - red, *GREEN), ramp(blue - torch.maximum(red, green), *BLUE))
 
 
 def features(landmarks: Tensor, side: int) -> Tensor:

@@ -39,6 +39,7 @@ from .hair import (
     spread_beyond,
     turn_grey,
     turn_young,
+    unnatural,
     without_skin,
 )
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
@@ -389,6 +390,7 @@ class Prototypes(nn.Module):
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
         side = picture.shape[-1]
         hair = hair * (1 - enlarged(features(landmarks, min(MAP_SIDE, side)), side))
+        hair = hair * (1 - enlarged(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
         beard = beard._replace(share=beard.share * (1 - hair))
         hair = torch.maximum(hair, beard.share * (ages[1] > ages[0])[:, None, None, None])
