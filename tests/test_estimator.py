@@ -1,6 +1,7 @@
 """The age estimator on turned heads: what is measured, and what it is trained on."""
 
 import importlib.util
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ganime_age.learning.data.faces import Faces, balanced_weights
 from ganime_age.learning.data.joined_faces import JoinedFaces, in_shares
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
 from ganime_age.learning.engine.task import Step
-from ganime_age.learning.evaluation.measure_estimator import measure, turned_error, yaw_bins
+from ganime_age.learning.evaluation.measure_estimator import measure, real_turned, turned_error, yaw_bins
 from ganime_age.learning.tasks import readers as readers_task
 from ganime_age.networks.readers import Readers
 from helpers.tiny import READERS, light
@@ -65,7 +66,7 @@ def saying(age: int) -> Readers:
 
 def test_errors_before_and_after_are_those_one_counts_by_hand(tmp_path):
     turned, real = face_folder(tmp_path / "turned"), face_folder(tmp_path / "real")
-    found = measure(saying(60), saying(30), Faces(turned, SIDE, ("test",)), Faces(real, SIDE, ("test",)))
+    found = measure(saying(60), saying(30), Faces(turned, SIDE, ("test",)), [Faces(real, SIDE, ("test",))])
     summary = found["summary"]  # test faces: 20, 30, 40 and 50 years, turned by 0, 12, 24 and 36 degrees
     assert summary["multipose_mae_before"] == pytest.approx(25, abs=0.01)
     assert summary["multipose_mae_after"] == pytest.approx(10, abs=0.01)
@@ -76,9 +77,36 @@ def test_errors_before_and_after_are_those_one_counts_by_hand(tmp_path):
     bins = {turn: row["mae"] for turn, row in found["by_yaw"]["after"].items()}
     assert bins == {"0-10 degrees": 10, "10-20 degrees": 0, "20-30 degrees": 10, "30-45 degrees": 20}
     assert set(found["real_by_yaw"]) == {"before", "after"}
+    assert "real_turned_after" not in summary  # neither of CelebA nor of FairFace or UTKFace
     text = age_estimator(Results(tmp_path, found))
     assert "| turned pictures of a multi-pose test split | 25 | 10 |" in text
     assert "| 30-45 degrees | 1 | 10 | 20 |" in text
+
+
+def test_turned_photos_of_three_sets_count_by_their_age_or_their_range(tmp_path):
+    """Test faces of a folder: 20, 30, 40 and 50 years, turned by 0, 12, 24 and 36 degrees."""
+    known = face_folder(tmp_path / "known", source=["aaf", "aaf", *["utkface"] * 4, "ffhq", "ffhq"])
+    ranged = face_folder(
+        tmp_path / "ranged", source="fairface", age=np.nan, yaw=-30.0,
+        age_low=[np.nan] * 2 + [20.0] * 4 + [50.0] * 2, age_high=[np.nan] * 2 + [29.0] * 4 + [59.0] * 2,
+    )  # fmt: skip
+    nameless = face_folder(tmp_path / "nameless", source="celeba", age=np.nan, yaw=40.0)
+    real = [Faces(folder, SIDE, ("test",)) for folder in (known, ranged, nameless)]
+    found = real_turned(saying(33), real)
+    assert found["by_source"] == {
+        "fairface": {"faces": 3, "mae": pytest.approx((4 + 4 + 17) / 3, abs=0.01)},
+        "utkface": {"faces": 1, "mae": pytest.approx(7, abs=0.01)},
+    }
+    assert found["faces"] == 4 and found["mae"] == pytest.approx(8, abs=0.01)
+    # the median of 24.5, 24.5, 54.5 and 40 is 32.25
+    assert found["constant"] == pytest.approx((3.25 + 3.25 + 17.75 + 7.75) / 4, abs=0.01)
+    assert real_turned(saying(33), real[2:]) == {"faces": 0, "by_source": {}}
+    both = measure(saying(60), saying(33), Faces(known, SIDE, ("test",)), real)
+    assert both["summary"]["real_turned_before"] == pytest.approx((31 + 31 + 1 + 20) / 4, abs=0.01)
+    assert both["summary"]["real_turned_after"] == pytest.approx(8, abs=0.01)
+    assert "turned photos of FairFace and UTKFace that no reader chose | 20.8 | 8" in age_estimator(
+        Results(tmp_path, both)
+    )
 
 
 def test_a_relabelled_set_is_measured_against_the_labels_that_it_kept(tmp_path):
@@ -224,11 +252,33 @@ def test_the_script_measures_the_readers_of_two_runs(tmp_path):
     evaluate, run = script("evaluate"), light(tmp_path / "light", "readers", Readers(**READERS), READERS)
     turned, real = (face_folder(tmp_path / name) for name in ("turned", "real"))
     given = Namespace(
-        name="estimator", faces=turned, real=real, before=str(run), after=str(run), quick=False, device="cpu"
-    )
+        name="estimator", faces=turned, real=[real], before=str(run), after=str(run), quick=False, device="cpu",
+        out=tmp_path / "found.json",
+    )  # fmt: skip
     summary = evaluate.estimator(given, None)["summary"]
     assert summary["multipose_mae_before"] == summary["multipose_mae_after"] > 0
     assert evaluate.results_name(Namespace(**vars(given), method=None)) == "age_estimator"
     given.after = None
     with pytest.raises(BadInput, match="estimator needs --after FOLDER"):
         evaluate.estimator(given, None)
+
+
+def test_turned_photos_alone_are_added_to_the_figures_that_are_there(tmp_path):
+    evaluate, run = script("evaluate"), light(tmp_path / "light", "readers", Readers(**READERS), READERS)
+    photos = face_folder(tmp_path / "photos", source="utkface")
+    given = Namespace(
+        name="estimator", faces=None, real=[photos], before=str(run), after=None, quick=False, device="cpu",
+        out=tmp_path / "found.json",
+    )  # fmt: skip
+    with pytest.raises(BadInput, match="estimator needs --faces FOLDER"):
+        evaluate.estimator(given, None)
+    there = {"summary": {"multipose_mae_after": 3.0, "real_turned_after": 1.0}, "notes": {"multipose": "m"}}
+    given.out.write_text(json.dumps(there | {"made_by": {"date": "then"}}))
+    found = evaluate.estimator(given, None)
+    assert found["summary"].keys() == {
+        "multipose_mae_after",
+        "real_turned_before",
+        "nothing_real_turned_before",
+    }
+    assert found["made_by"] == {"date": "then"} and found["real_turned"]["before"]["faces"] == 2
+    assert list(found["real_turned"]["weights"]) == ["before"] and "date" in found["real_turned"]

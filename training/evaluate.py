@@ -34,8 +34,10 @@ reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_sm
 other, by the same judges; of expression and pose only MediaPipe's can. Rows mesh_alone, mesh_with_shape and
 mesh_with_face leave trained networks out; age_then_move and move_then_age are both orders of an age by --method.
 
-estimator (--faces, a multi-pose set, and --real, the usual faces) compares the readers of --before and --after (as
---estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
+estimator (--faces, a multi-pose set, and --real, one or more folders of the usual faces) compares the readers of
+--before and --after (as --estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
+real_turned is their error on turned photos of CelebA, FairFace and UTKFace in all of --real; without --faces it alone
+is measured, also of --before alone, and added to the results that are there.
 
 photos (--photos, folders of whole photos; --faces and --models) edits photos from file to file, as a user does, and has
 them read by the committee of age judges (--committee), the matcher face_reid_0095.onnx and, where --models holds their
@@ -128,15 +130,23 @@ def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.card.results import Results
     from ganime_age.learning.data.faces import Faces
-    from ganime_age.learning.evaluation.measure_estimator import measure
+    from ganime_age.learning.evaluation.measure_estimator import measure, with_real_turned
     from ganime_age.learning.prepare.age_estimators import stored_readers
 
-    folder, after = needed(given, "faces"), needed(given, "after")
-    limit = 200 if given.quick else None
-    real = Faces(given.real, 128, ("test",), limit) if given.real else None
-    before, after = (stored_readers(named)[0].to(given.device) for named in (given.before, after))
-    return measure(before, after, Faces(folder, 128, ("test",), limit), real)
+    path, limit = results_path(given), 200 if given.quick else None
+    alone = given.real and not given.faces and path.is_file()
+    folder = None if alone else needed(given, "faces")
+    names = {"before": given.before, "after": given.after if alone else needed(given, "after")}
+    readers = {when: stored_readers(named)[0].to(given.device) for when, named in names.items() if named}
+    real = [Faces(one, 128, ("test",), limit) for one in given.real or ()]
+    if folder:
+        return measure(**readers, multipose=Faces(folder, 128, ("test",), limit), real=real)
+    result = dict(Results.read(path).values)  # what is not measured anew keeps its figures
+    with_real_turned(result, readers, real)
+    result["real_turned"]["date"] = datetime.date.today().isoformat()
+    return result
 
 
 def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -147,9 +157,11 @@ def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
     folder = needed(given, "faces")
     if not given.real:
         return measure(folder)
+    if len(given.real) > 1:
+        raise BadInput("multipose is compared on one folder; give one after --real")
     names = {"before": given.before, "after": given.after}
     compared = {when: stored_readers(named)[0].to(given.device) for when, named in names.items() if named}
-    return measure(folder, Faces(given.real, 128, ("test",)), **compared)
+    return measure(folder, Faces(given.real[0], 128, ("test",)), **compared)
 
 
 def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -371,7 +383,11 @@ def arguments() -> argparse.Namespace:
         "--runs", nargs="+", default=[], metavar="ROW=FOLDER", help="table1: weights of its rows"
     )
     parser.add_argument(
-        "--real", type=Path, metavar="FACES", help="estimator, multipose: the usual faces, to test on"
+        "--real",
+        type=Path,
+        nargs="+",
+        metavar="FACES",
+        help="estimator, multipose: the usual faces, to test on",
     )
     parser.add_argument("--before", default="readers", help="estimator, multipose: the readers to start from")
     parser.add_argument("--after", help="estimator, multipose: the readers that were trained further")

@@ -41,9 +41,10 @@ def age_estimator(results: Results) -> str:
     labels = {
         "multipose_mae": "turned pictures of a multi-pose test split",
         "reader_mae_yaw20": "turned real faces",
+        "real_turned": "turned photos of FairFace and UTKFace that no reader chose",
     }
     rows = [
-        [label, *(results.get("summary", f"{key}_{when}") for when in ("before", "after"))]
+        [label, *(results.get("summary").get(f"{key}_{when}") for when in ("before", "after"))]
         for key, label in labels.items()
         if results.has("summary", f"{key}_before")
     ]
@@ -59,4 +60,18 @@ def age_estimator(results: Results) -> str:
             both = {turn: row | {"after": after[turn]["mae"]} for turn, row in before.items()}
             first = "turned pictures" if key == "by_yaw" else "real faces"
             parts.append(columns(both, {"faces": "faces", "mae": "before", "after": "after"}, first))
+    if results.has("real_turned", "before", "mae"):
+        parts.append(_real_turned(results))
     return "\n\n".join(part for part in parts if part)
+
+
+def _real_turned(results: Results) -> str:
+    """Which turned photos were read, of which set, and by which readers."""
+    found, weights = results.get("real_turned", "before"), results.get("real_turned", "weights")
+    sets = [f"{row['mae']:.3g} years on {row['faces']} of {name}" for name, row in found["by_source"].items()]
+    return (
+        f"The turned photos are {results.get('notes', 'real_turned')}. Before: {', '.join(sets)}; the median age for "
+        f"everybody: {found['constant']:.3g} years. Readers, by their fingerprints: "
+        + ", ".join(f"{when} {digits}" for when, digits in weights.items())
+        + "."
+    )
