@@ -28,8 +28,9 @@ NOTES = {
     "whose turned picture was made, not taken",
     "real": f"real faces of the usual test split whose head is turned by more than {TURNED:.0f} degrees",
     "real_turned": f"test photos of CelebA, FairFace and UTKFace whose yaw is beyond {TURNED:.0f} degrees by the "
-    "label, none of them chosen by a reader that is measured; where a set states a range of ages, as FairFace does, the error "
-    "is the distance to that range, and a face without any age, as all of CelebA's, does not count",
+    "label, none of them chosen by a reader that is measured; where a set states a range of ages, as FairFace "
+    "does, the error is the distance to that range, and a face without any age, as all of CelebA's, does not "
+    "count",
     "constant": "what answering the median age of the same faces for everybody would score",
 }
 
