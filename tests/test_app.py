@@ -33,7 +33,18 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
-from ganime_age.space import age, clips, driving, expression, files, jobs, loader, page, report  # noqa: E402
+from ganime_age.space import (  # noqa: E402
+    age,
+    clips,
+    driving,
+    expression,
+    files,
+    jobs,
+    loader,
+    page,
+    report,
+    sketch,
+)
 from ganime_age.space.handlers import Handlers, Seen, answering  # noqa: E402
 from ganime_age.space.handlers.visit import cut_off, found  # noqa: E402
 
@@ -814,6 +825,10 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
         does.draft_of_age(given, request)
     assert len(looked) == 1  # hair is found once for all drafts of a photo
     draft = does.draft_of_age(given, request)[on.stage.sketch]
+    sketch.memory("somebody").sketches[0].hair = None
+    assert (
+        does.draft_of_age(given, request)[on.stage.sketch] == draft
+    )  # what drafts share changes none of them
     monkeypatch.undo()
     drawn = pixels(io.BytesIO(base64.b64decode(draft["src"].partition(",")[2])))
     view = does.edit({**given, on.age.change: True}, request)[on.results.pictures]

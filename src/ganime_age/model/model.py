@@ -15,7 +15,7 @@ from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
-from ..networks.hair import REACH_FADE, Place
+from ..networks.hair import REACH_FADE, Growth, Place
 from ..networks.head import HeadModel
 from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, precise, resize, unchanged_share
@@ -228,9 +228,19 @@ class GanimeAge(
         """Pictures (B,3,S,S) in [-1,1] that show more than a face's frame, with landmarks (B,68,2) in 0..1 of them and
         hair (B,1,S,S) where `find_hair` found it: with that hair grown from the source to the target ages (B,) in
         years. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
+        growth = self.hair_to_grow(pictures, landmarks, hair, target_age > source_age)
+        return self.grow_ready_hair(growth, source_age, target_age)
+
+    def hair_to_grow(self, pictures: Tensor, landmarks: Tensor, hair: Tensor, older: Tensor) -> Growth:
+        """What `grow_hair` needs of pictures whatever the ages are: older (B,) tells in which direction they grow."""
         self.require(PROTOTYPES)
         with precise(pictures):
-            return self.prototypes.grow_hair(pictures, hair, landmarks, (source_age, target_age), REACH_FADE)
+            return Growth.of(pictures, hair, landmarks, older, REACH_FADE)
+
+    def grow_ready_hair(self, growth: Growth, source_age: Tensor, target_age: Tensor) -> Tensor:
+        """`grow_hair` from what `hair_to_grow` gave, for any number of ages in that direction."""
+        with precise(growth.picture):
+            return self.prototypes.grow(growth, (source_age, target_age))
 
     def forward(
         self,

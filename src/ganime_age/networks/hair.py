@@ -10,7 +10,8 @@ on a child.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from .layers import luma, places, recorded, resize
 
 MATTE_SIDE = 128
 """Side of the matte as the network gives it."""
+FEATURES_SIDE = 64
+"""Largest side at which eyes, nose and mouth are drawn."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 0.031
@@ -498,20 +501,24 @@ def threshold(light: Tensor, hair: Tensor) -> Tensor:
     return (detail / spread).clamp(-2, 2)
 
 
-def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
-    """Hair grown older. picture (B,3,S,S) in [-1,1], hair (B,1,S,S), lighter, the measured change of the hair's
-    brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the picture
-    with its hair changed."""
-    side, light, skin_light, mean = picture.shape[-1], luma(picture), luma(head.skin), luma(head.colour)
-    # White hair is about as bright as the skin beside it. The mean brightness is to rise by lighter * (skin + 1); with
-    # strands that stay and strands that turn white, that is a share of lighter * (skin + 1) / (white - mean).
-    white = 0.6 * skin_light + 0.05
-    share = (lighter * (skin_light + 1) / (white - mean).clamp_min(0.35)).clamp(1e-4, MOST_TURNED)
-    # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
-    # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
-    # mean over the strands stays the share.
-    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
-    logit = logit - FEW_AT_BORDER * (1 - head.within)
+class Strands(NamedTuple):
+    """What is known of the hair of B pictures before it turns grey, whatever the age."""
+
+    white: Tensor
+    """(B,1,1,1), the brightness of white hair."""
+    early: Tensor
+    """(B,1,S,S), see `threshold`."""
+    rise: Tensor
+    """(B,1,S,S), by how much a strand that turns white grows brighter."""
+    chroma: Tensor
+    """(B,3,S,S), the hair's own colour without its brightness."""
+
+
+def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
+    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1."""
+    side, light, mean = picture.shape[-1], luma(picture), luma(head.colour)
+    # White hair is about as bright as the skin beside it.
+    white = 0.6 * luma(head.skin) + 0.05
     # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
     # dark hair is a multiple of its colour and that of white hair is not.
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
@@ -521,20 +528,38 @@ def turn_grey(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour
     lit = (around / (mean + BLACK)).clamp(0, 2.5)
     level = torch.maximum((white + 1) * lit.pow(0.6), around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarged(torch.cat([logit, level, around, inner, nearby - luma(nearby)], 1), side)
-    logit, level, around, inner, tint = maps.split([1, 1, 1, 1, 3], 1)
+    maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
+    level, around, inner, tint = maps.split([1, 1, 1, 3], 1)
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     gloss = (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
-    turned = torch.add(logit, threshold(own, hair), alpha=VARIETY).sigmoid() * (lighter > 0)
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
-    rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner) * turned
+    rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
+
+
+def turn_grey(
+    picture: Tensor, hair: Tensor, head: Head, strands: Strands, lighter: Tensor, colour: Tensor
+) -> Tensor:
+    """Hair grown older. picture (B,3,S,S) in [-1,1], hair (B,1,S,S) and its strands, lighter, the measured change of
+    the hair's brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the
+    picture with its hair changed."""
+    skin_light, mean = luma(head.skin), luma(head.colour)
+    # The mean brightness is to rise by lighter * (skin + 1); with strands that stay and strands that turn white, that
+    # is a share of lighter * (skin + 1) / (white - mean).
+    share = lighter * (skin_light + 1) / (strands.white - mean).clamp_min(0.35)
+    share = share.clamp(1e-4, MOST_TURNED)
+    # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
+    # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
+    # mean over the strands stays the share.
+    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
+    logit = enlarged(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1])
+    turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
-    chroma = torch.lerp(tint, picture - light, inner)
-    return torch.addcmul(picture + hair * rise, hair * faded, chroma)
+    return torch.addcmul(picture + hair * (strands.rise * turned), hair * faded, strands.chroma)
 
 
 def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
@@ -634,3 +659,44 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     detail = light - enlarged(box(small, 2), light.shape[-1])
     skin = enlarged(beard.skin.contiguous(), light.shape[-1]) + SKIN_DETAIL * detail
     return picture + (amount * beard.share).clamp(0, 1) * (skin - picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Hair of B pictures (B,3,S,S) in [-1,1] that is to grow in one direction, older or younger, by any number of
+    years. hair (B,1,S,S) in 0..1, without what only looks like it."""
+
+    picture: Tensor
+    hair: Tensor
+    head: Head
+    beard: Beard
+
+    @classmethod
+    def of(
+        cls, picture: Tensor, hair: Tensor, landmarks: Tensor, older: Tensor, fade: tuple[float, float, float]
+    ) -> Growth:
+        """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
+        side = picture.shape[-1]
+        hair = hair * (1 - enlarged(features(landmarks, min(FEATURES_SIDE, side)), side))
+        hair = hair * (1 - enlarged(unnatural(picture), side))
+        beard = Beard.of(picture, landmarks)
+        beard = beard._replace(share=beard.share * (1 - hair))
+        hair = torch.maximum(hair, beard.share * older[:, None, None, None])
+        head = Head.of(picture, hair, landmarks, fade)
+        hair = without_skin(hair, picture, head) * ramp(away_from_border(side, picture), *fade[:2])
+        return cls(picture, hair, head, beard)
+
+    @cached_property
+    def greying(self) -> tuple[Tensor, Strands]:
+        """The hair that is not grey yet, and its strands."""
+        hair = self.hair * enlarged(1 - grey_before(self.head), self.hair.shape[-1])
+        return hair, strands_of(self.picture, hair, self.head)
+
+    def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
+        """The pictures with older hair, see `turn_grey`."""
+        hair, strands = self.greying
+        return turn_grey(self.picture, hair, self.head, strands, lighter, colour)
+
+    def young(self, bare: Tensor, lighter: Tensor, colour: Tensor) -> Tensor:
+        """The pictures with younger hair, see `turn_young`. bare: how much of a beard goes, (B,1,1,1) in 0..1."""
+        return turn_young(shave(self.picture, self.beard, bare), self.hair, self.head, lighter, colour)

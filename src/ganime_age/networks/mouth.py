@@ -143,10 +143,16 @@ def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
     return Gap(place, opening, soft[:, None], lengths)
 
 
+def opening_of(landmarks: Tensor) -> Tensor:
+    """(B,): the mean height over width of the gap between the lips of landmarks (B,68,2)."""
+    upper, lower = (local(landmarks[:, places(ids, landmarks)], landmarks) for ids in (UPPER, LOWER))
+    return (lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1).clamp_min(0)
+
+
 def newly_open(before: Tensor, after: Tensor) -> Tensor:
     """(B,) in 0..1: the part of the gap at the landmarks `after` (B,68,2) that was closed at `before`."""
     # 1 - opening before / opening after. A mouth that was open keeps its own teeth, which the warp has moved along.
-    return (1 - gap(before, 1).opening / gap(after, 1).opening.clamp_min(1e-3)).clamp(0, 1)
+    return (1 - opening_of(before) / opening_of(after).clamp_min(1e-3)).clamp(0, 1)
 
 
 def mouth_window(

@@ -24,23 +24,13 @@ from .hair import (
     BEARDLESS,
     FRAME_FADE,
     SHAVEN,
-    Beard,
+    Growth,
     HairMask,
     HairMatte,
-    Head,
     Place,
-    away_from_border,
-    enlarged,
-    features,
-    grey_before,
     ramp,
     refined,
-    shave,
     spread_beyond,
-    turn_grey,
-    turn_young,
-    unnatural,
-    without_skin,
 )
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
@@ -384,26 +374,21 @@ class Prototypes(nn.Module):
         """Pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1 and landmarks (B,68,2) in 0..1, their hair from the
         source to the target ages (B,): it turns grey strand by strand, or gets colour back. Hair may run beyond the
         picture, so fewer and fewer strands change towards its border (`fade`), and none at it."""
+        older = ages[1] > ages[0]
+        return self.grow(Growth.of(picture, hair, landmarks, older, fade), ages)
+
+    def grow(self, growth: Growth, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """`grow_hair` from the source to the target ages (B,), in the direction that the growth was made ready for."""
         # Brightness is measured as (hair + 1) / (skin + 1), so its change counts in the skin's brightness above black;
         # colour as a log of the saturation.
         years = self.knot_changes(*ages)["hair"]
         lighter, colour = (years @ self.age_hair)[:, :, None, None, None].unbind(1)
-        side = picture.shape[-1]
-        hair = hair * (1 - enlarged(features(landmarks, min(MAP_SIDE, side)), side))
-        hair = hair * (1 - enlarged(unnatural(picture), side))
-        beard = Beard.of(picture, landmarks)
-        beard = beard._replace(share=beard.share * (1 - hair))
-        hair = torch.maximum(hair, beard.share * (ages[1] > ages[0])[:, None, None, None])
-        head = Head.of(picture, hair, landmarks, fade)
-        rim = ramp(away_from_border(picture.shape[-1], picture), *fade[:2])
-        hair = without_skin(hair, picture, head) * rim
         greys = (ages[1] > ages[0]) & (lighter > 0).flatten()
         bare = SHAVEN * (1 - ramp(ages[1], *BEARDLESS)) * ((ages[1] < ages[0]) & (years != 0).any(1))
-        given = head, lighter, colour
         return choose(
             greys,
-            lambda: turn_grey(picture, hair * enlarged(1 - grey_before(head), hair.shape[-1]), *given),
-            lambda: turn_young(shave(picture, beard, bare[:, None, None, None]), hair, *given),
+            lambda: growth.grey(lighter, colour),
+            lambda: growth.young(bare[:, None, None, None], lighter, colour),
         )
 
     @staticmethod

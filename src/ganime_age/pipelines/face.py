@@ -32,7 +32,7 @@ from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
-from ..networks.hair import REACH, Place
+from ..networks.hair import REACH, Growth, Place
 from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Later, Reading, later
@@ -113,7 +113,7 @@ class HairPart(NamedTuple):
     """Hair around a face of a photo, found once for any number of ages. ground: the face. part: the square of the photo
     that hair is changed in, (P,P,3) uint8, and its matrix (2,3). picture (1,3,P,P) in [-1,1] and landmarks (1,68,2) in
     0..1 of it; matte (1,1,P,P) in 0..1; grid (1,S,S,2): where it lies under the face's frame; frame: where the face's
-    frame lies in it."""
+    frame lies in it. growths: what growing older (True) or younger needs of it, once it was asked for."""
 
     ground: Crop
     part: np.ndarray
@@ -123,6 +123,7 @@ class HairPart(NamedTuple):
     matte: Tensor
     grid: Tensor
     frame: Place
+    growths: dict[bool, Growth]
 
 
 class Drawing(NamedTuple):
@@ -309,13 +310,18 @@ class FacePipeline:
             start = (2 * (0.5 - corner) / span - 1).tolist()
             place = matte.new_tensor([[[1 / span, 0, start[0]], [0, 1 / span, start[1]]]])
             grid = F.affine_grid(place, [1, 1, size, size], align_corners=False)
-        return HairPart(ground, part, matrix, before, marks, matte, grid, frame)
+        return HairPart(ground, part, matrix, before, marks, matte, grid, frame, {})
 
     def grow_hair(self, found: HairPart, ages: tuple[Tensor, Tensor]) -> tuple[Crop, Hair]:
         """A face in its photo with the hair of another age: ages, source and target, (1,) in years."""
-        ground, matte = found.ground, found.matte
+        ground, matte, older = found.ground, found.matte, bool(ages[1] > ages[0])
         with torch.inference_mode(), self._precision():
-            after = self.model.grow_hair(found.picture, found.landmarks, *ages, matte)
+            if older not in found.growths:
+                direction = ages[1] > ages[0]
+                found.growths[older] = self.model.hair_to_grow(
+                    found.picture, found.landmarks, matte, direction
+                )
+            after = self.model.grow_ready_hair(found.growths[older], *ages)
             maps = torch.cat([matte, unchanged_share(after - found.picture)], 1)
             maps = F.grid_sample(maps, found.grid, padding_mode="border", align_corners=False)
         levels = to_levels(after[0]).permute(1, 2, 0).cpu().numpy()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..layers import Edited, Window, choose, recorded
-from ..mouth import gap
+from ..mouth import opening_of
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
 
@@ -40,7 +40,7 @@ class Request(NamedTuple):
         before, after: landmarks (B,68,2), as the photo has them and as the prototypes moved them."""
         change = self.target_aus - self.source_aus
         # A mouth that was open keeps its own teeth, unless less than half of the new opening was open before.
-        newly = 1 - gap(before, 1).opening / gap(after, 1).opening.clamp_min(1e-3)
+        newly = 1 - opening_of(before) / opening_of(after).clamp_min(1e-3)
         mouth = torch.maximum(change[:, AU25], change[:, AU26]) / 0.8 * ((newly - 0.3) / 0.3).clamp(0, 1)
         lids = change[:, AU45] * (self.target_aus[:, AU45] / 2.5 - 0.4).clamp(0, 1)
         return Amounts(smooth * self.asked(), mouth.clamp(0, 1), lids.clamp(0, 1))
