@@ -99,8 +99,9 @@ class DryRun:
         name = split_revision(source.given)[0]
         known = GIGABYTES.get(name) if self.recipe.gpu_dtype != "float32" else None
         size = "size unknown" if known is None else f"{known:g} GB in half precision by its page"
-        checker = "" if not checked or self.recipe.unchecked_because else "; a safety checker, size unknown"
-        return f"{source.given} from the Hub, {size}{checker}; less what the local cache holds"
+        if checked and not self.recipe.unchecked_because:
+            size += "; where it has one, a safety checker, size unknown"
+        return f"{source.given} from the Hub, {size}; less what the local cache holds"
 
     def time(self, images: int, seconds_per_step: float | None) -> str:
         """An estimate in words, and where it comes from."""
