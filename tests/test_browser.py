@@ -214,6 +214,9 @@ def test_every_text_stands_out_and_everything_that_is_pressed_is_large_and_has_a
     one.editor("Series").button("Ten ages as pictures").click()
     one.told("The ten ages are done")
     assert one.tab.evaluate(FAINT) == []
+    for width, height in ((1280, 900), (PHONE["width"], PHONE["height"])):
+        one.tab.set_viewport_size({"width": width, "height": height})
+        one.tab.wait_for_function(WHOLE)
 
 
 def test_an_example_runs_at_one_click_and_a_draft_comes_while_the_slider_moves(visitor):
@@ -278,6 +281,15 @@ def test_the_handle_between_before_and_after_moves_by_keys(visitor, portrait_fil
     assert float(one.tab.evaluate(cut)[:-2]) > float(middle[:-2])
     alts = [image.get_attribute("alt") for image in one.tab.locator("#result img").all()]
     assert alts == ["The photo before the edit", "The photo after the edit: 75 years"]
+
+
+WHOLE = """() => {
+  const strip = document.querySelector('#strip').getBoundingClientRect();
+  const shown = [...document.querySelectorAll('#strip .thumbnail-item')].map(one => one.getBoundingClientRect());
+  return shown.length == 10 && document.documentElement.scrollWidth <= innerWidth
+    && shown.every(one => one.bottom <= strip.bottom + 1 && one.right <= strip.right + 1 && one.width > 40);
+}"""
+"""Whether all ten ages can be seen, each of them whole, and the page is no wider than its window."""
 
 
 def reachable(button):
