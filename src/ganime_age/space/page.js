@@ -29,6 +29,11 @@
   // Gradio's upload areas have a name that lacks the words in them; without it those words are their name.
   const named = () => {
     for (const area of document.querySelectorAll('.upload-container[aria-label]')) area.removeAttribute('aria-label');
+    // And its pictures in galleries are called by their number, and say twice what is written on them.
+    for (const one of document.querySelectorAll('.thumbnail-item[aria-label]:has(.caption-label)')) {
+      one.removeAttribute('aria-label');
+      one.querySelector('img')?.setAttribute('alt', '');
+    }
   };
   new MutationObserver(named).observe(document.body, {childList: true, subtree: true});
   named();
