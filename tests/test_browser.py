@@ -284,9 +284,9 @@ def test_the_handle_between_before_and_after_moves_by_keys(visitor, portrait_fil
 
 
 WHOLE = """() => {
-  const strip = document.querySelector('#strip').getBoundingClientRect();
+  const strip = document.querySelector('#strip')?.getBoundingClientRect();
   const shown = [...document.querySelectorAll('#strip .thumbnail-item')].map(one => one.getBoundingClientRect());
-  return shown.length == 10 && document.documentElement.scrollWidth <= innerWidth
+  return strip && shown.length == 10 && document.documentElement.scrollWidth <= innerWidth
     && shown.every(one => one.bottom <= strip.bottom + 1 && one.right <= strip.right + 1 && one.width > 40);
 }"""
 """Whether all ten ages can be seen, each of them whole, and the page is no wider than its window."""
