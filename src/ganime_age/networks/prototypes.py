@@ -139,14 +139,19 @@ class Prototypes(nn.Module):
         and without skin no creases are drawn."""
         kept = {name for part in parts for name in PARTS[part]}
         gain = torch.tensor([[float(name in kept)] for name in MAPS]).to(self.outward)
-        some = copy.copy(self)  # shares every tensor but the gains, so nothing that threads share is changed
-        if "tone" not in kept:
-            some._modules = {**self._modules, "wrinkles": None}
+        some = self.without_wrinkles() if "tone" not in kept else copy.copy(self)
+        # It shares every tensor but the gains, so nothing that threads share is changed.
         some._buffers = {
             **self._buffers,
             "outward": self.outward * gain,
             "inward": self.inward * gain,
         }
+        return some
+
+    def without_wrinkles(self) -> Prototypes:
+        """The same prototypes, sharing every tensor, that draw no creases."""
+        some = copy.copy(self)
+        some._modules = {**self._modules, "wrinkles": None}
         return some
 
     def forward(

@@ -12,7 +12,7 @@ from ..mouth import opening_of
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
 
-SMOOTH = 1.3
+SMOOTH = 2.2
 """Standard deviation, in pixels of a frame of 256, by which the skin of an edited face is smoothed before drawing."""
 ASKED_YEARS, ASKED_UNITS = 4.0, 0.6
 """Years, and sum of changes of action units (0..5 each), at which `asked` is 1 - 1/e."""

@@ -33,7 +33,8 @@ SURE = 0.9
 class Recipe:
     """Numbers of the recipe. crops: of each face; crop: their side. zoom: largest change of scale; turn: largest
     angle in radians. radius: L2 norm of the attacks, in units of [-1,1], from step attacked_from on; it grows
-    there from 0 over as many steps again. prototypes: the folder whose mean shape places the crops. perceptual: a file
+    there from 0 over as many steps again. attacked: share of the crops that are. noise: largest standard deviation of
+    white noise on the crops, in units of [-1,1]; without it a reader's gradient is noise. prototypes: the folder whose mean shape places the crops. perceptual: a file
     of SqueezeNet 1.1 weights that the reader starts from, "" for none; perceptual_input: see networks/perceptual.py."""
 
     prototypes: str = "src/ganime_age/weights"
@@ -47,6 +48,8 @@ class Recipe:
     turn: float = 0.15
     radius: float = 1.5
     attacked_from: int = 0
+    attacked: float = 1.0
+    noise: float = 0.0
     perceptual: str = ""
     perceptual_input: str = "bgr"
     network: dict[str, Any] = field(default_factory=dict)
@@ -118,8 +121,11 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     def loss(step: Step[None]) -> Losses:
         crop, place, age, counted = random_crops(step.batch, recipe, prototypes.mean_shape)
         crop = random_colour(crop, 0.3, grey=0.2)
+        crop = crop + recipe.noise * torch.rand_like(age)[:, None, None, None] * torch.randn_like(crop)
+        some = slice(round(recipe.attacked * len(crop)))
         reader.eval()  # the attack is on the network as it reads, and leaves its running statistics alone
-        moved = attacked(reader, crop, place, age, radius(recipe, step.number))
+        hit = attacked(reader, crop[some], place[some], age[some], radius(recipe, step.number))
+        moved = torch.cat([hit, crop[some.stop :]])
         reader.train()
         read = reader(moved, place)
         errors = F.smooth_l1_loss(read, age, beta=8.0, reduction="none")

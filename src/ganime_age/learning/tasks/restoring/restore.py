@@ -25,7 +25,7 @@ from ....networks.mouth import gap
 from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
-from ....networks.restoring.lay import Request, laid
+from ....networks.restoring.lay import SMOOTH, Request, laid
 from ....networks.restoring.patch_reader import PatchDiscriminator, PatchReader, ReaderDiscriminator
 from ....networks.restoring.restorer import Restorer
 from ... import losses
@@ -49,15 +49,19 @@ SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25
 class Recipe:
     """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge only
     watches, and may be "". patch_reader, patch_reader_2, patch_reader_3: folders of patch_reader.toml's runs, or "";
-    without any no edit is steered by an age. perceptual: a file of SqueezeNet or VGG19 weights, "" for none;
+    without any no edit is steered by an age. features: that of one that started from SqueezeNet, whose features the
+    discriminator judges, or "" for a discriminator of its own. perceptual: a file of SqueezeNet or VGG19 weights, "" for none;
     perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their side, even.
-    holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. adversarial_from,
-    steer_from: steps. balance: of ages. radius: of the attacks on what the readers see."""
+    holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. creases: share of the
+    steps in which the prototypes draw their creases on them; in the others it is left to the generator. adversarial_from,
+    steer_from: steps. balance: of ages. radius: of the attacks on what the readers see; noise: standard deviation of
+    white noise there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
     patch_reader: str = ""
     patch_reader_2: str = ""
     patch_reader_3: str = ""
+    features: str = ""
     judge: str = "training/checkpoints/age_judge"
     perceptual: str = ""
     perceptual_input: str = "bgr"
@@ -66,6 +70,7 @@ class Recipe:
     crop: int = 96
     holes: float = 1.0
     edits: int = 2
+    creases: float = 0.5
     lr_generator: float = 4e-4
     lr_discriminator: float = 3e-4
     balance: float = 0.8
@@ -75,6 +80,7 @@ class Recipe:
     r1_every: int = 8
     wrong: float = 0.3
     radius: float = 1.5
+    noise: float = 0.0
     generator: dict[str, Any] = field(default_factory=dict)
     discriminator: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +129,7 @@ class Objective:
     ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
         self.prototypes, self.readers, self.perceptual = prototypes, readers, perceptual
+        self.smooth = prototypes.without_wrinkles()
         self.given = fill(Weights, recipe.weights, "[recipe.weights] table")
 
     def weights(self, number: int) -> dict[str, float]:
@@ -196,9 +203,10 @@ class Objective:
         face, marks = batch["face"][last], batch["landmarks"][last]
         request = random_request(batch["age"][last], batch["action_units"][last].nan_to_num(0.0))
         with torch.no_grad():
-            base = self.prototypes(face, marks, *request)
+            creased = self.prototypes if torch.rand(()) < self.recipe.creases else self.smooth
+            base = creased(face, marks, *request)
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
-            amounts = request.amounts(marks, moved, 1.0 + 0.6 * torch.rand_like(request[0]))
+            amounts = request.amounts(marks, moved, SMOOTH + 0.6 * (torch.rand_like(request[0]) - 0.5))
             erased = erase(base, moved, self.generator.template, amounts)
         cuts = [self.places(moved, amounts, face.shape[-1]) for _ in range(self.recipe.crops)]
         pieces, rows = crop_erased(erased, cuts, self.recipe.crop), self.rows_of(face)
@@ -235,6 +243,7 @@ class Objective:
         )
         crop, place = both[:, :3], both[:, 3:]
         crop = random_colour(crop, 0.2, grey=0.3)
+        crop = crop + self.recipe.noise * torch.randn_like(crop)
         # The attack pulls the reading back towards where the crop was: only what withstands it counts.
         shift = (
             attacked(reader, crop.detach(), place, age, self.recipe.radius * float(torch.rand(()))) - crop
@@ -321,10 +330,13 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator.use_mean_shape(prototypes.mean_shape)
     named = (recipe.patch_reader, recipe.patch_reader_2, recipe.patch_reader_3)
     readers = [load_light(PatchReader, one, "patch_reader").requires_grad_(False) for one in named if one]
+    features = load_light(PatchReader, recipe.features, "patch_reader") if recipe.features else None
+    if features is not None and not features.squeezenet:
+        raise BadInput(f"the patch reader in {recipe.features} did not start from SqueezeNet; name one that did")
     discriminator = (
-        ReaderDiscriminator(readers[0], **recipe.discriminator)
-        if readers and readers[0].squeezenet
-        else PatchDiscriminator(**recipe.discriminator)
+        PatchDiscriminator(**recipe.discriminator)
+        if features is None
+        else ReaderDiscriminator(features.requires_grad_(False), **recipe.discriminator)
     )
     perceptual = (
         perceptual_from(recipe.perceptual, recipe.perceptual_input, None) if recipe.perceptual else None
@@ -332,7 +344,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
     objective = Objective(recipe, generator, discriminator, prototypes, readers, perceptual)
     shown = sheet_faces(Faces(faces.folder, faces.size, ("val",)))
-    helpers = [prototypes, *readers, *(net for net in (perceptual, judge) if net is not None)]
+    helpers = [prototypes, *readers, *(net for net in (features, perceptual, judge) if net is not None)]
     return Task(
         networks={"generator": generator, "discriminator": discriminator},
         players=players(objective),
