@@ -147,6 +147,19 @@ def test_weights_that_learnt_no_ages_leave_the_skin(face, marks):
     assert torch.equal(smiling[..., inside == 0], face[..., inside == 0])
 
 
+def test_a_share_of_what_is_drawn_is_laid_on_the_skin_and_all_of_it_in_the_mouth(face, marks):
+    network, asked = restorer(marks), request(75.0, AU12=4.0, AU25=4.0)
+    whole = lay(network, face, shut(marks), marks, asked).face - face
+    network.share = 0.25
+    part = lay(network, face, shut(marks), marks, asked).face - face
+    inside = gap(marks, SIDE).inside[0, 0]
+    assert whole[..., inside == 0].abs().max() > 0.05
+    assert torch.allclose(part[..., inside == 0], 0.25 * whole[..., inside == 0], atol=1e-5)
+    assert torch.allclose(part[..., inside == 1], whole[..., inside == 1], atol=1e-6)
+    with pytest.raises(BadInput, match="a share of 0 to 1"):
+        Restorer([8, 8, 8], share=1.5)
+
+
 @pytest.mark.parametrize(
     "units, mouth, lids",
     [

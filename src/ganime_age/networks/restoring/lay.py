@@ -91,7 +91,7 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
-    #     out = face + skin (G(t) - G(s)) + hole (G(t) - face)
+    #     out = face + share skin (G(t) - G(s)) + hole (G(t) - face)
     features = restorer.encode(erased)
     style = restorer.style(request.target_age, request.target_aus, amounts)
     after, attention = restorer.draw(erased, features, style)
@@ -101,8 +101,8 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
             style = restorer.style(request.source_age, request.source_aus, amounts)
             before = restorer.draw(erased, features, style).face
     skin, mouth, lids = erased.maps.split(1, 1)
-    hole = torch.maximum(mouth, lids) * restorer.strength
-    on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.strength
+    hole = torch.maximum(mouth, lids)
+    on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.share
     on_skin = on_skin * request.asked()[:, None, None, None]
     out = face + on_skin * (after - before) + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

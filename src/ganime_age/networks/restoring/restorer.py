@@ -48,7 +48,8 @@ def normalised(x: Tensor) -> Tensor:
 
 class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
-    draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes.
+    draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes. share:
+    0..1, how much of what it draws on the skin an edit lays on a face.
 
     The mean face on which places are told is stored with the weights: `use_mean_shape` sets it before training."""
 
@@ -56,20 +57,21 @@ class Restorer(nn.Module):
     skin: Tensor
     size = 256
     """Side in pixels of the frames that it has learnt on."""
-    strength = 1.0
-    """0..1, how much of what it draws an edit lays on a face."""
 
     def __init__(
         self,
         widths: tuple[int, ...] | list[int] = (24, 48, 112),
         deep: int = 3,
         draws: tuple[str, ...] | list[str] = DRAWS,
+        share: float = 1.0,
     ):
         super().__init__()
         first, second, last = widths
         if not set(draws) <= set(DRAWS):
             raise BadInput(f"a restorer draws {', '.join(draws)}; choose from {', '.join(DRAWS)}")
-        self.draws = tuple(draws)
+        if not 0 <= share <= 1:
+            raise BadInput(f"a restorer lays a share of 0 to 1 of what it draws on the skin, not {share:g}")
+        self.draws, self.share = tuple(draws), share
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_buffer("skin", torch.zeros(1, 1, SKIN_SIDE, SKIN_SIDE))
         self.condition = nn.Sequential(

@@ -166,10 +166,9 @@ def fit_gains(
     edits: Edits,
     sweeps: int = 2,
     youngest: int = 0,
-    oldest: int = 100,
     told: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Give the model's prototypes the gains that cost least, of the knots from the age `youngest` to `oldest`.
+    """Give the model's prototypes the gains that cost least, of the knots from the age `youngest` on.
 
     -> gains, as a recipe writes them; before and after: by age, what is read; what it was fitted on.
     """
@@ -183,11 +182,10 @@ def fit_gains(
         return sum(score.cost for score in scores(gains, knots))
 
     best = gains_of(prototypes)
-    fitted = [knot for knot in range(KNOTS) if youngest <= KNOT_AGES[knot] <= oldest]
     before = scores(best, range(KNOTS))
     for sweep in range(sweeps):
         taken = 0
-        for knot in fitted:
+        for knot in (k for k in range(KNOTS) if KNOT_AGES[k] >= youngest):
             near = range(max(0, knot - 1), min(KNOTS, knot + 2))  # a knot counts at its neighbours too
             least = cost(best, near)
             for part, factor in product(PARTS, STEPS):
@@ -198,10 +196,9 @@ def fit_gains(
         told(f"sweep {sweep + 1}: {taken} moves; {as_recipe(best)}")
         if not taken:
             break
-    creased = range(fitted[0], KNOTS)
-    if any(best["wrinkles"]["depth"][knot] for knot in fitted):
-        best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, creased)])))
-        told(f"without bias: {as_recipe(best)}")
+    old = range(next(knot for knot in range(KNOTS) if KNOT_AGES[knot] >= youngest), KNOTS)
+    best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, old)])))
+    told(f"without bias: {as_recipe(best)}")
     after = scores(best, range(KNOTS))
 
     def table(found: list[Score]) -> list[dict[str, float]]:
@@ -212,7 +209,6 @@ def fit_gains(
         "before": table(before),
         "after": table(after),
         "youngest": youngest,
-        "oldest": oldest,
         "faces": sum(len(one["age"]) for one in edits.batches),
         "objective": f"mean |read - read on real faces| + {LIKENESS:g} (1 - cosine), years; then creases without bias",
     }

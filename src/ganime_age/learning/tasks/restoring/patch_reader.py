@@ -34,8 +34,9 @@ class Recipe:
     """Numbers of the recipe. crops: of each face; crop: their side. zoom: largest change of scale; turn: largest
     angle in radians. radius: L2 norm of the attacks, in units of [-1,1], from step attacked_from on; it grows
     there from 0 over as many steps again. attacked: share of the crops that are. noise: largest standard deviation of
-    white noise on the crops, in units of [-1,1]; without it a reader's gradient is noise. prototypes: the folder whose mean shape places the crops. perceptual: a file
-    of SqueezeNet 1.1 weights that the reader starts from, "" for none; perceptual_input: see networks/perceptual.py."""
+    white noise on the crops, in units of [-1,1]. prototypes: the folder whose mean shape places the crops. perceptual:
+    a file of SqueezeNet 1.1 weights that the reader starts from, "" for none; perceptual_input: see
+    networks/perceptual.py."""
 
     prototypes: str = "src/ganime_age/weights"
     batch: int = 20

@@ -50,12 +50,12 @@ class Recipe:
     """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge only
     watches, and may be "". patch_reader, patch_reader_2, patch_reader_3: folders of patch_reader.toml's runs, or "";
     without any no edit is steered by an age. features: that of one that started from SqueezeNet, whose features the
-    discriminator judges, or "" for a discriminator of its own. perceptual: a file of SqueezeNet or VGG19 weights, "" for none;
-    perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their side, even.
-    holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. creases: share of the
-    steps in which the prototypes draw their creases on them; in the others it is left to the generator. adversarial_from,
-    steer_from: steps. balance: of ages. radius: of the attacks on what the readers see; noise: standard deviation of
-    white noise there, in units of [-1,1]."""
+    discriminator judges, or "" for a discriminator of its own. perceptual: a file of SqueezeNet or VGG19 weights, ""
+    for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their
+    side, even. holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. creases:
+    share of the steps in which the prototypes draw their creases on them; in the others it is left to the generator.
+    adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the readers see; noise:
+    standard deviation of white noise there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
     patch_reader: str = ""
@@ -332,7 +332,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     readers = [load_light(PatchReader, one, "patch_reader").requires_grad_(False) for one in named if one]
     features = load_light(PatchReader, recipe.features, "patch_reader") if recipe.features else None
     if features is not None and not features.squeezenet:
-        raise BadInput(f"the patch reader in {recipe.features} did not start from SqueezeNet; name one that did")
+        raise BadInput(
+            f"the patch reader in {recipe.features} did not start from SqueezeNet; name one that did"
+        )
     discriminator = (
         PatchDiscriminator(**recipe.discriminator)
         if features is None
