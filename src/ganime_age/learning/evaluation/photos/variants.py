@@ -20,7 +20,7 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
     network = getattr(model, part)
     if isinstance(network, Restorer):
         quiet = deepcopy(network)
-        quiet.strength = 0.0
+        quiet.draws = ()
         return with_part(model, part, quiet)
     head = "head.weight"  # of ganimation_age.Generator: zero weights leave the face as it is
     return with_part(model, part, silenced(network, (head, "head.bias")))
