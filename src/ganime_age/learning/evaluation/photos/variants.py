@@ -18,12 +18,12 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
     """A model whose default generator paints nothing, so that its prototypes alone edit; the rest is shared."""
     part = METHODS[DEFAULT].part
     network = getattr(model, part)
-    if isinstance(network, Restorer):
-        quiet = deepcopy(network)
+    # Zero weights of the last layer leave the face as it is, and other weights have a fingerprint of their own, by
+    # which kept edits are told apart. What a restorer would erase, such as lids, is not erased.
+    quiet = silenced(network, ("head.weight", "head.bias"))
+    if isinstance(quiet, Restorer):
         quiet.draws = ()
-        return with_part(model, part, quiet)
-    head = "head.weight"  # of ganimation_age.Generator: zero weights leave the face as it is
-    return with_part(model, part, silenced(network, (head, "head.bias")))
+    return with_part(model, part, quiet)
 
 
 def network_alone(model: GanimeAge) -> GanimeAge:
