@@ -65,6 +65,8 @@ CROWN = 1.1
 """Height of a head above the brows, in distances from the brows to the mouth."""
 DIRECTIONS = 32
 """Directions in which the outline of a head is measured."""
+FLAT = 0.05
+"""Width of that outline, in sides of the frame, below which it is none."""
 BEYOND = 0.03
 """Sides of the frame outside that outline from which on nothing belongs to the face."""
 REACH = {"age": 0.07, "unit": 0.035}
@@ -417,7 +419,8 @@ class Prototypes(nn.Module):
 
 def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     """How far inside the outline of heads with landmarks (B,68,2) in 0..1 each pixel lies, in sides of the frame:
-    (B,1,side,side), negative outside. The outline is the convex hull of all of them and of a crown above the brows."""
+    (B,1,side,side), negative outside. The outline is the convex hull of all of them and of a crown above the brows.
+    Landmarks that collapse to a line outline nothing: 1 everywhere."""
     brows, mouth = landmarks[:, 17:27], landmarks[:, 48:68].mean(1, keepdim=True)
     crown = brows + CROWN * (brows.mean(1, keepdim=True) - mouth)
     points = torch.cat([landmarks, crown], 1)
@@ -427,7 +430,9 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     line = (torch.arange(side, device=points.device, dtype=points.dtype) + 0.5) / side
     pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)  # (side,side,2)
     support = (points @ ways).amax(1)[:, None, None]  # (B,1,1,K)
-    return (support - pixels @ ways).amin(-1)[:, None]
+    across = (support + support.roll(DIRECTIONS // 2, -1)).amin(-1)  # the least width of the set, (B,1,1)
+    slack = (support - pixels @ ways).amin(-1)
+    return torch.where(across < FLAT, torch.ones_like(slack), slack)[:, None]
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:

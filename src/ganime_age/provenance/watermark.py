@@ -48,7 +48,6 @@ THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 LARGEST = 256  # side of the frame at which the mark is drawn; a larger face gets it enlarged
 SIDE = 128  # of the frame when the mark is looked for
 AROUND = 1.25  # side of the crop that is turned and scaled, in frames
-HEAD = (0.42, 0.52)  # of SIDE: half axes of the upright ellipse around the frame's middle that is looked at
 SHIFT = 5  # pixels of SIDE
 SCALES = np.geomspace(0.87, 1.12, 14)
 TURNS = np.radians(np.linspace(-2.4, 2.4, 5))
@@ -151,19 +150,11 @@ def _flattened(grey: np.ndarray) -> np.ndarray:
     return detail / (busy + 0.2)
 
 
-@lru_cache(maxsize=1)
-def _looked_at() -> np.ndarray:
-    """(SIDE,SIDE) in 0..1: the head in the frame. Around it the mark may be left out, and what is seen is chance."""
-    rows, columns = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
-    far = np.hypot(columns / HEAD[0], rows / HEAD[1])
-    return (border_mask(SIDE) * np.clip((1.15 - far) / 0.3, 0, 1)).astype(np.float32)
-
-
 def _best(flat: np.ndarray, scales: np.ndarray, turns: np.ndarray, key: bytes) -> tuple[float, float, float]:
     """Highest score, with its scale and turn."""
     frequencies, phases = band(key)
     u, v = frequencies.T
-    window, middle, found = _looked_at(), len(flat) / 2 - 0.5, []
+    window, middle, found = border_mask(SIDE), len(flat) / 2 - 0.5, []
     for scale in scales:
         for turn in turns:
             matrix = np.asarray(
