@@ -429,10 +429,10 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     ways = torch.stack([turns.cos(), turns.sin()])  # (2,K)
     line = (torch.arange(side, device=points.device, dtype=points.dtype) + 0.5) / side
     pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)  # (side,side,2)
-    support = (points @ ways).amax(1)[:, None, None]  # (B,1,1,K)
-    across = (support + support.roll(DIRECTIONS // 2, -1)).amin(-1)  # the least width of the set, (B,1,1)
-    slack = (support - pixels @ ways).amin(-1)
-    return torch.where(across < FLAT, torch.ones_like(slack), slack)[:, None]
+    along = points @ ways  # (B,N,K)
+    width = (along.amax(1) - along.amin(1)).amin(-1)[:, None, None]  # the least, (B,1,1)
+    slack = (along.amax(1)[:, None, None] - pixels @ ways).amin(-1)
+    return torch.where(width < FLAT, torch.ones_like(slack), slack)[:, None]
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:
