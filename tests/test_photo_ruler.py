@@ -321,7 +321,8 @@ def test_an_edit_that_depends_on_the_size_spreads(tmp_path, marks, grey, monkeyp
 
 
 def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
-    face = torch.rand(1, 3, 256, 256) * 2 - 1
+    noise = torch.rand(1, 3, 64, 64) * 2 - 1
+    face = torch.nn.functional.interpolate(noise, size=(256, 256), mode="bilinear")  # a warp of nothing rounds at edges
     request = (torch.tensor([30.0]), torch.tensor([70.0]), torch.zeros(1, 17), torch.full((1, 17), 5.0))
     network, marks = model.ganimation_age, model.prototypes.mean_shape[None]
     still, drawn = (
@@ -337,7 +338,7 @@ def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     aged = [
         one(face, marks, *ages, units, units) for one in (network_alone(model).prototypes, model.prototypes)
     ]
-    assert torch.allclose(aged[0], face, atol=1e-4) and not torch.allclose(aged[1], face, atol=0.1)
+    assert torch.allclose(aged[0], face, atol=1e-5) and not torch.allclose(aged[1], face, atol=0.1)
 
 
 def test_folders_and_tables_that_do_not_fit_are_one_sentence(tmp_path, grey, marks):
