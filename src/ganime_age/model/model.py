@@ -15,7 +15,8 @@ from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
-from ..networks.hair import REACH_FADE, Growth, Place
+from ..networks.hair.finding import Place
+from ..networks.hair.growing import REACH_FADE, Growth
 from ..networks.head import HeadModel
 from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, precise, resize, unchanged_share

@@ -20,18 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
-from .hair import (
-    BEARDLESS,
-    FRAME_FADE,
-    SHAVEN,
-    Growth,
-    HairMask,
-    HairMatte,
-    Place,
-    ramp,
-    refined,
-    spread_beyond,
-)
+from .hair.beard import BEARDLESS, SHAVEN
+from .hair.filters import ramp
+from .hair.finding import HairMask, HairMatte, Place, refined, spread_beyond
+from .hair.growing import Growth
+from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
@@ -195,7 +188,7 @@ class Prototypes(nn.Module):
         #
         #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py)
-        #   3. hair      turns grey strand by strand, lighter by d on the mean (hair.py)
+        #   3. hair      turns grey strand by strand, lighter by d on the mean (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)

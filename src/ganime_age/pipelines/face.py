@@ -32,7 +32,8 @@ from ..images.tensors import to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
-from ..networks.hair import REACH, Growth, Place
+from ..networks.hair.finding import Place
+from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Later, Reading, later

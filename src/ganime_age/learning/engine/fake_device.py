@@ -26,7 +26,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...networks.hair import averaging
+from ...networks.hair.filters import averaging
 from ...networks.layers import bicubic_weights, kept
 
 GPU = torch.device("cuda", 0)

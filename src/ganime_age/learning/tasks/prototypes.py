@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import BadInput
-from ...networks.hair import MATTE_SIDE
+from ...networks.hair.finding import MATTE_SIDE
 from ...networks.layers import resize
 from ...networks.prototypes import Prototypes
 from ...networks.wrinkles import SIDE
@@ -114,7 +114,7 @@ def hair_batch(
 
 def hair_loss(prototypes: Prototypes, covered: float, step: Step[None]) -> Losses:
     """The hair network against the teacher's masks. covered: the share of faces that get something on the head."""
-    # The frame of a photo's hair is wider than the face's (networks/hair.py): both are learnt.
+    # The frame of a photo's hair is wider than the face's (networks/hair/growing.py): both are learnt.
     face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
     face, hair = wear(face, hair, step.batch["landmarks"], covered)
     seen = wider(torch.cat([face, hair], 1))

@@ -1,0 +1,89 @@
+"""Beards: where a face has one, and the skin that takes its place. They grey with the hair, and a child has none."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..layers import luma, places, resize
+from .filters import BLACK, box, enlarged, inside_polygon, ramp, weighted_mean
+from .finding import MATTE_SIDE
+
+BEARD = (0.5, 0.78)
+"""Brightness above black, in that of the cheeks: where beards grow a pixel is all beard below the first, and none above
+the second."""
+BEARDED = (0.2, 0.4)
+"""Mean share of beard where it grows: below the first a face has none, above the second it counts fully."""
+BEARDLESS = (12.0, 20.0)
+"""Years: up to the first a face has no beard, from the second on it keeps its own."""
+CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
+"""Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
+NOSE = (35, 33, 31)
+"""iBUG's points below the nose, from right to left."""
+SHAVEN = 0.8
+"""Share of a beard that goes: the chin keeps some of its shade."""
+SKIN_DETAIL = 0.3
+"""How much of its own detail skin shows that takes a beard's place."""
+
+
+class Beard(NamedTuple):
+    """The beards of B pictures, where a face has one."""
+
+    share: Tensor
+    """(B,1,S,S) in 0..1: how much of each pixel is beard."""
+    skin: Tensor
+    """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
+
+    @classmethod
+    def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
+        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
+        side = picture.shape[-1]
+        small = resize(picture, min(MATTE_SIDE, side))
+        reduced, where = luma(small), beard_region(landmarks, small.shape[-1])
+        # Cheeks beside the nose, above all but the longest beards; light may come from one side.
+        outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
+        cheeks = (outer + inner) / 2
+        seen = F.grid_sample(
+            box(small, 2), 2 * cheeks[:, None] - 1, padding_mode="border", align_corners=False
+        )[:, :, 0]
+        left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
+        line = (torch.arange(small.shape[-1], device=picture.device, dtype=picture.dtype) + 0.5) / len(
+            small[0, 0]
+        )
+        start, end = cheeks[:, :2, 0].mean(1)[:, None], cheeks[:, 2:, 0].mean(1)[:, None]
+        place = ((line - start) / (end - start).abs().clamp_min(0.02)).clamp(0, 1)
+        skin = torch.lerp(left[:, :, None, None], right[:, :, None, None], place[:, None, None])
+        skin = skin.expand_as(small)
+        ratio = (reduced + BLACK) / (luma(skin) + BLACK)
+        share = ((BEARD[1] - ratio) / (BEARD[1] - BEARD[0])).clamp(0, 1)
+        # Chin and moustache tell whether there is a beard: beside the jaw there may be shadow.
+        spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
+        core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
+        amount = ramp(weighted_mean(share, core), *BEARDED)
+        return cls(enlarged(box(share * where, 1) * amount, side), skin)
+
+
+def beard_region(landmarks: Tensor, side: int) -> Tensor:
+    """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge."""
+    tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
+    jaw = tip + 1.02 * (landmarks[:, 3:14] - tip)
+    left, right = (
+        0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
+    )
+    nose = landmarks[:, places(NOSE, landmarks)] + 0.04 * (chin - tip)
+    outline = torch.cat([jaw, right, nose, left], 1)
+    middle = landmarks[:, 48:60].mean(1, keepdim=True)
+    lips = middle + 1.15 * (landmarks[:, 48:60] - middle)
+    return box(inside_polygon(outline, side) * (1 - inside_polygon(lips, side)), max(1, side // 100))
+
+
+def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
+    """Pictures (B,3,S,S) whose beards give way to the skin's colour, by an amount (B,1,1,1) in 0..1."""
+    light = luma(picture)
+    small = resize(light, min(MATTE_SIDE, light.shape[-1]))
+    detail = light - enlarged(box(small, 2), light.shape[-1])
+    skin = enlarged(beard.skin.contiguous(), light.shape[-1]) + SKIN_DETAIL * detail
+    return picture + (amount * beard.share).clamp(0, 1) * (skin - picture)

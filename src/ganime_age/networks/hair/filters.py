@@ -1,0 +1,83 @@
+"""What finding hair and changing it share: averages, enlarged maps, distances from the border, filled outlines."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..layers import recorded
+
+BLACK = 1.06
+"""Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
+
+
+def box(x: Tensor, radius: int) -> Tensor:
+    """The mean over (2 radius + 1)^2 pixels, (B,C,H,W) -> the same; at the border over those that there are."""
+    # A box filter is separable: along rows, then along columns. As products with banded matrices it costs the same at
+    # any radius, and at these sides far less than pooling.
+    if recorded():  # a graph would have to hold the matrices
+        side = 2 * radius + 1
+        x = F.avg_pool2d(x, (1, side), 1, (0, radius), count_include_pad=False)
+        return F.avg_pool2d(x, (side, 1), 1, (radius, 0), count_include_pad=False)
+    down, along = (averaging(side, radius, x.dtype, x.device) for side in x.shape[-2:])
+    return down @ (x @ along.mT)
+
+
+@lru_cache(maxsize=64)
+def averaging(side: int, radius: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(side,side): each row averages the pixels of a line that are at most `radius` away."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        line = torch.arange(side, device=device)
+        near = ((line[:, None] - line).abs() <= radius).to(dtype)
+        return near / near.sum(1, keepdim=True)
+
+
+def smooth(x: Tensor, cell: int) -> Tensor:
+    """(B,C,S,S) -> (B,C,S/cell,S/cell): means over about three cells a side."""
+    return box(F.avg_pool2d(x, cell, cell, ceil_mode=True, count_include_pad=False), 1)
+
+
+def enlarged(x: Tensor, side: int) -> Tensor:
+    """Smooth maps (B,C,s,s) -> (B,C,side,side), bilinear."""
+    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """(B,C,S,S) with a weight (B,1,S,S) -> (B,C,1,1)."""
+    return (x * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1e-3)
+
+
+def grown_mask(mask: Tensor, radius: int) -> Tensor:
+    """The largest value (B,1,s,s) within a square of `radius` pixels around each."""
+    return F.max_pool2d(mask, 2 * radius + 1, 1, radius)
+
+
+def away_from_border(side: int, like: Tensor) -> Tensor:
+    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides."""
+    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side
+    near = torch.minimum(line, 1 - line)
+    return torch.minimum(near[:, None], near[None, :])[None, None]
+
+
+def ramp(x: Tensor, low: float, high: float) -> Tensor:
+    """0 up to `low`, 1 from `high` on, smooth between (a cubic)."""
+    share = ((x - low) / (high - low)).clamp(0, 1)
+    return share.square() * (3 - 2 * share)
+
+
+def inside_polygon(corners: Tensor, side: int) -> Tensor:
+    """Corners (B,N,2) in 0..1 of a picture -> (B,1,side,side): 1 within the polygon, else 0."""
+    line = (torch.arange(side, device=corners.device, dtype=corners.dtype) + 0.5) / side
+    x, y = line[None, None, None, :], line[None, None, :, None]
+    px, py = (part[..., None, None] for part in corners.unbind(-1))
+    after = torch.cat([corners[:, 1:], corners[:, :1]], 1)
+    qx, qy = (part[..., None, None] for part in after.unbind(-1))
+    rise = torch.where((qy - py).abs() < 1e-6, torch.full_like(py, 1e-6), qy - py)
+    # A ray to the right crosses an odd number of edges from within.
+    between = ((py > y).to(corners.dtype) - (qy > y).to(corners.dtype)).abs()
+    crossed = between * (x < (qx - px) * (y - py) / rise + px).to(corners.dtype)
+    half = crossed.sum(1, keepdim=True) / 2
+    return 2 * (half - half.floor())

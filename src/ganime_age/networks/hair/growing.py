@@ -1,0 +1,184 @@
+"""How hair grows older and younger (`Growth`).
+
+Grey grows strand by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when
+enough of the head's hair has turned; roots and temples come first, strands at the border of the frame last. Younger
+hair gets one factor on its brightness and one on its saturation (`turn_young`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..layers import luma
+from .beard import Beard, shave
+from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth
+from .on_head import FEATURES_SIDE, Head, features, unnatural, without_skin
+
+REACH = (-0.5, -0.35, 1.5, 1.65)
+"""How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
+REACH_FADE = (0.01, 0.06, 0.1)
+"""FRAME_FADE of a picture that reaches so far."""
+MOST_TURNED = 0.92
+"""Largest share of a head's strands that turn."""
+VARIETY = 0.45
+"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
+ROOTS_FIRST = 0.6
+"""How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
+FEW_AT_BORDER = 2.5
+"""How many logits later strands turn at the picture's border."""
+NOISE = 0.03
+"""Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
+DETAIL, GLOSS = 0.4, 1.0
+"""How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
+GREY_CHROMA = 0.12
+"""What is left of the colour of a strand that has turned."""
+PALE = 0.04
+"""Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
+NOT_DARK = (-0.55, -0.35)
+"""Brightness from which on hair without colour is grey, between the two less and less black."""
+SKIN_COLOUR = 0.1
+"""Mean distance of skin from grey below which a photo has less and less colour to go by."""
+MOST_COLOUR = 1.5
+"""Largest factor on the saturation of hair."""
+
+
+def grey_before(head: Head) -> Tensor:
+    """Where a picture with colour is grey and not dark, (B,1,s,s) in 0..1: grey cloth, or hair that has turned."""
+    # At the hair's outline what lies beside it must not count: the mean is that of the hair alone.
+    around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
+    around = (around + 1e-3 * head.small) / (weight + 1e-3)
+    skin = (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
+    light = luma(around)
+    chroma = (around - light).abs().mean(1, keepdim=True)
+    dark, bright = NOT_DARK
+    pale = (1.5 - chroma / PALE).clamp(0, 1) * ((light - dark) / (bright - dark)).clamp(0, 1)
+    return pale * (skin / SKIN_COLOUR).clamp(max=1)
+
+
+def threshold(light: Tensor, hair: Tensor) -> Tensor:
+    """Brightness and hair (B,1,S,S) -> how early each strand turns, about standard normal: what stands out bright turns
+    first. It is the photo's own fine detail, in its local standard deviations, and so the same at every edit."""
+    side = light.shape[-1]
+    cell = 4 if side >= 640 else 2
+    total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
+    around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
+    detail = (light - enlarged(around, side)) * hair
+    spread = enlarged(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
+    return (detail / spread).clamp(-2, 2)
+
+
+class Strands(NamedTuple):
+    """What is known of the hair of B pictures before it turns grey, whatever the age."""
+
+    white: Tensor
+    """(B,1,1,1), the brightness of white hair."""
+    early: Tensor
+    """(B,1,S,S), see `threshold`."""
+    rise: Tensor
+    """(B,1,S,S), by how much a strand that turns white grows brighter."""
+    chroma: Tensor
+    """(B,3,S,S), the hair's own colour without its brightness."""
+
+
+def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
+    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1."""
+    side, light, mean = picture.shape[-1], luma(picture), luma(head.colour)
+    # White hair is about as bright as the skin beside it.
+    white = 0.6 * luma(head.skin) + 0.05
+    # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
+    # dark hair is a multiple of its colour and that of white hair is not.
+    sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
+    total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
+    nearby = (total + 1e-6 * head.colour) / (weight + 1e-6)
+    around = luma(nearby) + BLACK
+    lit = (around / (mean + BLACK)).clamp(0, 2.5)
+    level = torch.maximum((white + 1) * lit.pow(0.6), around)
+    inner = -F.max_pool2d(-sure, 3, 1, 1)
+    maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
+    level, around, inner, tint = maps.split([1, 1, 1, 3], 1)
+    detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
+    gloss = (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
+    # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
+    own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
+    # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
+    # shows through stays.
+    rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
+
+
+def turn_grey(
+    picture: Tensor, hair: Tensor, head: Head, strands: Strands, lighter: Tensor, colour: Tensor
+) -> Tensor:
+    """Hair grown older. picture (B,3,S,S) in [-1,1], hair (B,1,S,S) and its strands, lighter, the measured change of
+    the hair's brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the
+    picture with its hair changed."""
+    skin_light, mean = luma(head.skin), luma(head.colour)
+    # The mean brightness is to rise by lighter * (skin + 1); with strands that stay and strands that turn white, that
+    # is a share of lighter * (skin + 1) / (white - mean).
+    share = lighter * (skin_light + 1) / (strands.white - mean).clamp_min(0.35)
+    share = share.clamp(1e-4, MOST_TURNED)
+    # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
+    # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
+    # mean over the strands stays the share.
+    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
+    logit = enlarged(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1])
+    turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
+    kept = colour.exp().clamp(0, MOST_COLOUR)
+    faded = kept - 1 + turned * (GREY_CHROMA - kept)
+    return torch.addcmul(picture + hair * (strands.rise * turned), hair * faded, strands.chroma)
+
+
+def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
+    """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`."""
+    light = luma(picture)
+    mean, skin_light = luma(head.colour), luma(head.skin)
+    factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
+    grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, MOST_COLOUR)
+    return picture + hair * enlarged(head.within, picture.shape[-1]) * (grown - picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Hair of B pictures (B,3,S,S) in [-1,1] that is to grow in one direction, older or younger, by any number of
+    years. hair (B,1,S,S) in 0..1, without what only looks like it."""
+
+    picture: Tensor
+    hair: Tensor
+    head: Head
+    beard: Beard
+
+    @classmethod
+    def of(
+        cls, picture: Tensor, hair: Tensor, landmarks: Tensor, older: Tensor, fade: tuple[float, float, float]
+    ) -> Growth:
+        """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
+        side = picture.shape[-1]
+        hair = hair * (1 - enlarged(features(landmarks, min(FEATURES_SIDE, side)), side))
+        hair = hair * (1 - enlarged(unnatural(picture), side))
+        beard = Beard.of(picture, landmarks)
+        beard = beard._replace(share=beard.share * (1 - hair))
+        hair = torch.maximum(hair, beard.share * older[:, None, None, None])
+        head = Head.of(picture, hair, landmarks, fade)
+        hair = without_skin(hair, picture, head) * ramp(away_from_border(side, picture), *fade[:2])
+        return cls(picture, hair, head, beard)
+
+    @cached_property
+    def greying(self) -> tuple[Tensor, Strands]:
+        """The hair that is not grey yet, and its strands."""
+        hair = self.hair * enlarged(1 - grey_before(self.head), self.hair.shape[-1])
+        return hair, strands_of(self.picture, hair, self.head)
+
+    def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
+        """The pictures with older hair, see `turn_grey`."""
+        hair, strands = self.greying
+        return turn_grey(self.picture, hair, self.head, strands, lighter, colour)
+
+    def young(self, bare: Tensor, lighter: Tensor, colour: Tensor) -> Tensor:
+        """The pictures with younger hair, see `turn_young`. bare: how much of a beard goes, (B,1,1,1) in 0..1."""
+        return turn_young(shave(self.picture, self.beard, bare), self.hair, self.head, lighter, colour)

@@ -1,0 +1,139 @@
+"""Hair: what is found, how it turns grey, and that what is no hair stays."""
+
+import pytest
+import torch
+
+from ganime_age.networks.hair.beard import Beard, beard_region, shave
+from ganime_age.networks.hair.finding import Place, spread_beyond
+from ganime_age.networks.hair.on_head import unnatural
+from ganime_age.networks.layers import luma
+from ganime_age.networks.prototypes import KNOTS
+from helpers.ring import RING, edit, ring_prototypes
+
+
+@pytest.fixture
+def prototypes():
+    return ring_prototypes()
+
+
+def head(side: int = 128) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A light face among dark brown vertical strands, 2 pixels each, some brighter than others: the picture
+    (1,3,side,side), where it is hair (side,side) bool, and landmarks (1,68,2)."""
+    torch.manual_seed(3)
+    light = torch.rand(1, 1, 1, side // 2).repeat_interleave(2, 3).expand(-1, -1, side, -1) * 0.3
+    hair = torch.tensor([-0.6, -0.7, -0.8])[None, :, None, None] + light
+    line = (torch.arange(side) + 0.5) / side
+    away = ((line - 0.5)[None] / 0.2).square() + ((line - 0.55)[:, None] / 0.25).square()
+    marks = torch.stack([0.5 + 0.2 * RING.cos(), 0.55 + 0.25 * RING.sin()], 1)
+    marks[0], marks[16], marks[30] = (
+        torch.tensor([0.3, 0.5]),
+        torch.tensor([0.7, 0.5]),
+        torch.tensor([0.5, 0.55]),
+    )
+    picture = torch.where(away < 1, torch.tensor([0.6, 0.2, 0.0])[None, :, None, None], hair)
+    return picture, away > 1.2, marks[None]
+
+
+def test_old_hair_is_light_and_grey_and_the_skin_beside_it_is_not(prototypes):
+    prototypes.age_hair[-4:, 0], prototypes.age_hair[-4:, 1] = 0.7, -3.0
+    given, hair, marks = head()
+    assert torch.allclose(
+        edit(prototypes, given, age=(20.0, 95.0), marks=marks), given, atol=1e-4
+    )  # untrained
+    torch.nn.init.constant_(prototypes.hair.head.bias, 12.0)
+    grey = edit(prototypes, given, age=(20.0, 95.0), marks=marks)
+    hair[:32], hair[96:] = (
+        False,
+        False,
+    )  # away from the frame's upper and lower border, where less and less changes
+    hair[:, :16], hair[:, 112:] = False, False
+    spread = lambda x: (x.amax(1) - x.amin(1))[0, hair].mean()  # noqa: E731
+    lighter = (luma(grey) - luma(given))[0, 0]
+    assert lighter[hair].mean() > 0.2 and spread(grey) < 0.4 * spread(given)
+    assert lighter[44:96, 50:78].abs().max() < 0.02  # the face, though the mask says hair everywhere
+    smiling = edit(prototypes, given, unit=4.0, marks=marks)
+    assert torch.allclose(smiling, given, atol=1e-5)  # expressions leave hair alone
+
+
+def grown(prototypes, age, rows=slice(None)):
+    """By how much each pixel of `head` grew lighter (128,128) from 25 years to `age`; hair is where rows says."""
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([0.6, -0.6]))
+    given, hair, marks = head()
+    mask = torch.zeros(1, 1, 128, 128)
+    mask[0, 0, rows] = hair[rows].float()
+    older = prototypes.grow_hair(given, mask, marks, (torch.tensor([25.0]), torch.tensor([age])))
+    return older, (luma(older) - luma(given))[0, 0]
+
+
+def test_grey_grows_strand_by_strand_and_more_strands_turn_with_age(prototypes):
+    given, hair, _ = head()
+    pictures, rises = zip(*(grown(prototypes, age) for age in (45.0, 60.0, 90.0)), strict=True)
+    shares = [(rise[hair] > 0.15).float().mean().item() for rise in rises]
+    assert shares[0] < shares[1] < shares[2] and 0.05 < shares[1] < 0.95  # some strands turn before others
+    before = luma(given)[0, 0, hair].std()
+    assert luma(pictures[1])[0, 0, hair].std() > 1.3 * before  # no veil: white strands between dark ones
+    assert (rises[1][rises[0] > 0.15] > 0.15).all()  # what has turned stays turned
+
+
+def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes):
+    older, rise = grown(prototypes, 55.0, rows=slice(30, None))
+    assert torch.equal(older[..., :30, :], head()[0][..., :30, :])
+    temples, lengths = rise[54:68, 18:36].mean(), rise[100:128, :20].mean()
+    assert temples > 1.3 * lengths > 0
+
+
+@pytest.mark.parametrize("ages", [(20.0, 95.0), (95.0, 20.0)])
+def test_less_and_less_hair_changes_towards_the_frames_border(prototypes, ages):
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([0.7, -3.0]))
+    given, _, marks = head()
+    there = torch.ones(1, 1, 128, 128)
+    changed = prototypes.grow_hair(given, there, marks, tuple(torch.tensor([years]) for years in ages))
+    by = (changed - given).abs().mean((0, 1))
+    rings = [by[at, 44:84].mean() for at in (2, slice(6, 10), slice(14, 18), slice(24, 28))]  # above the face
+    assert rings[0] == 0 and rings[0] < rings[1] < rings[2] < rings[3]
+    assert all((side[:3] == 0).all() for side in (by, by.flip(0), by.T, by.T.flip(0)))
+
+
+def test_a_beard_is_seen_by_its_darkness_and_gives_way_to_the_cheeks_colour(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    where = beard_region(marks, 128)
+    assert where[0, 0, 64, 64] == 0 and 0.02 < where.mean() < 0.2
+    bearded = skin + where * (torch.full_like(skin, -0.7) - skin)
+    assert Beard.of(skin, marks).share.max() == 0
+    beard = Beard.of(bearded, marks)
+    assert beard.share[where > 0.99].mean() > 0.8 and beard.share[where == 0].max() < 0.4
+    bare = shave(bearded, beard, torch.ones(1, 1, 1, 1))
+    inside = (where > 0.99).expand_as(bare)
+    assert (bare - skin)[inside].abs().mean() < 0.25 * (bearded - skin)[inside].abs().mean()
+    assert torch.equal(bare[:, :, :60], bearded[:, :, :60])
+
+
+def test_hair_goes_on_beyond_the_frame_in_its_colour_and_as_far_as_it_hangs_together():
+    picture = torch.full((1, 3, 128, 128), 0.7)
+    dark = torch.tensor([-0.6, -0.7, -0.8])[None, :, None, None]
+    picture[..., 8:60, 40:88] = dark  # runs out of the frame at the top
+    picture[..., 100:120, 4:24] = dark  # of the same colour, apart
+    picture[..., 60:96, 40:88] = torch.tensor([0.4, 0.0, -0.2])[None, :, None, None]
+    frame = Place(0.25, 0.25, 0.5)
+    found = spread_beyond(lambda seen: (luma(seen) < -0.3).float(), picture, frame)
+    assert found.shape == (1, 1, 128, 128)
+    assert found[0, 0, 40:56, 44:84].min() > 0.9 and found[0, 0, 12:28, 46:82].min() > 0.6
+    assert found[0, 0, 100:120, 4:24].max() < 0.1 and found[0, 0, :, 100:].max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("colour", "hair"),
+    [
+        ((10, 37, 22), False),  # the shaded underside of a green cap
+        ((30, 60, 160), False),
+        ((20, 22, 28), True),
+        ((70, 80, 105), True),  # the sky on black hair
+        ((120, 80, 45), True),
+        ((200, 170, 120), True),
+        ((150, 60, 30), True),
+    ],
+)
+def test_green_and_deep_blue_are_no_hair(colour, hair):
+    picture = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1).expand(-1, -1, 128, 128)
+    assert unnatural(picture).mean().item() == pytest.approx(0.0 if hair else 1.0, abs=0.05)
