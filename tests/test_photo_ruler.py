@@ -322,7 +322,8 @@ def test_an_edit_that_depends_on_the_size_spreads(tmp_path, marks, grey, monkeyp
 
 def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     noise = torch.rand(1, 3, 64, 64) * 2 - 1
-    face = torch.nn.functional.interpolate(noise, size=(256, 256), mode="bilinear")  # a warp of nothing rounds at edges
+    # Of a smooth face, for a warp of nothing rounds at edges.
+    face = torch.nn.functional.interpolate(noise, size=(256, 256), mode="bilinear")
     request = (torch.tensor([30.0]), torch.tensor([70.0]), torch.zeros(1, 17), torch.full((1, 17), 5.0))
     network, marks = model.ganimation_age, model.prototypes.mean_shape[None]
     still, drawn = (
