@@ -22,7 +22,7 @@ TINY = {
 def weights(model, tmp_path_factory):
     """The embedded weights, with a tiny network at random of every edit method but the first."""
     torch.manual_seed(0)
-    config = dict(model._hub_mixin_config) | {"parts": ("finder", "readers", "ganimation_age", *TINY)} | TINY
+    config = model.config | {"parts": ("finder", "readers", "ganimation_age", *TINY)} | TINY
     full = GanimeAge(**config)
     kept = {key: value for key, value in model.state_dict().items() if key.split(".")[0] not in TINY}
     full.load_state_dict(kept, strict=False)

@@ -156,9 +156,9 @@ def mover(model):
     torch.manual_seed(0)
     made = GanimeAge(
         parts, 128, edit_size=64,
-        prototypes=model._hub_mixin_config["prototypes"],
+        prototypes=model.config["prototypes"],
         readers=dict(zip(("size", "widths", "blocks"), sizes["readers"], strict=True)),
-        dual_generator=TINY | {"shape_hidden": 16}, ganimation_age=model._hub_mixin_config["ganimation_age"],
+        dual_generator=TINY | {"shape_hidden": 16}, ganimation_age=model.config["ganimation_age"],
         head={"points": len(model.head.mean), "triangles": len(model.head.triangles),
               "identity": len(model.head.identity), "expression": len(model.head.expression)},
     )  # fmt: skip

@@ -107,8 +107,8 @@ def test_every_package_that_a_file_imports_stands_in_an_extra():
     assert missing == set()
 
 
-# Names with an underscore that libraries offer under no other: of named tuples, argparse, torch's operations on lists
-# of tensors, and the keywords of a model that PyTorchModelHubMixin keeps.
+# Names with an underscore that libraries offer under no other: of named tuples, argparse and torch's operations on
+# lists of tensors.
 OFFERED = (
     "_asdict",
     "_replace",
@@ -116,7 +116,6 @@ OFFERED = (
     "_SubParsersAction",
     "_foreach_lerp_",
     "_foreach_copy_",
-    "_hub_mixin_config",
 )
 
 

@@ -46,7 +46,7 @@ def toy(monkeypatch):
 def with_toy(toy, model, tmp_path):
     """The shipped detector, readers and default method, and the toy; saved and loaded."""
     parts = ("detector", "readers", "prototypes", "ganimation_age", "toy")
-    built = GanimeAge(**dict(model._hub_mixin_config) | {"parts": parts, "toy": {"size": 64}})
+    built = GanimeAge(**model.config | {"parts": parts, "toy": {"size": 64}})
     built.load_state_dict(
         {key: value for key, value in model.state_dict().items() if key.split(".")[0] in parts}, strict=False
     )

@@ -56,6 +56,19 @@ def test_a_saved_model_comes_back_the_same(saved, tmp_path):
     assert not first.training and not any(p.requires_grad for p in first.parameters())
 
 
+def test_its_config_builds_the_same_networks_and_is_the_callers_own():
+    model = GanimeAge(**TINY)
+    config = model.config
+    shapes = lambda one: {key: value.shape for key, value in one.state_dict().items()}  # noqa: E731
+    assert config["face_size"] == 64 and shapes(GanimeAge(**config)) == shapes(model)
+    config["readers"]["widths"].append(8)
+    assert (
+        model.config["readers"]
+        == TINY["readers"]
+        == {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
+    )
+
+
 def test_a_folder_holds_config_and_weights_and_nothing_else(saved, tmp_path):
     assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
     state = load_file(saved / "model.safetensors")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +56,8 @@ def convert(old: str | Path, folder: str | Path, method: str | None = None) -> G
     keywords, state = ganimation(tensors(Path(old)), Path(old))
     shipped = GanimeAge.from_pretrained(parts=["detector", "readers", IDENTITY])
     parts = [*shipped.parts, "ganimation"]
-    config = cast(dict[str, Any], shipped._hub_mixin_config)
-    model = GanimeAge(**config | {"parts": parts, "ganimation": keywords, "editable_action_units": AU_CODES})
+    given = {"parts": parts, "ganimation": keywords, "editable_action_units": AU_CODES}
+    model = GanimeAge(**shipped.config | given)
     for part in shipped.parts:
         getattr(model, part).load_state_dict(getattr(shipped, part).state_dict())
     model.ganimation.load_state_dict(state)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -112,6 +113,12 @@ class GanimeAge(
         if lacking:
             raise BadInput(f"the part {name} works on the part {lacking[0]}; name both")
         return part.network(*(getattr(self, other) for other in part.borrows), **keywords)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The keywords that the model was built with, as config.json holds them: `GanimeAge(**model.config)` is a model
+        of the same networks. A copy, which may be changed."""
+        return deepcopy(cast(dict[str, Any], self._hub_mixin_config))
 
     @property
     def methods(self) -> tuple[str, ...]:

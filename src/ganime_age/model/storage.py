@@ -200,7 +200,7 @@ def save(
     weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py).
     config: keywords, or a dataclass of them, to write instead of those that the model was built with."""
     folder, name = Path(folder), weights_name(variant)
-    given = model._hub_mixin_config if config is None else config
+    given = model.config if config is None else config
     if is_dataclass(given) and not isinstance(given, type):
         given = asdict(given)
     absent = set(known_parts()) - set(model.parts)
