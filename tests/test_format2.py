@@ -19,13 +19,18 @@ from helpers.tiny import TINY, same
 
 PARTS = ("detector", "readers", "ganimation_age", "ragan")
 RAGAN = {"widths": [8, 8], "blocks": 1}
+DETECTOR = {"seek_width": 8, "mark_width": 8}
+READERS = {"widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
+SIZES = {"face_size": 256, "edit_size": 128}
 
 
 @pytest.fixture(scope="module")
 def present():
     """A small model with numbers in every tensor."""
     torch.manual_seed(0)
-    model = GanimeAge(**TINY | {"parts": PARTS, "ragan": RAGAN})
+    model = GanimeAge(
+        **TINY | SIZES | {"parts": PARTS, "ragan": RAGAN, "detector": DETECTOR, "readers": READERS}
+    )
     with torch.no_grad():
         for value in model.state_dict().values():
             if value.is_floating_point():
@@ -46,14 +51,13 @@ def made(present, tmp_path_factory):
         else:
             state[f"finder.{rest}" if part == "detector" else key] = value
     save_file(state, folder / "model.safetensors")
-    readers, generator = TINY["readers"], TINY["ganimation_age"]
-    config = {
-        "parts": ["finder", "readers", "ganimation_age", "ragan"], "face_size": 64, "edit_size": 64,
-        "crop_scale": 1.0, "finder": TINY["detector"], "ragan": RAGAN, "ganimation": None, "head": None,
-        "dual_generator": None, "agetransgan": None, "reader_local": None, "format_version": 2,
-        "ganime_age_version": "0.2.0",
+    generator = TINY["ganimation_age"]
+    config = SIZES | {
+        "parts": ["finder", "readers", "ganimation_age", "ragan"], "crop_scale": 1.0, "finder": DETECTOR,
+        "ragan": RAGAN, "ganimation": None, "head": None, "dual_generator": None, "agetransgan": None,
+        "reader_local": None, "format_version": 2, "ganime_age_version": "0.2.0",
     }  # fmt: skip
-    config |= {f"reader_{key}": value for key, value in readers.items()}
+    config |= {f"reader_{key}": value for key, value in READERS.items()}
     config |= {f"generator_{key}": value for key, value in generator.items()}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
@@ -90,7 +94,7 @@ def test_it_is_converted_on_the_command_line(folder, present, tmp_path, capsys):
     assert cli.main(["convert", str(folder), str(tmp_path / "new")]) == 0
     assert capsys.readouterr().out.endswith("new  detector, readers, prototypes, ganimation_age, ragan\n")
     config = json.loads((tmp_path / "new" / "config.json").read_text())
-    assert config["format_version"] == 3 and config["readers"] == TINY["readers"] | {"local": None}
+    assert config["format_version"] == 3 and config["readers"] == READERS | {"size": 96, "local": None}
     assert same(GanimeAge.from_pretrained(tmp_path / "new"), present)
     size = lambda place: (place / "model.safetensors").stat().st_size  # noqa: E731
     assert size(tmp_path / "new") < size(folder)

@@ -40,8 +40,8 @@ class Part:
     """One network of the weights.
 
     description: what it is, in the model card. network: builds it from its keywords in config.json, after the modules
-    of the parts that it `borrows`. brings: parts that are loaded with it. shipped: whether a model has it unless parts
-    are named.
+    of the parts that it `borrows`; keywords that its tensors' shapes do not tell stand in its `settings` too, for its
+    fingerprint. brings: parts that are loaded with it. shipped: whether a model has it unless parts are named.
     """
 
     description: str

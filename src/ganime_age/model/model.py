@@ -121,6 +121,11 @@ class GanimeAge(
         return deepcopy(cast(dict[str, Any], self._hub_mixin_config))
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint must know beside the networks."""
+        return {"face_size": self.face_size, "crop_scale": self.crop_scale, "edit_size": self.edit_size}
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """The edit methods whose weights are loaded."""
         return tuple(name for name, row in METHODS.items() if row.part in self.parts)

@@ -9,6 +9,7 @@ pictures. Plain PyTorch: a kernel is modulated by scaling what goes in and demod
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -204,6 +205,11 @@ class Generator(nn.Module):
         self.levels = nn.ModuleList(
             SynthesisBlock(a, b, style) for a, b in zip(counts, counts[1:], strict=False)
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint must know beside the tensors."""
+        return {"direct": self.direct}
 
     def forward(self, face: Tensor, group: Tensor) -> Tensor:
         """Faces (B,3,S,S) in [-1,1] with S = size, fractional groups (B,) in 0..9 -> the persons in these groups.

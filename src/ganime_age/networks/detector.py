@@ -6,7 +6,7 @@ network reads one upright crop: 68 iBUG landmarks as the expectation of 68 heatm
 ECCV 2018) and a score that the crop holds a face. Both take RGB in [-1, 1].
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,11 @@ class FaceDetector(nn.Module):
         self.crop_side = crop_side
         self.seeker = ProposalNet(seek_width)  # the attributes' names are those of the stored tensors
         self.marker = LandmarkNet(mark_width)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint must know beside the tensors."""
+        return {"crop_side": self.crop_side}
 
     def forward(self, levels: Tensor, crops: Tensor) -> tuple[Proposals, FaceLandmarks]:
         """Both networks at once: levels (B,3,H,W), crops (N,3,S,S), RGB in [-1,1]."""

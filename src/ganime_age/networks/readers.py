@@ -113,6 +113,11 @@ class Readers(nn.Module):
         self.register_buffer("au_seen", seen, persistent=False)
         self.local = None if local is None else LocalReader(**local)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint must know beside the tensors."""
+        return {"size": self.size}
+
     def window(self, face: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,3,size,size): the part of the frame that is read."""
         left, top, right, bottom = (round(v * face.shape[-1]) for v in WINDOW)

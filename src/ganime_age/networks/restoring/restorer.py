@@ -7,6 +7,8 @@ convolutional: it learns on crops and draws whole faces.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -93,6 +95,11 @@ class Restorer(nn.Module):
         """Take over the mean shape (68,2) of prototypes, and find its skin."""
         self.mean_shape.copy_(mean_shape)
         self.skin.copy_(skin_map(mean_shape))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a fingerprint must know beside the tensors."""
+        return {"draws": [name for name in DRAWS if name in self.draws], "share": self.share}
 
     @property
     def template(self) -> Template:
