@@ -141,7 +141,7 @@ def test_a_compiled_step_that_fails_is_taken_again_without(tmp_path, monkeypatch
 
 def test_ragan_compiles_with_channels_last_and_two_sizes_of_batches():
     torch.manual_seed(0)
-    network = ragan.Generator(widths=(8, 8, 8), blocks=1, order=1, own_prototypes=False)
+    network = ragan.Generator(widths=(8, 8), blocks=1, order=1, own_prototypes=False)
     network.to(memory_format=torch.channels_last)
     faces, groups = torch.rand(4, 3, 64, 64), torch.arange(4.0)
     expected = network(faces, groups)

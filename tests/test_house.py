@@ -6,6 +6,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,17 @@ def place(path: Path) -> str:
     return path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).as_posix()
 
 
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
+@cache
 def imports(path: Path) -> list[tuple[int, str]]:
     """(line, full name) of every module that a file imports, anywhere in it; a name of a module counts as itself."""
     inside = path.relative_to(PACKAGE.parent if path.is_relative_to(PACKAGE) else ROOT).parent.parts
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -107,8 +114,8 @@ def test_every_package_that_a_file_imports_stands_in_an_extra():
     assert missing == set()
 
 
-# Names with an underscore that libraries offer under no other: of named tuples, argparse and torch's operations on
-# lists of tensors.
+# Names with an underscore that libraries offer under no other: of named tuples, argparse, torch's operations on lists
+# of tensors, and what tells one storage of tensors from another.
 OFFERED = (
     "_asdict",
     "_replace",
@@ -116,6 +123,7 @@ OFFERED = (
     "_SubParsersAction",
     "_foreach_lerp_",
     "_foreach_copy_",
+    "_cdata",
 )
 
 
@@ -127,14 +135,12 @@ def private(name: str) -> bool:
 def reached(path: Path) -> list[str]:
     """Private names of other modules and objects in a file. `self._x` and `cls._x` are its own, and so is what an
     object of a class of the same file keeps: names that the file itself assigns or defines."""
-    tree = ast.parse(path.read_text())
-    own = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
-    own |= {
-        n.target.id for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
-    }
+    nodes = nodes_of(path)
+    own = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    own |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    own |= {n.target.id for n in nodes if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
     found = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names if private(alias.name) and alias.name != "_version"]
             found += [f"{place(path)}:{node.lineno} imports {name}" for name in names]

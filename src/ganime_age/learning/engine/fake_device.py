@@ -40,6 +40,15 @@ FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 """Functions that bring Python's numbers to the device."""
 ANSWERED = {getattr(Tensor, name).__get__: name for name in ("device", "is_cuda", "is_cpu")}
 """Attributes of a tensor that tell where it is."""
+ASKED = {
+    Tensor.untyped_storage,
+    Tensor.dim,
+    Tensor.size,
+    Tensor.numel,
+    Tensor.is_floating_point,
+    Tensor.is_contiguous,
+}
+"""Methods of a tensor that compute nothing and have nothing to do with its place."""
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 """Dispatched operations that read or write at given places."""
 STRICT = {"cat", "stack", "_foreach_add_", "_foreach_lerp_"}
@@ -91,13 +100,14 @@ class FakeDevice(TorchDispatchMode):
 
     def there(self, tensor: object) -> bool:
         """Whether a tensor would be on the GPU."""
-        return isinstance(tensor, Tensor) and storage_of(tensor).cdata in self.places
+        return isinstance(tensor, Tensor) and address_of(tensor) in self.places
 
     def put(self, result: Any) -> Any:
         """The same tensors, on the GPU."""
         for tensor in _tensors((result,)):
-            storage = storage_of(tensor)
-            self.places.setdefault(storage.cdata, storage)
+            address = address_of(tensor)
+            if address not in self.places:
+                self.places[address] = StorageWeakRef(tensor.untyped_storage())
         return result
 
     def beside_some(self) -> bool:
@@ -133,7 +143,8 @@ class FakeDevice(TorchDispatchMode):
             if not all(on_gpu):
                 self.note("copy" if on_gpu[0] else "wait", func)
             return func(*args, **kwargs)
-        self.check(func, tensors, on_gpu, args)
+        if not all(on_gpu) or name in INDEXED:
+            self.check(func, tensors, on_gpu, args)
         if name in WAITING or _size_by_content(func, args, kwargs):
             self.note("wait", func)
         result = func(*args, **kwargs)
@@ -170,8 +181,8 @@ class _Answers(TorchFunctionMode):
         self.device = device
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.untyped_storage:
-            return func(*args)
+        if func in ASKED or func.__name__ == "__get__" and func not in ANSWERED:
+            return func(*args, **(kwargs or {}))
         kwargs, gpu = dict(kwargs or {}), self.device
         first = args[0] if args else None
         there = gpu.there(first)
@@ -232,7 +243,7 @@ class _Answers(TorchFunctionMode):
             goal = None  # torch asked C++ for the device of these tensors, which does not pretend
         moved = goal is not None and goal != there
         out = Tensor.to(tensor, **kwargs)
-        if moved and storage_of(out).cdata == storage_of(tensor).cdata:
+        if moved and address_of(out) == address_of(tensor):
             out = tensor.clone()
         if not moved:
             return out
@@ -241,13 +252,13 @@ class _Answers(TorchFunctionMode):
         if goal:
             return gpu.put(out)
         # A fresh copy: made of a tensor on the GPU, but brought back.
-        gpu.places.pop(storage_of(out).cdata, None)
+        gpu.places.pop(address_of(out), None)
         return out
 
 
-def storage_of(tensor: Tensor) -> StorageWeakRef:
-    """What tells a tensor's storage from all others, `cdata`, for as long as this is kept."""
-    return StorageWeakRef(tensor.untyped_storage())
+def address_of(tensor: Tensor) -> int:
+    """What tells a tensor's storage from all others, for as long as it or a weak reference to it is kept."""
+    return tensor.untyped_storage()._cdata
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
