@@ -58,44 +58,55 @@ class Head(NamedTuple):
     """(B,2) place of the model's origin in 0..1 of the frame."""
 
 
-def axis_rotations(pose: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """pose (B,3) in radians -> the rotations of roll, yaw, pitch, (B,3,3) each, and their derivatives.
+def planes() -> list[tuple[float, ...]]:
+    """What a turn by yaw, pitch and roll leaves, and where its cosine and its sine stand in its matrix: (3,3,3) each,
+    flat."""
+    still, cosine, sine = torch.zeros(3, 3, 3, 3)
+    for angle, (first, second) in enumerate(((0, 2), (1, 2), (1, 0))):  # yaw: x, z; pitch: y, z; roll: y, x
+        still[angle, 3 - first - second, 3 - first - second] = 1
+        cosine[angle, first, first] = cosine[angle, second, second] = 1
+        sine[angle, first, second], sine[angle, second, first] = 1, -1
+    return [tuple(part.flatten().tolist()) for part in (still, cosine, sine)]
+
+
+PLANES = planes()
+
+
+def axis_rotations(pose: Tensor) -> Tensor:
+    """pose (B,3) in radians -> the rotations by yaw, pitch and roll, (B,3,3,3).
 
     Axes: x to the right, y down, z to the viewer.
     """
-    yaw, pitch, roll = pose.unbind(1)
-    turns: list[Tensor] = []
-    slopes: list[Tensor] = []
     # Each turns the plane of two axes and leaves the third:
     #
-    #     | first'  |   |  cos a   sin a | | first  |        d  |  cos a   sin a |   | -sin a   cos a |
-    #     | second' | = | -sin a   cos a | | second |        -- | -sin a   cos a | = | -cos a  -sin a |
-    #                                                        da
+    #     | first'  |   |  cos a   sin a | | first  |
+    #     | second' | = | -sin a   cos a | | second |
     #
-    # roll turns y into x, yaw x into z, pitch y into z; the third axis is 1 in the rotation, 0 in its derivative.
-    for angle, first, second in ((roll, 1, 0), (yaw, 0, 2), (pitch, 1, 2)):
-        for c, s, one, out in (
-            (angle.cos(), angle.sin(), 1.0, turns),
-            (-angle.sin(), angle.cos(), 0.0, slopes),
-        ):
-            matrix = one * torch.eye(3, dtype=pose.dtype, device=pose.device).repeat(len(pose), 1, 1)
-            matrix[:, first, first], matrix[:, second, second] = c, c
-            matrix[:, first, second], matrix[:, second, first] = s, -s
-            out.append(matrix)
-    return turns, slopes
+    # roll turns y into x, yaw x into z, pitch y into z.
+    still, cosine, sine = (constant(part, pose).view(3, 3, 3) for part in PLANES)
+    angle = pose[..., None, None]
+    return still + angle.cos() * cosine + angle.sin() * sine
+
+
+def axis_slopes(pose: Tensor) -> Tensor:
+    """The derivatives of `axis_rotations`: -sin a for cos a, cos a for sin a, 0 for the third axis."""
+    _, cosine, sine = (constant(part, pose).view(3, 3, 3) for part in PLANES)
+    angle = pose[..., None, None]
+    return angle.cos() * sine - angle.sin() * cosine
 
 
 def rotation(pose: Tensor) -> Tensor:
     """(B,3) yaw, pitch, roll in degrees -> (B,3,3): first pitch, then yaw, then roll; so roll is the tilt of the eye
     line in the picture whatever the others are."""
-    (roll, yaw, pitch), _ = axis_rotations(pose * RADIAN)
+    yaw, pitch, roll = axis_rotations(pose * RADIAN).unbind(1)
     return roll @ yaw @ pitch
 
 
 def rotation_slopes(pose: Tensor) -> Tensor:
     """(B,3) in radians -> (B,3,3,3): the derivatives of the rotation by yaw, pitch and roll."""
     # The product rule on R = R_roll R_yaw R_pitch: each angle occurs in one factor alone.
-    (roll, yaw, pitch), (by_roll, by_yaw, by_pitch) = axis_rotations(pose)
+    yaw, pitch, roll = axis_rotations(pose).unbind(1)
+    by_yaw, by_pitch, by_roll = axis_slopes(pose).unbind(1)
     return torch.stack([roll @ by_yaw @ pitch, roll @ yaw @ by_pitch, by_roll @ yaw @ pitch], 1)
 
 

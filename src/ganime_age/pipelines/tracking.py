@@ -218,7 +218,8 @@ class FaceTrack:
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    return cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+    step = max(min(pixels.shape[:2]) // 128, 1)  # averages of a large frame need not all of its pixels
+    return cv2.resize(pixels[::step, ::step], (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _apart(thumbnail: np.ndarray, before: np.ndarray | None) -> float:

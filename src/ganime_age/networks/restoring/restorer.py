@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...edits import AU_MAX
 from ...errors import BadInput
-from ..layers import Edited, Modulator, gaussian_basis
+from ..layers import Edited, Modulator, channels_together, gaussian_basis
 from .erase import PLACES, SKIN_SIDE, Amounts, Erased, Template, skin_map
 
 AGE_BUMPS = 16
@@ -114,7 +114,7 @@ class Restorer(nn.Module):
     def encode(self, erased: Erased) -> list[Tensor]:
         """What of the face is the same for every condition: features at 1/2, 1/4 and 1/8 of the side."""
         seen = F.pixel_unshuffle(torch.cat([erased.face, erased.maps], 1), 2)
-        skips = [self.stem(torch.cat([seen, erased.place], 1))]
+        skips = [self.stem(channels_together(torch.cat([seen, erased.place], 1)))]
         for down in self.down:
             skips.append(down(F.silu(skips[-1])))
         return skips
@@ -128,8 +128,8 @@ class Restorer(nn.Module):
             x = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = refine(x + skip, style)
         x = F.interpolate(self.narrow(F.silu(x)), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = self.sharpen(torch.cat([x, erased.face, erased.maps], 1))
-        raw = self.head(F.silu(x))
+        x = self.sharpen(channels_together(torch.cat([x, erased.face, erased.maps], 1)))
+        raw = self.head(F.silu(x)).contiguous()
         # (1 - A) C + A I, with the colour C a residual on the input: raw 0 gives back the erased face.
         colour = (erased.face + 2 * raw[:, :3].tanh()).clamp(-1, 1)
         attention = raw[:, 3:].sigmoid()
