@@ -174,7 +174,9 @@ def test_age_is_edited_once_and_action_units_come_on_top(mover, small, driving, 
 
     order, move = [], mover.model.reenact
     monkeypatch.setattr(mover.model, "edit", spy)
-    monkeypatch.setattr(mover.model, "reenact", lambda *given: order.append("move") or move(*given))
+    monkeypatch.setattr(
+        mover.model, "reenact", lambda *given, **more: order.append("move") or move(*given, **more)
+    )
     frames = list(mover.reenact_frames(small, driving[:3], age=75))
     assert len(asked) == 1 and asked[0][0] > 20 and asked[0][1] == 0
     assert mover.read(frames[-1])[0].age > mover.read(small)[0].age + 15

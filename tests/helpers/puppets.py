@@ -28,7 +28,7 @@ class Shape:
         return source + driving - first
 
 
-def shifted(faces, source, target, source_units, target_units):
+def shifted(faces, source, target, source_units, target_units, **options):
     """In place of `GanimeAge.reenact`: the face moved as far as the mean landmark, where it came from painted."""
     shift = (target - source).mean(1)  # (B,2) in sides of the frame
     matrix = torch.eye(2, 3).repeat(len(faces), 1, 1)

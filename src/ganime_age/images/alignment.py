@@ -12,7 +12,7 @@ from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, in
 
 __all__ = [
     "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "part_around", "part_matrix",
-    "paste", "reach", "resample", "valid_mask", "warp",
+    "paste", "paste_change", "reach", "resample", "valid_mask", "warp",
 ]  # fmt: skip
 MARGIN = 0.15
 """Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""
@@ -83,11 +83,15 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
     weighs the change further. Only the difference is enlarged, so the photo's own detail stays, and where nothing
     changed every byte stays as it is.
     """
-    size, scale = len(before), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    weight = border_mask(size, quiet=2 * max(scale, 1)) * (
-        1 if mask is None else mask
-    )  # as far as resampling reaches
-    change = (np.asarray(after, np.float32) - np.asarray(before, np.float32)) * weight[..., None]
+    change = np.asarray(after, np.float32) - np.asarray(before, np.float32)
+    return paste_change(photo, change if mask is None else change * mask[..., None], matrix)
+
+
+def paste_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`paste` of a change (S,S,3) float32 in levels of 255."""
+    size, scale = len(change), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    weight = border_mask(size, quiet=2 * max(scale, 1))  # as far as resampling reaches
+    change = change * weight[..., None]
     out, back = photo.copy(), invert(matrix)
     if scale <= 1:  # an enlarged change of a part of the frame need not be drawn where there is none
         change, corner = _changed(change)

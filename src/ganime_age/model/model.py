@@ -286,6 +286,7 @@ class GanimeAge(
         target_aus: Tensor,
         *,
         learnt: bool = True,
+        hair: Tensor | None = None,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] moved from the source to the target landmarks (B,68,2) in 0..1 of the frame, and
         from the source to the target action units (B,17) in 0..5.
@@ -303,7 +304,7 @@ class GanimeAge(
         prototypes, shown = None, faces
         if PROTOTYPES in self.parts:
             prototypes = self.prototypes
-            shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes)
+            shown = creased(faces, source_landmarks, target_aus - source_aus, prototypes, hair)
         drawn, seen = render(shown, source_landmarks, target_landmarks, target_aus, self.head, prototypes)
         given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
         if learnt:

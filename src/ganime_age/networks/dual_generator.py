@@ -236,11 +236,13 @@ def render(
     return Drawn(face, drawn.seen * (1 - filled))
 
 
-def creased(face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototypes) -> Tensor:
+def creased(
+    face: Tensor, landmarks: Tensor, units: Tensor, prototypes: Prototypes, hair: Tensor | None = None
+) -> Tensor:
     """A face (B,3,S,S) in [-1,1] with landmarks (B,68,2) and the creases and tones, but not the shape, of a change of
-    action units (B,17)."""
+    action units (B,17). hair (B,1,S,S) in 0..1: where it is, if that is known."""
     grid = canonical_grid(landmarks, prototypes.mean_shape, face.shape[-1])
-    skin, _ = prototypes.masks(face, landmarks, grid)
+    skin, _ = prototypes.masks(face, landmarks, grid, hair)
     _, spread = prototypes.brightness(face, skin)
     texture, tone = (
         prototypes.warp_to_face(prototypes.combine(name, "unit", units), grid) for name in ("texture", "tone")

@@ -61,9 +61,10 @@ class Skin(NamedTuple):
 
 @dataclass
 class Chosen:
-    """Which layouts the faces of a clip got, (B,Z,K): None until the first of them was drawn."""
+    """The creases that the faces of a clip got (B,1,192,192), see `Wrinkles.chosen`: None until the first of them was
+    drawn."""
 
-    layouts: Tensor | None = None
+    creases: Tensor | None = None
 
 
 _CHOSEN: ContextVar[Chosen | None] = ContextVar("ganime_age_chosen", default=None)
@@ -97,13 +98,8 @@ class Wrinkles(nn.Module):
 
     def forward(self, skin: Skin, mean_shape: Tensor, depth: Tensor) -> Tensor:
         """What creases of depth (B,) add to the brightness of faces, (B,1,s,s) at the side of `skin.grid`."""
-        layouts = self.layouts.to(skin.face.dtype) * (DEEPEST / 127)
-        zones = height_zones(mean_shape)
-        choice = self.chosen(skin, mean_shape, layouts, zones)  # (B,Z,K)
-        chosen = torch.einsum("bzk,khw,zh->bhw", choice, layouts, zones)[:, None]
-        top, bottom, left, right = WINDOW
-        whole = F.pad(chosen, (left, SIDE - right, top, SIDE - bottom))
-        drawn = F.grid_sample(whole, skin.grid, padding_mode="zeros", align_corners=False)
+        creases = self.chosen(skin, mean_shape)
+        drawn = F.grid_sample(creases, skin.grid, padding_mode="zeros", align_corners=False)
         # A crease is a shadow: it scales with the light around it, so it is faint in the dark of a face.
         around = enlarge(resize(luma(skin.face), SIDE // 8), drawn.shape[-1])
         bright = (skin.light[0] + 1).clamp_min(0.1)
@@ -112,14 +108,21 @@ class Wrinkles(nn.Module):
         contrast = (skin.light[1] * CONTRAST * bright).sqrt()
         return depth[:, None, None, None] * contrast * shade * drawn
 
-    def chosen(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
-        """`choose`, or within `chosen_once` what was chosen first."""
+    def chosen(self, skin: Skin, mean_shape: Tensor) -> Tensor:
+        """The creases (B,1,SIDE,SIDE) of the layouts that faces get, in the mean shape's frame; within `chosen_once`
+        those that were chosen first."""
         kept = _CHOSEN.get()
-        if kept is None:
-            return self.choose(skin, mean_shape, layouts, zones)
-        if kept.layouts is None:
-            kept.layouts = self.choose(skin, mean_shape, layouts, zones)
-        return kept.layouts
+        if kept is not None and kept.creases is not None:
+            return kept.creases
+        layouts = self.layouts.to(skin.face.dtype) * (DEEPEST / 127)
+        zones = height_zones(mean_shape)
+        choice = self.choose(skin, mean_shape, layouts, zones)  # (B,Z,K)
+        chosen = torch.einsum("bzk,khw,zh->bhw", choice, layouts, zones)[:, None]
+        top, bottom, left, right = WINDOW
+        creases = F.pad(chosen, (left, SIDE - right, top, SIDE - bottom))
+        if kept is not None:
+            kept.creases = creases
+        return creases
 
     def choose(self, skin: Skin, mean_shape: Tensor, layouts: Tensor, zones: Tensor) -> Tensor:
         """How much of each layout each zone of the faces gets, (B,Z,K): nearly all of the one that agrees best."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,8 +19,8 @@ from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
-from .clip_face import READ_EVERY, ClipFace
-from .face import FacePipeline, Photo
+from .clip_face import READ_EVERY, ClipFace, Shot
+from .face import Drawing, Face, FacePipeline, Photo
 from .overlap import ahead, behind
 from .progress import FrameCount, Progress
 from .tracking import FaceTrack
@@ -139,17 +139,41 @@ def _edit_of(wanted: np.ndarray) -> Edit:
     return Edit(float(wanted[0]), units)
 
 
+class Followed(NamedTuple):
+    """A frame of a clip in which the face was found and made ready. shot: what its shot keeps; drawing: None where
+    nothing is to be drawn."""
+
+    frame: Frame
+    face: Face
+    shot: Shot
+    drawing: Drawing | None
+
+
 def edit_frames(
     pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
 ) -> Iterator[Frame]:
-    """Every frame with the tracked face edited; where there is none it comes back as it was."""
+    """Every frame with the tracked face edited; where there is none it comes back as it was. The face is found and read
+    in the next frames while one is drawn."""
+    with ahead(follow_face(pipeline, frames, edit, method, track)) as followed:
+        for one in followed:
+            if isinstance(one, Frame):
+                yield one
+            else:
+                yield one.frame._replace(pixels=one.shot.draw(one.face, one.drawing, method, mark))
+
+
+def follow_face(
+    pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack
+) -> Iterator[Frame | Followed]:
+    """The frames, each with its face where there is one."""
     seen = ClipFace(pipeline, track, READ_EVERY if track.steady else 1)
     for frame in frames:
         landmarks = seen.find(frame.pixels, float(frame.time))
-        if landmarks is not None:
+        if landmarks is None:
+            yield frame
+        else:
             face = seen.read(frame.pixels, landmarks)
-            frame = frame._replace(pixels=seen.draw(face, edit, method, mark))
-        yield frame
+            yield Followed(frame, face, seen.shot, seen.shot.prepare(face, edit, method))
 
 
 def edit_clip(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -10,17 +10,18 @@ import numpy as np
 from ..edits import Edit
 from ..images.alignment import apply, invert
 from ..images.boxes import box_overlap, face_box
+from ..networks.restoring.lay import Carried, carrying
 from ..networks.wrinkles import Chosen, chosen_once
 from ..results import Reading
-from .face import Crop, Face, FacePipeline, HairPart, moved_matte
+from .face import Crop, Drawing, Face, FacePipeline, GrownHair
 from .tracking import FaceTrack
 
-SEARCH_EVERY = 12
+SEARCH_EVERY = 24
 """Frames after which the whole picture is searched for faces anew, even while the face is followed."""
 READ_EVERY = 3
 """Frames after which age, action units and landmarks are read anew; between them landmarks follow the detector's."""
-HAIR_EVERY = 3
-"""Frames after which hair is looked for anew; between them it moves with the face."""
+HAIR_EVERY = 4
+"""Frames after which hair is looked for, and grows, anew; between them it moves with the face."""
 TAKEN_OVER = 0.5
 """Share of what was known before in what is known after something was measured anew, while a face is steadied."""
 SAME_PLACE = 0.4
@@ -30,12 +31,13 @@ SAME_PLACE = 0.4
 class ClipFace:
     """Follows one face through a clip's frames, in order.
 
-    track: where the face is. every: frames after which it is read anew.
+    track: where the face is. every: frames after which it is read anew. shot: what the shot that the last frame is in
+    keeps for drawing the face.
     """
 
     def __init__(self, pipeline: FacePipeline, track: FaceTrack, every: int = READ_EVERY):
         self.pipeline, self.track, self.every = pipeline, track, every
-        self._frame = self._shot = self._read = self._searched = 0
+        self._frame = self._shots = self._read = self._searched = 0
         self._points: np.ndarray | None = None
         self._box: np.ndarray | None = None
         self._begin()
@@ -43,9 +45,7 @@ class ClipFace:
     def _begin(self) -> None:
         self._reading: Reading | None = None
         self._offset = np.zeros((68, 2))
-        self._hair: HairPart | None = None
-        self._found = 0
-        self._creases = Chosen()
+        self.shot = Shot(self.pipeline, self.track.steady)
 
     def find(self, pixels: np.ndarray, time: float) -> np.ndarray | None:
         """The face's landmarks (68,2) in the next frame (H,W,3) uint8, at `time` seconds; None where there is none."""
@@ -61,8 +61,8 @@ class ClipFace:
         landmarks = self.track.follow(pixels, found, time)
         self._points = None if self.track.lost else self.track.last
         self._box = None if self._points is None else face_box(self._points)
-        if self._shot != self.track.shots:
-            self._shot = self.track.shots
+        if self._shots != self.track.shots:
+            self._shots = self.track.shots
             self._begin()
         return landmarks
 
@@ -89,27 +89,53 @@ class ClipFace:
         points = apply(invert(crop.matrix), places + self._offset).astype(np.float32)
         return replace(face, reading=replace(self._reading, landmarks=points))
 
-    def draw(self, face: Face, edit: Edit, method: str, mark: bool) -> np.ndarray:
-        """`FacePipeline.draw` of the face that `read` gave. While a face is steadied, a shot has one choice of creases;
-        chosen anew in every frame they would flicker."""
-        hair = self._hair_of(face) if self.pipeline.grows_hair(face, edit, method) else None
-        with chosen_once(self._creases) if self.track.steady else nullcontext():
-            return self.pipeline.draw(face, edit, method, mark, hair)
-
-    def _hair_of(self, face: Face) -> HairPart:
-        anew = self._hair is None or self._frame - self._found >= HAIR_EVERY
-        hair = self.pipeline.find_hair(face, face.reading.landmarks, None if anew else self._hair)
-        if anew:
-            self._found = self._frame
-            if self._hair is not None and self.track.steady:
-                before = moved_matte(self._hair, hair.frame, hair.matte.shape[-1])
-                hair = hair._replace(matte=before.lerp(hair.matte, 1 - TAKEN_OVER))
-            self._hair = hair
-        return hair
-
     @staticmethod
     def _places(crop: Crop, points: np.ndarray) -> np.ndarray:
         return apply(crop.matrix, points.astype(np.float64))
+
+
+class Shot:
+    """What drawing a face in one shot of a clip keeps for the frames that follow. steady: whether the face is steadied.
+
+    `prepare` and `draw` take the same frames in the same order; each may run in a thread of its own.
+    """
+
+    def __init__(self, pipeline: FacePipeline, steady: bool):
+        self.pipeline, self.steady = pipeline, steady
+        self._hair: GrownHair | None = None
+        self._hair_age = 0
+        self._creases, self._drawn = Chosen(), Carried()
+
+    def prepare(self, face: Face, edit: Edit, method: str) -> Drawing | None:
+        """`FacePipeline.prepare` of the face that `ClipFace.read` gave."""
+        hair = self._hair_of(face, edit) if self.pipeline.grows_hair(face, edit, method) else None
+        return self.pipeline.prepare(face, edit, method, found=hair)
+
+    def draw(self, face: Face, drawing: Drawing | None, method: str, mark: bool) -> np.ndarray:
+        """The whole frame (H,W,3) uint8 after an edit. While a face is steadied, a shot has one choice of creases,
+        which would flicker if they were chosen anew in every frame, and what the network draws is carried along."""
+        if drawing is None:
+            return face.photo
+        with ExitStack() as stack:
+            if self.steady:
+                stack.enter_context(chosen_once(self._creases))
+                stack.enter_context(carrying(self._drawn))
+            (made,) = self.pipeline.draw_batch([drawing], method)
+        return self.pipeline.paste(face, made, mark)
+
+    def _hair_of(self, face: Face, edit: Edit) -> GrownHair:
+        before = None if self._hair is None else self.pipeline.carry_hair(self._hair, face)
+        self._hair_age += 1
+        if before is not None and self._hair_age < HAIR_EVERY:
+            return before
+        found, self._hair_age = self.pipeline.find_hair(face, face.reading.landmarks), 0
+        if before is None or not self.steady:
+            self._hair = self.pipeline.grow_hair(found, face, edit)
+            return self._hair
+        found = found._replace(matte=before.matte.lerp(found.matte, 1 - TAKEN_OVER))
+        grown = self.pipeline.grow_hair(found, face, edit)
+        self._hair = grown._replace(change=before.change.lerp(grown.change, 1 - TAKEN_OVER))
+        return self._hair
 
 
 def _face(crop: Crop, reading: Reading) -> Face:

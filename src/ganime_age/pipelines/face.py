@@ -24,17 +24,27 @@ from torch.nn import functional as F
 
 from ..edits import AGE_PARTS, AU_CODES, Edit
 from ..errors import BadInput
-from ..images.alignment import apply, crop, frame_matrix, invert, part_around, part_matrix, paste
+from ..images.alignment import (
+    apply,
+    crop,
+    frame_matrix,
+    invert,
+    part_around,
+    part_matrix,
+    paste,
+    paste_change,
+)
 from ..images.detectors import EmbeddedDetector
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
-from ..images.tensors import to_levels, to_tensor
+from ..images.tensors import HALF_RANGE, to_levels, to_tensor
 from ..model.fingerprint import fingerprint
 from ..model.methods import IDENTITY, METHODS
 from ..model.model import GanimeAge
 from ..networks.hair.finding import Place
 from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
+from ..networks.warp import placed_grid
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Later, Reading, later
 from ..runtime import checked_device, enough_memory, working_dtype
@@ -110,21 +120,37 @@ class Hair(NamedTuple):
     kept: Tensor
 
 
-class HairPart(NamedTuple):
-    """Hair around a face of a photo, found once for any number of ages. ground: the face. part: the square of the photo
-    that hair is changed in, (P,P,3) uint8, and its matrix (2,3). picture (1,3,P,P) in [-1,1] and landmarks (1,68,2) in
-    0..1 of it; matte (1,1,P,P) in 0..1; grid (1,S,S,2): where it lies under the face's frame; frame: where the face's
-    frame lies in it. growths: what growing older (True) or younger needs of it, once it was asked for."""
+class Around(NamedTuple):
+    """The square of a photo in which the hair of a face is changed. ground: the face. matrix (2,3): from the photo's
+    pixels to those of the square, which has `side` of them on each side. grid (1,S,S,2): where it lies under the face's
+    frame; frame: where the face's frame lies in it."""
 
     ground: Crop
-    part: np.ndarray
     matrix: np.ndarray
+    side: int
+    grid: Tensor
+    frame: Place
+
+
+class HairPart(NamedTuple):
+    """Hair around a face of a photo, found once for any number of ages. picture (1,3,P,P) in [-1,1] and landmarks
+    (1,68,2) in 0..1 of it; matte (1,1,P,P) in 0..1; growths: what growing older (True) or younger needs of it, once it
+    was asked for."""
+
+    around: Around
     picture: Tensor
     landmarks: Tensor
     matte: Tensor
-    grid: Tensor
-    frame: Place
     growths: dict[bool, Growth]
+
+
+class GrownHair(NamedTuple):
+    """Hair around a face of a photo that has grown. matte (1,1,P,P) in 0..1: where it is; change (1,3,P,P) in [-2,2]:
+    what growing adds to the picture."""
+
+    around: Around
+    matte: Tensor
+    change: Tensor
 
 
 class Drawing(NamedTuple):
@@ -260,13 +286,17 @@ class FacePipeline:
         return done
 
     def prepare(
-        self, face: Face, edit: Edit, method: str, fine: bool = False, found: HairPart | None = None
+        self,
+        face: Face,
+        edit: Edit,
+        method: str,
+        fine: bool = False,
+        found: HairPart | GrownHair | None = None,
     ) -> Drawing | None:
         """What the generator is given for an edit, or None when the edit asks for what the face already shows. found:
-        the face's hair, where it was found before, and is not to be looked for in every edit (`find_hair`)."""
-        source = face.reading
-        source_units = [source.action_units[code] for code in AU_CODES]
-        age, units = edit.targets_for(source.age, source_units)
+        the face's hair, where it was found before, and is not to be looked for in every edit (`find_hair`), or where it
+        has grown already (`grow_hair`)."""
+        source, source_units, age, units = _asked(face, edit)
         turn = edit.turned if any(edit.turned) else ()
         if age == source.age and units == source_units and not turn:
             return None
@@ -279,61 +309,87 @@ class FacePipeline:
         request, hair = (before, wanted, units_before, units_wanted), None
         if self.grows_hair(face, edit, method):
             found = found or self.find_hair(ground, face.reading.landmarks)
-            ground, hair = self.grow_hair(found, (before, wanted))
+            ground, hair = self.lay_hair(
+                self.grow_hair(found, face, edit) if isinstance(found, HairPart) else found
+            )
         elif found is not None and (age == source.age or "hair" not in edit.parts):
             hair = self.still_hair(found)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
     def grows_hair(self, face: Face, edit: Edit, method: str) -> bool:
         """Does an edit change a face's hair?"""
-        source = face.reading
-        age, _ = edit.targets_for(source.age, [source.action_units[code] for code in AU_CODES])
+        source, _, age, _ = _asked(face, edit)
         drawn = self.model.draws_on_prototypes(METHODS[method])
         return self.beyond and age != source.age and drawn and "hair" in edit.parts
 
-    def find_hair(self, ground: Crop, landmarks: np.ndarray, known: HairPart | None = None) -> HairPart:
-        """Where hair is around a face with landmarks (68,2) in photo pixels. Hair runs beyond the frame: it is looked
-        for as far as REACH, at the frame's scale up to HAIR_SIDE. known: the hair of another frame of a clip, which
-        has moved with the face since, and is not looked for again."""
+    def around(self, ground: Crop) -> Around:
+        """Where hair is changed around a face. It runs beyond the frame: as far as REACH, at the frame's scale up to
+        HAIR_SIDE."""
         size = len(ground.face)
         corner, span = part_around(ground.matrix, size, ground.photo.shape, REACH)
         side = min(math.ceil(span * size / 16) * 16, max(HAIR_SIDE, size))
         matrix = part_matrix(ground.matrix, size, corner, span, side)
-        part = crop(ground.photo, matrix, side)
-        places = apply(matrix, landmarks.astype(np.float64)) / side
-        with torch.inference_mode(), self._precision():
-            before = to_tensor(part, self.device)
-            marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
-            left, top = (-corner / span).tolist()
-            frame = Place(left, top, 1 / span)
-            matte = self.model.find_hair(before, frame) if known is None else moved_matte(known, frame, side)
-            # The frame's place in the part, for a grid of samples in -1..1.
-            start = (2 * (0.5 - corner) / span - 1).tolist()
-            place = matte.new_tensor([[[1 / span, 0, start[0]], [0, 1 / span, start[1]]]])
-            grid = F.affine_grid(place, [1, 1, size, size], align_corners=False)
-        return HairPart(ground, part, matrix, before, marks, matte, grid, frame, {})
+        left, top = (-corner / span).tolist()
+        # The frame's place in the part, for a grid of samples in -1..1.
+        x, y = (2 * (0.5 - corner) / span - 1).tolist()
+        with torch.inference_mode():
+            grid = placed_grid(size, 1 / span, (x, y), torch.empty(0, device=self.device))
+        return Around(ground, matrix, side, grid, Place(left, top, 1 / span))
 
-    def grow_hair(self, found: HairPart, ages: tuple[Tensor, Tensor]) -> tuple[Crop, Hair]:
-        """A face in its photo with the hair of another age: ages, source and target, (1,) in years."""
-        ground, matte, older = found.ground, found.matte, bool(ages[1] > ages[0])
+    def find_hair(self, ground: Crop, landmarks: np.ndarray) -> HairPart:
+        """Where hair is around a face with landmarks (68,2) in photo pixels."""
+        around = self.around(ground)
+        part = crop(ground.photo, around.matrix, around.side)
+        places = apply(around.matrix, landmarks.astype(np.float64)) / around.side
         with torch.inference_mode(), self._precision():
-            if older not in found.growths:
-                direction = ages[1] > ages[0]
+            picture = to_tensor(part, self.device)
+            marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
+            matte = self.model.find_hair(picture, around.frame)
+        return HairPart(around, picture, marks, matte, {})
+
+    def grow_hair(self, found: HairPart, face: Face, edit: Edit) -> GrownHair:
+        """A face's hair at the age that an edit asks for."""
+        source, _, age, _ = _asked(face, edit)
+        before, after = (torch.tensor([years], device=self.device) for years in (source.age, age))
+        with torch.inference_mode(), self._precision():
+            if (older := age > source.age) not in found.growths:
                 found.growths[older] = self.model.hair_to_grow(
-                    found.picture, found.landmarks, matte, direction
+                    found.picture, found.landmarks, found.matte, after > before
                 )
-            after = self.model.grow_ready_hair(found.growths[older], *ages)
-            maps = torch.cat([matte, unchanged_share(after - found.picture)], 1)
-            maps = F.grid_sample(maps, found.grid, padding_mode="border", align_corners=False)
-        levels = to_levels(after[0]).permute(1, 2, 0).cpu().numpy()
-        photo = paste(ground.photo, found.part, levels, found.matrix)
+            grown = self.model.grow_ready_hair(found.growths[older], before, after)
+            return GrownHair(found.around, found.matte, grown.clamp(-1, 1) - found.picture)
+
+    def carry_hair(self, grown: GrownHair, ground: Crop) -> GrownHair:
+        """Hair that has grown in a frame of a clip, as it lies in another, where it has moved with the face."""
+        now, then = self.around(ground), grown.around.frame
+        # A place u of the part, in 0..1, is the place f = (u - left) / side of the frame; there it was at
+        # left' + f side'.
+        scale = then.side / now.frame.side
+        x, y = (
+            2 * was + scale - 2 * scale * at - 1
+            for was, at in ((then.left, now.frame.left), (then.top, now.frame.top))
+        )
+        with torch.inference_mode():
+            grid = placed_grid(now.side, scale, (x, y), grown.matte)
+            both = torch.cat([grown.matte, grown.change], 1)
+            moved = F.grid_sample(both, grid, padding_mode="border", align_corners=False)
+        return GrownHair(now, *moved.split([1, 3], 1))
+
+    def lay_hair(self, grown: GrownHair) -> tuple[Crop, Hair]:
+        """A face in its photo with the hair that it has grown."""
+        ground, matrix, _, grid, _ = grown.around
+        with torch.inference_mode():
+            maps = torch.cat([grown.matte, unchanged_share(grown.change)], 1)
+            maps = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+            levels = (grown.change[0] * HALF_RANGE).permute(1, 2, 0).cpu().numpy()
+        photo = paste_change(ground.photo, levels, matrix)
         now = Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
         return now, Hair(*maps.split(1, 1))
 
-    def still_hair(self, found: HairPart) -> Hair:
+    def still_hair(self, found: HairPart | GrownHair) -> Hair:
         """Where hair is in a face's frame, when it stays as it is."""
         with torch.inference_mode():
-            matte = F.grid_sample(found.matte, found.grid, padding_mode="border", align_corners=False)
+            matte = F.grid_sample(found.matte, found.around.grid, padding_mode="border", align_corners=False)
         return Hair(matte, torch.ones_like(matte))
 
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
@@ -539,16 +595,11 @@ class FacePipeline:
         return EmbeddedDetector(self.model.detector)
 
 
-def moved_matte(known: HairPart, frame: Place, side: int) -> Tensor:
-    """The matte (1,1,side,side) of hair that lay in a part of another picture, with the face's frame as it is now."""
-    # A place u of the part, in 0..1, is the place f = (u - left) / side of the frame; there it was at left' + f side'.
-    scale, before = known.frame.side / frame.side, known.frame
-    rows = [
-        [scale if axis == 0 else 0.0, scale if axis == 1 else 0.0, 2 * then + scale - 2 * scale * now - 1]
-        for axis, (then, now) in enumerate(((before.left, frame.left), (before.top, frame.top)))
-    ]
-    grid = F.affine_grid(known.matte.new_tensor([rows]), [1, 1, side, side], align_corners=False)
-    return F.grid_sample(known.matte, grid, padding_mode="border", align_corners=False)
+def _asked(face: Face, edit: Edit) -> tuple[Reading, list[float], float, list[float]]:
+    """A face's reading and its action units, and the age and action units that an edit asks of it."""
+    source = face.reading
+    units = [source.action_units[code] for code in AU_CODES]
+    return source, units, *edit.targets_for(source.age, units)
 
 
 def _item(made: Callable[[], Any], i: int) -> Any:

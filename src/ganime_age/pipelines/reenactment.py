@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..edits import AU_CODES, AU_MAX, AUTarget, Edit
 from ..errors import BadInput
 from ..images.alignment import apply, crop, invert, paste
 from ..images.tensors import to_tensor
-from ..model.methods import DEFAULT
+from ..model.methods import DEFAULT, PROTOTYPES
 from ..model.model import check_method_edits, method_row
 from ..provenance.watermark import add_watermark
 from ..results import EditResult, Reading
@@ -196,13 +197,21 @@ class Mover:
         numbers = (self.action.landmarks, landmarks, self.action.units, units)
         with torch.inference_mode():
             face = to_tensor(self._face, self.pipeline.device)
-            moved = self.pipeline.model.reenact(face, *map(self.to_tensor, numbers))
+            moved = self.pipeline.model.reenact(face, *map(self.to_tensor, numbers), hair=self._hair)
         drawn, attention, *_ = to_generated(moved)
         plain = self._paste(drawn)
         photo = self._finished(plain, units)
         if photo is plain and self.mark:
             photo = self._paste(add_watermark(drawn))
         return photo, attention
+
+    @cached_property
+    def _hair(self) -> torch.Tensor | None:
+        """Where the source's hair is: the same in every frame of a clip."""
+        if PROTOTYPES not in self.pipeline.model.parts:
+            return None
+        with torch.inference_mode():
+            return self.pipeline.model.find_hair(to_tensor(self._face, self.pipeline.device))
 
     def _finished(self, moved: np.ndarray, units: np.ndarray) -> np.ndarray:
         """A photo (H,W,3) uint8 with the moved face, which bears no mark yet, with what else is asked of that face, and

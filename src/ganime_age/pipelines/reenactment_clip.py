@@ -21,6 +21,7 @@ from ..results import ClipResult
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .clip_face import ClipFace
 from .face import FacePipeline
+from .overlap import ahead
 from .progress import FrameCount, Progress
 from .reenactment import CLIP_SIDE, METHOD, Action, Motion, Mover, action_of, check_reenactment
 from .tracking import FaceTrack, OneEuro
@@ -70,11 +71,18 @@ class Follower:
         )
 
 
-def move_frames(mover: Mover, follower: Follower, frames: Iterable[Frame], relative: bool) -> Iterator[Frame]:
+def actions(follower: Follower, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Action | None]]:
+    """The frames, each with what the driving face does in it."""
+    for frame in frames:
+        yield frame, follower.action(frame)
+
+
+def move_frames(
+    mover: Mover, driven: Iterable[tuple[Frame, Action | None]], relative: bool
+) -> Iterator[Frame]:
     """The source's photo, moved as the driving face of each frame is; as in the frame before where that is lost."""
     first, photo = None, None
-    for frame in frames:
-        action = follower.action(frame)
+    for frame, action in driven:
         if action is not None:
             first = first or action
             photo, _ = mover.show(action, first if relative else None)
@@ -130,7 +138,7 @@ def _pictures(
     name: str,
     count: FrameCount,
 ) -> Iterator[Image.Image]:
-    for frame in move_frames(mover, follower, frames, relative):
+    for frame in move_frames(mover, actions(follower, frames), relative):
         count.add()
         yield Image.fromarray(frame.pixels)
     check_seen(follower.track, name)
@@ -167,7 +175,9 @@ def reenact_clip(
     )
 
     def change(frames: Iterable[Frame]) -> Iterator[Frame]:
-        return move_frames(mover, follower, frames, relative)
+        # The face is followed in the next frames while one is drawn.
+        with ahead(actions(follower, frames)) as driven:
+            yield from move_frames(mover, driven, relative)
 
     done = rewrite_clip(driving, target, record, follower.track, change, progress)
     of_source = (f"in the source photo, {text}" for text in mover.given.warnings)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import Edited, Window, choose, recorded
 from ..mouth import opening_of
+from ..warp import canonical_grid
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
 
@@ -18,6 +24,52 @@ ASKED_YEARS, ASKED_UNITS = 4.0, 0.6
 """Years, and sum of changes of action units (0..5 each), at which `asked` is 1 - 1/e."""
 AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
+
+
+DRAW_EVERY = 6
+"""Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
+TAKEN_OVER = 0.5
+"""Share of what was drawn before in what is laid on a clip's face after it was drawn anew, so that it does not jump."""
+
+
+@dataclass
+class Carried:
+    """What was laid on the skin of the faces of a clip: its change and attention (B,4,S,S), the landmarks (B,68,2) that
+    they had, and the frames since."""
+
+    change: Tensor | None = None
+    landmarks: Tensor | None = None
+    frames: int = 0
+
+    def onto(self, face: Tensor, landmarks: Tensor, draw: Callable[[], Tensor]) -> Tensor:
+        """Faces (B,3,S,S) of the next frame, with these landmarks, as `draw` gives them with their attention
+        (B,4,S,S), or as what was drawn before changes them."""
+        before, self.frames = self._moved(landmarks, face.shape[-1]), self.frames + 1
+        ground = torch.cat([face, torch.zeros_like(face[:, :1])], 1)
+        if before is None or self.frames >= DRAW_EVERY:
+            change = draw() - ground
+            before = change if before is None else torch.lerp(change, before, TAKEN_OVER)
+            self.change, self.landmarks, self.frames = before, landmarks, 0
+        return (ground + before).clamp(-1, 1)
+
+    def _moved(self, landmarks: Tensor, side: int) -> Tensor | None:
+        if self.change is None or self.landmarks is None:
+            return None
+        grid = canonical_grid(landmarks, self.landmarks, side)
+        return F.grid_sample(self.change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+
+
+_CARRIED: ContextVar[Carried | None] = ContextVar("ganime_age_carried", default=None)
+
+
+@contextmanager
+def carrying(carried: Carried) -> Iterator[None]:
+    """A block in which the next frame of a clip is drawn, or takes over what was drawn on the frames before."""
+    token = _CARRIED.set(carried)
+    try:
+        yield
+    finally:
+        _CARRIED.reset(token)
 
 
 class Request(NamedTuple):
@@ -54,7 +106,14 @@ def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request
     wanted = torch.stack(amounts, 1).amax(1) > 0  # (B,)
 
     def drawn() -> Tensor:
-        return torch.cat(laid_on(restorer, face, after, amounts, request), 1)
+        def anew() -> Tensor:
+            return torch.cat(laid_on(restorer, face, after, amounts, request), 1)
+
+        carried = _CARRIED.get()
+        # What is drawn into a hole replaces what is there; it is drawn in every frame.
+        if carried is None or recorded() or amounts.mouth.any() or amounts.lids.any():
+            return anew()
+        return carried.onto(face, after, anew)
 
     def untouched() -> Tensor:
         return torch.cat([face, torch.zeros_like(face[:, :1])], 1)
