@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
 
-Item = TypeVar("Item")
+Item, Made = TypeVar("Item"), TypeVar("Made")
 
 WAITING = 3
 """Items that may wait on either side; each is a whole frame."""
+WORKERS = 2
+"""Frames that are drawn at a time."""
 
 
 @contextmanager
@@ -63,6 +65,29 @@ def behind(take: Callable[[Item], None], waiting: int = WAITING) -> Iterator[Cal
             pending.popleft().result()
     finally:
         taker.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def side_by_side(
+    work: Callable[[Item], Made], items: Iterable[Item], at_once: int = WORKERS
+) -> Iterator[Iterator[Made]]:
+    """`work` of each item, in order, in threads that have up to `at_once` of them in hand. Errors come when it is their
+    turn. After the block no thread is at work any more."""
+    workers = ThreadPoolExecutor(at_once, "side by side")
+
+    def one_by_one() -> Iterator[Made]:
+        coming = deque[Future[Made]]()
+        for item in items:
+            coming.append(workers.submit(work, item))
+            if len(coming) == at_once:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+    try:
+        yield one_by_one()
+    finally:
+        workers.shutdown(wait=True, cancel_futures=True)
 
 
 def _next(source: Iterator[Item]) -> list[Item]:

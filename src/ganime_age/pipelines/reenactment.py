@@ -254,10 +254,6 @@ class Mover:
         targets = {code: AUTarget(asked[code]) for code in (AU_CODES if self.settle else named)}
         return Edit(None if self.last.age is None else age, targets)
 
-    def still(self) -> np.ndarray:
-        """The whole photo while nobody drives it."""
-        return self.paint(self.action.landmarks, self.action.units)[0]
-
     def to_tensor(self, array: np.ndarray) -> torch.Tensor:
         """(...) -> (1,...) float32 on the pipeline's device."""
         return torch.from_numpy(array).float()[None].to(self.pipeline.device)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,7 +22,7 @@ from ..results import ClipResult
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .clip_face import ClipFace
 from .face import FacePipeline
-from .overlap import ahead
+from .overlap import ahead, side_by_side
 from .progress import FrameCount, Progress
 from .reenactment import CLIP_SIDE, METHOD, Action, Motion, Mover, action_of, check_reenactment
 from .tracking import FaceTrack, OneEuro
@@ -71,24 +72,41 @@ class Follower:
         )
 
 
-def actions(follower: Follower, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Action | None]]:
-    """The frames, each with what the driving face does in it."""
-    for frame in frames:
-        yield frame, follower.action(frame)
+class Asked(NamedTuple):
+    """What the source is to show in a frame: landmarks (68,2) in 0..1 of its own frame, and action units (17,). None
+    where the driving face is lost: what the frame before shows."""
+
+    frame: Frame
+    shown: tuple[np.ndarray, np.ndarray] | None
 
 
-def move_frames(
-    mover: Mover, driven: Iterable[tuple[Frame, Action | None]], relative: bool
-) -> Iterator[Frame]:
-    """The source's photo, moved as the driving face of each frame is; as in the frame before where that is lost."""
-    first, photo = None, None
-    for frame, action in driven:
-        if action is not None:
-            first = first or action
-            photo, _ = mover.show(action, first if relative else None)
-        elif photo is None:
-            photo = mover.still()
+def follow_driving(
+    mover: Mover, follower: Follower, frames: Iterable[Frame], relative: bool
+) -> Iterator[Asked]:
+    """The frames, each with what the driving face asks for; up to its first frame the source stays as it is."""
+    first, still = None, (mover.action.landmarks, mover.action.units)
+    for number, frame in enumerate(frames):
+        action = follower.action(frame)
+        if action is None:
+            yield Asked(frame, None if number else still)
+            continue
+        first = first or action
+        start = first if relative else None
+        yield Asked(frame, (mover.like(action, start), mover.units_like(action, start)))
+
+
+def move_frames(painted: Iterable[tuple[Frame, np.ndarray | None]]) -> Iterator[Frame]:
+    """The source's photo in each frame; where it was not painted anew, as in the frame before."""
+    photo = None
+    for frame, now in painted:
+        photo = photo if now is None else now
+        assert photo is not None, "the first frame is painted"
         yield frame._replace(pixels=photo)
+
+
+def paint(mover: Mover, asked: Asked) -> tuple[Frame, np.ndarray | None]:
+    """A frame, and the source's whole photo as it is to be shown there."""
+    return asked.frame, None if asked.shown is None else mover.paint(*asked.shown)[0]
 
 
 def reenact_frames(
@@ -138,7 +156,8 @@ def _pictures(
     name: str,
     count: FrameCount,
 ) -> Iterator[Image.Image]:
-    for frame in move_frames(mover, actions(follower, frames), relative):
+    asked = follow_driving(mover, follower, frames, relative)
+    for frame in move_frames(paint(mover, one) for one in asked):
         count.add()
         yield Image.fromarray(frame.pixels)
     check_seen(follower.track, name)
@@ -175,9 +194,12 @@ def reenact_clip(
     )
 
     def change(frames: Iterable[Frame]) -> Iterator[Frame]:
-        # The face is followed in the next frames while one is drawn.
-        with ahead(actions(follower, frames)) as driven:
-            yield from move_frames(mover, driven, relative)
+        # The face is followed in the next frames while these are painted.
+        with (
+            ahead(follow_driving(mover, follower, frames, relative)) as asked,
+            side_by_side(partial(paint, mover), asked) as painted,
+        ):
+            yield from move_frames(painted)
 
     done = rewrite_clip(driving, target, record, follower.track, change, progress)
     of_source = (f"in the source photo, {text}" for text in mover.given.warnings)
