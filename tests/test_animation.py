@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from ganime_age.images.video_reader import Frame
 from ganime_age.networks.wrinkles import Wrinkles
 from ganime_age.pipelines.animation import edit_frames
 from ganime_age.pipelines.clip_face import ClipFace
-from ganime_age.pipelines.overlap import ahead, behind
+from ganime_age.pipelines.overlap import ahead, behind, side_by_side
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
 from helpers.clips import make_clip, pictures_of, rate_of, sound_of
@@ -338,6 +339,17 @@ def test_what_is_read_ahead_or_written_behind_keeps_order_and_says_its_errors():
         for item in items:
             later(10 + item)
     assert taken == [10, 11, 12, 13, 14]
+
+    together = Barrier(2)
+
+    def waiting(item):
+        together.wait(60)  # raises unless two items are in hand at a time
+        return item
+
+    with side_by_side(waiting, range(4)) as made:
+        assert list(made) == [0, 1, 2, 3]
+    with pytest.raises(BadInput, match="cut off"), side_by_side(str, broken()) as made:
+        list(made)
 
     def full(item):
         if item == 1:

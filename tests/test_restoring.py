@@ -15,7 +15,7 @@ from ganime_age.networks.mouth import gap
 from ganime_age.networks.perceptual import perceptual_from, squeezenet, vgg19
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids, skin_map
-from ganime_age.networks.restoring.lay import Request, lay
+from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
 from ganime_age.networks.restoring.patch_reader import PatchReader, ReaderDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 
@@ -135,6 +135,28 @@ def test_an_age_is_drawn_on_the_skin_and_a_smile_in_the_mouth(face, marks):
     )
     assert aged[inside].max() < 1e-3 and aged[44:48, 16:18].mean() > 0.003, "teeth have no wrinkles"
     assert smiling[inside].min() > 0 and aged[:6].max() == 0
+
+
+def test_on_a_clip_skin_is_drawn_now_and_then_and_moves_with_the_face_between(face, marks, monkeypatch):
+    network, drawn, draw = restorer(marks), [], Restorer.draw
+    monkeypatch.setattr(Restorer, "draw", lambda *given: drawn.append(1) or draw(*given))
+    alone = lay(network, face, marks, marks, request(75.0)).face - face
+    away, moved, carried = 4 / SIDE, torch.roll(face, 4, 3), Carried()  # the head moves by 4 pixels
+    drawn.clear()
+    with carrying(carried):
+        first = lay(network, face, marks, marks, request(75.0)).face - face
+        next_marks = marks + torch.tensor([away, 0.0])
+        second = lay(network, moved, next_marks, next_marks, request(75.0)).face - moved
+        for _ in range(DRAW_EVERY - 2):
+            lay(network, moved, next_marks, next_marks, request(75.0))
+    assert len(drawn) == 2, "one frame: for the target age and for the source's"
+    assert torch.allclose(first, alone, atol=1e-6)
+    there, back = second[..., 16:48, 20:44], alone[..., 16:48, 16:40]
+    assert (there - back).abs().mean() < 0.2 * (alone[..., 16:48, 20:44] - back).abs().mean()
+    with carrying(carried):
+        lay(network, moved, next_marks, next_marks, request(75.0))
+        lay(network, face, shut(marks), marks, request(75.0, AU12=4.0, AU25=4.0))
+    assert len(drawn) == 6, "anew after DRAW_EVERY frames, and wherever a mouth is drawn"
 
 
 def test_weights_that_learnt_no_ages_leave_the_skin(face, marks):

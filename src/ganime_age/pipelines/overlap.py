@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from threading import Event
 from typing import TypeVar
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 WAITING = 3
 """Items that may wait on either side; each is a whole frame."""
