@@ -106,6 +106,18 @@ def face_shards(tmp_path_factory):
     return write_faces(tmp_path_factory.mktemp("faces"))
 
 
+@pytest.fixture
+def few_shown(monkeypatch):
+    """Sheets and probes of one child and one old person, one straight face and one smile: every other age goes the same
+    way through the same networks."""
+    from ganime_age.learning.tasks import age_editing, probes, sheets
+
+    monkeypatch.setattr(age_editing, "SHEET_AGES", (5.0, 76.0))
+    monkeypatch.setattr(sheets, "AGES", (5.0, 85.0))
+    monkeypatch.setattr(probes, "AGES", (5.0, 80.0))
+    monkeypatch.setattr(probes, "SMILES", (0.0, 5.0))
+
+
 @pytest.fixture(scope="session")
 def server():
     """A stand-in for the Hub on loopback."""

@@ -287,6 +287,7 @@ TERMS = {"adversarial", "adversarial_kept", "group", "group_kept", "reconstructi
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("few_shown")
 @pytest.mark.parametrize(("file", "more"), [("agetransgan", set()), ("agetransgan_mi", {"mi"})])
 def test_four_steps_and_a_resumed_run_are_the_same(folder, helpers, aifd, tmp_path, file, more):
     def run(out: str, steps: int) -> Run:

@@ -74,6 +74,7 @@ def test_every_recipe_is_told_and_the_other_part_keeps_its_figures(tmp_path, mon
         measured(given, None)
 
 
+@pytest.mark.slow
 def test_a_recipe_is_tried_tiny_and_measured_at_its_own_size(tmp_path):
     recipes = ROOT / "training" / "recipes"
     found = rehearse.rehearsed([recipes / "dual_shape.toml", recipes / "head.toml"], 0.1)

@@ -349,6 +349,7 @@ def test_a_run_that_ends_by_the_clock_leaves_a_face_folder(script, real, tmp_pat
     assert len(images(tmp_path)) == 20
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_mesh_set_and_any_image_can_be_made_again(script, real, tmp_path):
     gates = (*ANY_POSE, "--set", "gates.identity=0.1")
     options = [str(word) for word in ("--faces", real, "--out", tmp_path, *SMALL, *gates, "--count", 10)]

@@ -563,6 +563,7 @@ def shards(out):
     return pictures
 
 
+@pytest.mark.slow
 def test_two_processes_make_a_set_that_goes_on_after_a_kill(people, models, tmp_path, monkeypatch):
     out = tmp_path / "set"
     two = side_by_side([sys.executable, *command(people, models, out)])

@@ -214,6 +214,7 @@ def until(true, seconds=90):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_the_same_command_goes_on(tmp_path, face_shards, called):
     out, plan = tmp_path / "runs", two_quick(tmp_path, steps=3000)
     runner = subprocess.Popen(command(plan, face_shards, out), env=ENVIRONMENT, stdout=subprocess.DEVNULL)
@@ -237,6 +238,7 @@ def test_killed_in_the_middle_the_same_command_goes_on(tmp_path, face_shards, ca
     assert called(plan, face_shards, out)[0] == 0  # nothing is left to do
 
 
+@pytest.mark.slow
 def test_a_recipe_that_fails_does_not_end_the_plan(tmp_path, face_shards, called):
     text = two_quick(tmp_path, first="recipe.init=nowhere").read_text()
     plan = written(

@@ -110,6 +110,7 @@ def test_utkface_names_give_ages_and_what_cannot_be_used_is_counted(
     assert set(table["au_source"]) == {"reader"} and not any((tmp_path / "out").glob(".preparing"))
 
 
+@pytest.mark.slow
 def test_cacd_names_are_people_and_train_takes_the_folder(raw, tmp_path, portrait):
     for i, name in enumerate(("40_Jane_Roe_0001", "52_Jane_Roe_0002", "33_Al_Ox_0001", "34_Al_Ox_0003")):
         save(raw / f"{name}.jpg", portrait, i)

@@ -18,7 +18,6 @@ from ganime_age.learning.engine.fake_device import PretendedGPU, told
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
-from ganime_age.learning.tasks import age_editing, probes, sheets
 from ganime_age.learning.tasks.rehearsal.tiny import (
     tiny_run,
     without_mediapipe,
@@ -28,18 +27,9 @@ from ganime_age.learning.tasks.rehearsal.tiny import (
 from ganime_age.learning.tasks.rehearsal.waits import Waits, pretended_gpu
 from ganime_age.learning.tasks.restoring import restore
 
+pytestmark = pytest.mark.usefixtures("few_shown")
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 NAMES = sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.startswith("multipose"))
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    """Sheets and probes of one child and one old person, one straight face and one smile: every other age goes the
-    same way through the same networks."""
-    monkeypatch.setattr(age_editing, "SHEET_AGES", (5.0, 76.0))
-    monkeypatch.setattr(sheets, "AGES", (5.0, 85.0))
-    monkeypatch.setattr(probes, "AGES", (5.0, 80.0))
-    monkeypatch.setattr(probes, "SMILES", (0.0, 5.0))
 
 
 @pytest.fixture(scope="module")
