@@ -17,6 +17,7 @@ from PIL import Image
 from ..edits import Edit
 from ..images.alignment import frame_matrix
 from ..model.methods import PROTOTYPES
+from ..networks.wrinkles import Chosen, chosen_once
 from ..pipelines.face import Face, FacePipeline, HairPart
 from ..results import Reading
 from .viewer import fractions
@@ -48,12 +49,13 @@ class Memory:
 
 @dataclass(eq=False)
 class Sketch:
-    """A face cut out of its photo. box: left, top, width, height in 0..1 of the photo. hair: found with the first
-    draft, for all of them."""
+    """A face cut out of its photo. box: left, top, width, height in 0..1 of the photo. hair, creases: found and chosen
+    with the first draft, for all of them."""
 
     face: Face
     box: list[float]
     hair: HairPart | None = None
+    creases: Chosen = field(default_factory=Chosen)
 
 
 _visits: OrderedDict[str, Memory] = OrderedDict()
@@ -108,7 +110,8 @@ def draw(
     if sketch.hair is None and PROTOTYPES in pipeline.model.parts:
         sketch.hair = pipeline.find_hair(face, face.reading.landmarks)
     drawing = pipeline.prepare(face, edit, method, found=sketch.hair)
-    made = None if drawing is None else pipeline.draw_batch([drawing], method)[0]
+    with chosen_once(sketch.creases):
+        made = None if drawing is None else pipeline.draw_batch([drawing], method)[0]
     pixels = pipeline.paste(face, made, mark=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
