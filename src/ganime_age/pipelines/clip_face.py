@@ -13,15 +13,18 @@ from ..images.boxes import box_overlap, face_box
 from ..networks.restoring.lay import Carried, carrying
 from ..networks.wrinkles import Chosen, chosen_once
 from ..results import Reading
-from .face import Crop, Drawing, Face, FacePipeline, GrownHair
+from .face import Crop, Drawing, Face, FacePipeline, GrownHair, places_of
 from .tracking import FaceTrack
 
 SEARCH_EVERY = 24
 """Frames after which the whole picture is searched for faces anew, even while the face is followed."""
 READ_EVERY = 3
 """Frames after which age, action units and landmarks are read anew; between them landmarks follow the detector's."""
-HAIR_EVERY = 4
-"""Frames after which hair is looked for, and grows, anew; between them it moves with the face."""
+HAIR_EVERY = 3
+"""Frames after which hair is looked for anew; between them it moves with the face."""
+AT_REST = 0.002
+"""Mean distance, in sides of the face's frame, that landmarks may have moved in it for a head to count as at rest: what
+has grown on its hair is carried along until hair is looked for anew."""
 TAKEN_OVER = 0.5
 """Share of what was known before in what is known after something was measured anew, while a face is steadied."""
 SAME_PLACE = 0.4
@@ -104,6 +107,7 @@ class Shot:
         self.pipeline, self.steady = pipeline, steady
         self._hair: GrownHair | None = None
         self._hair_age = 0
+        self._places = np.zeros((68, 2))
         self._creases, self._drawn = Chosen(), Carried()
 
     def prepare(self, face: Face, edit: Edit, method: str) -> Drawing | None:
@@ -124,18 +128,23 @@ class Shot:
         return self.pipeline.paste(face, made, mark)
 
     def _hair_of(self, face: Face, edit: Edit) -> GrownHair:
+        places, self._hair_age = places_of(face), self._hair_age + 1
         before = None if self._hair is None else self.pipeline.carry_hair(self._hair, face)
-        self._hair_age += 1
+        # Of a head that turns, what was added before would lie beside the hair.
+        rests = np.abs(places - self._places).mean() < AT_REST
         if before is not None and self._hair_age < HAIR_EVERY:
-            return before
-        found, self._hair_age = self.pipeline.find_hair(face, face.reading.landmarks), 0
-        if before is None or not self.steady:
-            self._hair = self.pipeline.grow_hair(found, face, edit)
-            return self._hair
-        found = found._replace(matte=before.matte.lerp(found.matte, 1 - TAKEN_OVER))
+            if rests:
+                return before
+            found = self.pipeline.find_hair(face, face.reading.landmarks, before.matte)
+            return self.pipeline.grow_hair(found, face, edit)
+        found = self.pipeline.find_hair(face, face.reading.landmarks)
+        if before is not None and self.steady:
+            found = found._replace(matte=before.matte.lerp(found.matte, 1 - TAKEN_OVER))
         grown = self.pipeline.grow_hair(found, face, edit)
-        self._hair = grown._replace(change=before.change.lerp(grown.change, 1 - TAKEN_OVER))
-        return self._hair
+        if before is not None and self.steady and rests:
+            grown = grown._replace(change=before.change.lerp(grown.change, 1 - TAKEN_OVER))
+        self._hair, self._hair_age, self._places = grown, 0, places
+        return grown
 
 
 def _face(crop: Crop, reading: Reading) -> Face:

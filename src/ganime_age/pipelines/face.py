@@ -336,15 +336,15 @@ class FacePipeline:
             grid = placed_grid(size, 1 / span, (x, y), torch.empty(0, device=self.device))
         return Around(ground, matrix, side, grid, Place(left, top, 1 / span))
 
-    def find_hair(self, ground: Crop, landmarks: np.ndarray) -> HairPart:
-        """Where hair is around a face with landmarks (68,2) in photo pixels."""
+    def find_hair(self, ground: Crop, landmarks: np.ndarray, matte: Tensor | None = None) -> HairPart:
+        """Where hair is around a face with landmarks (68,2) in photo pixels. matte (1,1,P,P): where it is known."""
         around = self.around(ground)
         part = crop(ground.photo, around.matrix, around.side)
         places = apply(around.matrix, landmarks.astype(np.float64)) / around.side
         with torch.inference_mode(), self._precision():
             picture = to_tensor(part, self.device)
             marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
-            matte = self.model.find_hair(picture, around.frame)
+            matte = self.model.find_hair(picture, around.frame) if matte is None else matte
         return HairPart(around, picture, marks, matte, {})
 
     def grow_hair(self, found: HairPart, face: Face, edit: Edit) -> GrownHair:
