@@ -24,6 +24,8 @@ from ganime_age.networks.prototypes import KNOTS, MAPS
 from helpers.painted import paint_faces
 
 ROOT = Path(__file__).parents[1]
+RING = torch.linspace(0, 2 * torch.pi, 69)[:68]
+SHAPE = torch.stack([0.5 + 0.25 * RING.cos(), 0.55 + 0.3 * RING.sin()], 1)
 TONE, TEXTURE = MAPS.index("tone"), MAPS.index("texture")
 
 
@@ -37,14 +39,17 @@ def model():
 
 
 class Wanted:
-    """Stands in for Edits: an edit costs the distance of its gains from wanted ones."""
+    """Stands in for Edits: an edit costs the distance of the prototypes' gains from wanted ones."""
 
     batches: list = []
 
-    def score(self, prototypes, asked):
+    def __init__(self, prototypes):
+        self.prototypes = prototypes
+
+    def score(self, asked):
         knot = KNOT_AGES.index(asked)
-        tone = abs(float(prototypes.outward[TONE, knot]) - 2.5 * 0.85)
-        creases = abs(float(prototypes.wrinkles.onset[knot]) - 0.7225)
+        tone = abs(float(self.prototypes.outward[TONE, knot]) - 2.5 * 0.85)
+        creases = abs(float(self.prototypes.wrinkles.onset[knot]) - 0.7225)
         return Score(0.0, tone + creases, 1.0, tone + creases)
 
 
@@ -53,7 +58,7 @@ def test_gains_go_where_edits_cost_least_and_the_young_ones_stay(model):
     prototypes.outward[TONE], prototypes.outward[TEXTURE], prototypes.wrinkles.onset[:] = 2.5, 1.25, 1.0
     before = gains_of(prototypes)
     said = []
-    found = fit_gains(model, Wanted(), sweeps=3, youngest=49, told=said.append)
+    found = fit_gains(model, Wanted(prototypes), sweeps=3, youngest=49, told=said.append)
     old = [knot for knot in range(KNOTS) if KNOT_AGES[knot] >= 49]
     young = [knot for knot in range(KNOTS) if knot not in old]
     tone, texture = (np.array(found["gains"]["outward"][name]) for name in ("tone", "texture"))
@@ -80,12 +85,40 @@ def test_at_last_creases_are_as_deep_as_leaves_no_bias():
 def test_edits_are_held_against_what_is_read_on_real_faces(model, tmp_path):
     faces = paint_faces(tmp_path)
     edits = Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6)
-    found = edits.score(model.prototypes, 95)
+    found = edits.score(95)
     assert found.cosine == pytest.approx(1, abs=1e-3) and found.error >= abs(found.bias)
     assert found.cost == pytest.approx(found.error + 10 * (1 - found.cosine), abs=1e-2)
     faces.labels["age"][:] = np.nan
     with pytest.raises(BadInput, match="no validation face with an age and landmarks"):
         Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6)
+
+
+def test_what_a_network_draws_counts(model, tmp_path):
+    torch.manual_seed(1)
+    drawing = GanimeAge(
+        (*model.parts, "ganimation_age"),
+        64,
+        edit_size=64,
+        prototypes={"hair_width": 4, "wrinkles": 2},
+        ganimation_age={"kind": "restorer", "widths": [8, 8, 8], "deep": 1, "draws": ["skin"]},
+    ).eval()
+    network = drawing.ganimation_age
+    network.use_mean_shape(SHAPE)
+    for module in network.modules():
+        if type(module).__name__ == "Modulator":
+            torch.nn.init.normal_(module.linear.weight)
+    torch.nn.init.normal_(network.head.weight)
+    for part in (model, drawing):
+        part.prototypes.mean_shape.copy_(SHAPE)
+        part.prototypes.region.fill_(1.0)
+    face = torch.rand(2, 3, 64, 64) * 2 - 1
+    faces, judge = paint_faces(tmp_path), AgeJudge(32, (8, 8)).eval()
+    ages = torch.tensor([30.0, 30.0]), torch.tensor([70.0, 70.0])
+    alone, drawn = (
+        Edits(faces, one, judge, count=6).edited(face, SHAPE.expand(2, -1, -1), ages)
+        for one in (model, drawing)
+    )
+    assert torch.allclose(alone, face, atol=1e-4) and not torch.allclose(drawn, face, atol=1e-2)
 
 
 def test_recipe_and_weights_have_the_gains_that_were_fitted():

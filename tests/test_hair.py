@@ -65,6 +65,17 @@ def grown(prototypes, age, rows=slice(None)):
     return older, (luma(older) - luma(given))[0, 0]
 
 
+def test_thin_hair_on_skin_keeps_its_colour(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    thin = torch.where(hair, 0.2, 0.0)[None, None]
+    thin[..., 64:, :] *= 5
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = prototypes.grow_hair(given, thin, marks, ages)
+    assert torch.equal(older[..., :64, :], given[..., :64, :])
+    assert (luma(older) - luma(given))[..., 64:96, :].amax() > 0.2
+
+
 def test_grey_grows_strand_by_strand_and_more_strands_turn_with_age(prototypes):
     given, hair, _ = head()
     pictures, rises = zip(*(grown(prototypes, age) for age in (45.0, 60.0, 90.0)), strict=True)

@@ -15,7 +15,9 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     Curves,
     centre,
     explain,
+    eyes,
     face_region,
+    fit_pixels,
     fit_shape,
     set_gains,
 )
@@ -80,6 +82,22 @@ def test_texture_makes_a_faces_own_detail_stronger_at_any_size(prototypes, side)
     assert luma(older).std() / luma(given).std() == pytest.approx(np.exp(0.5), rel=0.1)
     smooth = torch.full((1, 3, side, side), 0.3)
     assert torch.allclose(edit(prototypes, smooth, age=(20.0, 95.0)), smooth, atol=1e-3)
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["older", "younger"])
+def test_a_mole_gets_no_stronger_with_the_skins_texture_and_fades_with_it(prototypes, older):
+    # It stands out by far more than the texture around it: the band's gain is for the one and not for the other.
+    prototypes.age_texture[-4:] = 1.0 if older else -1.0
+    torch.manual_seed(2)
+    given = 0.02 * torch.randn(1, 1, 256, 256).expand(-1, 3, -1, -1).clone()
+    mole = (..., slice(150, 152), slice(150, 152))
+    given[mole] -= 0.6
+    changed = edit(prototypes, given, age=(20.0, 95.0), marks=WHOLE[None])
+    skin = (..., slice(20, 120), slice(20, 120))
+    factor = luma(changed[skin]).std() / luma(given[skin]).std()
+    depth = luma(changed[mole]).mean() / luma(given[mole]).mean()
+    assert factor == pytest.approx(np.exp(0.5 if older else -0.5), rel=0.1)
+    assert depth == pytest.approx(1.0 if older else np.exp(-0.5), abs=0.1)
 
 
 def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):
@@ -277,6 +295,37 @@ def test_shape_is_measured_with_the_pose_held_fixed(prototypes):
     assert others.abs().max() < 1e-3
     chin = (age_basis(torch.tensor([70.0])) - age_basis(torch.tensor([20.0]))) @ prototypes.age_shape[:, 8, 1]
     assert chin.item() == pytest.approx(0.05, abs=0.01)
+
+
+class Fringed(Labelled):
+    """Grey faces; the older, the less of the forehead a black fringe hides, and the redder the chin."""
+
+    def batch(self, rows):
+        age = torch.from_numpy(self.labels["age"][rows]) / 90
+        face = 0.1 * torch.randn(len(rows), 3, 64, 64, generator=torch.Generator().manual_seed(len(rows)))
+        face[:, 0, 45:] += age[:, None, None]
+        for picture, years in zip(face, age.tolist(), strict=True):
+            picture[:, : int(26 - 10 * years)] = -1.0
+        landmarks = torch.from_numpy(self.labels["landmarks"][rows])
+        return {"face": face, "landmarks": landmarks, "valid": torch.ones(len(rows), 1, 64, 64)}
+
+
+def test_a_fringe_is_no_tone_of_the_forehead(prototypes):
+    def black(faces):
+        return (luma(faces) < -0.99).float()
+
+    faces, tones = Fringed(), []
+    fit_shape(faces, prototypes)
+    for hair in (None, black):
+        fit_pixels(faces, prototypes, 600, hair, kinds=("age",))
+        older = (age_basis(torch.tensor([85.0])) - age_basis(torch.tensor([5.0])))[0]
+        tones.append(torch.einsum("k,kchw->chw", older, prototypes.age_tone))
+    forehead, chin = (0, slice(21, 24), slice(24, 40)), (0, slice(48, 54), slice(24, 40))
+    assert tones[0][forehead].mean() > 3 * abs(tones[1][forehead].mean())
+    assert tones[1][chin].mean() > 1
+    opening = eyes(prototypes.mean_shape, 64)[0, 0] > 0
+    assert opening.any() and not tones[1][:, opening].any()
+    assert not prototypes.unit_tone.any(), "only what was asked is measured"
 
 
 def test_curves_weigh_each_output_by_itself():

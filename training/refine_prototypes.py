@@ -3,12 +3,14 @@
     python training/refine_prototypes.py --regions                 each action unit keeps to its part of the face
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, from the old faces among them
+    python training/refine_prototypes.py --tones FACES             tones and texture of ages, of skin without hair or eyes
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
-the slopes of action units keep the gains that they were packed with.
+the slopes of action units keep the gains that they were packed with, and hair is found by the weights' own network and
+not by its teacher.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
 from ganime_age.learning.tasks.prototype_fitting.gain_fit import Edits, fit_gains  # noqa: E402
-from ganime_age.learning.tasks.prototype_fitting.prototype_fit import set_gains  # noqa: E402
+from ganime_age.learning.tasks.prototype_fitting.prototype_fit import centre, fit_pixels, set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
@@ -38,7 +40,7 @@ from ganime_age.networks.judging.age_judge import AgeJudge  # noqa: E402
 from ganime_age.networks.wrinkles import SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
-MOUTHS, LAYOUTS = 2500, 24
+MOUTHS, LAYOUTS, PIXEL_FACES = 2500, 24, 10000
 HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
 AGE_JUDGE = ROOT / "training" / "checkpoints" / "age_judge"  # it steers trainings; none that reports is asked
 FITTED = ROOT / "training" / "recipes" / "prototypes_gains.json"
@@ -76,15 +78,17 @@ def main() -> None:
     parser.add_argument("--regions", action="store_true")
     parser.add_argument("--mouth", type=Path, metavar="FACES")
     parser.add_argument("--wrinkles", type=Path, metavar="FACES")
+    parser.add_argument("--tones", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     given = parser.parse_args()
-    if not (given.regions or given.mouth or given.wrinkles or given.gains or given.fit_gains):
+    asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
+    if not any(asked):
         raise BadInput(
-            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --gains RECIPE or "
-            "--fit-gains FACES"
+            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
+            "--gains RECIPE or --fit-gains FACES"
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     model = with_room(given.weights, **room, **({"wrinkles": LAYOUTS} if given.wrinkles else {}))
@@ -99,6 +103,11 @@ def main() -> None:
         fit_wrinkles(Faces(given.wrinkles, SIDE, hold_out=HELD_OUT), model.prototypes)
         if not model.prototypes.wrinkles.layouts.any():
             raise BadInput(f"{given.wrinkles} has too few old faces that look ahead; give more faces")
+    if given.tones:
+        fit_pixels(
+            Faces(given.tones, SIZE), model.prototypes, PIXEL_FACES, model.prototypes.find_hair, ("age",)
+        )
+        centre(model.prototypes)
     if given.gains:
         gains = read_recipe(given.gains, [])["recipe"]["gains"]
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})

@@ -71,6 +71,9 @@ TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
 TEXTURE_GAIN = (0.3, 3.0)
 """Least and largest factor on a band of detail."""
+SPOT = (1.5, 3.0)
+"""Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a freckle
+or a glint, and from the second on it is one and no texture: it gets no stronger."""
 
 
 def age_basis(age: Tensor) -> Tensor:
@@ -403,7 +406,8 @@ class Prototypes(nn.Module):
         for level, (side, half) in enumerate(pairwise(sides)):
             detail, light = split_band(light, half)
             gain = gains[:, max(level - finer, 0), None]
-            details.append(detail * (resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)))
+            gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
+            details.append(detail * torch.where(gain > 0, gain * texture_share(detail, skin), gain))
         added = details.pop()
         while details:
             added = enlarge(added, details[-1].shape[-1]) + details.pop()
@@ -426,6 +430,16 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     width = (along.amax(1) - along.amin(1)).amin(-1)[:, None, None]  # the least, (B,1,1)
     slack = (along.amax(1)[:, None, None] - pixels @ ways).amin(-1)
     return torch.where(width < FLAT, torch.ones_like(slack), slack)[:, None]
+
+
+def texture_share(detail: Tensor, skin: Tensor) -> Tensor:
+    """How much of a band of detail (B,1,S,S) is texture of the skin (B,1,s,s in 0..1) and no spot: in 0..1."""
+    # A redescending weight, as of robust estimators (Hampel 1974): 1 for what is common, 0 for what stands out.
+    power = resize(detail.square(), min(detail.shape[-1], MAP_SIDE))
+    weight = resize(skin, power.shape[-1]) + 1e-6
+    total = weight.sum((2, 3), keepdim=True)
+    variance = ((power * weight).sum((2, 3), keepdim=True) / total).clamp_min(1e-8)
+    return 1 - ramp(detail.abs() / variance.sqrt(), *SPOT)
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:

@@ -100,8 +100,11 @@ class Wrinkles(nn.Module):
         """What creases of depth (B,) add to the brightness of faces, (B,1,s,s) at the side of `skin.grid`."""
         creases = self.chosen(skin, mean_shape)
         drawn = F.grid_sample(creases, skin.grid, padding_mode="zeros", align_corners=False)
-        # A crease is a shadow: it scales with the light around it, so it is faint in the dark of a face.
-        around = enlarge(resize(luma(skin.face), SIDE // 8), drawn.shape[-1])
+        # A crease is a shadow: it scales with the light that falls on it, so it is faint in the dark of a face, and in
+        # a fold that is there already.
+        light = luma(skin.face)
+        around = enlarge(resize(light, SIDE // 8), drawn.shape[-1])
+        around = torch.minimum(around, resize(light, drawn.shape[-1]))
         bright = (skin.light[0] + 1).clamp_min(0.1)
         shade = ((around + 1) / bright).clamp(*SHADE)
         # Even light flattens creases less than it flattens a face, so half of the depth goes by the face's contrast.

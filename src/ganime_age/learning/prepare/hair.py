@@ -6,10 +6,13 @@ picture is left out. What stays is cut along the picture's own colours (GrabCut;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ...atomic import replacing
@@ -48,6 +51,12 @@ def hair_masks(
     with replacing(cache) as part, part.open("wb") as written:
         np.savez(written, index=index, mask=mask, id=names[index])
     return index, mask
+
+
+def hair_finder(file: str | Path) -> Callable[[Tensor], Tensor]:
+    """The teacher as a function: faces (B,3,S,S) in [-1,1] -> how likely there is hair (B,1,128,128) in 0..1."""
+    teacher = HairNetwork(Path(file), NEEDED)
+    return lambda faces: torch.from_numpy(teacher.chances(to_pictures(faces), SIDE))[:, None].float()
 
 
 def read_hair(

@@ -22,7 +22,7 @@ from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
 from ..data.headwear import wear, wider
 from ..engine.task import Losses, Player, Step, Task
-from ..prepare.hair import hair_masks
+from ..prepare.hair import hair_finder, hair_masks
 from ..prepare.open_mouths import fit_mouth
 from ..prepare.unit_regions import confine
 from ..prepare.wrinkle_layouts import fit_wrinkles
@@ -59,7 +59,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     network = {"teeth": True} | recipe.network
     prototypes = Prototypes(**network)
     fit_shape(faces, prototypes)
-    fit_pixels(faces, prototypes, recipe.pixel_faces)
+    hair = hair_finder(recipe.hair_teacher) if recipe.hair_teacher else None
+    fit_pixels(faces, prototypes, recipe.pixel_faces, hair)
     fit_mouth(faces, prototypes, recipe.mouth_faces)
     if prototypes.wrinkles is not None:
         fit_wrinkles(Faces(faces.folder, SIDE, hold_out=recipe.wrinkles_hold_out), prototypes)

@@ -46,6 +46,9 @@ SKIN_COLOUR = 0.1
 """Mean distance of skin from grey below which a photo has less and less colour to go by."""
 MOST_COLOUR = 1.5
 """Largest factor on the saturation of hair."""
+THIN = (0.2, 0.8)
+"""Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
+second on all of it may turn."""
 
 
 def grey_before(head: Head) -> Tensor:
@@ -165,7 +168,8 @@ class Growth:
         beard = beard._replace(share=beard.share * (1 - hair))
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
-        hair = without_skin(hair, picture, head) * ramp(away_from_border(side, picture), *fade[:2])
+        hair = without_skin(hair, picture, head)
+        hair = hair * ramp(hair, *THIN) * ramp(away_from_border(side, picture), *fade[:2])
         return cls(picture, hair, head, beard)
 
     @cached_property

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Window, choose, recorded
+from ..layers import Edited, Window, choose, luma, recorded
 from ..mouth import opening_of
 from ..warp import canonical_grid
 from .erase import Amounts, Erased, erase
@@ -150,7 +150,7 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
-    #     out = face + share skin (G(t) - G(s)) + hole (G(t) - face)
+    #     out = face + share skin lit (G(t) - G(s)) + hole (G(t) - face)
     features = restorer.encode(erased)
     style = restorer.style(request.target_age, request.target_aus, amounts)
     after, attention = restorer.draw(erased, features, style)
@@ -163,5 +163,7 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     hole = torch.maximum(mouth, lids)
     on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.share
     on_skin = on_skin * request.asked()[:, None, None, None]
-    out = face + on_skin * (after - before) + hole * (after - face)
+    # What it draws is light and shade: less of it falls into a fold that the face has of its own.
+    lit = ((luma(face) + 1) / (luma(before) + 1).clamp_min(0.1)).clamp(0, 1)
+    out = face + on_skin * lit * (after - before) + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

@@ -9,6 +9,8 @@ the asked ages a,
 
 Paying for likeness leaves edits too young, so at last the creases are deepened until edits read as old as real faces in
 the mean (`unbiased`).
+An edit is what the default method makes of a face, its network included where the model has one: what that draws of an
+age the prototypes need not exaggerate.
 Ages are read by what steers trainings, the package's reader and the age judge beside it, each against its own readings
 of real faces; who somebody is by the package's identity reader. None of them reports on edits.
 """
@@ -25,7 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....edits import AU_CODES
 from ....errors import BadInput
+from ....model.methods import DEFAULT, METHODS
 from ....model.model import GanimeAge
 from ....networks.judging.age_judge import AgeJudge
 from ....networks.prototypes import KNOTS, MAPS, NEUTRAL, Prototypes
@@ -96,7 +100,15 @@ class Edits:
         return torch.stack([self.model.readers(faces, False).age, self.judge(faces)], 1)
 
     @torch.no_grad()
-    def score(self, prototypes: Prototypes, asked: int) -> Score:
+    def edited(self, face: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """Faces (B,3,S,S) with landmarks (B,68,2), edited from and to ages (B,)."""
+        same = face.new_zeros(len(face), len(AU_CODES))
+        if METHODS[DEFAULT].part in self.model.parts:
+            return self.model.edit(face, *ages, same, same, DEFAULT, landmarks=landmarks).face
+        return self.model.prototypes(face, landmarks, *ages, same, same)
+
+    @torch.no_grad()
+    def score(self, asked: int) -> Score:
         """What is read on edits of the faces to an age."""
         off, likeness = [], []
         for one, who in zip(self.batches, self.who, strict=True):
@@ -105,8 +117,7 @@ class Edits:
             face, landmarks, age = (one[name][far] for name in ("face", "landmarks", "age"))
             if not len(face):
                 continue
-            same = face.new_zeros(len(face), 17)
-            edit = prototypes(face, landmarks, age, torch.full_like(age, asked), same, same)
+            edit = self.edited(face, landmarks, (age, torch.full_like(age, asked)))
             off.append((self.ages(edit) - self.real[asked]).mean(1))
             likeness.append((self.model.identity(edit, landmarks) * who[far]).sum(1))
         if not off:
@@ -176,7 +187,7 @@ def fit_gains(
 
     def scores(gains: Gains, knots: range) -> list[Score]:
         set_gains(prototypes, as_recipe(gains))
-        return [edits.score(prototypes, KNOT_AGES[knot]) for knot in knots]
+        return [edits.score(KNOT_AGES[knot]) for knot in knots]
 
     def cost(gains: Gains, knots: range) -> float:
         return sum(score.cost for score in scores(gains, knots))

@@ -6,6 +6,8 @@ the set it comes from, sex. The curves of age and the slopes of the action units
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import cv2
@@ -14,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....networks.layers import luma, resize
+from ....networks.hair.filters import inside_polygon
+from ....networks.layers import enlarge, luma, resize
 from ....networks.prototypes import (
     BANDS,
     KNOTS,
@@ -31,6 +34,13 @@ from ...data.faces import Faces, balanced_weights
 
 MALE_SHARE = 0.15
 """The share of male features (beards) in the prototypes: a beard painted on a woman looks worse than none on a man."""
+
+
+EYES_WIDER = 1.25
+"""Factor on the outline of an eye that is left out of the skin."""
+
+FindHair = Callable[[Tensor], Tensor]
+"""Faces (B,3,S,S) in [-1,1] -> hair (B,1,s,s) in 0..1."""
 
 
 class Known(NamedTuple):
@@ -129,21 +139,36 @@ def face_region(mean_shape: Tensor, side: int = 256) -> Tensor:
 
 
 @torch.no_grad()
-def fit_pixels(faces: Faces, prototypes: Prototypes, most: int, batch: int = 50) -> None:
-    """Fill tones and textures from up to `most` faces, each brought to the mean shape."""
+def fit_pixels(
+    faces: Faces,
+    prototypes: Prototypes,
+    most: int,
+    hair: FindHair | None = None,
+    kinds: Sequence[str] = ("age", "unit"),
+    batch: int = 50,
+) -> None:
+    """Fill tones and textures of some kinds from up to `most` faces, each brought to the mean shape. Where hair is
+    found a face has no skin to measure; without `hair` the forehead's tone is in part that of fringes."""
     known = explain(faces, most=most)
     columns = known.design.shape[1]
     tone, texture = Curves(columns, 64 * 64, 3), Curves(columns, 32 * 32, BANDS)
     for part in torch.arange(len(known.rows)).split(batch):
         shown = faces.batch(known.rows[part.numpy()])
         real = -F.max_pool2d(-shown["valid"], 9, 1, 4)
+        if hair is not None:
+            real = real * (1 - 2 * enlarge(hair(shown["face"]), real.shape[-1])).clamp_min(0)
         design = known.design[part]
         colours, weight = canonical_colours(shown["face"], real, shown["landmarks"], prototypes)
         tone.add(design, colours, weight)
         energies, weight = canonical_energies(shown["face"], real, shown["landmarks"], prototypes)
         texture.add(design, energies, weight)
     for kind, of_tone, of_texture in zip(("age", "unit"), tone.solve(), texture.solve(), strict=True):
-        getattr(prototypes, f"{kind}_tone").copy_(of_tone.view(-1, 64, 64, 3).permute(0, 3, 1, 2))
+        if kind not in kinds:
+            continue
+        of_tone = of_tone.view(-1, 64, 64, 3).permute(0, 3, 1, 2)
+        if kind == "age":
+            of_tone = of_tone * (1 - eyes(prototypes.mean_shape, 64))
+        getattr(prototypes, f"{kind}_tone").copy_(of_tone)
         getattr(prototypes, f"{kind}_texture").copy_(of_texture.view(-1, 32, 32, BANDS).permute(0, 3, 1, 2))
 
 
@@ -165,6 +190,14 @@ def canonical_colours(
     _, spread = prototypes.brightness(colour, skin)
     relative = (colour - mean) / spread
     return relative.flatten(2).transpose(1, 2), weight.flatten(1)
+
+
+def eyes(mean_shape: Tensor, side: int) -> Tensor:
+    """The eyes' openings (1,1,side,side) in 0..1: they are no skin. A child's dark eyes are larger in its face, which the
+    shape says; as a tone they would fall on the lids of narrow eyes."""
+    both = (mean_shape[36:42], mean_shape[42:48])
+    wide = (eye.mean(0) + EYES_WIDER * (eye - eye.mean(0)) for eye in both)
+    return reduce(torch.maximum, (inside_polygon(eye[None], side) for eye in wide))
 
 
 def canonical_energies(
