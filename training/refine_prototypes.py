@@ -3,7 +3,7 @@
     python training/refine_prototypes.py --regions                 each action unit keeps to its part of the face
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, from the old faces among them
-    python training/refine_prototypes.py --tones FACES             tones and texture of ages, of skin without hair or eyes
+    python training/refine_prototypes.py --tones FACES             tones and texture of ages, on skin without hair
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file

@@ -71,9 +71,11 @@ TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
 TEXTURE_GAIN = (0.3, 3.0)
 """Least and largest factor on a band of detail."""
+DARKEST = 0.3
+"""Least share of a tone that darkens a dark place."""
 SPOT = (1.5, 3.0)
-"""Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a freckle
-or a glint, and from the second on it is one and no texture: it gets no stronger."""
+"""Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
+freckle or a glint, and from the second on it is one and no texture: it gets no stronger."""
 
 
 def age_basis(age: Tensor) -> Tensor:
@@ -193,7 +195,7 @@ class Prototypes(nn.Module):
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py)
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
-        #   5. tone      + skin * std * d_tone                            (Rowland & Perrett 1995)
+        #   5. tone      + skin * std * d_tone, less of it in the dark    (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)
         #
         # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
@@ -231,6 +233,7 @@ class Prototypes(nn.Module):
             )
         out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
         tone = light[1] * match_colour(self.change_map("tone", amounts["tone"], grid), colour)
+        tone = in_light(tone, moved, light[0])
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
         return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
 
@@ -440,6 +443,13 @@ def texture_share(detail: Tensor, skin: Tensor) -> Tensor:
     total = weight.sum((2, 3), keepdim=True)
     variance = ((power * weight).sum((2, 3), keepdim=True) / total).clamp_min(1e-8)
     return 1 - ramp(detail.abs() / variance.sqrt(), *SPOT)
+
+
+def in_light(tone: Tensor, face: Tensor, mean: Tensor) -> Tensor:
+    """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1): what darkens takes away a share
+    of the light that is there, so that the shaded eyes of a face in the sun do not turn black."""
+    lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
+    return torch.where(tone < 0, tone * lit.clamp(DARKEST, 1), tone)
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:

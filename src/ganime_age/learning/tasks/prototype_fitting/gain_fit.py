@@ -7,8 +7,8 @@ the asked ages a,
 
     |read(edit of f to a) - read(real faces of a)| + LIKENESS (1 - cos(who is in the edit, who is in f))     in years.
 
-Paying for likeness leaves edits too young, so at last the creases are deepened until edits read as old as real faces in
-the mean (`unbiased`).
+Paying for likeness leaves edits too young, so after each sweep over the knots the creases are deepened until edits read
+as old as real faces in the mean (`unbiased`).
 An edit is what the default method makes of a face, its network included where the model has one: what that draws of an
 age the prototypes need not exaggerate.
 Ages are read by what steers trainings, the package's reader and the age judge beside it, each against its own readings
@@ -194,9 +194,10 @@ def fit_gains(
 
     best = gains_of(prototypes)
     before = scores(best, range(KNOTS))
+    old = range(next(knot for knot in range(KNOTS) if KNOT_AGES[knot] >= youngest), KNOTS)
     for sweep in range(sweeps):
         taken = 0
-        for knot in (k for k in range(KNOTS) if KNOT_AGES[k] >= youngest):
+        for knot in old:
             near = range(max(0, knot - 1), min(KNOTS, knot + 2))  # a knot counts at its neighbours too
             least = cost(best, near)
             for part, factor in product(PARTS, STEPS):
@@ -205,11 +206,10 @@ def fit_gains(
                     told(f"{KNOT_AGES[knot]} years: {part} x {factor}: {least:.2f} -> {found:.2f}")
                     best, least, taken = other, found, taken + 1
         told(f"sweep {sweep + 1}: {taken} moves; {as_recipe(best)}")
+        best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, old)])))
+        told(f"without bias: {as_recipe(best)}")
         if not taken:
             break
-    old = range(next(knot for knot in range(KNOTS) if KNOT_AGES[knot] >= youngest), KNOTS)
-    best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, old)])))
-    told(f"without bias: {as_recipe(best)}")
     after = scores(best, range(KNOTS))
 
     def table(found: list[Score]) -> list[dict[str, float]]:

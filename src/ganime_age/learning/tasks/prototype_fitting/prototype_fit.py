@@ -7,7 +7,6 @@ the set it comes from, sex. The curves of age and the slopes of the action units
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....networks.hair.filters import inside_polygon
 from ....networks.layers import enlarge, luma, resize
 from ....networks.prototypes import (
     BANDS,
@@ -35,9 +33,6 @@ from ...data.faces import Faces, balanced_weights
 MALE_SHARE = 0.15
 """The share of male features (beards) in the prototypes: a beard painted on a woman looks worse than none on a man."""
 
-
-EYES_WIDER = 1.25
-"""Factor on the outline of an eye that is left out of the skin."""
 
 FindHair = Callable[[Tensor], Tensor]
 """Faces (B,3,S,S) in [-1,1] -> hair (B,1,s,s) in 0..1."""
@@ -165,10 +160,7 @@ def fit_pixels(
     for kind, of_tone, of_texture in zip(("age", "unit"), tone.solve(), texture.solve(), strict=True):
         if kind not in kinds:
             continue
-        of_tone = of_tone.view(-1, 64, 64, 3).permute(0, 3, 1, 2)
-        if kind == "age":
-            of_tone = of_tone * (1 - eyes(prototypes.mean_shape, 64))
-        getattr(prototypes, f"{kind}_tone").copy_(of_tone)
+        getattr(prototypes, f"{kind}_tone").copy_(of_tone.view(-1, 64, 64, 3).permute(0, 3, 1, 2))
         getattr(prototypes, f"{kind}_texture").copy_(of_texture.view(-1, 32, 32, BANDS).permute(0, 3, 1, 2))
 
 
@@ -190,14 +182,6 @@ def canonical_colours(
     _, spread = prototypes.brightness(colour, skin)
     relative = (colour - mean) / spread
     return relative.flatten(2).transpose(1, 2), weight.flatten(1)
-
-
-def eyes(mean_shape: Tensor, side: int) -> Tensor:
-    """The eyes' openings (1,1,side,side) in 0..1: they are no skin. A child's dark eyes are larger in its face, which the
-    shape says; as a tone they would fall on the lids of narrow eyes."""
-    both = (mean_shape[36:42], mean_shape[42:48])
-    wide = (eye.mean(0) + EYES_WIDER * (eye - eye.mean(0)) for eye in both)
-    return reduce(torch.maximum, (inside_polygon(eye[None], side) for eye in wide))
 
 
 def canonical_energies(
