@@ -35,6 +35,8 @@ SEEN = (0.15, 0.95)
 hair."""
 TOLD_APART = 0.08
 """Squared distance of two colours, in units of [-1,1], at which a pixel's place between them counts half."""
+COUNTS = (0.1, 0.3)
+"""How sure a pixel must be before its colour begins to count, and counts fully, for the colours around it."""
 EDGE = 0.08
 """Sides of the frame over which what a network saw there begins to count at its border."""
 BINS = 12
@@ -189,7 +191,7 @@ def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
 def nearest_mean(small: Tensor, sure: Tensor, wide: int) -> tuple[Tensor, Tensor]:
     """The mean colour (B,3,s,s) of a picture's pixels that are `sure` (B,1,s,s) around each pixel, the nearest first,
     and how far there are any (B,1,s,s) in 0..1."""
-    sure = sure * (sure > 0.2)
+    sure = sure * ramp(sure, *COUNTS)
     # A wider window counts only where a narrower one holds nothing.
     around = [
         weight * box(torch.cat([small * sure, sure], 1), radius)
