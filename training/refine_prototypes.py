@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
+    parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
     given = parser.parse_args()
     asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
     if not any(asked):
@@ -114,8 +115,8 @@ def main() -> None:
     if given.fit_gains:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
         edits = Edits(faces, model, load_light(AgeJudge, AGE_JUDGE, "age_judge"), given.count)
-        found = fit_gains(model, edits, youngest=given.from_age)
-        options = f"--from-age {given.from_age} --count {given.count}"
+        found = fit_gains(model, edits, youngest=given.from_age, oldest=given.to_age)
+        options = f"--from-age {given.from_age} --to-age {given.to_age} --count {given.count}"
         command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
         made_by = {"command": command, "date": datetime.date.today().isoformat()}
         FITTED.write_text(json.dumps(found | {"made_by": made_by}, indent=1) + "\n")

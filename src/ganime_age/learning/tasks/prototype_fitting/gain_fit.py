@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -177,27 +177,28 @@ def fit_gains(
     edits: Edits,
     sweeps: int = 2,
     youngest: int = 0,
+    oldest: int = 100,
     told: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Give the model's prototypes the gains that cost least, of the knots from the age `youngest` on.
+    """Give the model's prototypes the gains that cost least, of the knots from the age `youngest` to `oldest`.
 
     -> gains, as a recipe writes them; before and after: by age, what is read; what it was fitted on.
     """
     prototypes = model.prototypes
 
-    def scores(gains: Gains, knots: range) -> list[Score]:
+    def scores(gains: Gains, knots: Iterable[int]) -> list[Score]:
         set_gains(prototypes, as_recipe(gains))
         return [edits.score(KNOT_AGES[knot]) for knot in knots]
 
-    def cost(gains: Gains, knots: range) -> float:
+    def cost(gains: Gains, knots: Iterable[int]) -> float:
         return sum(score.cost for score in scores(gains, knots))
 
     best = gains_of(prototypes)
     before = scores(best, range(KNOTS))
-    old = range(next(knot for knot in range(KNOTS) if KNOT_AGES[knot] >= youngest), KNOTS)
+    fitted = [knot for knot in range(KNOTS) if youngest <= KNOT_AGES[knot] <= oldest]
     for sweep in range(sweeps):
         taken = 0
-        for knot in old:
+        for knot in fitted:
             near = range(max(0, knot - 1), min(KNOTS, knot + 2))  # a knot counts at its neighbours too
             least = cost(best, near)
             for part, factor in product(PARTS, STEPS):
@@ -206,7 +207,7 @@ def fit_gains(
                     told(f"{KNOT_AGES[knot]} years: {part} x {factor}: {least:.2f} -> {found:.2f}")
                     best, least, taken = other, found, taken + 1
         told(f"sweep {sweep + 1}: {taken} moves; {as_recipe(best)}")
-        best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, old)])))
+        best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, fitted)])))
         told(f"without bias: {as_recipe(best)}")
         if not taken:
             break
@@ -219,7 +220,7 @@ def fit_gains(
         "gains": as_recipe(best),
         "before": table(before),
         "after": table(after),
-        "youngest": youngest,
+        "ages": [youngest, oldest],
         "faces": sum(len(one["age"]) for one in edits.batches),
         "objective": f"mean |read - read on real faces| + {LIKENESS:g} (1 - cosine), years; then creases without bias",
     }
