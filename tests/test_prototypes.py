@@ -110,7 +110,7 @@ def test_what_darkens_a_face_leaves_light_in_its_dark_places(prototypes):
     (darker, deeper), (lighter, less_dark) = (
         (change[light].mean(), change[dark].mean()) for change in changes
     )
-    assert darker < -0.1 and 0.2 < deeper / darker < 0.4
+    assert darker < -0.1 and 0.5 < deeper / darker < 0.7
     assert lighter > 0.1 and less_dark == pytest.approx(lighter.item(), rel=0.05)
 
 

@@ -71,7 +71,7 @@ TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
 TEXTURE_GAIN = (0.3, 3.0)
 """Least and largest factor on a band of detail."""
-DARKEST = 0.3
+DARKEST = 0.6
 """Least share of a tone that darkens a dark place."""
 SPOT = (1.5, 3.0)
 """Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
