@@ -360,7 +360,7 @@ def test_what_training_sees_is_what_the_model_delivers(count):
         back = edit + generator(edit, asked.source[:1]) - generator(edit, asked.target[:1])
         returned = age_editing.cycle_term(generator, drawn, batch, asked, 0.25)
     assert torch.allclose(drawn.edit.clamp(-1, 1), delivered, atol=1e-5)
-    assert (drawn.base - batch["face"]).abs().mean() > 0.02 < (drawn.edit - drawn.base).abs().mean()
+    assert (drawn.base - batch["face"]).abs().mean() > 0.015 < (drawn.edit - drawn.base).abs().mean()
     assert len(drawn.kept) == max(1, round(count / 2)) and torch.allclose(drawn.kept, kept, atol=1e-5)
     assert returned.item() == pytest.approx((back - shown).abs().mean().item(), rel=1e-4)
 

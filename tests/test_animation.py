@@ -192,7 +192,7 @@ def test_every_frame_of_a_clip_is_edited_and_the_sound_stays(tmp_path, moving, e
         score(picture, frame_matrix(face.landmarks, SIDE))
         for (picture, _), face in zip(after, older, strict=True)
     ]
-    assert min(scores) > 0.8 * THRESHOLD
+    assert min(scores) > 0.75 * THRESHOLD
     assert b"compositeWithTrainedAlgorithmicMedia" in out.read_bytes()
 
 

@@ -3,14 +3,13 @@ least-squares similarity transform between two sets of points (Umeyama, TPAMI 19
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import enlarge_smoothly, precise, recorded
+from .layers import enlarge_smoothly, precise
 
 GRID = 32
 """Side of the grid on which a warp is computed before it is enlarged."""
@@ -48,22 +47,9 @@ def enlarge_field(field: Tensor, side: int) -> Tensor:
 
 def identity_grid(faces: int, side: int, like: Tensor) -> Tensor:
     """(B,side,side,2): the sampling grid that changes nothing; never to be changed in place."""
-    made = new_grid if recorded() else still_grid  # a graph would have to hold it
-    return made(side, like.dtype, like.device).expand(faces, -1, -1, -1)
-
-
-def new_grid(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`identity_grid` of one face."""
-    still = torch.eye(2, 3, device=device, dtype=dtype)[None]
+    still = torch.eye(2, 3, device=like.device, dtype=like.dtype)[None]
     with precise(still):
-        return F.affine_grid(still, [1, 1, side, side], align_corners=False)
-
-
-@lru_cache(maxsize=16)
-def still_grid(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`new_grid`, kept."""
-    with torch.inference_mode(False):  # training must be able to use what an edit made first
-        return new_grid(side, dtype, device)
+        return F.affine_grid(still, [1, 1, side, side], align_corners=False).expand(faces, -1, -1, -1)
 
 
 def placed_grid(side: int, scale: float, shift: tuple[float, float], like: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ import numpy as np
 from ..images.alignment import border_mask, crop
 
 KEY = b"ganime_age mark 1"
-STRENGTH = 2.0  # root mean square of the noise in grey levels, where the face has detail to hide it
+STRENGTH = 2.02  # root mean square of the noise in grey levels, where the face has detail to hide it
 FLAT = 0.74  # share of it that is left where there is none, as on smooth skin
 BUSY = 5.0  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
 CROWN = 1.1  # height of a head above the brows, in distances from the brows to the mouth
