@@ -232,14 +232,13 @@ def _from_image(image: Image.Image, name: str) -> np.ndarray:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         else:
             image = _to_srgb(image)
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return np.array(image.convert("RGB"))
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as EXIF says; damaged EXIF says nothing."""
     try:
-        ImageOps.exif_transpose(image, in_place=True)  # else a photo that lies right would be copied
-        return image
+        return ImageOps.exif_transpose(image) or image
     except MemoryError:
         raise
     except Exception:
