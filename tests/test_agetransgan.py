@@ -344,7 +344,7 @@ def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helper
 def test_what_training_sees_is_what_the_model_delivers(count):
     torch.manual_seed(0)
     generator = networks.Generator(**SMALL)
-    generator.prototypes.age_tone.normal_(std=0.3)
+    generator.prototypes.age_tone.normal_(std=0.4)
     generator.prototypes.region.fill_(1.0)
     batch = {"face": torch.rand(count, 3, 64, 64) - 0.5, "valid": torch.ones(count, 1, 64, 64)}
     batch["landmarks"] = torch.rand(count, 68, 2)
@@ -360,7 +360,7 @@ def test_what_training_sees_is_what_the_model_delivers(count):
         back = edit + generator(edit, asked.source[:1]) - generator(edit, asked.target[:1])
         returned = age_editing.cycle_term(generator, drawn, batch, asked, 0.25)
     assert torch.allclose(drawn.edit.clamp(-1, 1), delivered, atol=1e-5)
-    assert (drawn.base - batch["face"]).abs().mean() > 0.015 < (drawn.edit - drawn.base).abs().mean()
+    assert (drawn.base - batch["face"]).abs().mean() > 0.02 < (drawn.edit - drawn.base).abs().mean()
     assert len(drawn.kept) == max(1, round(count / 2)) and torch.allclose(drawn.kept, kept, atol=1e-5)
     assert returned.item() == pytest.approx((back - shown).abs().mean().item(), rel=1e-4)
 

@@ -33,6 +33,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
+from ganime_age.networks.restoring.restorer import Restorer  # noqa: E402
 from ganime_age.space import (  # noqa: E402
     age,
     clips,
@@ -611,8 +612,7 @@ def test_copying_an_expression_and_reset(visit, portrait, editor):
     sliders = does.copy(given)
     shown = editor.read(other)[0].action_units["AU12"]
     smile = sliders[on.expression.units[AU_CODES.index("AU12")]]
-    own = editor.read(portrait)[0].action_units["AU12"]
-    assert shown < 0.55 * own and smile == pytest.approx(shown, abs=0.1)
+    assert shown < 2.5 and smile == pytest.approx(shown, abs=0.1)
     given |= sliders
     given |= {part: value for part, value in does.reset(given).items() if part in given}
     assert does._asked(given).action_units == {} and does._asked(given).age is None
@@ -821,10 +821,13 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
     monkeypatch.setattr(pipeline, "find_hair", lambda *face: looked.append(face) or find(*face))
     monkeypatch.setattr(pipeline, "recognise", None)  # no draft asks who it is
     _, request = arrive(visit, portrait)
-    for years in (10, 75):
+    drawn, draw = [], Restorer.encode
+    monkeypatch.setattr(Restorer, "encode", lambda *face: drawn.append(face) or draw(*face))
+    for years in (10, 85, 75):
         given[on.age.years] = years
         does.draft_of_age(given, request)
     assert len(looked) == 1  # hair is found once for all drafts of a photo
+    assert len(drawn) == 2  # the network draws for the first of the drafts that are near each other
     draft = does.draft_of_age(given, request)[on.stage.sketch]
     sketch.memory("somebody").sketches[0].hair = None
     assert (

@@ -105,7 +105,7 @@ BAD = {
         {"action_units": "neutral=2"},
         "neutral takes no intensity; write neutral alone",
     ),
-    "presets that share": ({"action_units": ["smile", "surprise"]}, "AU25 is asked for twice"),
+    "presets that share": ({"action_units": ["smile", "surprise"]}, "AU12 is asked for twice"),
     "unseen in words": (
         {"action_units": "Cheek raiser=1", "editable": LABELLED_AUS},
         r"AU06 \(cheek raiser\) cannot be edited",

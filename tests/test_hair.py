@@ -8,6 +8,7 @@ from ganime_age.networks.hair.finding import Place, spread_beyond
 from ganime_age.networks.hair.on_head import unnatural
 from ganime_age.networks.layers import luma
 from ganime_age.networks.prototypes import KNOTS
+from ganime_age.networks.warp import sideways
 from helpers.ring import RING, edit, ring_prototypes
 
 
@@ -118,6 +119,32 @@ def test_a_beard_is_seen_by_its_darkness_and_gives_way_to_the_cheeks_colour(mode
     inside = (where > 0.99).expand_as(bare)
     assert (bare - skin)[inside].abs().mean() < 0.25 * (bearded - skin)[inside].abs().mean()
     assert torch.equal(bare[:, :, :60], bearded[:, :, :60])
+
+
+def test_a_chin_in_the_shade_is_no_beard_and_a_profile_keeps_its_own(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    torch.manual_seed(0)
+    pores = 1 + 0.03 * torch.randn(1, 1, 256, 256)
+    line = (torch.arange(256) + 0.5) / 256
+    shade = ((line - 0.55) / 0.1).clamp(0, 1)[
+        None, None, :, None
+    ]  # darker and darker from the nose to the chin
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 256, 256)
+    smooth = (skin + shade * (torch.full_like(skin, -0.6) - skin) + 1) * pores - 1
+    rough = smooth + shade * 0.25 * torch.randn(1, 1, 256, 256)
+    assert Beard.of(smooth, marks).share.max() == 0
+    assert Beard.of(rough.clamp(-1, 1), marks).share.max() > 0.8
+    turned = marks.clone()
+    # The far side of the jaw is foreshortened.
+    turned[:, 9:17, 0] = turned[:, 30:31, 0] + 0.1 * (turned[:, 9:17, 0] - turned[:, 30:31, 0])
+    assert sideways(marks).item() < 0.1 and sideways(turned).item() > 0.4
+    assert Beard.of(rough.clamp(-1, 1), turned).share.max() < 0.5
+
+
+def test_dark_green_is_no_hair_and_black_hair_with_a_green_cast_is():
+    cast, cloth = torch.tensor([-0.86, -0.75, -0.71]), torch.tensor([-0.95, -0.75, -0.86])
+    shown = [unnatural(colour[None, :, None, None].expand(1, 3, 64, 64)).mean() for colour in (cast, cloth)]
+    assert shown[0] < 0.1 and shown[1] > 0.9
 
 
 def test_hair_goes_on_beyond_the_frame_in_its_colour_and_as_far_as_it_hangs_together():

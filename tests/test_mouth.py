@@ -22,6 +22,9 @@ from ganime_age.networks.prototypes import Prototypes
 
 SKIN = (torch.full((1, 1, 1, 1), 0.2), torch.full((1, 1, 1, 1), 0.4))
 COLOUR = torch.ones(1, 1, 1, 1)
+EYE = torch.tensor([[-1.0, 0], [-0.5, -0.5], [0.5, -0.5], [1, 0], [0.5, 0.5], [-0.5, 0.5]])
+TOOTH = 132
+"""The column of a frame of 256 pixels in which the middle of a tooth lies."""
 
 
 def lips(height: float) -> torch.Tensor:
@@ -93,15 +96,39 @@ def test_an_opened_mouth_shows_a_row_of_teeth_of_its_own_size_and_a_tongue_below
     heights = []
     for height in (0.1, 0.14):
         out, share = teeth(face, lips(0.0), lips(height), smile, SKIN, COLOUR)
-        column = out[0, :, :, 128]
-        white = (column[1] > 0.3) & (share[0, 0, :, 128] == 1)
+        column = out[0, :, :, TOOTH]
+        white = (column[1] > 0.3) & (share[0, 0, :, TOOTH] == 1)
         heights.append(white.sum().item())
-        lowest = share[0, 0, :, 128].nonzero().max().item() - 4
+        lowest = share[0, 0, :, TOOTH].nonzero().max().item() - 4
         assert column[0, lowest] - column[1, lowest] > 0.4  # red
         assert torch.equal(out[..., :100, :], face[..., :100, :])
     assert heights[0] == pytest.approx(0.03 * 256, abs=2.5) and abs(heights[0] - heights[1]) <= 1
     shown, _ = teeth(face, lips(0.0), lips(0.14), torch.zeros(1, 17), SKIN, COLOUR)
-    assert ((shown[0, 1, :, 128] > 0.3).sum().item()) < heights[1]  # without a smile the lip hides some
+    assert ((shown[0, 1, :, TOOTH] > 0.3).sum().item()) < heights[1]  # without a smile the lip hides some
+
+
+def test_teeth_are_apart_from_one_another(teeth):
+    smile = torch.zeros(1, 17)
+    smile[:, AU_CODES.index("AU12")] = 5.0
+    out, _ = teeth(torch.zeros(1, 3, 512, 512), lips(0.0), lips(0.12), smile, SKIN, COLOUR)
+    row = out[0, 1, round((0.7 - 0.06 + 0.02) * 512), 230:283]
+    dark = [i + 230 for i in range(1, 52) if row[i] < min(row[i - 1], 0.45) and row[i] <= row[i + 1]]
+    # Millimetres from the middle to where the middle incisors end, at 2 px a millimetre.
+    assert dark == pytest.approx([256 - 17, 256, 256 + 17], abs=1.5) and row.min() > 0.2
+
+
+def test_teeth_are_as_bright_as_the_white_of_the_eyes_on_any_skin(teeth):
+    face, shown, smile = torch.full((1, 3, 256, 256), -0.6), [], torch.full((1, 17), 5.0)
+    teeth.light[0, 1] = 0.5
+    marks = [lips(0.0), lips(0.14)]
+    for white in (-0.6, 0.5):
+        for one in marks:
+            one[:, 36:48] = torch.tensor([0.4, 0.4]) + 0.02 * EYE.repeat(2, 1)
+        face[..., 96:109, 90:118] = white
+        out, _ = teeth(face, *marks, smile, (torch.full((1, 1, 1, 1), -0.6), SKIN[1]), COLOUR)
+        shown.append(out[0, 1, round((0.7 - 0.07 + 0.015) * 256), TOOTH].item())
+    # -0.5 for the dark of the mouth, and 0.5 of contrast of its own or 0.9 of the way to the eyes' white.
+    assert shown == pytest.approx([0.0, -0.5 + 0.9 * (0.5 + 0.5)], abs=0.02)
 
 
 def test_the_mouth_of_a_grey_photo_is_grey_and_a_dark_photos_darker(teeth):

@@ -74,11 +74,11 @@ def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):
 
 @pytest.mark.parametrize("side", [128, 256, 512])
 def test_texture_makes_a_faces_own_detail_stronger_at_any_size(prototypes, side):
-    prototypes.age_texture[-4:] = 1.0
+    prototypes.age_texture[-4:] = 0.7
     torch.manual_seed(2)
     given = 0.1 * torch.randn(1, 1, side, side).expand(-1, 3, -1, -1)
     older = edit(prototypes, given, age=(20.0, 95.0), marks=WHOLE[None])
-    assert luma(older).std() / luma(given).std() == pytest.approx(np.exp(0.5), rel=0.1)
+    assert luma(older).std() / luma(given).std() == pytest.approx(np.exp(0.35), rel=0.1)
     smooth = torch.full((1, 3, side, side), 0.3)
     assert torch.allclose(edit(prototypes, smooth, age=(20.0, 95.0)), smooth, atol=1e-3)
 
@@ -86,7 +86,7 @@ def test_texture_makes_a_faces_own_detail_stronger_at_any_size(prototypes, side)
 @pytest.mark.parametrize("older", [True, False], ids=["older", "younger"])
 def test_a_mole_gets_no_stronger_with_the_skins_texture_and_fades_with_it(prototypes, older):
     # It stands out by far more than the texture around it: the band's gain is for the one and not for the other.
-    prototypes.age_texture[-4:] = 1.0 if older else -1.0
+    prototypes.age_texture[-4:] = 0.7 if older else -0.7
     torch.manual_seed(2)
     given = 0.02 * torch.randn(1, 1, 256, 256).expand(-1, 3, -1, -1).clone()
     mole = (..., slice(150, 152), slice(150, 152))
@@ -95,11 +95,11 @@ def test_a_mole_gets_no_stronger_with_the_skins_texture_and_fades_with_it(protot
     skin = (..., slice(20, 120), slice(20, 120))
     factor = luma(changed[skin]).std() / luma(given[skin]).std()
     depth = luma(changed[mole]).mean() / luma(given[mole]).mean()
-    assert factor == pytest.approx(np.exp(0.5 if older else -0.5), rel=0.1)
-    assert depth == pytest.approx(1.0 if older else np.exp(-0.5), abs=0.1)
+    assert factor == pytest.approx(np.exp(0.35 if older else -0.35), rel=0.1)
+    assert depth == pytest.approx(1.0 if older else np.exp(-0.35), abs=0.1)
 
 
-def test_what_darkens_a_face_leaves_light_in_its_dark_places(prototypes):
+def test_ages_change_the_dark_places_of_a_face_less(prototypes):
     given = torch.full((1, 3, 128, 128), 0.4)
     given[..., 60:80, 60:80] = -0.7  # an eye in the shade
     light, dark = (..., slice(90, 120), slice(20, 100)), (..., slice(64, 76), slice(64, 76))
@@ -111,7 +111,7 @@ def test_what_darkens_a_face_leaves_light_in_its_dark_places(prototypes):
         (change[light].mean(), change[dark].mean()) for change in changes
     )
     assert darker < -0.1 and 0.5 < deeper / darker < 0.7
-    assert lighter > 0.1 and less_dark == pytest.approx(lighter.item(), rel=0.05)
+    assert lighter > 0.1 and 0.5 < less_dark / lighter < 0.7
 
 
 def test_weights_with_either_hair_network_load_and_say_which_it_is(prototypes):
@@ -168,7 +168,8 @@ def age_shares(years: float) -> np.ndarray:
 
 
 def test_a_small_case_gives_what_a_hand_calculates(prototypes):
-    """A face of two greys, a uniform tone for the smile and one for each age knot: out = face + skin * std * tone."""
+    """A face of two greys, a uniform tone for the smile and one for each age knot; the dark grey gets less of these:
+    out = face + skin * std * (tone of the smile + light / mean light * tone of the ages)."""
     light, dark = 0.3, -0.1
     given = torch.full((1, 3, 64, 64), light)
     given[..., 32:] = dark
@@ -180,13 +181,21 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
     knots = np.arange(KNOTS) / 10
     way_in = 0.5 * (age_shares(NEUTRAL) - age_shares(10.0)) @ knots
     way_out = 1.5 * (age_shares(60.0) - age_shares(NEUTRAL)) @ knots
-    for ages, unit, tone in (
-        ((30.0, 30.0), 2.0, 0.2 * 2),
+    lit = torch.ones(64)
+    lit[32:] = (dark + 1) / ((light + dark) / 2 + 1)
+    for ages, unit, way in (
+        ((30.0, 30.0), 2.0, 0.0),
         ((NEUTRAL, 60.0), 0.0, way_out),
-        ((10.0, 60.0), 3.0, 0.2 * 3 + way_in + way_out),
+        ((10.0, 60.0), 3.0, way_in + way_out),
     ):
         changed = edit(prototypes, given, age=ages, unit=unit, marks=WHOLE[None])
-        assert torch.allclose(changed, given + spread * tone, atol=2e-4), (ages, unit)
+        rows = (
+            (..., slice(None), slice(1, 31)),
+            (..., slice(None), slice(33, 63)),
+        )  # away from the edge between them
+        for row in rows:
+            expected = given + spread * (0.2 * unit + lit * way)
+            assert torch.allclose(changed[row], expected[row], atol=2e-4), (ages, unit)
 
 
 def test_a_landmark_pulls_the_pixels_around_it_by_a_gaussian():

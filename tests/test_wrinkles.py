@@ -53,10 +53,11 @@ def faint(across: bool) -> torch.Tensor:
     return face
 
 
-def older(prototypes, face, before=25.0, after=80.0):
+def older(prototypes, face, before=25.0, after=80.0, marks=None):
     units = torch.zeros(1, 17)
     ages = torch.tensor([before]), torch.tensor([after])
-    return prototypes(face, prototypes.mean_shape[None], *ages, units, units) - face
+    marks = prototypes.mean_shape[None] if marks is None else marks
+    return prototypes(face, marks, *ages, units, units) - face
 
 
 def test_a_face_that_grows_older_gets_the_creases_that_agree_with_its_own(prototypes):
@@ -93,6 +94,14 @@ def test_creases_fade_in_the_dark(prototypes):
     face[..., 128:] -= 0.7
     change = older(prototypes, face)[0, 0, 100:200].abs().mean(0)
     assert change[150:180].mean() < 0.7 * change[80:110].mean()
+
+
+def test_creases_fade_on_a_head_that_is_turned_to_its_profile(prototypes):
+    face, marks = faint(True), prototypes.mean_shape[None].clone()
+    marks[:, 0:3:2], marks[:, 14:17:2], marks[:, 30] = 0.2, 0.8, 0.5
+    front = older(prototypes, face, marks=marks).abs().mean()
+    marks[:, 30, 0] = marks[:, 30, 1] = 0.72  # the tip of the nose near one end of the jaw
+    assert older(prototypes, face, marks=marks).abs().mean() < 0.4 * front
 
 
 def test_hair_grows_and_creases_come_under_mixed_precision(model):

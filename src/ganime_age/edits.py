@@ -65,13 +65,13 @@ AU_WORDS = {
 
 PRESETS = {
     "smile": {"AU12": 3.5, "AU25": 2.0},
-    "surprise": {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
-    "anger": {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
-    "sadness": {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
+    "surprise": NO_SMILE | {"AU01": 3.0, "AU02": 3.0, "AU05": 3.0, "AU25": 3.0, "AU26": 3.0},
+    "anger": NO_SMILE | {"AU04": 3.5, "AU05": 2.0, "AU07": 3.0, "AU23": 3.0},
+    "sadness": NO_SMILE | {"AU01": 3.0, "AU04": 2.5, "AU15": 3.0},
     "neutral": dict.fromkeys(AU_CODES, 0.0),
 }
 """EMFACS's prototypes of the emotions (Ekman & Friesen, 1983), without AU06, which the shipped weights cannot edit, and
-with the parted lips that a wide smile and surprise have."""
+with the parted lips that a wide smile and surprise have, and without the smile that a photo may show already."""
 
 AU_MAX = 5.0
 AGE_MAX = 100.0

@@ -22,6 +22,7 @@ from ..networks.head import HeadModel
 from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, precise, resize, unchanged_share
 from ..networks.mesh import Turned, turn
+from ..networks.mouth import opened
 from ..networks.prototypes import Prototypes
 from ..networks.readers import Readers, Readings
 from ..networks.restoring.restorer import Restorer
@@ -309,6 +310,9 @@ class GanimeAge(
         given = [resize(x, self.edit_size) for x in (drawn, seen, faces)]
         if learnt:
             edited = add_change(faces, drawn, given[0], self.dual_generator.face(*given, target_landmarks))
+            if prototypes is not None:  # teeth are finer than what it was trained on
+                inside = opened(source_landmarks, target_landmarks, faces.shape[-1])
+                edited = edited._replace(face=torch.lerp(edited.face, drawn, inside))
         else:
             edited = Edited(drawn, 1 - unchanged_share(drawn - faces))
         moved = asked[:, None, None, None]

@@ -54,7 +54,6 @@ class Generator(nn.Module):
 
     def forward(self, face: Tensor, age: Tensor, aus: Tensor) -> Edited:
         """Faces (B,3,S,S) in [-1,1], target ages (B,) in years, target action units (B,17) in 0..5 -> Edited."""
-        # One condition vector [style(age), AU / 5], which GANimation's generator repeats as planes.
         return self.painter(face, torch.cat([self.modulation(age), aus / AU_MAX], 1))
 
 

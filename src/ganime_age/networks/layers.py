@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -118,18 +118,29 @@ class Branching(Protocol):
     def put(self, x: Tensor, part: Tensor, window: Window) -> Tensor: ...
 
 
-_GRAPH: ContextVar[Branching | None] = ContextVar("ganime_age_graph", default=None)
+Value = TypeVar("Value")
 
 
-@contextmanager
-def one_graph(recorder: Branching) -> Iterator[None]:
-    """A block in which networks are recorded as a graph of tensors (ONNX): no value is looked at, every size is
-    fixed."""
-    token = _GRAPH.set(recorder)
-    try:
-        yield
-    finally:
-        _GRAPH.reset(token)
+class Held(Generic[Value]):
+    """A value that functions find while a block runs that holds it, in the block's own thread; None elsewhere."""
+
+    def __init__(self, name: str):
+        self._now: ContextVar[Value | None] = ContextVar(f"ganime_age_{name}", default=None)
+        self.get = self._now.get
+
+    @contextmanager
+    def within(self, value: Value) -> Iterator[None]:
+        """A block that holds a value."""
+        token = self._now.set(value)
+        try:
+            yield
+        finally:
+            self._now.reset(token)
+
+
+_GRAPH: Held[Branching] = Held("graph")
+one_graph = _GRAPH.within
+"""A block in which networks are recorded as a graph of tensors (ONNX): no value is looked at, every size is fixed."""
 
 
 class Window(NamedTuple):

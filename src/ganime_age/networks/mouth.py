@@ -24,10 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
-from .layers import Window, luma, may_ask, places, recorded
+from .layers import Window, luma, may_ask, places, recorded, resize
 
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The inner lips' edges from corner to corner, iBUG's 68 points."""
+CORNERS = (60, 64)
+"""The inner lips' corners."""
 PATCH = (16, 32)
 """Height and width in pixels of the stored look of the gap."""
 SOFT_EDGE = 0.8 / 128
@@ -60,8 +62,27 @@ TEETH_REACH = 0.14
 """Height, and half the width, in frame sides, of what OpenMouth holds."""
 HIDDEN = 0.014
 """How much of the teeth, in frame sides, the upper lip hides when it does not smile."""
-TONGUE = (0.45, 0.85)
-"""Shares of the gap's height between which what lies above the lower lip replaces what lies below the upper one."""
+ROUND = 0.12
+"""Opening from which on the inner edge of the lower lip is as round as its outer edge."""
+MILLIMETRE = 0.0039
+"""One millimetre in frame sides: the mean shape's eyes lie 0.247 apart, grown people's 63 mm."""
+BETWEEN = (8.5, 15.0, 21.5, 26.5, 30.0)
+"""Millimetres from the middle line to where one upper tooth ends and the next begins, seen from the front: incisors of
+8.5 and 6.5 mm, canine 7.5, premolars 7 each (Wheeler), the farther back the more foreshortened."""
+PARTED = (0.25, 0.35)
+"""How dark the line between two teeth is, and half its width in millimetres."""
+NOTCH = (1.1, 0.9)
+"""How much shorter teeth are where they meet, and half the width of that, in millimetres."""
+LATERAL = 0.7
+"""How much shorter the lateral incisors are, in millimetres."""
+CAVITY = 0.05
+"""Distance from the upper lip, in frame sides, at which the mean mouth is darkest: what lies deeper is as dark."""
+DEPTH = 0.12
+"""How much darker than the mean mouth it is drawn there, as a share of a mouth's contrast."""
+WHITE, EYES_SIDE = 0.9, 256
+"""Brightness of teeth in that of the white of the eyes; the side at which these are looked at."""
+TONGUE = (0.035, 0.02)
+"""Distances from the lower lip, in frame sides, between which the tongue rises out of the dark."""
 
 
 class Gap(NamedTuple):
@@ -91,26 +112,28 @@ class Axes(NamedTuple):
     """(B,1,1), in frame sides."""
 
 
-def axes(landmarks: Tensor) -> Axes:
-    """Of landmarks (B,68,2)."""
-    left, right = landmarks[:, 60], landmarks[:, 64]
+def axes(landmarks: Tensor, corners: tuple[int, int] = CORNERS) -> Axes:
+    """Of landmarks (B,68,2). corners: those of an eye give the eye's own axes."""
+    left, right = (landmarks[:, corner] for corner in corners)
     along = right - left
     width = along.norm(dim=1).clamp_min(1e-3)
     axis = along / width[:, None]
     return Axes(left, axis, torch.stack([-axis[:, 1], axis[:, 0]], 1), width[:, None, None])
 
 
-def local(points: Tensor, landmarks: Tensor) -> Tensor:
-    """Points (B,N,2) along and across the mouth of landmarks (B,68,2), in its widths."""
-    left, axis, down, width = axes(landmarks)
+def local(points: Tensor, landmarks: Tensor, corners: tuple[int, int] = CORNERS) -> Tensor:
+    """Points (B,N,2) along and across the mouth (or eye) of landmarks (B,68,2), in its widths."""
+    left, axis, down, width = axes(landmarks, corners)
     both = [((points - left[:, None]) * direction[:, None]).sum(-1) for direction in (axis, down)]
     return torch.stack(both, -1) / width
 
 
-def along_mouth(landmarks: Tensor, side: int, window: Window | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def places_along(
+    landmarks: Tensor, side: int, window: Window | None, corners: tuple[int, int] = CORNERS
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For each pixel of a window of a frame of `side` pixels: x (1,w) and y (h,1) in 0..1, and its place along and
-    across the mouth of landmarks (B,68,2), in widths of the mouth, (B,h,w) each."""
-    left, axis, down, width = axes(landmarks)
+    across the mouth (or eye) of landmarks (B,68,2), in its widths, (B,h,w) each."""
+    left, axis, down, width = axes(landmarks, corners)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
     x, y = line[None], line[:, None]
     if window is not None:
@@ -129,18 +152,30 @@ def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
     upper, lower = (
         local(landmarks[:, places(ids, landmarks)], landmarks) for ids in (UPPER, LOWER)
     )  # (B,5,2)
-    _, _, across, height = along_mouth(landmarks, side, window)
-    top, bottom = curve(upper, across), curve(lower, across)
+    _, _, across, height = places_along(landmarks, side, window)
+    opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
+    top, bottom = curve(upper, across), lower_edge(lower, landmarks, opening, across)
     tall = (bottom - top).clamp_min(1e-3)  # closed lips have no inside; their place is never used
     place = torch.stack([2 * across - 1, 2 * (height - top) / tall - 1], -1)
     # Distance to the nearest border of the gap, positive inside; along the mouth at half weight, since the gap is flat.
     edge = torch.minimum(height - top, bottom - height)
     edge = torch.minimum(edge, torch.minimum(across, 1 - across) / 2)
     soft = (edge * width / SOFT_EDGE).clamp(0, 1)
-    opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
     middle = across - upper[:, 2, 0, None, None]
     lengths = torch.stack([middle, height - top, bottom - height], -1) * width[..., None]
     return Gap(place, opening, soft[:, None], lengths)
+
+
+def lower_edge(lower: Tensor, landmarks: Tensor, opening: Tensor, across: Tensor) -> Tensor:
+    """The inner edge (B,h,w) of the lower lip through points (B,5,2), at places (B,h,w) along the mouth. From its
+    corners to its middle an open mouth is round, where the points alone would make it a triangle: its edge runs along
+    the lip's outer edge, as far from it as the points are."""
+    outer = local(landmarks[:, places(OUTER_LOWER, landmarks)], landmarks)
+    thick = curve(outer, lower[:, None, :, 0])[:, 0] - lower[..., 1]
+    thick = curve(torch.stack([lower[..., 0], thick], -1), across)
+    edge = curve(lower, across)
+    rounder = (curve(outer, across) - thick - edge).clamp_min(0)
+    return edge + (opening / ROUND).clamp(max=1)[:, None, None] * rounder
 
 
 def opening_of(landmarks: Tensor) -> Tensor:
@@ -155,7 +190,15 @@ def newly_open(before: Tensor, after: Tensor) -> Tensor:
     return (1 - opening_of(before) / opening_of(after).clamp_min(1e-3)).clamp(0, 1)
 
 
-def mouth_window(
+def opened(before: Tensor, after: Tensor, side: int) -> Tensor:
+    """Where lips were parted, (B,1,side,side) in 0..1, by moving landmarks (B,68,2) from `before` to `after`."""
+    share = newly_open(before, after)[:, None, None, None]
+    if may_ask(share) and not (share > 0).any():
+        return torch.zeros_like(share)
+    return gap(after, side).inside * share
+
+
+def window_around(
     landmarks: Tensor, side: int, ids: tuple[int, ...] = UPPER + LOWER, margin: float = 0.0
 ) -> Window:
     """The pixels of a frame of `side` pixels around the inner lips (or other points `ids`, with a margin in frame
@@ -197,9 +240,9 @@ def close_lips(face: Tensor, landmarks: Tensor, share: Tensor) -> tuple[Tensor, 
     side, share = face.shape[-1], share[:, None, None]
     window = None
     if recorded() or may_ask(face):
-        window = mouth_window(landmarks, side, OUTER_UPPER + OUTER_LOWER, 0.06)
+        window = window_around(landmarks, side, OUTER_UPPER + OUTER_LOWER, 0.06)
     left, axis, down, width = axes(landmarks)
-    x, y, across, height = along_mouth(landmarks, side, window)
+    x, y, across, height = places_along(landmarks, side, window)
     top, upper, lower, bottom = (
         curve(local(landmarks[:, places(ids, landmarks)], landmarks), across)
         for ids in (OUTER_UPPER, UPPER, LOWER, OUTER_LOWER)
@@ -257,18 +300,21 @@ class Mouth(nn.Module):
         mean and spread of brightness and its share of colour (B,1,1,1) each -> the face with its mouth filled and the
         share filled (B,1,S,S)."""
         # A GPU would have to be asked where the lips are.
-        window = mouth_window(after, face.shape[-1]) if recorded() or may_ask(face) else None
+        window = window_around(after, face.shape[-1]) if recorded() or may_ask(face) else None
         now = gap(after, face.shape[-1], window)
         share = now.inside * (newly_open(before, after) * self.known)[:, None, None, None]
-        colours = self.colours(now, aus[:, SMILE] / AU_MAX, skin, colour).clamp(-1, 1)
+        smile = aus[:, SMILE] / AU_MAX
+        colours = self.colours(now, smile, skin, colour, eye_white(face, after)).clamp(-1, 1)
         if window is None:
             return face + share * (colours - face), share
         part = window.cut(face)
         out = window.put(face, part + share * (colours - part))
         return out, window.put(torch.zeros_like(face[:, :1]), share)
 
-    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
-        """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1."""
+    def colours(
+        self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor, white: Tensor
+    ) -> Tensor:
+        """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1; white: `eye_white` (B,)."""
         raise NotImplementedError
 
 
@@ -282,7 +328,9 @@ class MouthInterior(Mouth):
         super().__init__()
         self.register_buffer("looks", torch.zeros(TERMS, 3, *PATCH))
 
-    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
+    def colours(
+        self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor, white: Tensor
+    ) -> Tensor:
         """As Mouth.colours."""
         look = torch.einsum("bt,tchw->bchw", terms(now.opening, smile), self.looks)
         look = F.grid_sample(look, now.place, mode="bilinear", padding_mode="border", align_corners=False)
@@ -309,26 +357,59 @@ class OpenMouth(Mouth):
         self.register_buffer("lower", torch.zeros(3, *TEETH_PATCH))
         self.register_buffer("light", torch.zeros(3, 2))
 
-    def colours(self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor) -> Tensor:
+    def colours(
+        self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor, white: Tensor
+    ) -> Tensor:
         """As Mouth.colours."""
         along, below, above = now.lengths.unbind(-1)  # (B,h,w), in frame sides
         # The skull carries the upper teeth, so they have one size whatever the mouth does; a smile lifts the lip.
-        hidden = HIDDEN * (1 - smile).clamp(0, 1)[:, None, None]
-        teeth = sample(self.upper, along, below + hidden)
-        tongue = sample(self.lower, along, TEETH_REACH - above)
-        down = (below / (below + above).clamp_min(1e-4))[:, None]
-        low, high = TONGUE
-        look = teeth + ((down - low) / (high - low)).clamp(0, 1) * (tongue - teeth)
-        return relight(without_colour(look, colour), self.light, skin)
+        below = below + HIDDEN * (1 - smile).clamp(0, 1)[:, None, None]
+        parted, shorter = arch(along)
+        below_lip = (below + shorter).clamp(max=CAVITY)
+        teeth = sample(self.upper, along, below_lip)
+        teeth = teeth * (1 - parted[:, None] * luma(teeth).clamp(0, 1))
+        teeth = teeth - DEPTH * ((below - CAVITY * 0.7) / (CAVITY * 0.3)).clamp(0, 1)[:, None]
+        far, near = TONGUE
+        share = ((far - above) / (far - near)).clamp(0, 1) * ((below - CAVITY) / (CAVITY / 2)).clamp(0, 1)
+        look = torch.lerp(teeth, sample(self.lower, along, TEETH_REACH - above), share[:, None])
+        return relight(without_colour(look, colour), self.light, skin, white)
 
 
-def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor]) -> Tensor:
-    """Colours (B,3,h,w), 0 the darkest and 1 the brightest of a mouth, in the light on the skin, in [-1,1]."""
+def arch(along: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper teeth at distances (B,h,w) from the middle line, in frame sides: how dark the line between two of them
+    is, in 0..1, and by how much they are shorter than the middle ones, in frame sides."""
+    from_middle = along.abs() / MILLIMETRE
+    dark, width = PARTED
+    notch, wide = NOTCH
+    away = [(from_middle - at).square() for at in (0.0, *BETWEEN)]
+    lines, notches = (  # a recorded graph has no zeros of the window's size
+        reduce(torch.add, [torch.exp(-far / reach**2) for far in away]) for reach in (width, wide)
+    )
+    first, second = BETWEEN[:2]
+    lateral = ((from_middle - first).sigmoid() * (second - from_middle).sigmoid()).clamp(0, 1)
+    return dark * lines.clamp(max=1), MILLIMETRE * (notch * notches + LATERAL * lateral)
+
+
+def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Tensor) -> Tensor:
+    """Colours (B,3,h,w), 0 the darkest and 1 the brightest of a mouth, in the light on the skin, in [-1,1]; teeth are
+    at least as bright as WHITE of the white of the eyes (B,)."""
     mean, spread = (part.flatten(1) for part in skin)  # (B,1) each
-    dark, contrast = (torch.cat([torch.ones_like(mean), mean, spread], 1) @ light)[
-        :, :, None, None, None
-    ].unbind(1)
-    return dark + contrast.clamp_min(0) * look
+    levels = torch.cat([torch.ones_like(mean), mean, spread], 1) @ light  # (B,2)
+    dark, contrast = levels.clamp_min(-1)[:, :, None, None, None].unbind(1)
+    least = WHITE * (white[:, None, None, None] - dark)
+    return dark + torch.maximum(contrast, least).clamp_min(0) * look
+
+
+def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
+    """The brightness (B,) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same in
+    the same light."""
+    eyes = landmarks[:, 36:48].view(-1, 2, 6, 2)
+    middle = eyes.mean(2, keepdim=True)  # (B,2,1,2)
+    corners = eyes[:, :, 0:4:3]
+    at = torch.cat([torch.lerp(middle, corners, share) for share in (0.45, 0.6)], 2).flatten(1, 2)  # (B,8,2)
+    small = resize(luma(face), min(EYES_SIDE, face.shape[-1]))
+    seen = F.grid_sample(small, 2 * at[:, None] - 1, padding_mode="border", align_corners=False)
+    return seen.flatten(1).sort(1).values[:, -3:].mean(1)
 
 
 def sample(patch: Tensor, along: Tensor, down: Tensor) -> Tensor:

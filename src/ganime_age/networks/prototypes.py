@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection
-from functools import reduce
+from collections.abc import Callable, Collection
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,7 @@ from .hair.finding import HairMask, HairMatte, Place, refined, spread_beyond
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
+from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 from .wrinkles import Skin, Wrinkles
@@ -69,10 +70,10 @@ LEAVING = 0.8
 mean's."""
 TEXTURE_SIDE = 128
 """Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
-TEXTURE_GAIN = (0.3, 3.0)
+TEXTURE_GAIN = (0.3, 1.6)
 """Least and largest factor on a band of detail."""
 DARKEST = 0.6
-"""Least share of a tone that darkens a dark place."""
+"""Least share of an age's tone that a dark place gets."""
 SPOT = (1.5, 3.0)
 """Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
 freckle or a glint, and from the second on it is one and no texture: it gets no stronger."""
@@ -192,10 +193,11 @@ class Prototypes(nn.Module):
         # With differences d = target - source of the prototypes, everything on the face's own landmarks:
         #
         #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
-        #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py)
+        #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py), and
+        #                closing lids the eyes (lids.py)
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
-        #   5. tone      + skin * std * d_tone, less of it in the dark    (Rowland & Perrett 1995)
+        #   5. tone      + skin * std * d_tone, of ages less in the dark  (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)
         #
         # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
@@ -217,25 +219,47 @@ class Prototypes(nn.Module):
             self.brightness(*seen),
             self.colourfulness(*seen),
         )  # light: mean and standard deviation
-        moved, filled = self.mouth(moved, landmarks, points, target_aus, light, colour)
-        shut = closing(target_aus - units, target_aus)
-        still = torch.zeros_like(moved[:, :1])
-        moved, lips = choose(
-            shut > 0,
-            lambda: torch.cat(close_lips(moved, shown, shut), 1),
-            lambda: torch.cat([moved, still], 1),
-        ).split([3, 1], 1)
-        skin = skin * (1 - filled) * (1 - lips)
+        moved, covered = self.open_and_close(
+            moved, (landmarks, points, shown), units, target_aus, (light, colour)
+        )
+        skin = skin * (1 - covered)
         out = moved
         if not grown:
             out = choose(
                 ages[0] != ages[1], lambda: self.grow_hair(moved, matte, points, ages), lambda: moved
             )
-        out = self.scale_texture(out, skin, self.change_map("texture", amounts["texture"], grid))
-        tone = light[1] * match_colour(self.change_map("tone", amounts["tone"], grid), colour)
-        tone = in_light(tone, moved, light[0])
+        texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
+        out = self.scale_texture(out, skin, self.warp_to_face(texture, grid))
+        tones = self.warp_to_face(torch.cat(self.totals("tone", amounts["tone"]), 1), grid).chunk(2, 1)
+        aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
+        tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
         return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
+
+    def open_and_close(
+        self,
+        face: Tensor,
+        landmarks: tuple[Tensor, Tensor, Tensor],
+        units: Tensor,
+        target_aus: Tensor,
+        seen: tuple[tuple[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """A moved face (B,3,S,S) whose mouth is filled where it opened, and whose lips and lids are closed as action
+        units that change by `units` (B,17) to target_aus ask; and what of it is no skin any more, (B,1,S,S) in 0..1.
+
+        landmarks: before, as asked, and where the picture shows them; seen: its skin's light and colourfulness."""
+        before, points, shown = landmarks
+        face, filled = self.mouth(face, before, points, target_aus, *seen)
+        still, skin = torch.zeros_like(filled), 1 - filled
+        for close, share in (
+            (close_lips, closing(target_aus - units, target_aus)),
+            (close_lids, to_close(target_aus - units, target_aus)),
+        ):
+            face, covered = choose(
+                share > 0, partial(_closed, close, face, shown, share), partial(torch.cat, [face, still], 1)
+            ).split([3, 1], 1)
+            skin = skin * (1 - covered)
+        return face, 1 - skin
 
     def deepen(self, tone: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
         """A tone (B,3,s,s) with the creases that faces get on the way from the source to the target ages (B,). None on
@@ -306,10 +330,9 @@ class Prototypes(nn.Module):
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
         return torch.einsum("bn,n...->b...", amount, getattr(self, f"{kind}_{name}"))
 
-    def change_map(self, name: str, change: dict[str, Tensor], grid: Tensor) -> Tensor:
-        """The maps of age and action units together, warped onto each face: (B,C,S,S)."""
-        totals = (self.combine(name, kind, amount) for kind, amount in change.items())
-        return self.warp_to_face(reduce(torch.add, totals), grid)
+    def totals(self, name: str, change: dict[str, Tensor]) -> list[Tensor]:
+        """The maps of ages and of action units, (B,C,h,w) each, in the mean shape's frame."""
+        return [self.combine(name, kind, change[kind]) for kind in ("age", "unit")]
 
     @staticmethod
     def colourfulness(face: Tensor, skin: Tensor) -> Tensor:
@@ -435,6 +458,15 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     return torch.where(width < FLAT, torch.ones_like(slack), slack)[:, None]
 
 
+def _closed(
+    close: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
+    face: Tensor,
+    shown: Tensor,
+    share: Tensor,
+) -> Tensor:
+    return torch.cat(close(face, shown, share), 1)
+
+
 def texture_share(detail: Tensor, skin: Tensor) -> Tensor:
     """How much of a band of detail (B,1,S,S) is texture of the skin (B,1,s,s in 0..1) and no spot: in 0..1."""
     # A redescending weight, as of robust estimators (Hampel 1974): 1 for what is common, 0 for what stands out.
@@ -445,11 +477,13 @@ def texture_share(detail: Tensor, skin: Tensor) -> Tensor:
     return 1 - ramp(detail.abs() / variance.sqrt(), *SPOT)
 
 
-def in_light(tone: Tensor, face: Tensor, mean: Tensor) -> Tensor:
-    """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1): what darkens takes away a share
-    of the light that is there, so that the shaded eyes of a face in the sun do not turn black."""
+def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
+    """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1), less of it in the dark: skin
+    changes a share of the light it gets, so that the shaded eyes of a face in the sun turn neither black nor milky. The
+    dark brows and stubble of a face that does not grow older (B,) do get all of the light of its youth."""
     lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
-    return torch.where(tone < 0, tone * lit.clamp(DARKEST, 1), tone)
+    whole = (tone > 0) & ~older[:, None, None, None]
+    return tone * torch.where(whole, 1.0, lit.clamp(DARKEST, 1))
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import enlarge_smoothly, precise
+from .layers import enlarge_smoothly
 
 GRID = 32
 """Side of the grid on which a warp is computed before it is enlarged."""
 STIFFNESS = 0.3
 """Weight of the unmoved background in the kernel mean: the field fades to 0 where the kernels' sum is well below it."""
+NOSE_TIP, JAW_ENDS = 30, (slice(0, 3, 2), slice(14, 17, 2))
+"""The nose's tip, and two landmarks at each end of the jaw."""
 
 
 def displacement(points: Tensor, pull: Tensor, side: int, reach: float) -> Tensor:
@@ -47,9 +49,8 @@ def enlarge_field(field: Tensor, side: int) -> Tensor:
 
 def identity_grid(faces: int, side: int, like: Tensor) -> Tensor:
     """(B,side,side,2): the sampling grid that changes nothing; never to be changed in place."""
-    still = torch.eye(2, 3, device=like.device, dtype=like.dtype)[None]
-    with precise(still):
-        return F.affine_grid(still, [1, 1, side, side], align_corners=False).expand(faces, -1, -1, -1)
+    line = ((torch.arange(side, device=like.device) + 0.5) * (2 / side) - 1).to(like.dtype)
+    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(faces, -1, -1, -1)
 
 
 def placed_grid(side: int, scale: float, shift: tuple[float, float], like: Tensor) -> Tensor:
@@ -118,3 +119,11 @@ def _space(p: Tensor, q: Tensor) -> Tensor:
     sign[:, -1] = torch.linalg.det(u @ vt).sign()  # the smallest direction is turned back from a reflection
     scale = (d * sign).sum(1) / p.square().sum((1, 2))
     return scale[:, None, None] * ((u * sign[:, None]) @ vt)
+
+
+def sideways(landmarks: Tensor) -> Tensor:
+    """How far heads with landmarks (B,68,2) are turned, (B,) in 0..1: the difference of the nose tip's distances from
+    both ends of the jaw, in their sum."""
+    tip = landmarks[:, NOSE_TIP : NOSE_TIP + 1]
+    left, right = ((landmarks[:, ends] - tip).norm(dim=2).sum(1) for ends in JAW_ENDS)
+    return (left - right).abs() / (left + right).clamp_min(1e-3)

@@ -9,9 +9,6 @@ transferred by example, as in Tiddeman, Stirrat & Perrett (Computer Graphics For
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import enlarge, luma, resize
-from .warp import canonical_grid
+from .hair.filters import ramp
+from .layers import Held, enlarge, luma, resize
+from .warp import canonical_grid, sideways
 
 SIDE = 256
 """Pixels of the mean shape's frame in which layouts lie."""
@@ -30,6 +28,9 @@ DEEPEST = 0.8
 """What the largest stored number, 127, stands for, in standard deviations of the skin's brightness."""
 BROWS, NOSE = (19, 24), 33
 """Landmarks at whose height one zone ends and the next begins: forehead, eyes and cheeks, mouth and chin."""
+TURNED, PROFILE = (0.3, 0.6), 0.25
+"""Values of `sideways` up to which creases are as deep as asked, and from which on this share of it: the layouts are of
+faces seen from the front, and to the far side of a head they are bent."""
 SOFT = 0.02
 """Height, in frame sides, over which a zone fades into the next."""
 CREASE = (0.7, 2.2)
@@ -67,17 +68,9 @@ class Chosen:
     creases: Tensor | None = None
 
 
-_CHOSEN: ContextVar[Chosen | None] = ContextVar("ganime_age_chosen", default=None)
-
-
-@contextmanager
-def chosen_once(chosen: Chosen) -> Iterator[None]:
-    """A block in which layouts are chosen for the first faces that are drawn, and kept for those that follow."""
-    token = _CHOSEN.set(chosen)
-    try:
-        yield
-    finally:
-        _CHOSEN.reset(token)
+_CHOSEN: Held[Chosen] = Held("chosen")
+chosen_once = _CHOSEN.within
+"""A block in which layouts are chosen for the first faces that are drawn, and kept for those that follow."""
 
 
 class Wrinkles(nn.Module):
@@ -109,6 +102,7 @@ class Wrinkles(nn.Module):
         shade = ((around + 1) / bright).clamp(*SHADE)
         # Even light flattens creases less than it flattens a face, so half of the depth goes by the face's contrast.
         contrast = (skin.light[1] * CONTRAST * bright).sqrt()
+        depth = depth * (1 - (1 - PROFILE) * ramp(sideways(skin.landmarks), *TURNED))
         return depth[:, None, None, None] * contrast * shade * drawn
 
     def chosen(self, skin: Skin, mean_shape: Tensor) -> Tensor:

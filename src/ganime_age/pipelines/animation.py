@@ -17,6 +17,7 @@ from ..edits import AU_CODES, AUTarget, Edit
 from ..errors import BadInput
 from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
+from ..provenance.watermark import CLIP_STRENGTH, STRENGTH
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
 from .clip_face import READ_EVERY, ClipFace, Shot
@@ -56,8 +57,9 @@ def animate(
     face: int,
     mark: bool,
     progress: Progress | None,
+    strength: float = STRENGTH,
 ) -> Iterator[Image.Image]:
-    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them."""
+    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them; strength: of the watermark."""
     if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
         raise BadInput(f"{frames} frames make no animation; give between 2 and {MOST_FRAMES}")
     pipeline.check_method(method)
@@ -68,7 +70,8 @@ def animate(
     def draw_frames() -> Iterator[Image.Image]:
         count = FrameCount(progress, frames)
         for at in frame_moments(frames, there_and_back):
-            pixels = pipeline.draw(source, _edit_of(interpolate(moments, values, at)), method, mark)
+            made = pipeline.generate(source, _edit_of(interpolate(moments, values, at)), method)
+            pixels = pipeline.paste(source, made, mark, strength)
             count.add()
             yield Image.fromarray(pixels)
 
@@ -284,7 +287,9 @@ def write_animation(
     seconds, fps = _number(seconds, "seconds", 0.1, 600), _number(fps, "fps", 1, limit)
     frames, keys = max(2, round(seconds * fps)), check_keyframes(keyframes)
     rate, loaded = Fraction(fps).limit_denominator(1001), scaled(pipeline.load(photo))
-    pictures = animate(pipeline, loaded, keys, frames, there_and_back, method, face, mark, progress)
+    pictures = animate(
+        pipeline, loaded, keys, frames, there_and_back, method, face, mark, progress, CLIP_STRENGTH
+    )
     record = animation_record(keys, method, pipeline.weights) if mark else None
     with new_clip(target, rate, xmp(record).encode() if record else None) as write:
         for i, picture in enumerate(pictures):

@@ -12,6 +12,7 @@ from ..images.alignment import apply, invert
 from ..images.boxes import box_overlap, face_box
 from ..networks.restoring.lay import Carried, carrying
 from ..networks.wrinkles import Chosen, chosen_once
+from ..provenance.watermark import CLIP_STRENGTH
 from ..results import Reading
 from .face import Crop, Drawing, Face, FacePipeline, GrownHair, places_of
 from .tracking import FaceTrack
@@ -125,16 +126,16 @@ class Shot:
                 stack.enter_context(chosen_once(self._creases))
                 stack.enter_context(carrying(self._drawn))
             (made,) = self.pipeline.draw_batch([drawing], method)
-        return self.pipeline.paste(face, made, mark)
+        return self.pipeline.paste(face, made, mark, CLIP_STRENGTH)
 
     def _hair_of(self, face: Face, edit: Edit) -> GrownHair:
         places, self._hair_age = places_of(face), self._hair_age + 1
-        before = None if self._hair is None else self.pipeline.carry_hair(self._hair, face)
         # Of a head that turns, what was added before would lie beside the hair.
         rests = np.abs(places - self._places).mean() < AT_REST
+        if self._hair is not None and rests and self._hair_age < HAIR_EVERY:
+            return self.pipeline.still_on(self._hair, face)
+        before = None if self._hair is None else self.pipeline.carry_hair(self._hair, face)
         if before is not None and self._hair_age < HAIR_EVERY:
-            if rests:
-                return before
             found = self.pipeline.find_hair(face, face.reading.landmarks, before.matte)
             return self.pipeline.grow_hair(found, face, edit)
         found = self.pipeline.find_hair(face, face.reading.landmarks)

@@ -45,7 +45,7 @@ from ..networks.hair.finding import Place
 from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
 from ..networks.warp import placed_grid
-from ..provenance.watermark import add_watermark
+from ..provenance.watermark import STRENGTH, add_watermark
 from ..results import EditResult, Later, Reading, later
 from ..runtime import checked_device, enough_memory, working_dtype
 from .notes import count_faces, reading_of, warnings_of
@@ -359,8 +359,18 @@ class FacePipeline:
             grown = self.model.grow_ready_hair(found.growths[older], before, after)
             return GrownHair(found.around, found.matte, grown.clamp(-1, 1) - found.picture)
 
+    def still_on(self, grown: GrownHair, ground: Crop) -> GrownHair:
+        """Hair that has grown in a frame of a clip, on the same face in another, in which the head rests: what was
+        grown lies at the same place of the face's frame, so that nothing need be drawn anew."""
+        frame, side = grown.around.frame, grown.around.side
+        span = 1 / frame.side
+        corner = -span * np.array([frame.left, frame.top])
+        matrix = part_matrix(ground.matrix, len(ground.face), corner, span, side)
+        return grown._replace(around=grown.around._replace(ground=ground, matrix=matrix))
+
     def carry_hair(self, grown: GrownHair, ground: Crop) -> GrownHair:
-        """Hair that has grown in a frame of a clip, as it lies in another, where it has moved with the face."""
+        """Hair that has grown in a frame of a clip, as it lies in the square of another (`around`), where it has moved
+        with the face."""
         now, then = self.around(ground), grown.around.frame
         # A place u of the part, in 0..1, is the place f = (u - left) / side of the frame; there it was at
         # left' + f side'.
@@ -437,12 +447,15 @@ class FacePipeline:
         matrix = face.matrix * (side / size)
         return Crop(face.photo, matrix, face.box, crop(face.photo, matrix, side))
 
-    def paste(self, face: Face, generated: Generated | None, mark: bool) -> np.ndarray:
-        """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo."""
+    def paste(
+        self, face: Face, generated: Generated | None, mark: bool, strength: float = STRENGTH
+    ) -> np.ndarray:
+        """The whole photo (H,W,3) uint8 with the generated face in it, watermarked with a strength (see
+        `add_watermark`) or not. None gives the photo."""
         if generated is None:
             return face.photo
         places = places_of(face) if generated.landmarks is None else generated.landmarks
-        after = add_watermark(generated.face, places) if mark else generated.face
+        after = add_watermark(generated.face, places, strength) if mark else generated.face
         ground = generated.ground or face
         return paste(ground.photo, ground.face, after, ground.matrix)
 
@@ -568,13 +581,6 @@ class FacePipeline:
                 f"face {index} does not exist; {photo.name} has {count_faces(found)}, numbered from 0"
             )
         return self.align(photo.pixels, found[index].landmarks, found[index].box)
-
-    def draw(
-        self, face: Face, edit: Edit, method: str, mark: bool, found: HairPart | None = None
-    ) -> np.ndarray:
-        """Generate and paste: the whole photo (H,W,3) uint8 after an edit; the same array when nothing changes. found:
-        see `generate`."""
-        return self.paste(face, self.generate(face, edit, method, found=found), mark)
 
     def check_method(self, method: str) -> None:
         """BadInput when there is no such edit method, MissingModel when the model does not hold it."""

@@ -26,7 +26,7 @@ from ..images.alignment import apply, crop, invert, paste
 from ..images.tensors import to_tensor
 from ..model.methods import DEFAULT, PROTOTYPES
 from ..model.model import check_method_edits, method_row
-from ..provenance.watermark import add_watermark
+from ..provenance.watermark import CLIP_STRENGTH, STRENGTH, add_watermark
 from ..results import EditResult, Reading
 from .face import Face, FacePipeline, to_generated
 from .progress import EDIT, FIND, READ, READ_AGAIN, Progress, Steps
@@ -112,10 +112,11 @@ class Mover:
     """One source face, ready to move, at the age asked for. MissingModel when the weights cannot reenact, or cannot do
     what else is asked: `check_reenactment` says so before a photo is read.
 
-    given: the face as it was. edit: age, action units and strength. most_side: of the face while it is moved, in
-    pixels. settle: what the moved face lacks of the driving expression, as the readers see it, is asked of
-    EXPRESSION_METHOD, where that is loaded; it takes as long as an edit. motion: what is taken of the driving face.
-    method: what edits the age; order: MOVE_FIRST edits it on every face that was moved, AGE_FIRST once.
+    given: the face as it was. edit: age, action units and strength. clip: whether it moves in a clip, on CLIP_SIDE
+    pixels and marked for compression, or once, on PHOTO_SIDE. settle: what the moved face lacks of the driving
+    expression, as the readers see it, is asked of EXPRESSION_METHOD, where that is loaded; it takes as long as an edit.
+    motion: what is taken of the driving face. method: what edits the age; order: MOVE_FIRST edits it on every face that
+    was moved, AGE_FIRST once.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Mover:
         given: Face,
         edit: Edit,
         mark: bool,
-        most_side: int,
+        clip: bool,
         settle: bool = False,
         motion: Motion = NO_CHOICE,
         method: str = DEFAULT,
@@ -132,6 +133,7 @@ class Mover:
     ):
         check_reenactment(pipeline, edit, method)
         self.pipeline, self.mark, self.take = pipeline, mark, motion.take
+        self.noise = CLIP_STRENGTH if clip else STRENGTH
         self.strength = edit.strength * motion.times
         self.settle = settle and EXPRESSION_METHOD in pipeline.model.parts
         self.given, self.method = given, method
@@ -140,7 +142,7 @@ class Mover:
         self.source = edit_face(pipeline, given, first, method)
         self.action = action_of(self.source)
         size, scale = len(self.source.face), math.hypot(*self.source.matrix[:, 0])
-        side = min(max(size, 8 * round(size / scale / 8)), most_side)
+        side = min(max(size, 8 * round(size / scale / 8)), CLIP_SIDE if clip else PHOTO_SIDE)
         self._matrix = self.source.matrix * (side / size)
         self._face = crop(self.source.photo, self._matrix, side)
 
@@ -202,7 +204,7 @@ class Mover:
         plain = self._paste(drawn)
         photo = self._finished(plain, units)
         if photo is plain and self.mark:
-            photo = self._paste(add_watermark(drawn))
+            photo = self._paste(add_watermark(drawn, strength=self.noise))
         return photo, attention
 
     @cached_property
@@ -228,7 +230,8 @@ class Mover:
                 action_units=wanted.action_units if expresses else {},
             )
             marked = self.mark and i == len(edits) - 1
-            photo = self.pipeline.paste(seen, self.pipeline.generate(seen, edit, method, fine=ages), marked)
+            made = self.pipeline.generate(seen, edit, method, fine=ages)
+            photo = self.pipeline.paste(seen, made, marked, self.noise)
         return photo
 
     def _edits_after(self) -> list[tuple[str, bool, bool]]:
@@ -277,7 +280,7 @@ def check_reenactment(pipeline: FacePipeline, edit: Edit, method: str = DEFAULT)
 
 def edit_face(pipeline: FacePipeline, face: Face, edit: Edit, method: str) -> Face:
     """The face after an edit, not marked yet, as it now reads."""
-    return pipeline.read_again(face, pipeline.draw(face, edit, method, mark=False))
+    return pipeline.read_again(face, pipeline.paste(face, pipeline.generate(face, edit, method), mark=False))
 
 
 def reenact_photo(
@@ -301,7 +304,7 @@ def reenact_photo(
     found = pipeline.find_faces(photo)
     steps(READ)
     given = pipeline.read_face(photo, found, index)
-    mover = Mover(pipeline, given, edit, mark, PHOTO_SIDE, True, motion, method, order)
+    mover = Mover(pipeline, given, edit, mark, False, True, motion, method, order)
     steps(FIND)
     photo = pipeline.load(driving, "the driving photo")
     found = pipeline.find_faces(photo)

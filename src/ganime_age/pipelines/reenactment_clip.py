@@ -24,7 +24,7 @@ from .clip_face import ClipFace
 from .face import FacePipeline
 from .overlap import ahead, side_by_side
 from .progress import FrameCount, Progress
-from .reenactment import CLIP_SIDE, METHOD, Action, Motion, Mover, action_of, check_reenactment
+from .reenactment import METHOD, Action, Motion, Mover, action_of, check_reenactment
 from .tracking import FaceTrack, OneEuro
 
 FRAME_RATE = 25  # of frames that do not say when they are shown
@@ -138,7 +138,7 @@ def new_mover(
     check_reenactment(pipeline, edit, method)
     photo = scaled(pipeline.load(source))
     given = pipeline.read_face(photo, pipeline.find_faces(photo), face)
-    return Mover(pipeline, given, edit, mark, CLIP_SIDE, motion=motion, method=method)
+    return Mover(pipeline, given, edit, mark, clip=True, motion=motion, method=method)
 
 
 def _of_clip(

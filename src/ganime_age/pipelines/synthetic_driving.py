@@ -12,7 +12,7 @@ from PIL import Image
 from ..edits import NO_SMILE, Edit
 from ..networks.mesh import turned
 from .face import FacePipeline
-from .reenactment import CLIP_SIDE, EXPRESSION_METHOD, Mover, action_of, check_reenactment, edit_face
+from .reenactment import EXPRESSION_METHOD, Mover, action_of, check_reenactment, edit_face
 
 SWAY = (20.0, 8.0, 6.0)
 """Largest yaw, pitch and roll of the head in degrees."""
@@ -58,7 +58,7 @@ def driving_frames(
     check_reenactment(pipeline, Edit())
     loaded = pipeline.load(photo)
     given = pipeline.read_face(loaded, pipeline.find_faces(loaded))
-    mover = Mover(pipeline, given, Edit(), mark, CLIP_SIDE)
+    mover = Mover(pipeline, given, Edit(), mark, clip=True)
     head, own = pipeline.model.head, mover.action
     wish = Edit.of(None, NO_SMILE if action_units is None else action_units)
     other = action_of(edit_face(pipeline, given, wish, EXPRESSION_METHOD))

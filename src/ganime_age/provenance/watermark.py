@@ -32,7 +32,8 @@ import numpy as np
 from ..images.alignment import border_mask, crop
 
 KEY = b"ganime_age mark 1"
-STRENGTH = 2.02  # root mean square of the noise in grey levels, where the face has detail to hide it
+STRENGTH = 2.0  # root mean square of the noise in grey levels, where the face has detail to hide it
+CLIP_STRENGTH = 2.75  # of a clip's frames, since compressing them takes away more than saving a photo does
 FLAT = 0.74  # share of it that is left where there is none, as on smooth skin
 BUSY = 5.0  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
 CROWN = 1.1  # height of a head above the brows, in distances from the brows to the mouth
@@ -47,19 +48,23 @@ THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 
 LARGEST = 256  # side of the frame at which the mark is drawn; a larger face gets it enlarged
 SIDE = 128  # of the frame when the mark is looked for
+STILL = 8.0  # variance, in grey levels squared, of a surface that hides nothing of the mark
 AROUND = 1.25  # side of the crop that is turned and scaled, in frames
 SHIFT = 5  # pixels of SIDE
 SCALES = np.geomspace(0.87, 1.12, 14)
 TURNS = np.radians(np.linspace(-2.4, 2.4, 5))
-NEAR_SCALES = np.geomspace(0.985, 1.015, 5)  # around the best of those
-NEAR_TURNS = np.radians(np.linspace(-0.6, 0.6, 5))
+FINE = 2  # shifts a pixel that are tried there
+NEAR_SCALES = np.geomspace(0.99, 1.01, 3)  # around the best of those
+NEAR_TURNS = np.radians([-0.5, 0.0, 0.5])
 
 
-def add_watermark(face: np.ndarray, landmarks: np.ndarray | None = None) -> np.ndarray:
+def add_watermark(
+    face: np.ndarray, landmarks: np.ndarray | None = None, strength: float = STRENGTH
+) -> np.ndarray:
     """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped.
 
     landmarks: (68,2) in 0..1 of the frame; outside their head nothing is added where the picture is even. None: the
-    whole frame is marked."""
+    whole frame is marked. strength: root mean square of the noise in grey levels, where all of it is hidden."""
     face = np.asarray(face, np.float32)
     size = min(len(face), LARGEST)  # the noise is coarser than a pixel of LARGEST
     grey = face.mean(2)
@@ -69,7 +74,7 @@ def add_watermark(face: np.ndarray, landmarks: np.ndarray | None = None) -> np.n
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * size)
     busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 0.02 * size))
     share = FLAT + (1 - FLAT) * np.clip(busy / BUSY, 0, 1)
-    mark = STRENGTH * share * noise(size)
+    mark = strength * share * noise(size)
     if landmarks is not None:
         # An outline hides nothing beside it: there the least contrast nearby counts.
         reach = 2 * round(BESIDE * size) + 1
@@ -130,46 +135,61 @@ def score(photo: np.ndarray, matrix: np.ndarray, key: bytes = KEY) -> float:
     side = round(SIDE * AROUND)
     around = matrix.copy()
     around[:, 2] += (side - SIDE) / 2
-    grey = cv2.cvtColor(crop(photo, around, side), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    flat = _flattened(grey)
-    best = _best(flat, SCALES, TURNS, key)
-    return max(best, _best(flat, best[1] * NEAR_SCALES, best[2] + NEAR_TURNS, key))[0]
+    best, scale, turn = _best(_cut(photo, around, side), SCALES, TURNS, key)
+    # Scaling what was cut out blurs the finest of the noise: what was found is cut out of the photo anew.
+    placed = _turning(side, scale, turn) @ np.vstack([around, [0, 0, 1]])
+    return max(best, _best(_cut(photo, placed, side), NEAR_SCALES, NEAR_TURNS, key, FINE)[0])
 
 
 def false_positive_rate(threshold: float = THRESHOLD, faces: int = 1) -> float:
     """Bound on the chance that unmarked faces reach a score: normal tail times the positions that may be tried."""
     # The union bound: P(max of n scores >= t) <= n P(N(0,1) >= t), P(N(0,1) >= t) = erfc(t / sqrt 2) / 2.
-    tried = len(SCALES) * len(TURNS) * (1 + len(NEAR_SCALES) * len(NEAR_TURNS)) * (2 * SHIFT + 1) ** 2
+    near = len(NEAR_SCALES) * len(NEAR_TURNS) * (2 * (FINE * SHIFT + 1 - FINE) + 1) ** 2
+    tried = len(SCALES) * len(TURNS) * ((2 * SHIFT + 1) ** 2 + near)
     return min(1.0, faces * tried * 0.5 * math.erfc(threshold / math.sqrt(2)))
 
 
+def _cut(photo: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+    """The frame of a photo, flattened."""
+    return _flattened(cv2.cvtColor(crop(photo, matrix, side), cv2.COLOR_RGB2GRAY).astype(np.float32))
+
+
 def _flattened(grey: np.ndarray) -> np.ndarray:
-    """High-pass detail divided by the local contrast, so that the noise weighs most on smooth skin."""
+    """High-pass detail divided by the local variance, so that the noise weighs most on smooth skin."""
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 1.25)
-    busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 1.2))
-    return detail / (busy + 0.2)
+    # A matched filter weighs a known signal by its strength over the variance of what hides it (Turin, IRE 1960); of
+    # grey hair, whose strands hide the most, little remains.
+    return detail / (cv2.GaussianBlur(detail**2, (0, 0), 1.2) + STILL)
 
 
-def _best(flat: np.ndarray, scales: np.ndarray, turns: np.ndarray, key: bytes) -> tuple[float, float, float]:
-    """Highest score, with its scale and turn."""
+def _turning(side: int, scale: float, turn: float) -> np.ndarray:
+    """(2,3): a picture of `side` pixels scaled and turned (radians) about its middle."""
+    middle = side / 2 - 0.5
+    return np.asarray(cv2.getRotationMatrix2D((middle, middle), math.degrees(turn), scale), np.float64)
+
+
+def _best(
+    flat: np.ndarray, scales: np.ndarray, turns: np.ndarray, key: bytes, fine: int = 1
+) -> tuple[float, float, float]:
+    """Highest score, with its scale and turn. fine: shifts a pixel that are tried."""
     frequencies, phases = band(key)
     u, v = frequencies.T
-    window, middle, found = border_mask(SIDE), len(flat) / 2 - 0.5, []
+    window, found = border_mask(SIDE), []
     for scale in scales:
         for turn in turns:
-            matrix = np.asarray(
-                cv2.getRotationMatrix2D((middle, middle), math.degrees(turn), scale), np.float64
-            )
+            matrix = _turning(len(flat), scale, turn)
             matrix[:, 2] += (SIDE - len(flat)) / 2
             view = cv2.warpAffine(flat, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC) * window
             seen = np.fft.rfft2(view)[v, u]
             # Phases alone count: a strong edge of the face weighs no more than a faint frequency of the mark.
             agreement = seen / (np.abs(seen) + 1e-12) * phases.conj()
-            spectrum = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
+            # Zeros beyond the band sample the same function more finely.
+            size, reach = fine * SIDE, fine * SHIFT + 1 - fine  # a shift at the end is not gone beyond
+            spectrum = np.zeros((size, size // 2 + 1), np.complex64)
             spectrum[v, u] = agreement
-            # irfft2 sums both half planes (twice the real part) and divides by SIDE^2; each term's variance is 1/2.
-            place = np.fft.irfft2(spectrum, (SIDE, SIDE)) * SIDE**2 / math.sqrt(2 * len(u))
+            # irfft2 sums both half planes (twice the real part) and divides by size^2; each term's variance is 1/2.
+            place = np.fft.irfft2(spectrum, (size, size)) * size**2 / math.sqrt(2 * len(u))
             # Shifts wrap around: rolled, -SHIFT..SHIFT lie in one square.
-            near = np.roll(place, (SHIFT, SHIFT), (0, 1))[: 2 * SHIFT + 1, : 2 * SHIFT + 1]
+            near = np.roll(place, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1]
             found.append((float(near.max()), float(scale), float(turn)))
     return max(found)

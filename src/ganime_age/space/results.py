@@ -9,7 +9,7 @@ import gradio as gr
 from . import player, viewer
 from .report import EMPTY
 
-PHOTO, SERIES, CLIP = "photo", "series", "clip"
+PHOTO, AGES, METHODS, CLIP = "photo", "ages", "methods", "clip"
 """What the stage shows, as the ids of its tabs."""
 
 
@@ -64,17 +64,11 @@ def show_stage() -> tuple[Stage, Shown]:
     with gr.Tabs(selected=PHOTO, elem_id="stage_tabs") as tabs:
         with gr.Tab("Photo", id=PHOTO):
             pictures = viewer.show()
-        with gr.Tab("Series", id=SERIES):
-            gr.HTML("<p class='note'>Ten ages or all methods appear here; click a face to enlarge it.</p>")
-            strip, comparison = (
-                gr.Gallery(
-                    label=label, elem_id=name, columns=columns, visible=False, interactive=False, object_fit="contain",
-                    buttons=["download", "fullscreen"], height=250, show_label=False,
-                )
-                for name, label, columns in (
-                    ("strip", "The same face at ten ages", 5), ("comparison", "The same request by every method", 4),
-                )
-            )  # fmt: skip
+        with gr.Tab("Ages", id=AGES):
+            gr.HTML(
+                "<p class='note'>The same face at ten ages appears here: press Ten ages as pictures in Series.</p>"
+            )
+            strip = _gallery("strip", "The same face at ten ages", columns=5)
             with gr.Row(elem_id="series_actions"):
                 use_age = gr.Button(
                     "Use this age", elem_id="use_age", size="sm", visible=False, min_width=120
@@ -82,10 +76,11 @@ def show_stage() -> tuple[Stage, Shown]:
                 sheet = gr.DownloadButton(
                     "Download as one picture", elem_id="sheet", size="sm", visible=False
                 )
+        with gr.Tab("Methods", id=METHODS):
+            gr.HTML("<p class='note'>What each method makes appears here: choose Compare all in Age.</p>")
+            comparison = _gallery("comparison", "The same request by every method", columns=3)
         with gr.Tab("Clip", id=CLIP):
-            gr.HTML(
-                "<p class='note clips-hint'>Animations and clips appear here, and play by themselves.</p>"
-            )
+            gr.HTML("<p class='note'>Animations and clips appear here, and play by themselves.</p>")
             clips = player.show()
     with gr.Row(elem_id="saving"):
         status = gr.HTML(elem_id="status")
@@ -96,6 +91,13 @@ def show_stage() -> tuple[Stage, Shown]:
         download = gr.DownloadButton("Download", elem_id="download", interactive=False, min_width=90)
     stage = Stage(tabs, sketch, status, picture_format)
     return stage, Shown(pictures, comparison, download, strip, sheet, use_age, clips)
+
+
+def _gallery(name: str, label: str, columns: int) -> gr.Gallery:
+    return gr.Gallery(
+        label=label, elem_id=name, columns=columns, visible=False, interactive=False, object_fit="contain",
+        buttons=["download", "fullscreen"], height=250, show_label=False,
+    )  # fmt: skip
 
 
 def show_words() -> tuple[gr.HTML, gr.Image]:

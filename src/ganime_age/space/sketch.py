@@ -17,15 +17,19 @@ from PIL import Image
 from ..edits import Edit
 from ..images.alignment import frame_matrix
 from ..model.methods import PROTOTYPES
+from ..networks.restoring.lay import Carried, carrying
 from ..networks.wrinkles import Chosen, chosen_once
-from ..pipelines.face import Face, FacePipeline, HairPart
+from ..pipelines.face import Drawing, Face, FacePipeline, HairPart
 from ..results import Reading
 from .viewer import fractions
 
 MOST_VISITS = 24
 MOST_FACES = 6
-MARGIN = 0.06
+MARGIN = 0.15
 """What is shown around a face's frame, in sides of the frame."""
+NEAR_YEARS, NEAR_UNITS = 16.0, 1.0
+"""Years, and change of an action unit (0..5), from which on the network draws a face's skin anew: drafts that ask for
+nearly the same share what it drew, and it is half of what a draft costs."""
 
 
 @dataclass(eq=False)
@@ -50,12 +54,22 @@ class Memory:
 @dataclass(eq=False)
 class Sketch:
     """A face cut out of its photo. box: left, top, width, height in 0..1 of the photo. hair, creases: found and chosen
-    with the first draft, for all of them."""
+    with the first draft, for all of them; skin: what the network drew for the last draft that was not near the one
+    before, which asked for `asked`."""
 
     face: Face
     box: list[float]
     hair: HairPart | None = None
     creases: Chosen = field(default_factory=Chosen)
+    skin: Carried = field(default_factory=Carried)
+    asked: Drawing | None = None
+
+    def skin_for(self, drawing: Drawing) -> Carried:
+        """What the network drew for a draft near this one, or room for what it draws now."""
+        if self.asked is None or not _near(drawing, self.asked):
+            self.skin, self.asked = Carried(), drawing
+        self.skin.frames = 0  # it stays for as long as drafts stay near
+        return self.skin
 
 
 _visits: OrderedDict[str, Memory] = OrderedDict()
@@ -110,9 +124,18 @@ def draw(
     if sketch.hair is None and PROTOTYPES in pipeline.model.parts:
         sketch.hair = pipeline.find_hair(face, face.reading.landmarks)
     drawing = pipeline.prepare(face, edit, method, found=sketch.hair)
-    with chosen_once(sketch.creases):
-        made = None if drawing is None else pipeline.draw_batch([drawing], method)[0]
+    made = None
+    if drawing is not None:
+        with chosen_once(sketch.creases), carrying(sketch.skin_for(drawing)):
+            made = pipeline.draw_batch([drawing], method)[0]
     pixels = pipeline.paste(face, made, mark=True)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
     return {"src": "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), "box": sketch.box}
+
+
+def _near(one: Drawing, other: Drawing) -> bool:
+    """Whether two drafts of a face ask for nearly the same."""
+    spans = (NEAR_YEARS, NEAR_YEARS, NEAR_UNITS, NEAR_UNITS)
+    apart = zip(one.request, other.request, spans, strict=True)
+    return one.parts == other.parts and all(bool(((a - b).abs() < span).all()) for a, b, span in apart)

@@ -9,6 +9,9 @@ function url(path) {
   return path && !/^(https?:|data:|blob:)/.test(path) ? new URL(`gradio_api/file=${path}`, document.baseURI).href : path;
 }
 
+// Where a picture begins: its edge never leaves a gap that it could fill; a smaller one stands in the middle.
+const within = (start, room) => room < 0 ? Math.min(0, Math.max(room, start)) : room / 2;
+
 // Both pictures lie at the same place of their panes; zoomed, the face's frame fills the pane.
 function place() {
   const stage = $('.stage'), before = $('.before');
@@ -18,7 +21,8 @@ function place() {
   const [x, y, w, h] = view.zoom && view.data.frame ? view.data.frame : [0, 0, 1, 1];
   const scale = Math.min(width / (w * before.naturalWidth), height / (h * before.naturalHeight));
   const shown = {w: before.naturalWidth * scale, h: before.naturalHeight * scale};
-  const left = width / 2 - (x + w / 2) * shown.w, top = height / 2 - (y + h / 2) * shown.h;
+  const left = within(width / 2 - (x + w / 2) * shown.w, width - shown.w);
+  const top = within(height / 2 - (y + h / 2) * shown.h, height - shown.h);
   const start = Math.max(0, left), end = Math.min(width, left + shown.w);
   const sizes = {left, top, width: shown.w, height: shown.h};
   for (const [name, value] of Object.entries(sizes)) stage.style.setProperty(`--${name}`, `${value}px`);

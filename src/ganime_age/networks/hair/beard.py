@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import luma, places, resize
+from ..warp import sideways
 from .filters import BLACK, box, enlarged, inside_polygon, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
@@ -17,6 +18,15 @@ BEARD = (0.5, 0.78)
 the second."""
 BEARDED = (0.2, 0.4)
 """Mean share of beard where it grows: below the first a face has none, above the second it counts fully."""
+HAIRY = (1.5, 2.0)
+"""Detail of the chin in that of the cheeks: up to the first a dark chin lies in the shade, from the second on it is
+hairy."""
+TURNED = (0.4, 0.55)
+"""Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
+GRAIN_SIDE, GRAIN_CELLS = 512, 64
+"""Largest side at which that detail is measured, and cells a side than which it is finer."""
+LEAST_GRAIN = 0.005
+"""Detail, as a standard deviation of the log of brightness, beside which less is none."""
 BEARDLESS = (12.0, 20.0)
 """Years: up to the first a face has no beard, from the second on it keeps its own."""
 CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
@@ -46,9 +56,7 @@ class Beard(NamedTuple):
         # Cheeks beside the nose, above all but the longest beards; light may come from one side.
         outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
         cheeks = (outer + inner) / 2
-        seen = F.grid_sample(
-            box(small, 2), 2 * cheeks[:, None] - 1, padding_mode="border", align_corners=False
-        )[:, :, 0]
+        seen = at(box(small, 2), cheeks)
         left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
         line = (torch.arange(small.shape[-1], device=picture.device, dtype=picture.dtype) + 0.5) / len(
             small[0, 0]
@@ -62,8 +70,26 @@ class Beard(NamedTuple):
         # Chin and moustache tell whether there is a beard: beside the jaw there may be shadow.
         spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
         core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
-        amount = ramp(weighted_mean(share, core), *BEARDED)
+        fine = grain(picture)
+        chin = weighted_mean(fine, resize(core, fine.shape[-1])).sqrt()
+        cheek = at(box(fine, 1), cheeks).mean(2)[..., None, None].sqrt()
+        hairy = ramp((chin + LEAST_GRAIN) / (cheek + LEAST_GRAIN), *HAIRY)
+        amount = ramp(weighted_mean(share, core), *BEARDED) * hairy
+        amount = amount * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         return cls(enlarged(box(share * where, 1) * amount, side), skin)
+
+
+def at(maps: Tensor, points: Tensor) -> Tensor:
+    """Maps (B,C,s,s) at points (B,N,2) in 0..1: (B,C,N)."""
+    return F.grid_sample(maps, 2 * points[:, None] - 1, padding_mode="border", align_corners=False)[:, :, 0]
+
+
+def grain(picture: Tensor) -> Tensor:
+    """Mean square of the fine detail of pictures (B,3,S,S), in logs of brightness: (B,1,s,s)."""
+    light = (luma(resize(picture, min(GRAIN_SIDE, picture.shape[-1]))) + BLACK).log()
+    cells = min(GRAIN_CELLS, light.shape[-1])
+    detail = light - enlarged(resize(light, cells), light.shape[-1])
+    return resize(detail.square(), cells)
 
 
 def beard_region(landmarks: Tensor, side: int) -> Tensor:

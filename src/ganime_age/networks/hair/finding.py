@@ -26,7 +26,7 @@ SURE = (0.35, 0.8)
 """A refined matte below the first is no hair, above the second it is all hair."""
 LIKELY = (0.3, 0.5)
 """A matte of the network below the first is surely no hair; above the second it is hair where nothing else is near."""
-CORE = 0.03
+CORE = 0.018
 """How far from its outline hair is all hair, in sides of the picture."""
 OUTLINE = 0.05
 """Half the width of the band along a matte's outline that is redrawn, in sides of the picture."""

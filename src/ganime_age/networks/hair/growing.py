@@ -24,9 +24,11 @@ REACH = (-0.5, -0.35, 1.5, 1.65)
 """How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
 REACH_FADE = (0.01, 0.06, 0.1)
 """FRAME_FADE of a picture that reaches so far."""
-MOST_TURNED = 0.92
+WHITE = (0.65, 0.2)
+"""Brightness of white hair: its slope on that of the skin beside it, and what it has beside."""
+MOST_TURNED = 0.88
 """Largest share of a head's strands that turn."""
-VARIETY = 0.45
+VARIETY = 1.2
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 0.6
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -34,7 +36,7 @@ FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
-DETAIL, GLOSS = 0.4, 1.0
+DETAIL, GLOSS = 0.6, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
@@ -92,16 +94,16 @@ class Strands(NamedTuple):
 def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1."""
     side, light, mean = picture.shape[-1], luma(picture), luma(head.colour)
-    # White hair is about as bright as the skin beside it.
-    white = 0.6 * luma(head.skin) + 0.05
-    # A white strand keeps the photo's light: its surroundings compressed, and its own detail more so, for the gloss of
-    # dark hair is a multiple of its colour and that of white hair is not.
+    white = WHITE[0] * luma(head.skin) + WHITE[1]
+    # A white strand keeps the photo's light: the shade around it as it is, highlights and its own detail compressed,
+    # for the gloss of dark hair is a multiple of its colour and that of white hair is not.
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
     total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
     nearby = (total + 1e-6 * head.colour) / (weight + 1e-6)
     around = luma(nearby) + BLACK
     lit = (around / (mean + BLACK)).clamp(0, 2.5)
-    level = torch.maximum((white + 1) * lit.pow(0.6), around)
+    lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
+    level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
     maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
     level, around, inner, tint = maps.split([1, 1, 1, 3], 1)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import luma, places, resize
-from .filters import away_from_border, box, enlarged, inside_polygon, ramp, weighted_mean
+from .filters import BLACK, away_from_border, box, enlarged, inside_polygon, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 FEATURES_SIDE = 64
@@ -31,6 +31,9 @@ LIGHT_APART = 0.4
 """How much a distance in brightness counts beside one in chroma."""
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
 """How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
+BLACK_HAIR, DEEP_GREEN = (-0.7, -0.5), (0.35, 0.55)
+"""Brightness up to which black hair may look green by the light or the film, and from which on it does not; and shares
+of green beyond red that black hair does not have either."""
 NEAR = (0.1, 0.5)
 """Values of `place_on_head` between which hair begins to count for the hair's colour."""
 FRAME_FADE = (0.03, 0.13, 0.25)
@@ -151,8 +154,11 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
 def unnatural(picture: Tensor) -> Tensor:
     """Where pictures (B,3,S,S) in [-1,1] have a colour that no hair has, green or deep blue: (B,1,s,s) in 0..1 at
     MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish."""
-    red, green, blue = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1).split(1, 1)
-    return torch.maximum(ramp(green - red, *GREEN), ramp(blue - torch.maximum(red, green), *BLUE))
+    small = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1)
+    red, green, blue = small.split(1, 1)
+    deep = ramp((green - red) / (green + BLACK), *DEEP_GREEN)
+    own = torch.maximum(deep, ramp(luma(small), *BLACK_HAIR))
+    return torch.maximum(ramp(green - red, *GREEN) * own, ramp(blue - torch.maximum(red, green), *BLUE))
 
 
 def features(landmarks: Tensor, side: int) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Window, choose, luma, recorded
+from ..layers import Edited, Held, Window, choose, luma, recorded
 from ..mouth import opening_of
 from ..warp import canonical_grid
 from .erase import Amounts, Erased, erase
@@ -26,7 +24,7 @@ AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
 
 
-DRAW_EVERY = 6
+DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
 TAKEN_OVER = 0.5
 """Share of what was drawn before in what is laid on a clip's face after it was drawn anew, so that it does not jump."""
@@ -59,17 +57,9 @@ class Carried:
         return F.grid_sample(self.change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
 
 
-_CARRIED: ContextVar[Carried | None] = ContextVar("ganime_age_carried", default=None)
-
-
-@contextmanager
-def carrying(carried: Carried) -> Iterator[None]:
-    """A block in which the next frame of a clip is drawn, or takes over what was drawn on the frames before."""
-    token = _CARRIED.set(carried)
-    try:
-        yield
-    finally:
-        _CARRIED.reset(token)
+_CARRIED: Held[Carried] = Held("carried")
+carrying = _CARRIED.within
+"""A block in which the next frame of a clip is drawn, or takes over what was drawn on the frames before."""
 
 
 class Request(NamedTuple):

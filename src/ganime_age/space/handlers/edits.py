@@ -11,7 +11,7 @@ from PIL import Image
 from ...errors import BadInput
 from .. import files, report, sketch
 from ..jobs import Asked
-from ..results import PHOTO, SERIES
+from ..results import METHODS, PHOTO
 from .asking import Asking
 from .visit import Past, said
 
@@ -53,7 +53,7 @@ class EditHandlers(Asking):
             **self._result(past),
             **self._attention(first, folder),
             out.comparison: gr.update(value=compared if len(made) > 1 else [], visible=len(made) > 1),
-            on.stage.tabs: gr.update(selected=SERIES if len(made) > 1 else PHOTO),
+            on.stage.tabs: gr.update(selected=METHODS if len(made) > 1 else PHOTO),
             on.status: said(f"Done in {sum(result.seconds for result in made):.1f} s."),
         }
 

@@ -8,7 +8,7 @@ from ...errors import BadInput
 from .. import files, jobs
 from ..jobs import STRIP_AGES, Asked
 from ..player import playing
-from ..results import CLIP, SERIES
+from ..results import AGES, CLIP
 from .asking import Asking
 from .visit import said
 
@@ -36,7 +36,7 @@ class SeriesHandlers(Asking):
             out.strip: gr.update(value=shown, visible=True, selected_index=None),
             out.sheet: gr.update(value=sheet, visible=True),
             out.use_age: gr.update(visible=False),
-            self.on.stage.tabs: gr.update(selected=SERIES),
+            self.on.stage.tabs: gr.update(selected=AGES),
             self.on.status: said("The ten ages are done; click one to enlarge it."),
         }
 
