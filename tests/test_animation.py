@@ -477,7 +477,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, small):
 
 
 def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
-    """Twelve more frames are 2.8 MB more if they are kept; what is held may differ by two."""
+    """How many frames are under way at a time depends on the threads; 24 more, if they were kept, would be 24 more."""
     picture = np.indices((240, 320)).sum(0)[..., None].repeat(3, 2).astype(np.uint8)
     model = GanimeAge.from_pretrained(small_weights)
     editor = FaceEditor(model, detector=lambda photo: [found_face(200, 150, 90)])
@@ -486,7 +486,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
         clip = make_clip(tmp_path / f"{frames}.mp4", [np.roll(picture, i, 1) for i in range(frames)])
         return most_held(lambda look: editor.edit_video(clip, tmp_path / "out.mp4", age=75, progress=look))
 
-    assert held(22) - held(10) < 2 * picture.nbytes
+    assert held(40) - held(16) < 12 * picture.nbytes
 
 
 def test_hair_of_a_head_at_rest_is_laid_where_the_head_went(editor, small):

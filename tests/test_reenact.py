@@ -486,7 +486,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, small, small_file, small_weights):
 
 
 def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
-    """Twelve more frames are 2.8 MB more if they are kept; what is held may differ by two."""
+    """How many frames are under way at a time depends on the threads; 24 more, if they were kept, would be 24 more."""
     picture = np.indices((240, 320)).sum(0)[..., None].repeat(3, 2).astype(np.uint8)
     model = puppet(GanimeAge.from_pretrained(small_weights))
     editor = FaceEditor(model, detector=lambda photo: [found_face(80, 80, 60)])
@@ -496,4 +496,4 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, small_weights):
         out = tmp_path / "out.mp4"
         return most_held(lambda look: editor.reenact_video(picture, clip, out, progress=look))
 
-    assert held(22) - held(10) < 2 * picture.nbytes
+    assert held(40) - held(16) < 12 * picture.nbytes

@@ -47,13 +47,15 @@ class Weights:
 class Recipe:
     """Numbers of a readers recipe. init: the readers to start from, as `stored_readers` names them, whose form then is
     the network's; none when empty. shares: source -> its fraction of a batch, 0..1. augment: 0..1, strength of
-    the random augmentation. attack_radius: L2, in [-1,1] pixels of the window; 0 trains plainly."""
+    the random augmentation. optimizer: see `Player`. attack_radius: L2, in [-1,1] pixels of the window; 0 trains
+    plainly."""
 
     batch: int = 64
     lr: float = 2e-3
     weight_decay: float = 0.02
     balance: float = 0.4
     augment: float = 1.0
+    optimizer: str = "adamw"
     attack_radius: float = 0.0
     attack_steps: int = 2
     init: str = ""
@@ -214,6 +216,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
                 loss,
                 recipe.lr,
                 weight_decay=recipe.weight_decay,
+                optimizer=recipe.optimizer,
                 weights=objective.weight,
             )
         ],
