@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ganime_age.networks.hair.beard import Beard, beard_region, shave
-from ganime_age.networks.hair.finding import Place, spread_beyond
+from ganime_age.networks.hair.finding import Place
 from ganime_age.networks.hair.on_head import unnatural
 from ganime_age.networks.layers import luma
-from ganime_age.networks.prototypes import KNOTS
+from ganime_age.networks.prototypes import KNOTS, Prototypes
 from ganime_age.networks.warp import sideways
 from helpers.ring import RING, edit, ring_prototypes
 
@@ -147,17 +147,12 @@ def test_dark_green_is_no_hair_and_black_hair_with_a_green_cast_is():
     assert shown[0] < 0.1 and shown[1] > 0.9
 
 
-def test_hair_goes_on_beyond_the_frame_in_its_colour_and_as_far_as_it_hangs_together():
-    picture = torch.full((1, 3, 128, 128), 0.7)
-    dark = torch.tensor([-0.6, -0.7, -0.8])[None, :, None, None]
-    picture[..., 8:60, 40:88] = dark  # runs out of the frame at the top
-    picture[..., 100:120, 4:24] = dark  # of the same colour, apart
-    picture[..., 60:96, 40:88] = torch.tensor([0.4, 0.0, -0.2])[None, :, None, None]
-    frame = Place(0.25, 0.25, 0.5)
-    found = spread_beyond(lambda seen: (luma(seen) < -0.3).float(), picture, frame)
-    assert found.shape == (1, 1, 128, 128)
-    assert found[0, 0, 40:56, 44:84].min() > 0.9 and found[0, 0, 12:28, 46:82].min() > 0.6
-    assert found[0, 0, 100:120, 4:24].max() < 0.1 and found[0, 0, :, 100:].max() < 0.1
+def test_the_hair_network_sees_a_frame_at_its_own_scale_however_much_is_shown_around_it():
+    asked, prototypes = [], Prototypes(hair={"widths": [4, 8, 8, 8, 8]})
+    prototypes.hair.register_forward_pre_hook(lambda module, given: asked.append(given[1]))
+    for frame in (None, Place(0.25, 0.25, 0.5), Place(0.2, 0.2, 0.62), Place(0.4, 0.4, 0.1)):
+        assert prototypes.find_hair(torch.zeros(1, 3, 96, 96), frame).shape == (1, 1, 96, 96)
+    assert asked == [128, 256, 192, 320]
 
 
 @pytest.mark.parametrize(

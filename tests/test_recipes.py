@@ -20,7 +20,7 @@ from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.tasks.rehearsal.tiny import (
     tiny_run,
-    without_mediapipe,
+    without_teachers,
     write_faces,
     write_networks,
 )
@@ -74,7 +74,7 @@ def probed(run: Run) -> dict[str, float]:
 def test_every_recipe_takes_three_steps_and_all_its_networks_move(name, faces, networks, tmp_path):
     """On a pretended GPU, where the host waits once a step at most: to hear of the logged terms."""
     waits = Waits()
-    with without_mediapipe(), pretended_gpu(waits) as counted:
+    with without_teachers(), pretended_gpu(waits) as counted:
         run = counted(tiny_run(RECIPES / f"{name}.toml", faces, networks, tmp_path, PretendedGPU(cpu=True)))
         run.train()
         found = probed(run)
@@ -121,7 +121,7 @@ def test_pairs_are_drawn_where_the_networks_are(faces, networks, tmp_path):
 def test_every_recipe_takes_three_steps_on_a_gpu(name, faces, networks, tmp_path, monkeypatch):
     """On a GPU that is there, which warns of every wait; in bfloat16 where it can."""
     accelerator, waits = make_accelerator("auto", None, tmp_path), []
-    with without_mediapipe():
+    with without_teachers():
         run = tiny_run(RECIPES / f"{name}.toml", faces, networks, tmp_path, accelerator)
     one_step = run.one_step
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from .hair.beard import BEARDLESS, SHAVEN
 from .hair.filters import ramp
-from .hair.finding import HairMask, HairMatte, Place, refined, spread_beyond
+from .hair.finding import HairMask, HairMatte, Place, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
@@ -344,8 +344,7 @@ class Prototypes(nn.Module):
 
     def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
-        matte = self.hair(picture) if frame is None else spread_beyond(self.hair, picture, frame)
-        return refined(matte, picture)
+        return refined(self.hair(picture, matte_side(1.0 if frame is None else frame.side)), picture)
 
     def masks(
         self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None
@@ -502,7 +501,7 @@ def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: 
     mask = state.get(f"{prefix}hair.down.0.weight")
     found: HairMask | HairMatte
     if widths:
-        found = HairMatte(widths)
+        found = HairMatte(widths, f"{prefix}hair.deepen.0.weight" in state)
     elif mask is not None:
         found = HairMask(len(mask))
     else:

@@ -1,4 +1,5 @@
-"""Hats, scarves and bald heads, drawn onto faces, so that a hair network learns what is no hair; and wider frames."""
+"""Hats, scarves and bald heads, drawn onto faces, so that a hair network learns what is no hair; and faces in larger
+pictures."""
 
 from __future__ import annotations
 
@@ -6,21 +7,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDEST = 1.8
-"""Largest side of the frame that `wider` shows, in sides of the face's own."""
+SCALES = (0.75, 1.25)
+"""Least and largest scale of a frame in a larger picture."""
+STRANGER, MIRROR = 0.25, 0.75
+"""Of the larger pictures, up to the first share show another picture around the frame, up to the second the frame's
+mirror image, and the others its border, repeated."""
+DOUBT = 0.3
+"""What a pixel counts that mirrors the frame: hair and background go on as in it, more or less."""
 
 
-def wider(pictures: Tensor, turn: float = 15.0, shift: float = 0.12) -> Tensor:
-    """Pictures (B,C,S,S) in frames of 0.9 to WIDEST times their side, turned by up to `turn` degrees and shifted; what
-    lies outside the picture is its mirror image, which goes on as hair and background do."""
-    count = len(pictures)
-    angle = (torch.rand(count, device=pictures.device) * 2 - 1) * turn * torch.pi / 180
-    scale = 0.9 + (WIDEST - 0.9) * torch.rand(count, device=pictures.device)
-    move = (torch.rand(count, 2, device=pictures.device) * 2 - 1) * shift * 2
+def in_larger(pictures: Tensor, side: int, turn: float = 15.0, shift: float = 0.3) -> tuple[Tensor, Tensor]:
+    """Pictures (B,C,S,S) of frames, some 0.75 to 1.25 times as large, turned by up to `turn` degrees and moved by up to
+    `shift` sides, in larger ones (B,C,side,side); and how much each pixel of these counts, (B,1,side,side) in 0..1.
+
+    Of strangers around a frame the first three channels are shown and the others are 0: their hair is not asked for."""
+    count, own, device = len(pictures), pictures.shape[-1], pictures.device
+    angle = (torch.rand(count, device=device) * 2 - 1) * turn * torch.pi / 180
+    low, high = SCALES
+    scale = side / own / (low + (high - low) * torch.rand(count, device=device))
+    move = (torch.rand(count, 2, device=device) * 2 - 1) * shift * 2
     cos, sin = angle.cos() * scale, angle.sin() * scale
     matrix = torch.stack([cos, -sin, move[:, 0], sin, cos, move[:, 1]], 1).view(count, 2, 3)
-    grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
+    mirrored, repeated = (
+        F.grid_sample(pictures, grid, padding_mode=how, align_corners=False)
+        for how in ("reflection", "border")
+    )
+    inside = (grid.abs().amax(3) < 1)[:, None].to(pictures)
+    halves = pictures.roll((1, own // 2), (0, 3))  # heads to the left and right
+    strange = F.interpolate(halves, size=(side, side), mode="bilinear", align_corners=False)
+    strange = torch.cat([strange[:, :3], torch.zeros_like(strange[:, 3:])], 1)
+    kind = torch.rand(count, 1, 1, 1, device=device)
+    around = torch.where(kind < STRANGER, strange, torch.where(kind < MIRROR, mirrored, repeated))
+    counts = torch.where(kind < STRANGER, 1.0, torch.where(kind < MIRROR, DOUBT, 0.0))
+    return torch.lerp(around, repeated, inside), torch.lerp(
+        counts.expand_as(inside), torch.ones_like(inside), inside
+    )
 
 
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:

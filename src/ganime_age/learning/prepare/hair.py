@@ -1,7 +1,7 @@
 """Hair mattes from a teacher network, to learn a small one from: only of frames that the teacher reads well.
 
-The teacher sees each picture and its mirror image; where the two masks disagree, or the colours contradict them, the
-picture is left out. What stays is cut along the picture's own colours (GrabCut; Rother et al., SIGGRAPH 2004).
+The teacher sees each picture with some room around it, and its mirror image. Where the two masks disagree, or the hair
+has the colour of the skin, the picture is left out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from ..external.onnx_models import HairNetwork
 NEEDED = "give a hair segmentation network in ONNX, or none to leave hair as it is"
 SIDE = 128
 """Side of the mattes."""
+ROOM = 0.2
+"""Room around a frame in which the teacher sees it, in its sides: it errs less where no head fills the picture."""
 AGREEMENT = 0.72
-"""Least intersection over union of a mask and the mirrored picture's, and of the mask and its cut along colours."""
+"""Least intersection over union of a mask and the mirrored picture's."""
 CONTRAST = 20.0
 """Least distance of the hair's median colour from the skin's, CIELAB with 0..255 a channel: a teacher's mask of a bald
 head has the colour of skin."""
@@ -38,10 +40,10 @@ def hair_masks(
     """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
     file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come; all where none is named or there.
-    The mattes stay beside the faces (`hair-COUNT-128.npz`) and are found there the next time, as long as the
+    The mattes stay beside the faces (`mattes-COUNT-128.npz`) and are found there the next time, as long as the
     same faces stand in the same places.
     """
-    cache, names = faces.folder / f"hair-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
+    cache, names = faces.folder / f"mattes-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
     if cache.is_file():
         with np.load(cache) as kept:
             index = kept["index"]
@@ -74,8 +76,8 @@ def read_hair(
             whole = (batch["valid"].mean((1, 2, 3)) > 0.97) & ~batch["landmarks"].isnan().any(2).any(1)
             if whole.any():
                 pictures = to_pictures(batch["face"][whole])
-                seen = teacher.chances(pictures, SIDE)
-                mirrored = teacher.chances(np.ascontiguousarray(pictures[:, :, ::-1]), SIDE)[:, :, ::-1]
+                seen = with_room(teacher, pictures)
+                mirrored = with_room(teacher, np.ascontiguousarray(pictures[:, :, ::-1]))[:, :, ::-1]
                 shift = offset(seen, mirrored) if shift is None else shift
                 marks = batch["landmarks"][whole].numpy()
                 found = mattes(pictures, marks, moved(seen, -shift), moved(mirrored, shift, -shift))
@@ -86,6 +88,16 @@ def read_hair(
             if bar.n >= count:
                 break
     return np.concatenate(kept), np.concatenate(masks)
+
+
+def with_room(teacher: HairNetwork, pictures: np.ndarray) -> np.ndarray:
+    """The teacher's chances (B,128,128) in 0..1 on pictures (B,S,S,3) uint8, shown with ROOM around them."""
+    side = pictures.shape[1]
+    around = round(ROOM * side)
+    shown = [cv2.copyMakeBorder(one, *[around] * 4, cv2.BORDER_REPLICATE) for one in pictures]
+    inner = round(SIDE * around / side)
+    found = teacher.chances(np.stack(shown), SIDE + 2 * inner)
+    return found[:, inner : inner + SIDE, inner : inner + SIDE]
 
 
 def offset(seen: np.ndarray, mirrored: np.ndarray) -> int:
@@ -114,41 +126,15 @@ def mattes(
     for picture, marks, one, other in zip(pictures, landmarks, seen, mirrored, strict=True):
         small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         mean = (one + other) / 2
-        if overlap(one > 0.5, other > 0.5) < AGREEMENT:
-            out.append(None)
-            continue
-        cut = cut_along_colours(small, mean, marks)
-        good = cut is not None and overlap(cut, mean > 0.5) >= AGREEMENT
-        if not good or cut is None or not differs_from_skin(small, cut & (mean > 0.5), marks):
-            out.append(None)
-            continue
-        out.append(((mean + cut) * 127.5).round().astype(np.uint8))
+        agree = overlap(one > 0.5, other > 0.5) >= AGREEMENT
+        good = agree and differs_from_skin(small, mean > 0.5, marks)
+        out.append((mean * 255).round().astype(np.uint8) if good else None)
     return out
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     """Intersection over union of two masks; a few pixels more or less of a tiny one do not count."""
     return float(((one & other).sum() + 20) / ((one | other).sum() + 20))
-
-
-def cut_along_colours(picture: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
-    """The mask (128,128) in 0..1 cut along the colours of the picture (128,128,3) uint8; None where there is no hair to
-    learn them from."""
-    sure = cv2.erode((mask > 0.9).astype(np.uint8), np.ones((5, 5))) > 0
-    if sure.sum() < 30:
-        return None
-    none = cv2.dilate((mask > 0.1).astype(np.uint8), np.ones((11, 11))) == 0
-    face = cv2.erode(hull(landmarks), np.ones((5, 5))) > 0
-    seed = np.where(mask > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8, order="C")
-    seed[sure], seed[none | (face & (mask < 0.5))] = cv2.GC_FGD, cv2.GC_BGD
-    if not (seed == cv2.GC_BGD).any():
-        return None
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)
-    blue_first, nowhere = np.ascontiguousarray(picture[..., ::-1]), (0, 0, 0, 0)
-    cv2.grabCut(blue_first, seed, nowhere, *models, 3, cv2.GC_INIT_WITH_MASK)
-    found: np.ndarray = (seed == cv2.GC_FGD) | (seed == cv2.GC_PR_FGD)
-    return found
 
 
 def differs_from_skin(picture: np.ndarray, hair: np.ndarray, landmarks: np.ndarray) -> bool:

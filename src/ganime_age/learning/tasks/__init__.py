@@ -11,6 +11,7 @@ TASKS = (
     "age_judge",
     "aifd",
     "identity",
+    "hair",
     "prototypes",
     "detector",
     "head",

@@ -4,31 +4,22 @@ teacher's masks."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ...errors import BadInput
 from ...networks.hair.finding import MATTE_SIDE
-from ...networks.layers import resize
 from ...networks.prototypes import Prototypes
 from ...networks.wrinkles import SIDE
-from .. import losses
-from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
-from ..data.headwear import wear, wider
-from ..engine.task import Losses, Player, Step, Task
-from ..prepare.hair import hair_finder, hair_masks
+from ..engine.task import Task
+from ..prepare.hair import hair_finder
 from ..prepare.open_mouths import fit_mouth
 from ..prepare.unit_regions import confine
 from ..prepare.wrinkle_layouts import fit_wrinkles
+from .hair import hair_batch, hair_player, taught_hair
 from .prototype_fitting.prototype_fit import centre, fit_hair, fit_pixels, fit_shape, set_gains
-
-WEIGHTS = {"hair": 1.0}
 
 
 @dataclass
@@ -66,16 +57,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         fit_wrinkles(Faces(faces.folder, SIDE, hold_out=recipe.wrinkles_hold_out), prototypes)
     rows, masks = np.arange(1), np.zeros((1, MATTE_SIDE, MATTE_SIDE), np.uint8)
     if recipe.hair_teacher:
-        rows, masks = hair_masks(
-            recipe.hair_teacher, faces, recipe.hair_faces, seed, sources=recipe.hair_sources
-        )
-        if not len(rows):
-            raise BadInput(
-                f"{faces.folder} has no face whose whole frame is real and whose hair the teacher finds; hair cannot "
-                "be learnt from it"
-            )
+        rows, masks = taught_hair(recipe.hair_teacher, faces, recipe.hair_faces, seed, recipe.hair_sources)
         fit_hair(faces, prototypes, rows, masks)
-        torch.nn.init.constant_(prototypes.hair.head.get_parameter("bias"), -1.0)
     centre(prototypes)
     set_gains(prototypes, recipe.gains)
     confine(prototypes)
@@ -83,43 +66,9 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     return Task(
         networks={"prototypes": prototypes},
         players=[
-            Player(
-                "hair",
-                prototypes.hair,
-                partial(hair_loss, prototypes, recipe.hair_covered),
-                recipe.lr if recipe.hair_teacher else 0.0,
-                weights=lambda number: WEIGHTS,
-            )
+            hair_player(prototypes.hair, recipe.hair_covered, recipe.lr if recipe.hair_teacher else 0.0)
         ],
         batch=lambda step: hair_batch(faces, rows, masks, np.random.default_rng((seed, step)), recipe.batch),
         averaged=("prototypes",),
         configs={"prototypes": network},
     )
-
-
-def hair_batch(
-    faces: Faces, rows: np.ndarray, masks: np.ndarray, rng: np.random.Generator, size: int
-) -> dict[str, Tensor]:
-    """Some of the faces `rows` (N,) with the teacher's hair masks (N,S,S) uint8, half of them mirrored: face, landmarks
-    and hair (B,1,S,S) in 0..1."""
-    picks, mirror = rng.integers(0, len(rows), size), rng.random(size) < 0.5
-    mask = masks[picks]
-    mask[mirror] = mask[mirror][..., ::-1]
-    shown = faces.batch(rows[picks], mirror)
-    return {
-        "face": shown["face"],
-        "landmarks": shown["landmarks"].nan_to_num(0.5),
-        "hair": torch.from_numpy(mask.copy())[:, None].float() / 255,
-    }
-
-
-def hair_loss(prototypes: Prototypes, covered: float, step: Step[None]) -> Losses:
-    """The hair network against the teacher's masks. covered: the share of faces that get something on the head."""
-    # The frame of a photo's hair is wider than the face's (networks/hair/growing.py): both are learnt.
-    face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
-    face, hair = wear(face, hair, step.batch["landmarks"], covered)
-    seen = wider(torch.cat([face, hair], 1))
-    face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
-    wanted = F.adaptive_avg_pool2d(seen[:, 3:].clamp(0, 1), prototypes.hair.side)
-    terms = {"hair": losses.binary(prototypes.hair.logits(face), wanted)}
-    return losses.weighted_sum(terms, WEIGHTS)

@@ -14,7 +14,7 @@ from ...engine.recipe import Tables, fill, read_recipe
 from ...engine.task import Plan
 from ...evaluation.measure_speed import threads
 from .. import task_module
-from .tiny import run_of, without_mediapipe, write_faces, write_networks
+from .tiny import run_of, without_teachers, write_faces, write_networks
 from .waits import waits_of
 
 MOST_SECONDS = 12.0
@@ -30,7 +30,7 @@ def rehearsed(recipes: Iterable[Path], seconds: float = MOST_SECONDS) -> dict[st
     seconds: for how long the speed of each is measured; at 0 it is left out.
     """
     found: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="ganime-age-") as folder, without_mediapipe(), threads(1):
+    with tempfile.TemporaryDirectory(prefix="ganime-age-") as folder, without_teachers(), threads(1):
         place = Path(folder)
         faces, tiny = write_faces(place / "faces"), write_networks(place / "tiny")
         whole = write_networks(place / "whole", tiny=False)

@@ -16,6 +16,7 @@ from torch import nn
 
 from ....networks.dual_generator import ShapeGenerator
 from ....networks.ganimation_age import Generator
+from ....networks.hair.finding import MATTE_SIDE
 from ....networks.head import Head, HeadModel
 from ....networks.judging.age_judge import AgeJudge
 from ....networks.prototypes import Prototypes
@@ -27,6 +28,7 @@ from ...engine.distributed import Accelerator
 from ...engine.loop import Run
 from ...engine.recipe import Tables, fill, read_recipe
 from ...engine.task import Plan
+from .. import hair as hair_task
 from .. import head as head_task
 from .. import task_module
 from ..frozen import load_head
@@ -86,6 +88,7 @@ TINY: dict[str, dict[str, Any]] = {
         "generator": {"width": 4, "blocks": 1, "style": 8},
         "discriminator": {"width": 4},
     },
+    "hair": {"batch": 2, "hair_teacher": "stands in", "network": {"widths": [4, 8, 8, 8, 8]}},
     "head": {"landmarker": "stands in", "identity": 8, "expression": 6},
     "local_reader": {"batch": 4, "network": {"widths": [8, 8, 16]}},
     "prototypes": {"batch": 2, "network": {"hair": {"widths": [4, 8, 8, 8, 8]}}},
@@ -180,8 +183,9 @@ def places(recipe: Mapping[str, Any], networks: Path) -> dict[str, str]:
 
 
 @contextmanager
-def without_mediapipe() -> Iterator[None]:
-    """Within, the recipe of the head model measures points of heads that the shipped model draws."""
+def without_teachers() -> Iterator[None]:
+    """Within, the recipe of the head model measures points of heads that the shipped model draws, and the recipe of
+    hair finds it in the upper third of every face."""
 
     def measured(task: str, faces: Faces, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, head = np.arange(600) % len(faces), load_head("")
@@ -191,7 +195,15 @@ def without_mediapipe() -> Iterator[None]:
         scores = np.random.default_rng(0).random((600, 52), np.float32)
         return rows, points, scores
 
-    with mock.patch.object(head_task, "measured", measured):
+    def taught_hair(teacher: str, faces: Faces, *others: object) -> tuple[np.ndarray, np.ndarray]:
+        masks = np.zeros((len(faces), MATTE_SIDE, MATTE_SIDE), np.uint8)
+        masks[:, : MATTE_SIDE // 3] = 255
+        return np.arange(len(faces)), masks
+
+    with (
+        mock.patch.object(head_task, "measured", measured),
+        mock.patch.object(hair_task, "taught_hair", taught_hair),
+    ):
         yield
 
 
