@@ -24,7 +24,7 @@ test: $(VENV)/.test
 quick: $(VENV)/.test
 	$(PYTEST) -m "not slow"
 
-# Every recipe end to end with tiny networks, about four minutes on one core; `make test` takes three of them.
+# Every recipe end to end with tiny networks, about four minutes on one core.
 smoke: $(VENV)/.test
 	GANIME_AGE_SMOKE=1 $(BIN)/python -m pytest tests/test_plan.py -k end_to_end --durations=5
 

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.fuzz import CASES, damaged
 
-RUNS = int(os.environ.get("GANIME_FUZZ", "150"))
+RUNS = int(os.environ.get("GANIME_FUZZ", "100"))
 SECONDS = 5
 MEGABYTES = 2000
 FUZZ = Path(__file__).with_name("helpers") / "fuzz.py"

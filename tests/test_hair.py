@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganime_age.networks.hair.beard import Beard, beard_region, shave
-from ganime_age.networks.hair.finding import Place
+from ganime_age.networks.hair.finding import Place, hanging_together
 from ganime_age.networks.hair.on_head import unnatural
 from ganime_age.networks.layers import luma
 from ganime_age.networks.prototypes import KNOTS, Prototypes
@@ -149,10 +149,19 @@ def test_dark_green_is_no_hair_and_black_hair_with_a_green_cast_is():
 
 def test_the_hair_network_sees_a_frame_at_its_own_scale_however_much_is_shown_around_it():
     asked, prototypes = [], Prototypes(hair={"widths": [4, 8, 8, 8, 8]})
-    prototypes.hair.register_forward_pre_hook(lambda module, given: asked.append(given[1]))
+    prototypes.hair.register_forward_pre_hook(lambda module, given: asked.append(given[1:]))
     for frame in (None, Place(0.25, 0.25, 0.5), Place(0.2, 0.2, 0.62), Place(0.4, 0.4, 0.1)):
         assert prototypes.find_hair(torch.zeros(1, 3, 96, 96), frame).shape == (1, 1, 96, 96)
-    assert asked == [128, 256, 192, 320]
+    assert asked == [(), (256,), (192,), (320,)]
+
+
+def test_hair_beyond_the_frame_belongs_to_the_head_as_far_as_it_hangs_together():
+    matte = torch.zeros(1, 1, 128, 128)
+    matte[..., 20:60, 40:88] = 0.9
+    matte[..., 40:126, 80:90] = 0.8  # a long lock
+    matte[..., 100:120, 4:24] = 1.0  # somebody else's
+    kept = hanging_together(matte, Place(0.25, 0.25, 0.5))
+    assert torch.equal(kept[..., 30:], matte[..., 30:]) and kept[..., 4:24].max() == 0
 
 
 @pytest.mark.parametrize(

@@ -478,17 +478,10 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_recipes_train_end_to_end_and_give_their_results_on(tmp_path, called):
-    faces, few = write_people(tmp_path / "faces"), ("readers_robust", "prototypes", "ganimation_age")
-    status, told, said = called(SMOKE, faces, tmp_path / "runs", "--only", ",".join(few), minutes="6")
-    found = states(tmp_path / "runs")
-    assert (status, [found[name] for name in few]) == (0, ["done"] * 3), told + said
-
-
-@pytest.mark.slow
 @pytest.mark.skipif("GANIME_AGE_SMOKE" not in os.environ, reason="takes minutes: make smoke")
 def test_every_recipe_trains_end_to_end(tmp_path, called):
     status, told, said = called(SMOKE, write_people(tmp_path / "faces"), tmp_path / "runs", minutes="12")
     found = states(tmp_path / "runs")
-    assert found.pop("head") == "skipped"  # it is measured with MediaPipe's file, which no test has
+    # These are measured with files that no test has.
+    assert found.pop("head") == found.pop("hair") == "skipped"
     assert set(found.values()) == {"done"}, told + said

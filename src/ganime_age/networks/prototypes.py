@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from .hair.beard import BEARDLESS, SHAVEN
 from .hair.filters import ramp
-from .hair.finding import HairMask, HairMatte, Place, matte_side, refined
+from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
@@ -344,7 +344,9 @@ class Prototypes(nn.Module):
 
     def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
-        return refined(self.hair(picture, matte_side(1.0 if frame is None else frame.side)), picture)
+        if frame is None:
+            return refined(self.hair(picture), picture)
+        return refined(hanging_together(self.hair(picture, matte_side(frame.side)), frame), picture)
 
     def masks(
         self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None

@@ -76,7 +76,7 @@ def taught_hair(
 
 
 def hair_player(
-    hair: HairMask | HairMatte, covered: float, lr: float, weight_decay: float = 0.0, optimizer: str = "adamw"
+    hair: HairMask | HairMatte, covered: float, lr: float, weight_decay: float = 0.02, optimizer: str = "muon"
 ) -> Player:
     """What trains a hair network, which begins by finding some hair. covered: see Recipe."""
     torch.nn.init.constant_(hair.head.get_parameter("bias"), SOME)

@@ -16,11 +16,13 @@ from .finding import MATTE_SIDE
 BEARD = (0.5, 0.78)
 """Brightness above black, in that of the cheeks: where beards grow a pixel is all beard below the first, and none above
 the second."""
+DENSE = (0.35, 0.45)
+"""The same, where it is beard whatever its detail, and where only hairy skin is."""
 BEARDED = (0.2, 0.4)
 """Mean share of beard where it grows: below the first a face has none, above the second it counts fully."""
 HAIRY = (1.5, 2.0)
 """Detail of the chin in that of the cheeks: up to the first a dark chin lies in the shade, from the second on it is
-hairy."""
+hairy. So it is in each place."""
 TURNED = (0.4, 0.55)
 """Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
@@ -33,7 +35,7 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
-SHAVEN = 0.8
+SHAVEN = 0.88
 """Share of a beard that goes: the chin keeps some of its shade."""
 SKIN_DETAIL = 0.3
 """How much of its own detail skin shows that takes a beard's place."""
@@ -71,10 +73,14 @@ class Beard(NamedTuple):
         spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
         core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
         fine = grain(picture)
-        chin = weighted_mean(fine, resize(core, fine.shape[-1])).sqrt()
-        cheek = at(box(fine, 1), cheeks).mean(2)[..., None, None].sqrt()
-        hairy = ramp((chin + LEAST_GRAIN) / (cheek + LEAST_GRAIN), *HAIRY)
+        chin = weighted_mean(fine, resize(core, fine.shape[-1]))
+        around = box(fine, 1)
+        cheek = at(around, cheeks).mean(2)[..., None, None]
+        hairy, here = (
+            ramp((detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN), *HAIRY) for detail in (chin, around)
+        )
         amount = ramp(weighted_mean(share, core), *BEARDED) * hairy
+        share = share * torch.maximum(enlarged(here, small.shape[-1]), 1 - ramp(ratio, *DENSE))
         amount = amount * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         return cls(enlarged(box(share * where, 1) * amount, side), skin)
 

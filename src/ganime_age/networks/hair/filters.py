@@ -52,7 +52,9 @@ def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 def grown_mask(mask: Tensor, radius: int) -> Tensor:
     """The largest value (B,1,s,s) within a square of `radius` pixels around each."""
-    return F.max_pool2d(mask, 2 * radius + 1, 1, radius)
+    side = 2 * radius + 1
+    rows = F.max_pool2d(mask, (1, side), 1, (0, radius))
+    return F.max_pool2d(rows, (side, 1), 1, (radius, 0))
 
 
 def away_from_border(side: int, like: Tensor) -> Tensor:

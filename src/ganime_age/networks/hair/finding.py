@@ -38,6 +38,11 @@ COUNTS = (0.1, 0.3)
 """How sure a pixel must be before its colour begins to count, and counts fully, for the colours around it."""
 LARGEST_MATTE = 320
 """Largest side of a matte."""
+CELLS = 64
+"""Cells a side in which hair beyond the frame is followed."""
+ROOTS = 0.6
+"""The upper part of a face's frame, in its sides, in which hair is a head's own; other hair must hang together with it.
+"""
 
 
 class Place(NamedTuple):
@@ -133,7 +138,7 @@ def refined(matte: Tensor, picture: Tensor) -> Tensor:
     small = resize(picture, side)
     fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
-    drawn = local_matte(fine, picture, small)
+    drawn = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
     # Away from its outline hair is hair, whatever its gloss looks like.
     likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
     return torch.maximum(drawn, enlarged(1 - grown_mask(1 - likely, CORE), picture.shape[-1]))
@@ -156,19 +161,20 @@ def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 
     return torch.addcmul(level, slope, light)
 
 
-def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
+def local_matte(matte: Tensor, picture: Tensor, wide: int) -> Tensor:
     """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it.
 
-    small: the picture at side s. On the line from the local colour of what is surely no hair to that of what surely
+    wide: half the width of the band that is redrawn, in pixels of a picture of MATTE_SIDE. On the line from the local colour of what is surely no hair to that of what surely
     is, each pixel's share is its matte, as far as the two can be told apart (the compositing equation of Porter and
     Duff, solved for alpha with known colours)."""
     # p = alpha h + (1 - alpha) o:   alpha = <p - o, h - o> / |h - o|^2
+    small = resize(picture, min(MATTE_SIDE, picture.shape[-1]))
     mask = resize(matte, small.shape[-1])
-    inner = (1 - 2 * grown_mask(1 - mask, OUTLINE // 2)).clamp_min(0)
-    outer = (1 - 2 * grown_mask(mask, OUTLINE)).clamp_min(0)
-    reach = (2 * grown_mask(mask, OUTLINE // 2)).clamp(max=1)
-    own, known = nearest_mean(small, inner)
-    other, known_beside = nearest_mean(small, outer)
+    inner = (1 - 2 * grown_mask(1 - mask, wide // 2)).clamp_min(0)
+    outer = (1 - 2 * grown_mask(mask, wide)).clamp_min(0)
+    reach = (2 * grown_mask(mask, wide // 2)).clamp(max=1)
+    own, known = nearest_mean(small, inner, wide)
+    other, known_beside = nearest_mean(small, outer, wide)
     way = own - other
     far = way.square().sum(1, keepdim=True)
     way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known * known_beside
@@ -180,16 +186,33 @@ def local_matte(matte: Tensor, picture: Tensor, small: Tensor) -> Tensor:
     return torch.maximum(torch.lerp(matte, drawn, trust), inner) * (1 - outer) * reach
 
 
-def nearest_mean(small: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_mean(small: Tensor, sure: Tensor, wide: int) -> tuple[Tensor, Tensor]:
     """The mean colour (B,3,s,s) of a picture's pixels that are `sure` (B,1,s,s) around each pixel, the nearest first,
     and how far there are any (B,1,s,s) in 0..1."""
     sure = sure * ramp(sure, *COUNTS)
     # A wider window counts only where a narrower one holds nothing.
     around = [
         weight * box(torch.cat([small * sure, sure], 1), radius)
-        for radius, weight in ((OUTLINE + 2, 1.0), (2 * OUTLINE + 2, 0.03), (5 * OUTLINE, 0.001))
+        for radius, weight in ((wide + 2, 1.0), (2 * wide + 2, 0.03), (5 * wide, 0.001))
     ]
     colour, weight = torch.stack(around).sum(0).split([3, 1], 1)
-    near = box(box(sure, 3 * OUTLINE), 3 * OUTLINE)
+    near = box(box(sure, 3 * wide), 3 * wide)
     mean = weighted_mean(small, sure + 1e-6)
     return (colour + 1e-6 * mean) / (weight + 1e-6), near / (near + 0.02)
+
+
+def hanging_together(matte: Tensor, frame: Place) -> Tensor:
+    """A matte (B,1,s,s) without what does not hang together with the hair of the head in `frame`: other heads, patches
+    of the background."""
+    side = min(CELLS, matte.shape[-1])
+    share = resize(matte, side)
+    near = torch.zeros_like(share)
+    left, right, top, bottom = (
+        round(min(max(at, 0.0), 1.0) * side)
+        for at in (frame.left, frame.left + frame.side, frame.top, frame.top + ROOTS * frame.side)
+    )
+    near[..., top:bottom, left:right] = share[..., top:bottom, left:right]
+    for _ in range(side // 2):
+        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
+    own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
+    return matte * enlarged(own, matte.shape[-1])

@@ -38,6 +38,8 @@ NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 DETAIL, GLOSS = 0.6, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
+BRIGHTEST = 0.2
+"""How much brighter than white hair a strand may grow, in units of [-1,1]."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 PALE = 0.04
@@ -114,6 +116,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))  # background between strands is no gloss
     return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
 
 

@@ -43,8 +43,8 @@ DEEP = 28
 """Hair deeper than this part of a picture's side lies within hair all around."""
 SURROUNDED = (0.6, 0.85)
 """Mean of the hair around a pixel: below the first it does not lie deep within hair, above the second it does."""
-OFF_FACE = (0.1, 0.2)
-"""Distances from the head's oval (`off_oval`): up to the first there may be face, from the second on there is none."""
+OFF_FACE = (0.3, 0.5)
+"""Distances from the head's oval (`off_oval`): up to the first there may be face or ear, from the second on neither."""
 ABOVE = (0.8, 1.0)
 """The same for heights over the ears, in half widths of the face: a forehead ends between them."""
 
