@@ -28,7 +28,7 @@ WHITE = (0.65, 0.2)
 """Brightness of white hair: its slope on that of the skin beside it, and what it has beside."""
 MOST_TURNED = 0.88
 """Largest share of a head's strands that turn."""
-VARIETY = 1.2
+VARIETY = 0.6
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 0.6
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -36,9 +36,9 @@ FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
-DETAIL, GLOSS = 0.6, 1.2
+DETAIL, GLOSS = 0.5, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-BRIGHTEST = 0.2
+BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
