@@ -134,6 +134,8 @@ def test_a_chin_in_the_shade_is_no_beard_and_a_profile_keeps_its_own(model):
     rough = smooth + shade * 0.25 * torch.randn(1, 1, 256, 256)
     assert Beard.of(smooth, marks).share.max() == 0
     assert Beard.of(rough.clamp(-1, 1), marks).share.max() > 0.8
+    lit = line < 0.5  # a lamp at the side: noise in the shade of the other one is no beard
+    assert Beard.of(torch.where(lit, skin * pores, rough).clamp(-1, 1), marks).share.max() == 0
     turned = marks.clone()
     # The far side of the jaw is foreshortened.
     turned[:, 9:17, 0] = turned[:, 30:31, 0] + 0.1 * (turned[:, 9:17, 0] - turned[:, 30:31, 0])

@@ -19,10 +19,11 @@ the second."""
 DENSE = (0.35, 0.45)
 """The same, where it is beard whatever its detail, and where only hairy skin is."""
 BEARDED = (0.2, 0.4)
-"""Mean share of beard where it grows: below the first a face has none, above the second it counts fully."""
+"""Mean share of beard where it grows, on the barer side of the face: below the first there is none, above the second it
+counts fully."""
 HAIRY = (1.5, 2.0)
-"""Detail of the chin in that of the cheeks: up to the first a dark chin lies in the shade, from the second on it is
-hairy. So it is in each place."""
+"""Detail of the chin in that of the rougher cheek: up to the first a dark chin lies in the shade, from the second on it
+is hairy. So it is in each place."""
 TURNED = (0.4, 0.55)
 """Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
@@ -75,11 +76,16 @@ class Beard(NamedTuple):
         fine = grain(picture)
         chin = weighted_mean(fine, resize(core, fine.shape[-1]))
         around = box(fine, 1)
-        cheek = at(around, cheeks).mean(2)[..., None, None]
+        # The rougher cheek of both: where light comes from one side, noise is hairy in the shade.
+        cheek = at(around, cheeks).unflatten(2, (2, 2)).mean(3).amax(2)[..., None, None]
         hairy, here = (
-            ramp((detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN), *HAIRY) for detail in (chin, around)
+            ramp((detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN), *HAIRY)
+            for detail in (chin, around)
         )
-        amount = ramp(weighted_mean(share, core), *BEARDED) * hairy
+        # A beard grows on both sides; what lies on one alone is shadow.
+        own = (line < landmarks[:, 8, :1, None, None]).to(core)
+        sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
+        amount = ramp(torch.minimum(*sides), *BEARDED) * hairy
         share = share * torch.maximum(enlarged(here, small.shape[-1]), 1 - ramp(ratio, *DENSE))
         amount = amount * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         return cls(enlarged(box(share * where, 1) * amount, side), skin)

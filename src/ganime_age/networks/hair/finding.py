@@ -164,9 +164,9 @@ def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 
 def local_matte(matte: Tensor, picture: Tensor, wide: int) -> Tensor:
     """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it.
 
-    wide: half the width of the band that is redrawn, in pixels of a picture of MATTE_SIDE. On the line from the local colour of what is surely no hair to that of what surely
-    is, each pixel's share is its matte, as far as the two can be told apart (the compositing equation of Porter and
-    Duff, solved for alpha with known colours)."""
+    wide: half the width of the band that is redrawn, in pixels of a picture of MATTE_SIDE. On the line from the local
+    colour of what is surely no hair to that of what surely is, each pixel's share is its matte, as far as both can be
+    told apart (the compositing equation of Porter and Duff, solved for alpha with known colours)."""
     # p = alpha h + (1 - alpha) o:   alpha = <p - o, h - o> / |h - o|^2
     small = resize(picture, min(MATTE_SIDE, picture.shape[-1]))
     mask = resize(matte, small.shape[-1])

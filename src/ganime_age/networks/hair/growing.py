@@ -116,7 +116,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
-    rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))  # background between strands is no gloss
+    rise = torch.minimum(
+        rise, (white + BRIGHTEST - light).clamp_min(0)
+    )  # background between strands is no gloss
     return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
 
 
