@@ -24,9 +24,12 @@ ALIKE = (0.5, 0.8)
 """Shares of the way from the hair's colour to the skin's: below the first a pixel is hair, above the second skin."""
 DISTINCT = 0.05
 """Squared distance of the skin's colour from the hair's, in units of [-1,1], below which they cannot be told apart."""
+UNLIKE_SKIN = (0.18, 0.3)
+"""Distances of a chroma from the skin's, in units of [-1,1]: up to the first it may be skin, from the second on it is
+none."""
 OTHER_CHROMA = 0.1
 """Distance of a chroma from the hair's mean one, in units of [-1,1] and beside 1.5 times the hair's own spread, up to
-which a pixel counts as hair; at twice that it is none."""
+which a pixel counts as hair; at twice that it is none. Deep within hair it may be three times as far."""
 LIGHT_APART = 0.4
 """How much a distance in brightness counts beside one in chroma."""
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -141,13 +144,15 @@ def without_skin(hair: Tensor, picture: Tensor, head: Head) -> Tensor:
     beside = enlarged(((head.place - BESIDE[0]) / (BESIDE[1] - BESIDE[0])).clamp(0, 1), picture.shape[-1])
     # Deep within the hair, away from the face, a colour near the skin's is a highlight.
     radius = max(1, head.hair.shape[-1] // DEEP)
-    deep = ramp(box(head.hair, radius), *SURROUNDED) * head.off_face
-    beside = beside * enlarged(1 - deep, picture.shape[-1])
+    deep = ramp(box(head.hair, radius), *SURROUNDED)
+    chroma = head.small - luma(head.small) - (head.skin - luma(head.skin))
+    skinlike = 1 - ramp(chroma.square().sum(1, keepdim=True).sqrt(), *UNLIKE_SKIN)
+    beside = beside * enlarged((1 - deep * head.off_face) * skinlike, picture.shape[-1])
     hair = hair * (1 - beside * ((share - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1))
     away = box(head.small, 2) - head.colour
     light = luma(away)
     apart = ((away - light).square().sum(1, keepdim=True) + (LIGHT_APART * light).square() + 1e-8).sqrt()
-    limit = (OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)) * (1 + 0.5 * deep)
+    limit = (OTHER_CHROMA + 1.5 * weighted_mean(apart, head.hair)) * (1 + 2 * deep)
     return hair * enlarged((2 - apart / limit).clamp(0, 1), picture.shape[-1])
 
 
