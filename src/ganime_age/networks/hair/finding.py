@@ -16,7 +16,7 @@ from ..layers import luma, resize
 from .filters import box, enlarged, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
-"""Side of the matte as the network gives it."""
+"""Side of the matte of a face's frame as the network gives it."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 4
