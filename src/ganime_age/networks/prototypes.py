@@ -65,7 +65,7 @@ BEYOND = 0.03
 """Sides of the frame outside that outline from which on nothing belongs to the face."""
 REACH = {"age": 0.07, "unit": 0.035}
 """Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
-LEAVING = 0.8
+LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
 TEXTURE_SIDE = 128
