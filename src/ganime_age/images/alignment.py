@@ -12,7 +12,7 @@ from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, in
 
 __all__ = [
     "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "part_around", "part_matrix",
-    "paste", "paste_change", "reach", "resample", "valid_mask", "warp",
+    "paste", "paste_change", "reach", "resample", "shrink", "valid_mask", "warp",
 ]  # fmt: skip
 MARGIN = 0.15
 """Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""
@@ -30,12 +30,29 @@ def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border:
 def resample(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int) -> np.ndarray:
     """As warp, but antialiased: what shrinks is first averaged over areas, then turned at its final scale."""
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    while scale < 0.5 and min(picture.shape[:2]) > 1:
+        picture, scale = halved(picture), 2 * scale
+        matrix = matrix @ np.diag([2.0, 2.0, 1.0])
     if scale < 1:
         height, width = picture.shape[:2]
         small = max(1, round(width * scale)), max(1, round(height * scale))
         picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
     return warp(picture, matrix, size, border, cv2.INTER_CUBIC)
+
+
+def halved(picture: np.ndarray) -> np.ndarray:
+    """A picture (H,W[,C]) at half its size, each pixel the mean of four; an odd last row or column is left out."""
+    # OpenCV has a fast way for a factor of exactly two; averaging over fractions of pixels takes ten times as long.
+    height, width = (side // 2 for side in picture.shape[:2])
+    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A picture (H,W[,C]) at a smaller size, averaged over areas."""
+    while picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
+        picture = halved(picture)
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

@@ -12,13 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import MissingModel
-from .alignment import crop
+from .alignment import crop, shrink
 from .search import FaceSearch, FoundFace, check_photo, largest_first
 from .tensors import to_tensor
 
@@ -57,7 +56,7 @@ class EmbeddedDetector(FaceSearch):
 
     def shrink(self, photo: np.ndarray, width: int, height: int) -> np.ndarray:
         """As FaceSearch.shrink."""
-        return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        return shrink(photo, width, height)
 
     def crop(self, photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         """As alignment.crop."""

@@ -1,11 +1,14 @@
-"""Hats, scarves and bald heads, drawn onto faces, so that a hair network learns what is no hair; and faces in larger
-pictures."""
+"""What a hair network should have seen: hats, scarves and bald heads drawn onto faces, dyed hair, other clothes and
+backgrounds, and faces in larger pictures."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ...networks.hair.filters import weighted_mean
+from ...networks.layers import luma
 
 SCALES = (0.75, 1.25)
 """Least and largest scale of a frame in a larger picture."""
@@ -45,6 +48,42 @@ def in_larger(pictures: Tensor, side: int, turn: float = 15.0, shift: float = 0.
     )
 
 
+def dye(faces: Tensor, hair: Tensor, chance: float = 0.15) -> Tensor:
+    """Some of faces (B,3,S,S) in [-1,1] with their hair (B,1,S,S) in another colour: any chroma up to .8, and the
+    brightness they have."""
+    count, device = len(faces), faces.device
+    chroma = torch.rand(count, 3, 1, 1, device=device) * 1.2 - 0.6
+    chroma = chroma - luma(chroma)
+    light = luma(faces)
+    shown = (light + 1) / 2  # the darker, the less colour
+    dyed = light + chroma * (0.4 + shown)
+    chosen = torch.rand(count, 1, 1, 1, device=device) < chance
+    return torch.where(chosen, torch.lerp(faces, dyed, hair), faces).clamp(-1, 1)
+
+
+def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> Tensor:
+    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get another background, as many another
+    garment; of both, half have nearly the colour of the hair (B,1,S,S)."""
+    count, side, device = len(faces), faces.shape[-1], faces.device
+    line = (torch.arange(side, device=device) + 0.5) / side
+    y, x = line[:, None], line[None, :]
+    left, right = landmarks[:, 0], landmarks[:, 16]
+    half = ((right[:, 0] - left[:, 0]) / 2).clamp_min(0.05).view(-1, 1, 1)
+    middle, ears = ((left + right) / 2).view(-1, 2, 1, 1).unbind(1)
+    chin = landmarks[:, 8, 1].view(-1, 1, 1)
+    off = ((x - middle).square() + ((y - ears) / 1.25).square()).sqrt() / half
+    behind = ((off - 1.2) / 0.1).clamp(0, 1) * ((chin - y) / 0.05).clamp(0, 1)
+    below = ((y - chin) / half / 0.3 - 0.7).clamp(0, 1)
+    tone = weighted_mean(faces, hair)
+    for place in (behind, below):
+        cloth = fabric(faces)
+        alike = tone + 0.3 * (cloth - cloth.mean((2, 3), keepdim=True)) + 0.2 * torch.randn_like(tone)
+        cloth = torch.where(torch.rand(count, 1, 1, 1, device=device) < 0.5, alike.clamp(-1, 1), cloth)
+        chosen = torch.rand(count, 1, 1, 1, device=device) < chance
+        faces = torch.lerp(faces, cloth, chosen * place[:, None] * (1 - hair))
+    return faces
+
+
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
     their hair (B,1,S,S). Cloth shows a piece of another face's picture, one colour, or stripes."""
@@ -67,6 +106,11 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     oval = ((x - middle) / (half * 0.95)).square() + ((y - (chin + brow - half) / 2) / tall).square() < 1
     wide = ((x - middle) / (half * 1.6)).square() + ((y - chin) / (2.2 * tall)).square() < 1
     kind = torch.rand(count, 1, 1, device=faces.device)
+    # Some hats have a brim, a flat ellipse around the lower edge.
+    span = 1.1 + 1.2 * torch.rand(count, 1, 1, device=faces.device)
+    thick = 0.1 + 0.25 * torch.rand(count, 1, 1, device=faces.device)
+    flat = ((x - middle) / (half * span)).square() + ((y - low + thick * half) / (half * thick)).square()
+    dome = dome | ((flat < 1) & (kind > 0.3) & (kind < 0.6))
     shape = torch.where(kind < 0.3, wide & ~oval, dome)
     cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
@@ -75,7 +119,7 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
 
 
 def fabric(faces: Tensor) -> Tensor:
-    """Cloth (B,3,S,S): an enlarged corner of another picture, one colour, or stripes, shaded from the top."""
+    """Cloth (B,3,S,S): an enlarged corner of another picture, one colour, stripes, or wool, shaded from the top."""
     count, side = len(faces), faces.shape[-1]
     corner = faces.roll(1, 0)[:, :, side // 2 :, : side // 2]
     piece = F.interpolate(corner, size=(side, side), mode="bilinear", align_corners=False)
@@ -85,7 +129,8 @@ def fabric(faces: Tensor) -> Tensor:
     )[:, None, :, None]
     striped = torch.where(waves > 0, colours[0], colours[1])
     kind = torch.rand(count, 1, 1, 1, device=faces.device)
-    cloth = torch.where(kind < 0.4, piece, torch.where(kind < 0.75, colours[0].expand_as(piece), striped))
+    cloth = torch.where(kind < 0.25, piece, torch.where(kind < 0.5, colours[0].expand_as(piece), striped))
+    cloth = torch.where(kind < 0.65, cloth, wool(count, side, faces))
     shade = (
         0.3
         * (torch.rand(count, 1, 1, 1, device=faces.device) - 0.5)
@@ -97,6 +142,27 @@ def fabric(faces: Tensor) -> Tensor:
         * torch.randn(count, 1, side, side, device=faces.device)
     )
     return (cloth + shade + grain).clamp(-1, 1)
+
+
+def wool(count: int, side: int, like: Tensor) -> Tensor:
+    """Knitted and woven wool (B,3,S,S) in the colours of hair and muted others: noise, drawn out along one direction,
+    in ribs or zigzags."""
+    device = like.device
+    noise = torch.randn(count, 1, side, side, device=device)
+    long = torch.rand(count, 1, 1, 1, device=device)
+    flat = F.avg_pool2d(noise, (1, 5), 1, (0, 2)) * 5**0.5
+    tall = F.avg_pool2d(noise, (5, 1), 1, (2, 0)) * 5**0.5
+    grain = torch.where(long < 0.3, flat, torch.where(long < 0.6, tall, F.avg_pool2d(noise, 3, 1, 1) * 3))
+    line = torch.arange(side, device=device)
+    pitch = 0.5 + 1.3 * torch.rand(count, 1, 1, device=device)  # radians a pixel
+    zigzag = 3 * ((line / 6.0) % 2 - 1).abs()
+    along = line[None, :, None] + zigzag[None, None, :] * (torch.rand(count, 1, 1, device=device) < 0.5)
+    across = line[None, None, :] + 0 * line[None, :, None]
+    ribs = torch.sin(pitch * torch.where(torch.rand(count, 1, 1, device=device) < 0.5, along, across))[:, None]
+    grey = torch.rand(count, 1, 1, 1, device=device) * 1.6 - 1
+    tint = (torch.rand(count, 3, 1, 1, device=device) - 0.5) * 0.3
+    fine = torch.rand(2, count, 1, 1, 1, device=device)
+    return (grey + tint + 0.2 * fine[0] * grain + 0.25 * fine[1] * ribs).clamp(-1, 1)
 
 
 def skin(faces: Tensor, landmarks: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ DETAIL, GLOSS = 0.5, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
 BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
+FAINT = 1e-3
+"""Squared chroma, in units of [-1,1], of hair that has hardly any."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 PALE = 0.04
@@ -119,6 +121,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     rise = torch.minimum(
         rise, (white + BRIGHTEST - light).clamp_min(0)
     )  # background between strands is no gloss
+    # Of the hair's own colour t there is <p, t> / <t, t> in a pixel: no more is taken, or it would turn to the opposite.
+    present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
+    tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
     return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
 
 
