@@ -76,6 +76,19 @@ def test_shrinking_averages_fine_patterns():
     assert np.abs(alignment.crop(photo, matrix, 64).astype(int) - 127).max() <= 3
 
 
+@pytest.mark.parametrize("side", [700, 701])
+def test_a_face_cut_small_from_a_large_photo_lies_where_it_lay(side):
+    line = np.linspace(0, 255, side)
+    photo = np.stack(
+        [np.broadcast_to(line, (side, side)), np.broadcast_to(line[:, None], (side, side))] * 2, -1
+    )
+    matrix = np.array([[64 / side, 0, 0], [0, 64 / side, 0]])
+    face = alignment.crop(photo[..., :3].astype(np.uint8), matrix, 64).astype(float)
+    wanted = (np.arange(64) + 0.5) / 64 * 255
+    assert np.abs(face[:, 4:-4, 0] - wanted[4:-4]).max() < 1.5
+    assert np.abs(face[4:-4, :, 1] - wanted[4:-4, None]).max() < 1.5
+
+
 def test_frame_beyond_the_photo_repeats_its_border_and_says_so():
     photo = np.full((300, 400, 3), 10, np.uint8)
     photo[:, :3] = 200

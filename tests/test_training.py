@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import MIRROR, Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import in_larger, wear
+from ganime_age.learning.data.headwear import dye, in_larger, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -28,6 +28,7 @@ from ganime_age.learning.tasks import ganimation_age as ganimation_age_task
 from ganime_age.learning.tasks import prototypes as prototypes_task
 from ganime_age.learning.tasks.frozen import fit_lines, load_readers, smooth_curve
 from ganime_age.learning.tasks.probes import prober
+from ganime_age.networks.layers import luma
 from ganime_age.networks.readers import Readers
 from helpers.tiny import READERS
 from helpers.training import readers_run, rows
@@ -281,12 +282,33 @@ def test_a_teachers_mask_counts_where_its_mirror_image_and_the_colours_agree():
     assert mattes(bald[None], marks[None], seen, seen) == [None]
 
 
-def test_what_a_hat_covers_is_no_hair():
+def forty_heads():
+    """The head of `head_of_hair` 40 times: faces (40,3,128,128), masks (40,1,128,128), landmarks (40,68,2)."""
     torch.manual_seed(0)
     picture, marks, hair = head_of_hair()
     faces = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1).expand(40, -1, -1, -1)
     masks = torch.from_numpy(hair)[None, None].float().expand(40, -1, -1, -1)
-    landmarks = torch.from_numpy(marks).float().expand(40, -1, -1)
+    return faces, masks, torch.from_numpy(marks).float().expand(40, -1, -1)
+
+
+def test_dyed_hair_and_new_surroundings_leave_the_face_and_each_other_alone():
+    faces, masks, landmarks = forty_heads()
+    hair = masks > 0.5
+    dyed = dye(faces, masks, chance=1.0)
+    assert torch.equal(dyed[~hair.expand_as(faces)], faces[~hair.expand_as(faces)])
+    light = (luma(dyed) - luma(faces))[hair].abs()
+    assert ((dyed - faces).abs().amax(1, keepdim=True)[hair] > 0.05).float().mean() > 0.8
+    assert light.median() < 0.05, "only the colour is another"
+    moved = surround(faces, masks, landmarks, chance=1.0)
+    assert torch.equal(moved[hair.expand_as(faces)], faces[hair.expand_as(faces)])
+    assert torch.equal(moved[:, :, 80:90, 60:68], faces[:, :, 80:90, 60:68])
+    corner = (moved - faces)[:, :, :20, :10].abs().amax((1, 2, 3))
+    assert (corner > 0.1).float().mean() > 0.8
+    assert torch.equal(surround(dye(faces, masks, 0.0), masks, landmarks, 0.0), faces)
+
+
+def test_what_a_hat_covers_is_no_hair():
+    faces, masks, landmarks = forty_heads()
     same, still = wear(faces, masks, landmarks, chance=0.0)
     assert torch.equal(same, faces) and torch.equal(still, masks)
     worn, left = wear(faces, masks, landmarks, chance=1.0)

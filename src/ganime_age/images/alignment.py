@@ -30,7 +30,7 @@ def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border:
 def resample(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int) -> np.ndarray:
     """As warp, but antialiased: what shrinks is first averaged over areas, then turned at its final scale."""
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    while scale < 0.5 and min(picture.shape[:2]) > 1:
+    if scale < 0.5 and min(picture.shape[:2]) > 1:
         picture, scale = halved(picture), 2 * scale
         matrix = matrix @ np.diag([2.0, 2.0, 1.0])
     if scale < 1:
@@ -43,14 +43,15 @@ def resample(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], bor
 
 def halved(picture: np.ndarray) -> np.ndarray:
     """A picture (H,W[,C]) at half its size, each pixel the mean of four; an odd last row or column is left out."""
-    # OpenCV has a fast way for a factor of exactly two; averaging over fractions of pixels takes ten times as long.
+    # OpenCV has a fast way for a factor of exactly two; averaging over fractions of pixels takes ten times as long. It
+    # rounds halves up, so it is gone once, where the picture is largest.
     height, width = (side // 2 for side in picture.shape[:2])
     return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """A picture (H,W[,C]) at a smaller size, averaged over areas."""
-    while picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
+    if picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
         picture = halved(picture)
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 

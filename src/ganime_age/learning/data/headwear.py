@@ -49,7 +49,7 @@ def in_larger(pictures: Tensor, side: int, turn: float = 15.0, shift: float = 0.
 
 
 def dye(faces: Tensor, hair: Tensor, chance: float = 0.15) -> Tensor:
-    """Some of faces (B,3,S,S) in [-1,1] with their hair (B,1,S,S) in another colour: any chroma up to .8, and the
+    """Some of faces (B,3,S,S) in [-1,1] with their hair (B,1,S,S) in another colour: a random one with the
     brightness they have."""
     count, device = len(faces), faces.device
     chroma = torch.rand(count, 3, 1, 1, device=device) * 1.2 - 0.6
@@ -158,7 +158,9 @@ def wool(count: int, side: int, like: Tensor) -> Tensor:
     zigzag = 3 * ((line / 6.0) % 2 - 1).abs()
     along = line[None, :, None] + zigzag[None, None, :] * (torch.rand(count, 1, 1, device=device) < 0.5)
     across = line[None, None, :] + 0 * line[None, :, None]
-    ribs = torch.sin(pitch * torch.where(torch.rand(count, 1, 1, device=device) < 0.5, along, across))[:, None]
+    ribs = torch.sin(pitch * torch.where(torch.rand(count, 1, 1, device=device) < 0.5, along, across))[
+        :, None
+    ]
     grey = torch.rand(count, 1, 1, 1, device=device) * 1.6 - 1
     tint = (torch.rand(count, 3, 1, 1, device=device) - 0.5) * 0.3
     fine = torch.rand(2, count, 1, 1, 1, device=device)

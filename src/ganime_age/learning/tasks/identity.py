@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ...errors import BadInput
 from ...images.tensors import to_unit
-from ...model.model import GanimeAge
 from ...networks.identity import IdentityReader
 from .. import losses
 from ..data.aligned_crops import aligned_crops
@@ -25,9 +24,6 @@ from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 from ..evaluation.measure_identity import embed, shown, verification
 from .aifd import start_centres
-
-SHIPPED = "shipped"
-"""The name of the package's own weights."""
 
 
 @dataclass
@@ -43,8 +39,7 @@ class Weights:
 
 @dataclass
 class Recipe:
-    """Numbers of an identity recipe. init: the weights to start from: `shipped`, a folder of them, or a repository of
-    the Hub; none when empty. balance: see `balanced_weights`. shares: source -> how often it is drawn, 0..1.
+    """Numbers of an identity recipe. balance: see `balanced_weights`. shares: source -> how often it is drawn, 0..1.
     augment: 0..1, how far faces are changed at random. scale: of cosines in both softmax losses. margin: CosFace's.
     bank: how many of the teacher's embeddings a face is compared with."""
 
@@ -54,7 +49,6 @@ class Recipe:
     balance: float = 0.0
     augment: float = 0.5
     optimizer: str = "muon"
-    init: str = ""
     scale: float = 32.0
     margin: float = 0.2
     bank: int = 8192
@@ -97,21 +91,6 @@ class Objective(nn.Module):
         return out
 
 
-def start(recipe: Recipe) -> IdentityReader:
-    """The network to train, new or with the weights of `init`; BadInput when these are of another form."""
-    network = IdentityReader(**recipe.network)
-    if recipe.init:
-        named = None if recipe.init == SHIPPED else recipe.init
-        known = GanimeAge.from_pretrained(named, parts=("identity",)).identity.state_dict()
-        if {k: v.shape for k, v in known.items()} != {k: v.shape for k, v in network.state_dict().items()}:
-            raise BadInput(
-                f"the identity reader of {recipe.init} has another form than [recipe.network] asks for; start from "
-                "other weights or give its widths, blocks and squeeze"
-            )
-        network.load_state_dict(known)
-    return network
-
-
 def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
     """The task on the faces of a folder; BadInput when none has landmarks and an embedding of the teacher."""
     labels = faces.labels
@@ -120,7 +99,7 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
         raise BadInput(
             f"{faces.folder} has no face with landmarks and teacher_identity; identity is trained on both"
         )
-    network = start(recipe)
+    network = IdentityReader(**recipe.network)
     objective, weights = Objective(faces, recipe), fill(Weights, recipe.weights, "[recipe.weights] table")
     chance = in_shares(
         np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0), faces, recipe.shares

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..layers import luma
 from .beard import Beard, shave
 from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth
-from .on_head import FEATURES_SIDE, Head, features, unnatural, without_skin
+from .on_head import Head, unnatural
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
 """How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
@@ -118,10 +118,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
-    rise = torch.minimum(
-        rise, (white + BRIGHTEST - light).clamp_min(0)
-    )  # background between strands is no gloss
-    # Of the hair's own colour t there is <p, t> / <t, t> in a pixel: no more is taken, or it would turn to the opposite.
+    # Background between strands is no gloss.
+    rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
+    # Of the hair's own colour t there is <p, t> / <t, t> in a pixel. No more is taken: what is left would be its opposite.
     present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
     return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
@@ -174,13 +173,11 @@ class Growth:
     ) -> Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
-        hair = hair * (1 - enlarged(features(landmarks, min(FEATURES_SIDE, side)), side))
         hair = hair * (1 - enlarged(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
         beard = beard._replace(share=beard.share * (1 - hair))
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
-        hair = without_skin(hair, picture, head)
         hair = hair * ramp(hair, *THIN) * ramp(away_from_border(side, picture), *fade[:2])
         return cls(picture, hair, head, beard)
 
