@@ -22,6 +22,8 @@ Run = Callable[[argparse.Namespace], int]
 """A command: parsed arguments -> exit code."""
 
 
+PROCESSES = "processes"
+"""--engine's word for processes of this machine."""
 ALL = "all"
 """--method's word for every method that can do the request, and --face's for every face."""
 
@@ -151,6 +153,13 @@ def _add_edit(commands: Commands, common: Parser) -> None:
         type=int,
         metavar="N",
         help="edit a folder in N processes; a run that was stopped goes on, and report.json names what failed",
+    )
+    edit.add_argument(
+        "--engine",
+        choices=(PROCESSES, "ray"),
+        default=PROCESSES,
+        help="ray: edit a folder by N actors of the Ray cluster at RAY_ADDRESS, or of one on this machine; all of "
+        "its nodes must see both folders (default: processes of this machine)",
     )
     edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
     edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")

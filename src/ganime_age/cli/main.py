@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ from ..images.endings import CLIPS as CLIP_SUFFIXES
 from ..images.endings import PHOTOS as SUFFIXES
 from ..model.methods import DEFAULT
 from . import hub_commands
-from .arguments import ALL, keyframes, parse, parser
+from .arguments import ALL, PROCESSES, keyframes, parse, parser
 from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
-from .workers import TRIES, Died, answers
+from .workers import TRIES, Died, Work, answers
 
 if TYPE_CHECKING:
     from ..editor import FaceEditor
@@ -95,8 +95,9 @@ def _edit(args: argparse.Namespace) -> int:
     source, output = Path(args.photo), Path(args.output)
     if os.path.isdir(source):
         return _edit_folder(args, source, output, signer)
-    if args.workers is not None:
-        raise BadInput(f"--workers shares a folder among processes; {source.name} is one file")
+    if _shared(args):
+        asked = "--workers" if args.engine == PROCESSES else "--engine ray"
+        raise BadInput(f"{asked} shares a folder among processes; {source.name} is one file")
     if source.suffix.lower() in CLIP_SUFFIXES or output.suffix.lower() in (".mp4", ".gif"):
         return _edit_clip(args, source, signer)
     target = target_file(source, args.output, args.overwrite)
@@ -210,7 +211,7 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
-    if args.workers is not None:
+    if _shared(args):
         return _share_folder(args, photos, output)
     editor = _editor(args)
     request = _request(editor, args)
@@ -231,18 +232,23 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
 
 
 def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) -> int:
-    """Edit photos in several processes. What is written already is left as it is, so a run that was stopped goes on
-    where it stopped; report.json says what was asked and what failed."""
+    """Edit photos in several processes, or by the actors of a Ray cluster that sees the same folders. What is written
+    already is left as it is, so a run that was stopped goes on where it stopped; report.json says what was asked and
+    what failed."""
     from .folder_report import Report
 
-    if args.workers < 1:
+    if args.workers is not None and args.workers < 1:
         raise BadInput(f"{args.workers} workers edit nothing; give 1 or more, such as the number of cores")
+    if args.engine != PROCESSES:
+        from .ray_workers import package
+
+        package()  # says now that it is missing
     editor = _editor(args)
     _request(editor, args)  # what is wrong for all photos is said once
     if args.method != ALL:
         editor.check_method(args.method)
     report = Report.opened(output, _asked(args), args.overwrite)
-    tasks = [(photo, output / writable_name(photo.name)) for photo in photos]
+    tasks = [(photo.absolute(), (output / writable_name(photo.name)).absolute()) for photo in photos]
     left = [task for task in tasks if args.overwrite or not os.path.exists(task[1])]
     if len(left) < len(tasks):
         say(f"{len(tasks) - len(left)} of {len(tasks)} photos are there already")
@@ -250,7 +256,7 @@ def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) ->
     setup = partial(_worker, plain, args.workers)
     codes = []
     with photo_count(len(left)) as done:
-        for number, answer in answers(left, setup, args.workers):
+        for number, answer in _answers(args, left, setup):
             photo = left[number][0]
             died = isinstance(answer, Died)
             code, message = (
@@ -270,17 +276,44 @@ def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) ->
     return codes[0] if codes else 0
 
 
+def _shared(args: argparse.Namespace) -> bool:
+    return args.workers is not None or args.engine != PROCESSES
+
+
+def _answers(
+    args: argparse.Namespace, tasks: list[tuple[Path, Path]], setup: Callable[[], Work]
+) -> Iterator[tuple[int, Any]]:
+    """The tasks' answers by the engine that was asked for."""
+    if args.engine == PROCESSES:
+        return answers(tasks, setup, args.workers)
+    from .ray_workers import ray_answers
+
+    return ray_answers(tasks, setup, args.workers, gpus=1.0 if args.device.startswith("cuda") else 0.0)
+
+
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     """What an edit is asked by, of the arguments: two runs of one folder must agree on it."""
-    how = ("run", "photo", "output", "workers", "overwrite", "device", "debug", "sign", "certificate")
+    how = (
+        "run",
+        "photo",
+        "output",
+        "workers",
+        "engine",
+        "overwrite",
+        "device",
+        "debug",
+        "sign",
+        "certificate",
+    )
     return {name: value for name, value in sorted(vars(args).items()) if name not in how}
 
 
-def _worker(args: argparse.Namespace, workers: int) -> Callable[[tuple[Path, Path]], tuple[int, str]]:
+def _worker(args: argparse.Namespace, workers: int | None) -> Callable[[tuple[Path, Path]], tuple[int, str]]:
     """What one process does: (photo, target) -> exit code and sentence. It shares the cores with the others."""
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores // (workers or cores)))
     editor, signer = _editor(args), _signer(args)
     request = _request(editor, args)
 

@@ -1,4 +1,5 @@
-"""Tasks shared among processes of one machine. A process that dies loses nothing: its task is given to a fresh one."""
+"""Tasks shared among processes, of one machine here, of a cluster in ray_workers.py. A process that dies loses nothing:
+its task is given to a fresh one."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 TRIES = 2
 """How often a task is begun whose process dies, before it is given up."""
@@ -22,8 +24,26 @@ class Died(NamedTuple):
     how: int | None
 
 
-class Worker:
-    """One process. setup: makes its Work, once, there; it and the tasks must pickle."""
+class Worker(Protocol):
+    """What does one task after another, each in a process that may die."""
+
+    task: int | None
+
+    def give(self, number: int, task: Any) -> None:
+        """Begin a task."""
+
+    def answer(self) -> Any:
+        """The answer to its task, or Died."""
+
+    def stop(self) -> None:
+        """End the process."""
+
+
+W = TypeVar("W", bound=Worker)
+
+
+class Process:
+    """A worker on this machine. setup: makes its Work, once, there; it and the tasks must pickle."""
 
     def __init__(self, setup: Callable[[], Work]):
         context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads hold
@@ -70,16 +90,31 @@ def leave(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
+def ready(workers: Sequence[Process]) -> list[Process]:
+    """Those that have an answer; it waits for the first."""
+    pipes = wait([worker.pipe for worker in workers])
+    return [worker for worker in workers if worker.pipe in pipes]
+
+
 def answers(tasks: Sequence[Any], setup: Callable[[], Work], workers: int) -> Iterator[tuple[int, Any]]:
-    """The number of each task with its answer, as they come; each task is answered once."""
+    """`share` among processes of this machine."""
+    return share(tasks, partial(Process, setup), ready, workers)
+
+
+def share(
+    tasks: Sequence[Any], begin: Callable[[], W], ready: Callable[[Sequence[W]], Sequence[W]], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """The number of each task with its answer, as they come; each task is answered once. begin: starts a worker; ready:
+    waits until one of them has an answer, and names those that have."""
     waiting, tries = list(range(len(tasks)))[::-1], [0] * len(tasks)
-    busy = [Worker(setup) for _ in range(min(workers, len(tasks)))]
+    busy: list[W] = []
     try:
+        for _ in range(min(workers, len(tasks))):
+            busy.append(begin())
         for worker in busy:
             worker.give(waiting[-1], tasks[waiting.pop()])
         while busy:
-            for pipe in wait([worker.pipe for worker in busy]):
-                worker = next(one for one in busy if one.pipe is pipe)
+            for worker in ready(busy):
                 assert worker.task is not None
                 number, found = worker.task, worker.answer()
                 if isinstance(found, Died):
@@ -91,7 +126,7 @@ def answers(tasks: Sequence[Any], setup: Callable[[], Work], workers: int) -> It
                     else:
                         yield number, found
                     if waiting:
-                        worker = Worker(setup)
+                        worker = begin()
                         busy.append(worker)
                 else:
                     yield number, found

@@ -120,7 +120,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
-    # Of the hair's own colour t there is <p, t> / <t, t> in a pixel. No more is taken: what is left would be its opposite.
+    # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
     return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
