@@ -16,6 +16,7 @@ from ganime_age.learning.engine import checkpoints
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ganimation, ganimation_age_published
 from ganime_age.networks.ganimation_age import Generator
+from ganime_age.networks.hair.finding import HairMatte
 from ganime_age.networks.local_reader import LocalReader
 from ganime_age.networks.readers import Readers
 from helpers.tiny import GENERATOR, READERS, light
@@ -95,6 +96,19 @@ def test_readers_and_their_second_look_are_packed_one_without_the_other(script, 
     readers = GanimeAge.from_pretrained(out).readers
     assert torch.equal(readers.age_head.weight, second.age_head.weight.half().float())
     assert torch.equal(readers.local.units[-1].weight, local.units[-1].weight.half().float())
+
+
+def test_a_hair_network_is_packed_into_prototypes_that_are_there(script, tmp_path):
+    torch.manual_seed(0)
+    small, out, runs = {"widths": [4, 8, 8]}, tmp_path / "weights", tmp_path / "runs"
+    hair = HairMatte(**small)
+    light(light(runs, "hair", hair, small), "generator", Generator(**GENERATOR), GENERATOR)
+    status, said = script("pack.py", "--hair", runs, "--out", out)
+    assert status == 3 and "name --prototypes too" in said and said.count("\n") == 1 and not out.exists()
+    assert script("pack.py", "--generator", runs, "--out", out)[0] == 0
+    assert script("pack.py", "--hair", runs, "--out", out)[0] == 0
+    packed = GanimeAge.from_pretrained(out).prototypes.hair
+    assert torch.equal(packed.encode[0].weight, hair.encode[0].weight.half().float())
 
 
 def test_weights_in_parts_are_packed_with_the_thresholds_of_a_results_file(script, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ def test_the_shipped_model_is_measured(model, monkeypatch):
     monkeypatch.setattr(measure_speed, "LARGE", (800, 600))
     monkeypatch.setattr(measure_speed, "CLIP_FRAMES", 2)
     monkeypatch.setattr(measure_speed, "onnx_ratios", lambda editor, photo, repeats: [1.5] * repeats)
+    monkeypatch.setattr(measure_speed, "photos_per_second", lambda workers: 4.0 * workers)
     before = torch.get_num_threads()
     results = measure_speed.measure(model, repeats=1)
     assert set(results["summary"]) == {
@@ -44,6 +45,7 @@ def test_the_shipped_model_is_measured(model, monkeypatch):
         "onnx_ratio",
         "clip_frames_per_second",
         "reenact_frames_per_second",
+        "workers_efficiency_2",
     }
     assert all(value > 0 for value in results["summary"].values())
     assert results["summary"]["generator_gmacs_256"] <= 5
@@ -65,3 +67,19 @@ def test_help_is_timed_as_a_process_of_its_own(monkeypatch):
 )
 def test_the_measured_photos_have_their_size(side, canvas, shape):
     assert measure_speed.face_photo(side, canvas).shape == shape
+
+
+def test_a_folder_is_timed_from_when_all_its_workers_have_begun(monkeypatch):
+    def write(command, check, capture_output):
+        target = measure_speed.Path(command[command.index("-o") + 1])
+        target.mkdir()
+        at = [0.0, 1.0, *(10.0 + i / 4 for i in range(8))]  # a late worker; then four a second
+        for i, seconds in enumerate(at):
+            (target / f"{i}.jpg").touch()
+            measure_speed.os.utime(target / f"{i}.jpg", (seconds, seconds))
+        assert (
+            command[-1] == "1" and len(list(measure_speed.Path(command[4]).iterdir())) == measure_speed.FOLDER
+        )
+
+    monkeypatch.setattr(measure_speed.subprocess, "run", write)
+    assert measure_speed.photos_per_second(1) == pytest.approx(4.0)

@@ -123,6 +123,11 @@ def pack(folders: dict[str, Path], out: Path, results: Path | None = None) -> tu
         packed.add(name, folder)
     if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in packed.state):
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
+    if "hair" in folders and f"{PROTOTYPES}.mean_shape" not in packed.state:
+        raise MissingModel(
+            "a hair network serves prototypes, which are not there; name --prototypes too, or give a folder of "
+            "weights that holds them as --out"
+        )
     if thresholds is not None:
         packed.config["identity_thresholds"] = thresholds
     elif folders.keys() & JUDGED_BY:

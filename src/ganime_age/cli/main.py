@@ -312,7 +312,7 @@ def _worker(args: argparse.Namespace, workers: int | None) -> Callable[[tuple[Pa
     """What one process does: (photo, target) -> exit code and sentence. It shares the cores with the others."""
     import torch
 
-    cores = os.cpu_count() or 1
+    cores = _cores()
     torch.set_num_threads(max(1, cores // (workers or cores)))
     editor, signer = _editor(args), _signer(args)
     request = _request(editor, args)
@@ -325,6 +325,13 @@ def _worker(args: argparse.Namespace, workers: int | None) -> Callable[[tuple[Pa
         return 0, ""
 
     return work
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _signer(args: argparse.Namespace) -> Signer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import platform
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,8 @@ LARGE = (4000, 3000)
 """Width and height of the 12-megapixel photo."""
 CLIP, CLIP_HEAD, CLIP_FRAMES = (1280, 720), 420, 48
 """Width and height of the clip, the head's width in it, at which its face has a frame of about 256 px, its length."""
+FOLDER = 16
+"""Photos for each worker of a folder."""
 
 
 def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") -> dict[str, Any]:
@@ -40,8 +44,10 @@ def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") 
     12-megapixel photo with the same face, on 2 CPU threads; the generator's multiply-adds at 256 px in billions.
     onnx_ratio: the seconds of an edit of the 256 px photo by torch over those by onnxruntime, in turn.
     clip_frames_per_second, reenact_frames_per_second: of an age edit of a 720p clip, and of a photo of 256 px that the
-    clip drives, decoded and encoded. Returns {"summary": {edit_256_seconds, edit_12mp_seconds, generator_gmacs_256,
-    help_seconds, onnx_ratio, clip_frames_per_second, reenact_frames_per_second}, ...}."""
+    clip drives, decoded and encoded. workers_efficiency_2: photos a second of a folder with --workers 2 on two cores,
+    over twice those with --workers 1 on one core, when all have begun. Returns {"summary": {edit_256_seconds,
+    edit_12mp_seconds, generator_gmacs_256, help_seconds, onnx_ratio, clip_frames_per_second, reenact_frames_per_second,
+    workers_efficiency_2}, ...}."""
     with threads(THREADS):
         editor = FaceEditor(model)
         small = edit_seconds(editor, jpeg(face_photo(256)), repeats, method)
@@ -50,6 +56,7 @@ def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") 
         ratios = onnx_ratios(editor, jpeg(face_photo(256)), repeats)
         clip, driven = frames_per_second(editor, CLIP_FRAMES, method)
     helps = help_seconds(repeats)
+    alone, together = (photos_per_second(workers) for workers in (1, 2))
     summary = {
         "edit_256_seconds": round(statistics.median(small), 3),
         "edit_12mp_seconds": round(statistics.median(large), 3),
@@ -58,12 +65,14 @@ def measure(model: GanimeAge, repeats: int = 5, method: str = "ganimation_age") 
         "onnx_ratio": round(statistics.median(ratios), 2),
         "clip_frames_per_second": round(clip, 2),
         "reenact_frames_per_second": round(driven, 2),
+        "workers_efficiency_2": round(together / (2 * alone), 3),
     }
     return {
         "summary": summary,
         "edit_256_all_seconds": [round(s, 3) for s in small],
         "edit_12mp_all_seconds": [round(s, 3) for s in large],
         "onnx_all_ratios": [round(ratio, 2) for ratio in ratios],
+        "photos_per_second_of_1_and_2_workers": [round(alone, 2), round(together, 2)],
         "help_all_seconds": [round(s, 3) for s in helps],
         "repeats": repeats,
         "threads": THREADS,
@@ -134,6 +143,38 @@ def frames_per_second(editor: FaceEditor, frames: int, method: str) -> tuple[flo
         aged = editor.edit_video(source, target, age=70, method=method)
         driven = editor.reenact_video(face_photo(256), source, target)
     return frames / aged.seconds, frames / driven.seconds
+
+
+def photos_per_second(workers: int) -> float:
+    """Photos a second of `ganime-age edit FOLDER --workers N` on as many cores (where a process can be kept to some),
+    from the first photo that the last worker wrote to the last photo."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "source"), Path(folder, "target")
+        source.mkdir()
+        for i in range(FOLDER * workers):
+            (source / f"{i}.jpg").write_bytes(jpeg(face_photo(256)))
+        command = [sys.executable, "-m", "ganime_age.cli", "edit", str(source), "-o", str(target)]
+        with cores(workers):
+            subprocess.run(
+                [*command, "--age", "70", "--workers", str(workers)], check=True, capture_output=True
+            )
+        written = sorted(path.stat().st_mtime for path in target.glob("*.jpg"))
+    counted = written[2 * workers :]  # workers begin at different times
+    return (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """A block that, and whose processes, run on so many cores, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def help_seconds(repeats: int) -> list[float]:
