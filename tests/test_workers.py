@@ -78,6 +78,44 @@ def test_a_run_goes_on_where_it_was_stopped_and_reports_what_failed(folder, caps
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "c.png", "report.json"]
 
 
+def test_folders_behind_urls_are_edited_as_those_here_are(folder, capsys):
+    """By file://, the URL that needs no service; s3:// and hf:// take the same way."""
+    out = folder.parent / "far"
+    asked = ["edit", folder.as_uri(), "-o", out.as_uri(), "--au", "AU12=3"]
+    assert cli.main(asked) == 2
+    said = capsys.readouterr()
+    assert "c.png" in said.err and f"1 of 3 photos failed; {out.as_uri()}/report.json names them" in said.err
+    assert f"{out.as_uri()}/a.png  age" in said.out
+    edited(folder)
+    for name in ("a.png", "b.png"):
+        near, far = (np.array(Image.open(place / name)) for place in (folder.parent / "out", out))
+        assert np.array_equal(near, far)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "report.json"]
+    (folder / "c.png").unlink()
+    capsys.readouterr()
+    assert cli.main(asked) == 0 and "2 of 2 photos are there already" in capsys.readouterr().err
+    assert cli.main([*asked, "--strength", "0.5"]) == 2
+    assert "holds edits of another request" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "sentence"),
+    [
+        ("file:///nowhere/at/all", 2, "file:///nowhere/at/all holds no photos; give a folder with"),
+        (
+            "nosuch://bucket/photos",
+            2,
+            "nosuch://bucket/photos cannot be reached (Protocol not known: nosuch)",
+        ),
+        ("gdrive://photos", 3, "gdrive://photos cannot be reached: "),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_sentence(folder, capsys, url, code, sentence):
+    assert cli.main(["edit", url, "-o", str(folder.parent / "out"), "--age", "70"]) == code
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1 and not (folder.parent / "out").exists()
+
+
 def test_a_folder_with_other_work_is_refused_in_one_sentence(folder, capsys):
     out = folder.parent / "out"
     out.mkdir()

@@ -75,9 +75,14 @@ def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target:
 
 
 def save(
-    args: argparse.Namespace, result: EditResult, source: Path, target: Path, signer: Signer | None
+    args: argparse.Namespace,
+    result: EditResult,
+    source: Path,
+    target: Path,
+    signer: Signer | None,
+    shown: str | None = None,
 ) -> None:
-    """Write an edited photo and print what was read on it."""
+    """Write an edited photo and print what was read on it. shown: what to call the target, by default its path."""
     for one in (result, *result.others):
         for warning in one.warnings:
             say(f"{source.name}: {warning}")
@@ -86,7 +91,7 @@ def save(
     if signer is not None and not result.edited:
         say(f"{source.name}: nothing was changed, so {target.name} is not signed")
     for one in (result, *result.others):
-        tell(f"{target}  {summary(one)}")
+        tell(f"{shown or target}  {summary(one)}")
 
 
 def summary(result: EditResult) -> str:

@@ -19,6 +19,7 @@ from ..model.methods import DEFAULT
 from . import hub_commands
 from .arguments import ALL, PROCESSES, keyframes, parse, parser
 from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
+from .folders import URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 from .workers import TRIES, Died, Work, answers
 
@@ -93,6 +94,8 @@ def _edit(args: argparse.Namespace) -> int:
     Edit.of(args.age, args.au, strength=args.strength, parts=args.parts, turn=turn)
     signer = _signer(args)
     source, output = Path(args.photo), Path(args.output)
+    if URL.match(args.photo) or URL.match(args.output):
+        return _share_folder(args, folder_at(args.photo), folder_at(args.output))
     if os.path.isdir(source):
         return _edit_folder(args, source, output, signer)
     if _shared(args):
@@ -202,17 +205,13 @@ def _animate(args: argparse.Namespace) -> int:
 
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
     """Edit a folder's photos; a failing one is named and the rest goes on. The first failure's exit code."""
-    photos = sorted(
-        p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
-    )
-    if not photos:
-        raise BadInput(f"{source} holds no photos; give a folder with {_listed(SUFFIXES)} files")
+    photos = [source / name for name in _photos(Here(source))]
     if output.suffix.lower() in SUFFIXES or output.is_file():
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
     if _shared(args):
-        return _share_folder(args, photos, output)
+        return _share_folder(args, Here(source), Here(output))
     editor = _editor(args)
     request = _request(editor, args)
     if args.method != ALL:
@@ -231,33 +230,44 @@ def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: S
     return failures[0] if failures else 0
 
 
-def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) -> int:
-    """Edit photos in several processes, or by the actors of a Ray cluster that sees the same folders. What is written
-    already is left as it is, so a run that was stopped goes on where it stopped; report.json says what was asked and
-    what failed."""
-    from .folder_report import Report
+def _photos(folder: Folder) -> list[str]:
+    """The names of a folder's photos; BadInput when there are none."""
+    names = [n for n in folder.names() if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
+    if not names:
+        raise BadInput(f"{folder} holds no photos; give a folder with {_listed(SUFFIXES)} files")
+    return names
+
+
+def _share_folder(args: argparse.Namespace, source: Folder, output: Folder) -> int:
+    """Edit a folder's photos in processes of this machine, or by actors of a Ray cluster that reaches the same folders.
+    What is written already is left as it is, so a run that was stopped goes on where it stopped; report.json says what
+    was asked and what failed."""
+    from .folder_report import NAME, Report
 
     if args.workers is not None and args.workers < 1:
         raise BadInput(f"{args.workers} workers edit nothing; give 1 or more, such as the number of cores")
+    if str(source) == str(output):
+        raise BadInput("the output folder is the input folder; give another one")
     if args.engine != PROCESSES:
         from .ray_workers import package
 
         package()  # says now that it is missing
+    photos = _photos(source)
     editor = _editor(args)
     _request(editor, args)  # what is wrong for all photos is said once
     if args.method != ALL:
         editor.check_method(args.method)
     report = Report.opened(output, _asked(args), args.overwrite)
-    tasks = [(photo.absolute(), (output / writable_name(photo.name)).absolute()) for photo in photos]
-    left = [task for task in tasks if args.overwrite or not os.path.exists(task[1])]
-    if len(left) < len(tasks):
-        say(f"{len(tasks) - len(left)} of {len(tasks)} photos are there already")
+    there = set() if args.overwrite else set(output.names())
+    left = [photo for photo in photos if writable_name(photo) not in there]
+    if len(left) < len(photos):
+        say(f"{len(photos) - len(left)} of {len(photos)} photos are there already")
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
-    setup = partial(_worker, plain, args.workers)
+    setup = partial(_worker, plain, source, output)
     codes = []
     with photo_count(len(left)) as done:
         for number, answer in _answers(args, left, setup):
-            photo = left[number][0]
+            photo = left[number]
             died = isinstance(answer, Died)
             code, message = (
                 (1, f"its process died {TRIES} times; give fewer workers, or leave it out")
@@ -265,14 +275,14 @@ def _share_folder(args: argparse.Namespace, photos: list[Path], output: Path) ->
                 else answer
             )
             if code:
-                message = message if photo.name in message else f"{photo.name}: {message}"
+                message = message if photo in message else f"{photo}: {message}"
                 say(message)
                 codes.append(code)
-                report.failed[photo.name] = message
+                report.failed[photo] = message
             done()
     report.finish(len(photos))
     if codes:
-        say(f"{len(codes)} of {len(photos)} photos failed; {report.path} names them")
+        say(f"{len(codes)} of {len(photos)} photos failed; {output}/{NAME} names them")
     return codes[0] if codes else 0
 
 
@@ -281,11 +291,11 @@ def _shared(args: argparse.Namespace) -> bool:
 
 
 def _answers(
-    args: argparse.Namespace, tasks: list[tuple[Path, Path]], setup: Callable[[], Work]
+    args: argparse.Namespace, tasks: list[str], setup: Callable[[], Work]
 ) -> Iterator[tuple[int, Any]]:
     """The tasks' answers by the engine that was asked for."""
     if args.engine == PROCESSES:
-        return answers(tasks, setup, args.workers)
+        return answers(tasks, setup, args.workers or 1)
     from .ray_workers import ray_answers
 
     return ray_answers(tasks, setup, args.workers, gpus=1.0 if args.device.startswith("cuda") else 0.0)
@@ -308,18 +318,19 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in sorted(vars(args).items()) if name not in how}
 
 
-def _worker(args: argparse.Namespace, workers: int | None) -> Callable[[tuple[Path, Path]], tuple[int, str]]:
-    """What one process does: (photo, target) -> exit code and sentence. It shares the cores with the others."""
+def _worker(args: argparse.Namespace, source: Folder, output: Folder) -> Callable[[str], tuple[int, str]]:
+    """What one process does: a photo's name -> exit code and sentence. It shares the cores with the others."""
     import torch
 
     cores = _cores()
-    torch.set_num_threads(max(1, cores // (workers or cores)))
+    torch.set_num_threads(max(1, cores // (args.workers or (1 if args.engine == PROCESSES else cores))))
     editor, signer = _editor(args), _signer(args)
     request = _request(editor, args)
 
-    def work(task: tuple[Path, Path]) -> tuple[int, str]:
+    def work(name: str) -> tuple[int, str]:
         try:
-            _edit_one(editor, args, dict(request), *task, signer)
+            with source.read(name) as photo, output.write(writable_name(name)) as target:
+                _edit_one(editor, args, dict(request), photo, target, signer, f"{output}/{target.name}")
         except Exception as error:
             return _explain(error, args.debug)
         return 0, ""
@@ -354,10 +365,12 @@ def _edit_one(
     source: Path,
     target: Path,
     signer: Signer | None,
+    shown: str | None = None,
 ) -> None:
+    """shown: what is printed as the target, where that is written by way of another file."""
     if args.method == ALL:
-        return _compare_one(editor, args, request, source, target, signer)
-    save(args, editor.edit(source, **request, method=args.method), source, target, signer)
+        return _compare_one(editor, args, request, source, target, signer, shown)
+    save(args, editor.edit(source, **request, method=args.method), source, target, signer, shown)
 
 
 def _compare_one(
@@ -367,6 +380,7 @@ def _compare_one(
     source: Path,
     target: Path,
     signer: Signer | None,
+    shown: str | None,
 ) -> None:
     """One sheet of what every method makes of the request."""
     from ..card.contact_sheet import compare_sheet
@@ -383,7 +397,7 @@ def _compare_one(
     write_edited(compare_sheet(results), target, record if marked else None, signer)
     say_unmarked(args, target)
     for result in results:
-        tell(f"{target}  {result.method}: {summary(result)}")
+        tell(f"{shown or target}  {result.method}: {summary(result)}")
 
 
 def _draw_sheet(args: argparse.Namespace) -> int:
