@@ -89,7 +89,7 @@ class There:
     @contextmanager
     def _reached(self) -> Iterator[tuple[Any, str]]:
         """The file system, and the folder's path on it."""
-        import fsspec  # type: ignore[import-untyped]
+        import fsspec
 
         try:
             yield fsspec.core.url_to_fs(self.url)
