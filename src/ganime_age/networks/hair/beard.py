@@ -36,10 +36,17 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
-SHAVEN = 0.88
-"""Share of a beard that goes: the chin keeps some of its shade."""
-SKIN_DETAIL = 0.3
-"""How much of its own detail skin shows that takes a beard's place."""
+SHAVEN, SHADE = 0.97, 0.93
+"""Share of a beard that goes, and the brightness above black of the skin that takes its place, in that of the cheeks."""
+SKIN_DETAIL, DEEPEST = 0.3, 0.1
+"""How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
+
+
+BARE = (0.72, 0.95)
+"""Brightness above black, in that of the cheeks: where a face has a beard or stubble, all that is darker than the first
+goes with it, and what is brighter than the second stays."""
+STUBBLY = (0.09, 0.13), (2.2, 3.0)
+"""BEARDED and HAIRY of a face that has stubble at least."""
 
 
 class Beard(NamedTuple):
@@ -47,6 +54,8 @@ class Beard(NamedTuple):
 
     share: Tensor
     """(B,1,S,S) in 0..1: how much of each pixel is beard."""
+    stubble: Tensor
+    """(B,1,S,S) in 0..1: how much of each pixel goes with the beard."""
     skin: Tensor
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
@@ -78,17 +87,22 @@ class Beard(NamedTuple):
         around = box(fine, 1)
         # The rougher cheek of both: where light comes from one side, noise is hairy in the shade.
         cheek = at(around, cheeks).unflatten(2, (2, 2)).mean(3).amax(2)[..., None, None]
-        hairy, here = (
-            ramp((detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN), *HAIRY)
-            for detail in (chin, around)
+        rough, rough_here = (
+            (detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN) for detail in (chin, around)
         )
         # A beard grows on both sides; what lies on one alone is shadow.
         own = (line < landmarks[:, 8, :1, None, None]).to(core)
         sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
-        amount = ramp(torch.minimum(*sides), *BEARDED) * hairy
-        share = share * torch.maximum(enlarged(here, small.shape[-1]), 1 - ramp(ratio, *DENSE))
-        amount = amount * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
-        return cls(enlarged(box(share * where, 1) * amount, side), skin)
+        both = torch.minimum(*sides)
+        bearded, stubbly = (
+            ramp(both, *dark) * ramp(rough, *hairy) for dark, hairy in ((BEARDED, HAIRY), STUBBLY)
+        )
+        here = enlarged(ramp(rough_here, *HAIRY), small.shape[-1])
+        ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
+        share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
+        stubble = (1 - ramp(box(ratio, 1), *BARE)) * torch.maximum(bearded, stubbly)
+        stubble = torch.maximum(share, box(stubble * ahead, 1))
+        return cls(*enlarged(torch.cat([share, stubble], 1), side).split(1, 1), skin)
 
 
 def at(maps: Tensor, points: Tensor) -> Tensor:
@@ -122,6 +136,6 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     """Pictures (B,3,S,S) whose beards give way to the skin's colour, by an amount (B,1,1,1) in 0..1."""
     light = luma(picture)
     small = resize(light, min(MATTE_SIDE, light.shape[-1]))
-    detail = light - enlarged(box(small, 2), light.shape[-1])
-    skin = enlarged(beard.skin.contiguous(), light.shape[-1]) + SKIN_DETAIL * detail
-    return picture + (amount * beard.share).clamp(0, 1) * (skin - picture)
+    detail = (light - enlarged(box(small, 2), light.shape[-1])).clamp(-DEEPEST, DEEPEST)
+    skin = enlarged(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1]) + SKIN_DETAIL * detail
+    return picture + (amount * beard.stubble).clamp(0, 1) * (skin - picture)

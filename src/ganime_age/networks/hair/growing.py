@@ -175,7 +175,7 @@ class Growth:
         side = picture.shape[-1]
         hair = hair * (1 - enlarged(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
-        beard = beard._replace(share=beard.share * (1 - hair))
+        beard = beard._replace(share=beard.share * (1 - hair), stubble=beard.stubble * (1 - hair))
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
         hair = hair * ramp(hair, *THIN) * ramp(away_from_border(side, picture), *fade[:2])
