@@ -88,6 +88,7 @@ def package() -> Any:
 
 def start(ray: Any) -> None:
     """Join the cluster of RAY_ADDRESS, or begin one on this machine; BadInput when neither is possible."""
+    # Ray warns where it is not said that an actor without a share of a GPU may still see those that there are.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray.init(log_to_driver=False, logging_level="ERROR")
