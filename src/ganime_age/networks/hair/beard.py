@@ -40,13 +40,9 @@ SHAVEN, SHADE = 0.97, 0.93
 """Share of a beard that goes, and the brightness above black of the skin that takes its place, in that of the cheeks."""
 SKIN_DETAIL, DEEPEST = 0.3, 0.1
 """How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
-
-
 BARE = (0.72, 0.95)
-"""Brightness above black, in that of the cheeks: where a face has a beard or stubble, all that is darker than the first
-goes with it, and what is brighter than the second stays."""
-STUBBLY = (0.09, 0.13), (2.2, 3.0)
-"""BEARDED and HAIRY of a face that has stubble at least."""
+"""Brightness above black, in that of the cheeks: where a face has a beard, all that is darker than the first goes with
+it, and what is brighter than the second stays."""
 
 
 class Beard(NamedTuple):
@@ -93,15 +89,11 @@ class Beard(NamedTuple):
         # A beard grows on both sides; what lies on one alone is shadow.
         own = (line < landmarks[:, 8, :1, None, None]).to(core)
         sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
-        both = torch.minimum(*sides)
-        bearded, stubbly = (
-            ramp(both, *dark) * ramp(rough, *hairy) for dark, hairy in ((BEARDED, HAIRY), STUBBLY)
-        )
+        bearded = ramp(torch.minimum(*sides), *BEARDED) * ramp(rough, *HAIRY)
         here = enlarged(ramp(rough_here, *HAIRY), small.shape[-1])
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
-        stubble = (1 - ramp(box(ratio, 1), *BARE)) * torch.maximum(bearded, stubbly)
-        stubble = torch.maximum(share, box(stubble * ahead, 1))
+        stubble = torch.maximum(share, box((1 - ramp(box(ratio, 1), *BARE)) * ahead, 1) * bearded)
         return cls(*enlarged(torch.cat([share, stubble], 1), side).split(1, 1), skin)
 
 
