@@ -37,7 +37,7 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
-"""Share of a beard that goes, and the brightness above black of the skin that takes its place, in that of the cheeks."""
+"""Share of a beard that goes, and the brightness above black of the skin in its place, in that of the cheeks."""
 SKIN_DETAIL, DEEPEST = 0.3, 0.1
 """How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
 BARE = (0.72, 0.95)
