@@ -25,7 +25,7 @@ from ganime_age.learning.evaluation.photos.expressions import Face, measure_pair
 from ganime_age.learning.evaluation.photos.measure_photos import AGES, Judging, Material, Plan, Run, parts_of
 from ganime_age.learning.evaluation.photos.naturalness import KINDS, crops, distance
 from ganime_age.learning.evaluation.photos.sizes import measure_sizes
-from ganime_age.learning.evaluation.photos.surroundings import Surroundings, outlines
+from ganime_age.learning.evaluation.photos.surroundings import BAND, BORDERED, Surroundings, outlines
 from ganime_age.learning.evaluation.photos.variants import network_alone, prototypes_alone
 from ganime_age.learning.evaluation.photos.whole_photos import (
     Learnt,
@@ -148,6 +148,29 @@ def test_a_veil_that_ends_at_the_frame_is_a_step_and_noise_is_none(grey, marks):
     chance = np.random.default_rng(1).integers(-3, 4, (bottom - top, right - left, 1))
     noisy[top:bottom, left:right] += chance
     assert parts.change(grey, noisy.astype(np.uint8))["border"] < 0.3
+
+
+def test_grey_hair_that_crosses_the_border_is_no_step_and_a_veil_over_it_is(grey, marks):
+    left, top, right, bottom = frame_box(marks)
+    edge = round(2 * BAND * 256)
+
+    def chances(pictures, side):
+        out = np.zeros((len(pictures), side, side))
+        if side == BORDERED:
+            out[:, edge - 5 :, : side // 2] = 1.0  # most of the hair lies below the upper border
+        return out
+
+    parts = Surroundings.of(grey, marks, chances, None)
+    hair = np.zeros(grey.shape[:2], bool)
+    pixel = (right - left) / 256
+    hair[round(top - 5 * pixel) :, : (left + right) // 2] = True
+    greyed = grey.copy()
+    greyed[hair] += 40
+    change = parts.change(grey, greyed)
+    assert change["border"] > 3 and change["border_alike"] < 0.25 * change["border"]
+    veiled = greyed.copy()
+    veiled[top:bottom, left:right] += 10
+    assert parts.change(grey, veiled)["border_alike"] > 6
 
 
 def test_headwear_is_where_the_user_outlined_it(grey, marks, tmp_path):

@@ -15,6 +15,7 @@ FIGURES = (
     ("outside_change_mean", "change outside face, neck and hair, mean", "of 255"),
     ("outside_change_999", "the same, 99.9th percentile", "of 255"),
     ("border_step", "step across the border of the frame", "of 255"),
+    ("border_step_alike", "the same, of hair beside hair and of the rest beside the rest", "of 255"),
     ("headwear_change_mean", "change of headwear", "of 255"),
     ("size_spread_years", "reading of one photo at 256, 512 and 1,024 px, largest less smallest", "years"),
     (
@@ -45,6 +46,7 @@ OF_METHOD = {
     "verification": "verified",
     "outside_change_mean": "change outside, of 255",
     "border_step": "step at the border, of 255",
+    "border_step_alike": "hair beside hair, rest beside rest",
 }
 
 

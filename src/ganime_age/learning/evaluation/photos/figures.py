@@ -160,6 +160,7 @@ def around(seen: Sequence[Followed], years: float | None = None) -> dict[str, fl
             ("outside_change_mean", "outside"),
             ("outside_change_999", "outside_999"),
             ("border_step", "border"),
+            ("border_step_alike", "border_alike"),
         )
     }
 
@@ -186,6 +187,7 @@ def summary(seen: Sequence[Followed], yard: Yard) -> dict[str, Any]:
         **around(seen),
         "nothing_outside_change_mean": 0.0,
         "nothing_border_step": 0.0,
+        "nothing_border_step_alike": 0.0,
     }
 
 

@@ -60,7 +60,8 @@ NOTES = {
     "by 6 of 256 pixels). That judge taught the mask by which hair is greyed: a spill that both share goes unseen",
     "headwear": "mean change within the outlines that the user drew around hats, without the face, asked for 60 and "
     "75 years",
-    "border_step": "mean over 64 pieces of the frame's border of |mean change within 0.1 frames inside - outside|",
+    "border_step": "mean over 64 pieces of the frame's border of |mean change within 0.1 frames inside - outside|; "
+    "border_step_alike: the same, but hair (by its judge) is compared with hair and the rest with the rest",
     "naturalness": "unbiased squared MMD with the kernel (x.y/D + 1)^3 of crops of a frame of 256 pixels to those of "
     "real test faces of the group asked, with its jackknife standard error, in inner layers of the identity matcher, "
     "from which no network of ours learnt; real faces are stored at 128 to 256 pixels: finer detail does not count",
@@ -354,6 +355,7 @@ class Run:
             "verification": 1.0,
             "outside_change_mean": 0.0,
             "border_step": 0.0,
+            "border_step_alike": 0.0,
         }
         out["methods"] = found
 
