@@ -94,7 +94,8 @@ class Beard(NamedTuple):
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
         stubble = torch.maximum(share, box((1 - ramp(box(ratio, 1), *BARE)) * ahead, 1) * bearded)
-        return cls(*enlarged(torch.cat([share, stubble], 1), side).split(1, 1), skin)
+        share, stubble = enlarged(torch.cat([share, stubble], 1), side).split(1, 1)
+        return cls(share, stubble, skin)
 
 
 def at(maps: Tensor, points: Tensor) -> Tensor:
