@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import socket
 import struct
 import urllib.request
@@ -17,6 +18,7 @@ from helpers.browser import (
     CHROMIUM,
     FAINT,
     FLAGS,
+    NAMES,
     NARROW,
     NO_CHROMIUM,
     PATIENCE,
@@ -356,6 +358,27 @@ def test_a_driving_clip_moves_the_face(visitor, portrait, portrait_file, sway, t
     first, turned, *_ = (picture.astype(int) for picture, _ in pictures_of(tmp_path / "made.mp4"))
     assert first.shape == portrait.shape and np.abs(first - portrait).mean() < 5
     assert np.abs(turned - first).mean() > 1
+
+
+def test_a_clip_may_be_made_before_the_page_knows_how_long_it_is(visitor, portrait_file, sway, tmp_path):
+    one = visitor().arrive(portrait_file)
+    one.tab.get_by_role("tab", name="Reenact").click()
+    one.tab.get_by_role("tab", name="Clip").first.click()
+    names, held = dict(one.tab.evaluate(NAMES)), []
+
+    def hold(route):
+        if names[route.request.post_data_json["fn_index"]].startswith("clip_given"):
+            held.append(route)
+        else:
+            route.continue_()
+
+    one.rest().tab.route(re.compile("/(queue/join|run/)"), hold)
+    one.give(make_clip(tmp_path / "drive.mp4", sway), "#driving_clip")
+    one.tab.locator("#part").wait_for()
+    one.button("Make the clip").click()
+    one.told("The clip has 4 frames")
+    assert len(held) == 1
+    held[0].continue_()
 
 
 def test_the_face_that_is_picked_is_the_one_that_changes(visitor, two_faces, tmp_path):

@@ -48,9 +48,9 @@ class ClipHandlers(Asking):
         return {self.on.todo: {}, **self.video(given, request, progress)}
 
     def _span(self, given: dict) -> clips.Span:
-        """The part of the clip that is used."""
+        """The part of the clip that is used. The browser sends 0 for an end that is not set, or not yet."""
         on = self.on.reenact
-        return clips.span_of(usable(given[on.clip]), given[on.start], given[on.end])
+        return clips.span_of(usable(given[on.clip]), given[on.start], given[on.end] or None)
 
     def clip_given(self, given: dict, request: gr.Request) -> dict:
         """A clip was given or taken away: all of it is used, as far as that is allowed, and its first picture shown."""
