@@ -52,7 +52,7 @@ def with_room(folder: Path, **keywords: Any) -> GanimeAge:
     state: dict[str, Any] = GanimeAge.from_pretrained(folder).state_dict()
     config[PROTOTYPES] = (config.get(PROTOTYPES) or {}) | keywords
     model = GanimeAge(**config)
-    rooms = tuple(f"{PROTOTYPES}.{name}." for name in ("mouth", "wrinkles"))
+    rooms = tuple(f"{PROTOTYPES}.{name}" for name in ("mouth.", "wrinkles.", "age_eyes", "detail_limit"))
     empty = {key: value for key, value in model.state_dict().items() if key.startswith(rooms)}
     lost = {key for key in state if key.startswith(rooms) and key not in empty}
     fits = {key for key, value in empty.items() if key in state and state[key].shape == value.shape}
@@ -92,7 +92,11 @@ def main() -> None:
             "--gains RECIPE or --fit-gains FACES"
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
-    model = with_room(given.weights, **room, **({"wrinkles": LAYOUTS} if given.wrinkles else {}))
+    if given.wrinkles:
+        room["wrinkles"] = LAYOUTS
+    if given.gains:
+        room["youth"] = True
+    model = with_room(given.weights, **room)
     model.require(PROTOTYPES)
     if given.regions and not is_confined(model.prototypes):
         confine(model.prototypes)

@@ -16,6 +16,7 @@ from .head import Head, HeadModel
 from .layers import Edited, ModulatedBlock, resize, unchanged_share
 from .mesh import Drawn, draw
 from .prototypes import Prototypes, match_colour
+from .texture import scale_texture
 from .warp import canonical_grid
 
 LINES = ((0, 17), (17, 36), (36, 48), (48, 60), (60, 68))
@@ -247,5 +248,5 @@ def creased(
     texture, tone = (
         prototypes.warp_to_face(prototypes.combine(name, "unit", units), grid) for name in ("texture", "tone")
     )
-    out = prototypes.scale_texture(face, skin, texture)
+    out = scale_texture(face, skin, texture)
     return (out + skin * spread * match_colour(tone, prototypes.colourfulness(face, skin))).clamp(-1, 1)

@@ -12,7 +12,6 @@ import copy
 import math
 from collections.abc import Callable, Collection
 from functools import partial, reduce
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES
+from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
 from .hair.filters import ramp
 from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
@@ -28,6 +28,8 @@ from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
+from .skin_map import skin_map
+from .texture import BANDS, Limit, scale_texture
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 from .wrinkles import Skin, Wrinkles
 
@@ -35,8 +37,6 @@ KNOTS = 12
 """Age knots: ages at which a prototype is measured, evenly spaced on the scale of `age_basis`."""
 UNITS = len(AU_CODES)
 """Action units, in the order of AU_CODES."""
-BANDS = 3
-"""Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
 NEUTRAL = 25.0
 """The age, in years, that age prototypes are differences from; gains change there from `inward` to `outward`."""
 AGE_SOFTNESS = 12.0
@@ -65,18 +65,17 @@ BEYOND = 0.03
 """Sides of the frame outside that outline from which on nothing belongs to the face."""
 REACH = {"age": 0.07, "unit": 0.035}
 """Standard deviation, in frame sides, of a landmark's pull on the pixels around it, for ages and for action units."""
+YEARS_BACK = 10.0
+"""Years on the way back after which all but 1/e of what exceeds `detail_limit` is gone."""
+FOREHEAD = 1.2
+"""Height of the forehead, in lengths of the nose, whose detail is limited; hair never is."""
+NOSE = 33
+"""The landmark at the lower end of the nose: no beard grows above."""
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
-TEXTURE_SIDE = 128
-"""Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
-TEXTURE_GAIN = (0.3, 1.6)
-"""Least and largest factor on a band of detail."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
-SPOT = (1.5, 3.0)
-"""Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
-freckle or a glint, and from the second on it is one and no texture: it gets no stronger."""
 
 
 def age_basis(age: Tensor) -> Tensor:
@@ -94,18 +93,23 @@ class Prototypes(nn.Module):
     mean_shape (68,2) in 0..1 of the frame. Of each age knot (K), against the age NEUTRAL, and of one unit of each
     action unit's intensity (17): shape (..,68,2), landmarks; tone (..,3,64,64), colour relative to the skin's mean in
     standard deviations of its brightness; texture (..,BANDS,32,32), log energy of each band of brightness. age_hair
-    (K,2): brightness of hair relative to the skin's, and the log of its saturation. outward, inward (4,K): how much
+    (K,2): brightness of hair relative to the skin's, and the log of its saturation. age_eyes (K,): log of how large the
+    eyes are (eyes.py). detail_limit (1,): to how many standard deviations of its grain the detail of a face that grows
+    younger is held (texture.py); 0: any. outward, inward (4,K): how much
     shape, tone, texture and hair are exaggerated on the way from NEUTRAL and on the way to it, for a mean of many faces
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
     hair: keywords of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
     teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights. wrinkles: how
-    many layouts of creases there are (Wrinkles); 0 in older weights.
+    many layouts of creases there are (Wrinkles); 0 in older weights. youth: whether there are age_eyes and a
+    detail_limit; not in older weights.
     """
 
     unit_shape: Tensor
     unit_tone: Tensor
     unit_texture: Tensor
     age_hair: Tensor
+    age_eyes: Tensor | None
+    detail_limit: Tensor | None
     outward: Tensor
     inward: Tensor
     region: Tensor
@@ -117,6 +121,7 @@ class Prototypes(nn.Module):
         hair: dict[str, Any] | None = None,
         teeth: bool = False,
         wrinkles: int = 0,
+        youth: bool = False,
     ):
         super().__init__()
         self.hair: HairMask | HairMatte = HairMask(hair_width) if hair is None else HairMatte(**hair)
@@ -127,6 +132,8 @@ class Prototypes(nn.Module):
             self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
             self.register_buffer(f"{kind}_texture", torch.zeros(count, BANDS, 32, 32))
         self.register_buffer("age_hair", torch.zeros(KNOTS, 2))
+        self.register_buffer("age_eyes", torch.zeros(KNOTS) if youth else None)
+        self.register_buffer("detail_limit", torch.zeros(1) if youth else None)
         self.register_buffer("outward", torch.ones(len(MAPS), KNOTS))
         self.register_buffer("inward", torch.ones(len(MAPS), KNOTS))
         self.register_buffer("region", torch.zeros(1, 64, 64))
@@ -134,6 +141,7 @@ class Prototypes(nn.Module):
         self.register_load_state_dict_pre_hook(_fit_hair_network)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_fit_mouth)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_fit_wrinkles)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_fit_youth)  # type: ignore[no-untyped-call]
 
     def only(self, parts: Collection[str]) -> Prototypes:
         """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0,
@@ -196,7 +204,8 @@ class Prototypes(nn.Module):
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py), and
         #                closing lids the eyes (lids.py)
         #   3. hair      turns grey strand by strand, lighter by d on the mean (hair/growing.py)
-        #   4. texture   each band L_b *= exp(d_b / 2) on the skin        (Tiddeman et al. 2001)
+        #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
+        #                younger age (texture.py)                        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone, of ages less in the dark  (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)
         #
@@ -207,7 +216,7 @@ class Prototypes(nn.Module):
         for name in ("tone", "texture"):
             amounts[name]["unit"] = units.clamp_min(0) + LEAVING * units.clamp_max(0)
         given = face if hair is None else torch.cat([face, hair], 1)
-        moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"])
+        moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"], self.eye_growth(*ages))
         moved = given + self.surroundings(points, face.shape[-1]) * (moved - given)
         grown = hair is not None
         known = moved[:, 3:].clamp(0, 1) if grown else None
@@ -229,12 +238,38 @@ class Prototypes(nn.Module):
                 ages[0] != ages[1], lambda: self.grow_hair(moved, matte, points, ages), lambda: moved
             )
         texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
-        out = self.scale_texture(out, skin, self.warp_to_face(texture, grid))
+        texture = self.warp_to_face(texture, grid)
+        out = self.change_texture(out, skin, texture, grid, ages)
         tones = self.warp_to_face(torch.cat(self.totals("tone", amounts["tone"]), 1), grid).chunk(2, 1)
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
         return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
+
+    def change_texture(
+        self, face: Tensor, skin: Tensor, change: Tensor, grid: Tensor, ages: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
+        most = self.detail_limit
+        if most is None:
+            return scale_texture(face, skin, change)
+        return choose(
+            ages[0] > ages[1],
+            lambda: scale_texture(face, skin, change, self.limit_of(most, skin, grid, ages)),
+            lambda: scale_texture(face, skin, change),
+        )
+
+    def limit_of(self, most: Tensor, skin: Tensor, grid: Tensor, ages: tuple[Tensor, Tensor]) -> Limit:
+        """How the detail of faces on their way back from the first to the second of two ages (B,) is limited, whose
+        skin is (B,1,S,S) in 0..1."""
+        plain = skin_map(self.mean_shape, FOREHEAD)
+        rows = (torch.arange(plain.shape[-2], device=plain.device) + 0.5) / plain.shape[-2]
+        pure = plain * (rows < self.mean_shape[NOSE, 1])[:, None]
+        maps = self.warp_to_face(torch.cat([plain, pure], 1).expand(len(skin), -1, -1, -1), grid)
+        maps = maps * resize(skin, maps.shape[-1])
+        share = 1 - torch.exp((ages[1] - ages[0]).clamp(max=0) / YEARS_BACK)
+        share = torch.where(most > 0, share, torch.zeros_like(share))[:, None, None, None]
+        return Limit(maps[:, :1], maps[:, 1:], most.view(1, 1, 1, 1), share)
 
     def open_and_close(
         self,
@@ -301,16 +336,28 @@ class Prototypes(nn.Module):
         outward = age_basis(target) - age_basis(turn)
         return {name: inward * self.inward[i] + outward * self.outward[i] for i, name in enumerate(MAPS)}
 
+    def eye_growth(self, source: Tensor, target: Tensor) -> Tensor:
+        """Ages (B,) -> the log of the factor by which eyes grow in a face, (B,)."""
+        if self.age_eyes is None:
+            return torch.zeros_like(source)
+        return ((age_basis(target) - age_basis(source)) * self.age_eyes * self.shaped()).sum(1)
+
+    def shaped(self) -> Tensor:
+        """(K,) 1 where ages change the shape of a face, 0 where `only` other parts of them do."""
+        row = MAPS.index("shape")
+        return ((self.outward[row] != 0) | (self.inward[row] != 0)).to(self.outward)
+
     def warp_shape(
-        self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor]
+        self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor], eyes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The face warped with its landmarks, the moved landmarks (B,68,2), and where the picture shows them then: a
-        smooth warp does not reach places where neighbours pull against each other."""
+        smooth warp does not reach places where neighbours pull against each other. eyes: see `eye_growth`."""
         # The field is smooth: it is computed coarsely and enlarged, so the photo's own pixels move at any size.
         pulls = self.pulls(**change)
         points = landmarks + reduce(torch.add, pulls.values())
         fields = (coarse_displacement(points, pull, REACH[kind]) for kind, pull in pulls.items())
-        field = reduce(torch.add, fields)
+        field = bicubic(reduce(torch.add, fields), FIELD_SIDE) + eye_field(points, eyes)
+        points = points + moved_lids(points, eyes)
         reached = F.grid_sample(field, 2 * points[:, None] - 1, padding_mode="border", align_corners=False)
         shown = landmarks + reached[:, :, 0].mT
         return follow(face, enlarge_field(field, face.shape[-1])), points, shown
@@ -320,7 +367,8 @@ class Prototypes(nn.Module):
     ) -> Tensor:
         """Where an edit moves the landmarks (B,68,2): ages (B,) and action units (B,17), source and target each."""
         pulls = self.pulls(self.knot_changes(*ages)["shape"], aus[1] - aus[0])
-        return landmarks + reduce(torch.add, pulls.values())
+        points = landmarks + reduce(torch.add, pulls.values())
+        return points + moved_lids(points, self.eye_growth(*ages))
 
     def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
@@ -421,25 +469,6 @@ class Prototypes(nn.Module):
             lambda: growth.young(bare[:, None, None, None], lighter, colour),
         )
 
-    @staticmethod
-    def scale_texture(face: Tensor, skin: Tensor, change: Tensor) -> Tensor:
-        """Every band of brightness stronger or weaker: L_b exp((t - s) / 2) with change = t - s, (B,BANDS,S,S)."""
-        # The maps hold log energies, so amplitudes change by the square root: exp(change / 2) (Tiddeman et al. 2001:
-        # wavelet amplitudes scaled by the ratio of the prototypes' local standard deviations).
-        light, skin, details = luma(face), resize(skin, change.shape[-1]), []
-        gains = skin * ((0.5 * change).exp().clamp(*TEXTURE_GAIN) - 1)
-        sides = octaves(face.shape[-1])
-        finer = len(sides) - 1 - BANDS  # octaves that were never measured change like the finest one that was
-        for level, (side, half) in enumerate(pairwise(sides)):
-            detail, light = split_band(light, half)
-            gain = gains[:, max(level - finer, 0), None]
-            gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
-            details.append(detail * torch.where(gain > 0, gain * texture_share(detail, skin), gain))
-        added = details.pop()
-        while details:
-            added = enlarge(added, details[-1].shape[-1]) + details.pop()
-        return face + added
-
 
 def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     """How far inside the outline of heads with landmarks (B,68,2) in 0..1 each pixel lies, in sides of the frame:
@@ -466,16 +495,6 @@ def _closed(
     share: Tensor,
 ) -> Tensor:
     return torch.cat(close(face, shown, share), 1)
-
-
-def texture_share(detail: Tensor, skin: Tensor) -> Tensor:
-    """How much of a band of detail (B,1,S,S) is texture of the skin (B,1,s,s in 0..1) and no spot: in 0..1."""
-    # A redescending weight, as of robust estimators (Hampel 1974): 1 for what is common, 0 for what stands out.
-    power = resize(detail.square(), min(detail.shape[-1], MAP_SIDE))
-    weight = resize(skin, power.shape[-1]) + 1e-6
-    total = weight.sum((2, 3), keepdim=True)
-    variance = ((power * weight).sum((2, 3), keepdim=True) / total).clamp_min(1e-8)
-    return 1 - ramp(detail.abs() / variance.sqrt(), *SPOT)
 
 
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
@@ -532,25 +551,13 @@ def _fit_wrinkles(prototypes: Prototypes, state: dict[str, Tensor], prefix: str,
         prototypes.wrinkles = Wrinkles(count, KNOTS).to(prototypes.mean_shape.device) if count else None
 
 
-def octaves(side: int) -> list[int]:
-    """Sides of a Laplacian pyramid of a face of `side` pixels whose last BANDS octaves start at TEXTURE_SIDE, so that
-    each band holds the same wavelengths of the frame at any size; a smaller face is halved from its own side."""
-    top = min(side, TEXTURE_SIDE)
-    sides = [top >> level for level in range(BANDS + 1)]
-    while 2 * sides[0] <= side:
-        sides.insert(0, 2 * sides[0])
-    return sides if sides[0] == side else [side, *sides]
-
-
-def split_band(light: Tensor, half: int | None = None) -> tuple[Tensor, Tensor]:
-    """(B,1,S,S) -> what is finer than `half` pixels a side can show (B,1,S,S), and the rest at that side, by default
-    half of S."""
-    # One level of a Laplacian pyramid (Burt & Adelson 1983): the picture minus its enlarged half-size copy.
-    side = light.shape[-1]
-    coarse = resize(light, half or side // 2)
-    if side > DRAWN_SIDE:
-        return light - enlarge(coarse, side), coarse
-    return light - bicubic(coarse, side), coarse
+def _fit_youth(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
+    """Before tensors are loaded: eyes grow and detail is limited where they say so, as with hair."""
+    if f"{prefix}mean_shape" in state:
+        for name, shape in (("age_eyes", (KNOTS,)), ("detail_limit", (1,))):
+            if (f"{prefix}{name}" in state) != (getattr(prototypes, name) is not None):
+                here = f"{prefix}{name}" in state
+                setattr(prototypes, name, prototypes.mean_shape.new_zeros(shape) if here else None)
 
 
 def measured_prototypes(**keywords: Any) -> Prototypes:

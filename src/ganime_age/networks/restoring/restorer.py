@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ...edits import AU_MAX
 from ...errors import BadInput
 from ..layers import Edited, Modulator, channels_together, gaussian_basis
-from .erase import PLACES, SKIN_SIDE, Amounts, Erased, Template, skin_map
+from ..skin_map import SKIN_SIDE, skin_map
+from .erase import PLACES, Amounts, Erased, Template
 
 AGE_BUMPS = 16
 """Gaussian basis functions over 0..100 years that an age is given to the network as."""

@@ -16,17 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....networks.layers import enlarge, luma, resize
-from ....networks.prototypes import (
-    BANDS,
-    KNOTS,
-    MAPS,
-    NEUTRAL,
-    TEXTURE_SIDE,
-    UNITS,
-    Prototypes,
-    age_basis,
-    split_band,
-)
+from ....networks.prototypes import KNOTS, MAPS, NEUTRAL, UNITS, Prototypes, age_basis
+from ....networks.texture import BANDS, TEXTURE_SIDE, split_band
 from ....networks.warp import canonical_grid
 from ...data.faces import Faces, balanced_weights
 
@@ -240,12 +231,17 @@ def hair_colour(
 def set_gains(prototypes: Prototypes, gains: dict[str, Any]) -> None:
     """Means of many faces are duller than any of them, and noisy labels make slopes too small. gains: `outward` and
     `inward` hold a number, or one an age knot, for shape, tone, texture and hair; `units` a number, or one an action
-    unit, that multiplies the measured slopes; `wrinkles` one an age knot, `Wrinkles.onset`."""
+    unit, that multiplies the measured slopes; `wrinkles` one an age knot, `Wrinkles.onset`; `eyes` one an age knot, how
+    large they are in a face; `detail_limit` is that of `Prototypes`."""
     for way in ("outward", "inward"):
         for name, gain in gains.get(way, {}).items():
             getattr(prototypes, way)[MAPS.index(name)] = torch.as_tensor(gain, dtype=torch.float32)
     if prototypes.wrinkles is not None and "wrinkles" in gains:
         prototypes.wrinkles.onset.copy_(torch.as_tensor(gains["wrinkles"], dtype=torch.float32))
+    if "eyes" in gains:
+        prototypes.age_eyes.copy_(torch.as_tensor(gains["eyes"], dtype=torch.float32).log())
+    if "detail_limit" in gains:
+        prototypes.detail_limit.fill_(gains["detail_limit"])
     for name, gain in gains.get("units", {}).items():
         found = getattr(prototypes, f"unit_{name}")
         factor = torch.as_tensor(gain, dtype=torch.float32).expand(UNITS)
