@@ -18,7 +18,7 @@ from ganime_age.images.alignment import frame_matrix
 from ganime_age.images.boxes import face_box
 from ganime_age.images.search import FoundFace
 from ganime_age.images.video_reader import Frame
-from ganime_age.networks.wrinkles import Wrinkles
+from ganime_age.networks.skin.wrinkles import Wrinkles
 from ganime_age.pipelines.animation import edit_frames
 from ganime_age.pipelines.clip_face import ClipFace
 from ganime_age.pipelines.overlap import ahead, behind, side_by_side

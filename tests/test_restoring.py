@@ -18,7 +18,7 @@ from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_l
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
 from ganime_age.networks.restoring.patch_reader import PatchReader, ReaderDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
-from ganime_age.networks.skin_map import skin_map
+from ganime_age.networks.skin.skin_map import skin_map
 
 SIDE = 64
 AU12, AU25, AU26, AU45 = 8, 14, 15, 16

@@ -9,7 +9,7 @@ import torch
 from ganime_age.learning.prepare.wrinkle_layouts import Creases, lighter_folds, rebuild
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.prototypes import KNOTS, Prototypes
-from ganime_age.networks.wrinkles import WINDOW
+from ganime_age.networks.skin.wrinkles import WINDOW
 
 HEIGHT, WIDTH = WINDOW[1] - WINDOW[0], WINDOW[3] - WINDOW[2]
 

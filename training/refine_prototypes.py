@@ -37,7 +37,7 @@ from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
 from ganime_age.networks.judging.age_judge import AgeJudge  # noqa: E402
-from ganime_age.networks.wrinkles import SIDE  # noqa: E402
+from ganime_age.networks.skin.wrinkles import SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
 MOUTHS, LAYOUTS, PIXEL_FACES = 2500, 24, 10000

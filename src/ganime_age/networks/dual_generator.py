@@ -16,7 +16,7 @@ from .head import Head, HeadModel
 from .layers import Edited, ModulatedBlock, resize, unchanged_share
 from .mesh import Drawn, draw
 from .prototypes import Prototypes, match_colour
-from .texture import scale_texture
+from .skin.texture import scale_texture
 from .warp import canonical_grid
 
 LINES = ((0, 17), (17, 36), (36, 48), (48, 60), (60, 68))

@@ -28,10 +28,10 @@ from .hair.on_head import FRAME_FADE
 from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
-from .skin_map import skin_map
-from .texture import BANDS, Limit, scale_texture
+from .skin.skin_map import skin_map
+from .skin.texture import BANDS, Limit, scale_texture
+from .skin.wrinkles import Skin, Wrinkles
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
-from .wrinkles import Skin, Wrinkles
 
 KNOTS = 12
 """Age knots: ages at which a prototype is measured, evenly spaced on the scale of `age_basis`."""
@@ -144,8 +144,8 @@ class Prototypes(nn.Module):
         self.register_load_state_dict_pre_hook(_fit_youth)  # type: ignore[no-untyped-call]
 
     def only(self, parts: Collection[str]) -> Prototypes:
-        """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0,
-        and without skin no creases are drawn."""
+        """The same prototypes, of whose ages those of PARTS alone change something: the gains of others are 0, without
+        skin no creases are drawn and no detail is limited, and without shape eyes do not grow."""
         kept = {name for part in parts for name in PARTS[part]}
         gain = torch.tensor([[float(name in kept)] for name in MAPS]).to(self.outward)
         some = self.without_wrinkles() if "tone" not in kept else copy.copy(self)
@@ -154,6 +154,8 @@ class Prototypes(nn.Module):
             **self._buffers,
             "outward": self.outward * gain,
             "inward": self.inward * gain,
+            "age_eyes": self.age_eyes if "shape" in kept else None,
+            "detail_limit": self.detail_limit if "texture" in kept else None,
         }
         return some
 
@@ -340,12 +342,7 @@ class Prototypes(nn.Module):
         """Ages (B,) -> the log of the factor by which eyes grow in a face, (B,)."""
         if self.age_eyes is None:
             return torch.zeros_like(source)
-        return ((age_basis(target) - age_basis(source)) * self.age_eyes * self.shaped()).sum(1)
-
-    def shaped(self) -> Tensor:
-        """(K,) 1 where ages change the shape of a face, 0 where `only` other parts of them do."""
-        row = MAPS.index("shape")
-        return ((self.outward[row] != 0) | (self.inward[row] != 0)).to(self.outward)
+        return ((age_basis(target) - age_basis(source)) * self.age_eyes).sum(1)
 
     def warp_shape(
         self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor], eyes: Tensor
@@ -381,6 +378,15 @@ class Prototypes(nn.Module):
     def totals(self, name: str, change: dict[str, Tensor]) -> list[Tensor]:
         """The maps of ages and of action units, (B,C,h,w) each, in the mean shape's frame."""
         return [self.combine(name, kind, change[kind]) for kind in ("age", "unit")]
+
+    def regained(self, source: Tensor, target: Tensor) -> Tensor:
+        """Ages (B,) -> how much of the grey that hair has at the first it has lost at the second, (B,1,1,1) in 0..1."""
+        neutral = torch.full_like(source, NEUTRAL)
+        greyness = [
+            (self.knot_changes(neutral, age)["hair"] @ self.age_hair[:, 0]).clamp_min(0)
+            for age in (source, target.clamp_min(NEUTRAL))
+        ]
+        return (1 - greyness[1] / greyness[0].clamp_min(1e-4)).clamp(0, 1)[:, None, None, None]
 
     @staticmethod
     def colourfulness(face: Tensor, skin: Tensor) -> Tensor:
@@ -466,7 +472,7 @@ class Prototypes(nn.Module):
         return choose(
             greys,
             lambda: growth.grey(lighter, colour),
-            lambda: growth.young(bare[:, None, None, None], lighter, colour),
+            lambda: growth.young(bare[:, None, None, None], lighter, colour, self.regained(*ages)),
         )
 
 

@@ -11,7 +11,7 @@ from ..edits import Edit
 from ..images.alignment import apply, invert
 from ..images.boxes import box_overlap, face_box
 from ..networks.restoring.lay import Carried, carrying
-from ..networks.wrinkles import Chosen, chosen_once
+from ..networks.skin.wrinkles import Chosen, chosen_once
 from ..provenance.watermark import CLIP_STRENGTH
 from ..results import Reading
 from .face import Crop, Drawing, Face, FacePipeline, GrownHair, places_of

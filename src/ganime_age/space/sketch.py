@@ -18,7 +18,7 @@ from ..edits import Edit
 from ..images.alignment import frame_matrix
 from ..model.methods import PROTOTYPES
 from ..networks.restoring.lay import Carried, carrying
-from ..networks.wrinkles import Chosen, chosen_once
+from ..networks.skin.wrinkles import Chosen, chosen_once
 from ..pipelines.face import Drawing, Face, FacePipeline, HairPart
 from ..results import Reading
 from .viewer import fractions

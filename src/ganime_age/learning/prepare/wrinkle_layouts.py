@@ -1,4 +1,4 @@
-"""Layouts of creases, measured for `networks.wrinkles.Wrinkles`: patterns of old people, each rebuilt from others.
+"""Layouts of creases, measured for `networks.skin.wrinkles.Wrinkles`: patterns of old people, each rebuilt from others.
 
 A mean of many old faces has no creases, for no two lie at the same place. So one person's pattern says where creases
 lie, and for every patch of it the patches of other people that match it best, shifted and mirrored as they fit, are
@@ -19,8 +19,8 @@ from torch import Tensor
 from ...edits import AU_CODES
 from ...networks.layers import luma, resize
 from ...networks.prototypes import Prototypes
+from ...networks.skin.wrinkles import DEEPEST, SIDE, WINDOW, blur, height_zones
 from ...networks.warp import canonical_grid
-from ...networks.wrinkles import DEEPEST, SIDE, WINDOW, blur, height_zones
 from ..data.faces import Faces
 
 OLD, YOUNG = 50.0, (18.0, 30.0)

@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import BadInput
 from ...networks.hair.finding import MATTE_SIDE
 from ...networks.prototypes import Prototypes
-from ...networks.wrinkles import SIDE
+from ...networks.skin.wrinkles import SIDE
 from ..data.faces import Faces
 from ..engine.task import Task
 from ..prepare.hair import hair_finder

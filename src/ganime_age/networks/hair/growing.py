@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..layers import luma
 from .beard import Beard, shave
-from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth
+from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
 from .on_head import Head, unnatural
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
@@ -46,12 +46,23 @@ GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
+FADED = (0.35, 0.6)
+"""Saturation, in the skin's, up to which hair has lost its pigment, and from which on it has all of it: light colours
+both."""
+LIT = (0.35, 0.55)
+"""Brightness above black, in the skin's: hair without colour is black below the first, and grey above the second."""
+DARK_HAIR = 0.42
+"""Brightness above black of the hair of the young, in the skin's, at most."""
+BROWN = (1.22, 0.97, 0.57)
+"""Red, green and blue of brown hair, in its brightness."""
+SHADES = (0.4, 1.8)
+"""Least and largest light on hair, and on a strand of it, that stay as pigment comes back."""
 NOT_DARK = (-0.55, -0.35)
 """Brightness from which on hair without colour is grey, between the two less and less black."""
 SKIN_COLOUR = 0.1
 """Mean distance of skin from grey below which a photo has less and less colour to go by."""
-MOST_COLOUR = 1.5
-"""Largest factor on the saturation of hair."""
+MOST_COLOUR, YOUNG_COLOUR = 1.5, 1.2
+"""Largest factor on the saturation of hair, and of hair that grows younger: skin seen between it would glow."""
 THIN = (0.2, 0.8)
 """Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
 second on all of it may turn."""
@@ -148,13 +159,49 @@ def turn_grey(
     return torch.addcmul(picture + hair * (strands.rise * turned), hair * faded, strands.chroma)
 
 
-def turn_young(picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor) -> Tensor:
-    """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`."""
-    light = luma(picture)
+def turn_young(
+    picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor, regained: Tensor
+) -> Tensor:
+    """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`. regained:
+    how much of what has turned grey gets its pigment back, (B,1,1,1) in 0..1."""
+    side, light = picture.shape[-1], luma(picture)
     mean, skin_light = luma(head.colour), luma(head.skin)
     factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
-    grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, MOST_COLOUR)
-    return picture + hair * enlarged(head.within, picture.shape[-1]) * (grown - picture)
+    grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, YOUNG_COLOUR)
+    grown = torch.lerp(grown, pigmented(light, head), regained * enlarged(faded(head), side))
+    return picture + hair * enlarged(head.within, side) * (grown - picture)
+
+
+def faded(head: Head) -> Tensor:
+    """Where hair has lost its pigment, (B,1,s,s) in 0..1; nowhere in a photo without colour, which does not tell."""
+    around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
+    around = (around + 1e-3 * head.small) / (weight + 1e-3)
+
+    def chroma(x: Tensor) -> Tensor:
+        return (x - luma(x)).abs().mean(1, keepdim=True)
+
+    bright, skin = luma(around) + BLACK, luma(head.skin) + BLACK
+    of_skin = bright / skin.clamp_min(0.1)
+    least = chroma(head.skin).clamp_min(0.01)
+    pale = 1 - ramp(chroma(around) / (least * of_skin).clamp_min(1e-3), *FADED)
+    return pale * ramp(of_skin, *LIT) * (chroma(head.skin) / SKIN_COLOUR).clamp(max=1)
+
+
+def pigmented(light: Tensor, head: Head) -> Tensor:
+    """Hair of a brightness (B,1,S,S) as it was before it turned grey, (B,3,S,S): its darker strands tell how dark, and
+    it is brown, as most hair is; its light and its strands stay."""
+    small = luma(head.small)
+    around, weight = box(torch.cat([small * head.hair, head.hair], 1), 5).split(1, 1)
+    around = (around + 1e-3 * small) / (weight + 1e-3)
+    mean = weighted_mean(small, head.hair)
+    dark = weighted_mean(small, head.hair * (small < mean))
+    level = torch.minimum(dark + BLACK, DARK_HAIR * (luma(head.skin) + BLACK))
+    shade = ((around + BLACK) / (mean + BLACK)).clamp(*SHADES)
+    strand = (light + BLACK) / (enlarged(around, light.shape[-1]) + BLACK).clamp_min(0.02)
+    bright = enlarged(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
+    skin = (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
+    brown = light.new_tensor(BROWN).view(1, 3, 1, 1)
+    return bright * torch.lerp(torch.ones_like(brown), brown, (skin / SKIN_COLOUR).clamp(max=1)) - BLACK
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +239,7 @@ class Growth:
         hair, strands = self.greying
         return turn_grey(self.picture, hair, self.head, strands, lighter, colour)
 
-    def young(self, bare: Tensor, lighter: Tensor, colour: Tensor) -> Tensor:
+    def young(self, bare: Tensor, lighter: Tensor, colour: Tensor, regained: Tensor) -> Tensor:
         """The pictures with younger hair, see `turn_young`. bare: how much of a beard goes, (B,1,1,1) in 0..1."""
-        return turn_young(shave(self.picture, self.beard, bare), self.hair, self.head, lighter, colour)
+        shaven = shave(self.picture, self.beard, bare)
+        return turn_young(shaven, self.hair, self.head, lighter, colour, regained)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...edits import AU_MAX
 from ...errors import BadInput
 from ..layers import Edited, Modulator, channels_together, gaussian_basis
-from ..skin_map import SKIN_SIDE, skin_map
+from ..skin.skin_map import SKIN_SIDE, skin_map
 from .erase import PLACES, Amounts, Erased, Template
 
 AGE_BUMPS = 16

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ....networks.layers import enlarge, luma, resize
 from ....networks.prototypes import KNOTS, MAPS, NEUTRAL, UNITS, Prototypes, age_basis
-from ....networks.texture import BANDS, TEXTURE_SIDE, split_band
+from ....networks.skin.texture import BANDS, TEXTURE_SIDE, split_band
 from ....networks.warp import canonical_grid
 from ...data.faces import Faces, balanced_weights
 

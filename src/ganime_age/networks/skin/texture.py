@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .hair.filters import ramp
-from .layers import bicubic, enlarge, luma, resize
+from ..hair.filters import ramp
+from ..layers import bicubic, enlarge, luma, resize
 
 BANDS = 3
 """Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""

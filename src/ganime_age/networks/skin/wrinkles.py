@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .hair.filters import ramp
-from .layers import Held, enlarge, luma, resize
-from .warp import canonical_grid, sideways
+from ..hair.filters import ramp
+from ..layers import Held, enlarge, luma, resize
+from ..warp import canonical_grid, sideways
 
 SIDE = 256
 """Pixels of the mean shape's frame in which layouts lie."""
