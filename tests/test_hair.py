@@ -85,6 +85,46 @@ def test_grey_grows_strand_by_strand_and_more_strands_turn_with_age(prototypes):
     assert (rises[1][rises[0] > 0.15] > 0.15).all()  # what has turned stays turned
 
 
+def younger(prototypes, colour, ages, skin=(0.6, 0.2, 0.0)):
+    """The picture `head` with hair of a colour, from the first to the second of two ages; mean colours of its hair, in
+    brightness above black, before and after; and where it is hair, away from the border."""
+    # Hair is as bright at 25 years as at 0, and greys from there.
+    prototypes.age_hair[:, 0] = (torch.linspace(-0.8, 1, KNOTS)).clamp_min(0)
+    given, hair, marks = head()
+    strands = luma(given) - luma(given)[0, 0, hair].mean()
+    picture = torch.tensor(colour)[None, :, None, None] + strands
+    picture = torch.where(hair, picture, torch.tensor(skin)[None, :, None, None])
+    asked = tuple(torch.tensor([age]) for age in ages)
+    back = prototypes.grow_hair(picture, hair[None, None].float(), marks, asked)
+    inner = torch.zeros_like(hair)
+    inner[34:94, 34:94] = hair[34:94, 34:94]
+    assert torch.equal(back[..., ~hair], picture[..., ~hair])
+    return [one[0, :, inner] + 1 for one in (picture, back)]
+
+
+def test_white_hair_gets_brown_on_the_way_to_a_younger_age_and_keeps_its_strands(prototypes):
+    white, brown = younger(prototypes, (0.35, 0.3, 0.22), (80.0, 25.0))
+    red, green, blue = brown.mean(1)
+    assert red > 1.15 * green > 1.3 * blue and brown.mean() < 0.5 * white.mean()
+    relative = [one.mean(0).std() / one.mean() for one in (white, brown)]
+    assert relative[1] > 0.7 * relative[0]
+    _, halfway = younger(prototypes, (0.35, 0.3, 0.22), (80.0, 60.0))
+    assert brown.mean() < halfway.mean() < white.mean()
+    _, child = younger(prototypes, (0.35, 0.3, 0.22), (80.0, 8.0))
+    assert child.mean() < 0.5 * white.mean()
+
+
+@pytest.mark.parametrize("colour", [(-0.75, -0.77, -0.8), (0.4, 0.1, -0.3)], ids=["black hair", "blond hair"])
+def test_hair_that_has_its_pigment_keeps_its_colour_on_the_way_back(prototypes, colour):
+    before, after = (one.mean(1) for one in younger(prototypes, colour, (80.0, 25.0)))
+    assert torch.allclose(before / before.sum(), after / after.sum(), atol=0.03)
+
+
+def test_a_photo_without_colour_does_not_tell_what_is_white(prototypes):
+    before, after = younger(prototypes, (0.3, 0.3, 0.3), (80.0, 25.0), skin=(0.3, 0.3, 0.3))
+    assert torch.allclose(after.amax(0), after.amin(0), atol=1e-5)  # and gets none
+
+
 def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes):
     older, rise = grown(prototypes, 55.0, rows=slice(30, None))
     assert torch.equal(older[..., :30, :], head()[0][..., :30, :])
@@ -95,7 +135,9 @@ def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes)
 @pytest.mark.parametrize("ages", [(20.0, 95.0), (95.0, 20.0)])
 def test_less_and_less_hair_changes_towards_the_frames_border(prototypes, ages):
     prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([0.7, -3.0]))
-    given, _, marks = head()
+    given, hair, marks = head()
+    if ages[0] > ages[1]:  # white hair has pigment to get back
+        given = torch.where(hair, luma(given) + 0.9, given)
     there = torch.ones(1, 1, 128, 128)
     changed = prototypes.grow_hair(given, there, marks, tuple(torch.tensor([years]) for years in ages))
     by = (changed - given).abs().mean((0, 1))

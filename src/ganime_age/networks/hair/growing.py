@@ -47,13 +47,13 @@ GREY_CHROMA = 0.12
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
-"""Saturation, in the skin's, up to which hair has lost its pigment, and from which on it has all of it: light colours
-both."""
-LIT = (0.35, 0.55)
+"""Warmth, red beyond blue in the brightness, as a share of the skin's: up to the first hair has lost its pigment, from
+the second on it has all of it. Light and film colour both."""
+LIT = (0.22, 0.4)
 """Brightness above black, in the skin's: hair without colour is black below the first, and grey above the second."""
 DARK_HAIR = 0.42
 """Brightness above black of the hair of the young, in the skin's, at most."""
-BROWN = (1.22, 0.97, 0.57)
+BROWN = (1.27, 0.92, 0.7)
 """Red, green and blue of brown hair, in its brightness."""
 SHADES = (0.4, 1.8)
 """Least and largest light on hair, and on a strand of it, that stay as pigment comes back."""
@@ -73,12 +73,9 @@ def grey_before(head: Head) -> Tensor:
     # At the hair's outline what lies beside it must not count: the mean is that of the hair alone.
     around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
     around = (around + 1e-3 * head.small) / (weight + 1e-3)
-    skin = (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
-    light = luma(around)
-    chroma = (around - light).abs().mean(1, keepdim=True)
     dark, bright = NOT_DARK
-    pale = (1.5 - chroma / PALE).clamp(0, 1) * ((light - dark) / (bright - dark)).clamp(0, 1)
-    return pale * (skin / SKIN_COLOUR).clamp(max=1)
+    pale = (1.5 - chroma(around) / PALE).clamp(0, 1) * ((luma(around) - dark) / (bright - dark)).clamp(0, 1)
+    return pale * told(head)
 
 
 def threshold(light: Tensor, hair: Tensor) -> Tensor:
@@ -163,28 +160,38 @@ def turn_young(
     picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor, regained: Tensor
 ) -> Tensor:
     """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`. regained:
-    how much of what has turned grey gets its pigment back, (B,1,1,1) in 0..1."""
+    how much of what has turned grey gets its pigment back, (B,1,1,1) in 0..1; where the photo's colours tell what has,
+    the rest was always as it is."""
     side, light = picture.shape[-1], luma(picture)
     mean, skin_light = luma(head.colour), luma(head.skin)
+    back = regained * told(head)
     factor = (1 + lighter * (skin_light + 1) / (mean + 1).clamp_min(0.1)).clamp(0.55, 1.3)
-    grown = (light + 1) * factor - 1 + (picture - light) * colour.exp().clamp(0, YOUNG_COLOUR)
-    grown = torch.lerp(grown, pigmented(light, head), regained * enlarged(faded(head), side))
+    factor, colour = (
+        torch.lerp(x, torch.ones_like(x), back) for x in (factor, colour.exp().clamp(0, YOUNG_COLOUR))
+    )
+    grown = ((light + 1) + (picture - light) * colour) * factor - 1
+    grown = torch.lerp(grown, pigmented(light, head), back * enlarged(faded(head), side))
     return picture + hair * enlarged(head.within, side) * (grown - picture)
 
 
+def chroma(x: Tensor) -> Tensor:
+    """Colours (B,3,H,W) -> their mean distance from grey, (B,1,H,W)."""
+    return (x - luma(x)).abs().mean(1, keepdim=True)
+
+
+def told(head: Head) -> Tensor:
+    """How much the colours of a photo tell, (B,1,1,1) in 0..1: nothing without colour."""
+    return (chroma(head.skin) / SKIN_COLOUR).clamp(max=1)
+
+
 def faded(head: Head) -> Tensor:
-    """Where hair has lost its pigment, (B,1,s,s) in 0..1; nowhere in a photo without colour, which does not tell."""
+    """Where hair has lost its pigment, (B,1,s,s) in 0..1, if the photo's colours tell."""
     around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
     around = (around + 1e-3 * head.small) / (weight + 1e-3)
-
-    def chroma(x: Tensor) -> Tensor:
-        return (x - luma(x)).abs().mean(1, keepdim=True)
-
-    bright, skin = luma(around) + BLACK, luma(head.skin) + BLACK
-    of_skin = bright / skin.clamp_min(0.1)
-    least = chroma(head.skin).clamp_min(0.01)
-    pale = 1 - ramp(chroma(around) / (least * of_skin).clamp_min(1e-3), *FADED)
-    return pale * ramp(of_skin, *LIT) * (chroma(head.skin) / SKIN_COLOUR).clamp(max=1)
+    warm, bright = around[:, :1] - around[:, 2:], luma(around) + BLACK
+    skin_warm, skin_bright = head.skin[:, :1] - head.skin[:, 2:], luma(head.skin) + BLACK
+    share = warm * skin_bright / (bright * skin_warm.clamp_min(0.01)).clamp_min(1e-3)
+    return (1 - ramp(share, *FADED)) * ramp(bright / skin_bright.clamp_min(0.1), *LIT)
 
 
 def pigmented(light: Tensor, head: Head) -> Tensor:
@@ -199,9 +206,7 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     shade = ((around + BLACK) / (mean + BLACK)).clamp(*SHADES)
     strand = (light + BLACK) / (enlarged(around, light.shape[-1]) + BLACK).clamp_min(0.02)
     bright = enlarged(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
-    skin = (head.skin - luma(head.skin)).abs().mean(1, keepdim=True)
-    brown = light.new_tensor(BROWN).view(1, 3, 1, 1)
-    return bright * torch.lerp(torch.ones_like(brown), brown, (skin / SKIN_COLOUR).clamp(max=1)) - BLACK
+    return bright * light.new_tensor(BROWN).view(1, 3, 1, 1) - BLACK
 
 
 @dataclass(frozen=True, eq=False)
