@@ -25,9 +25,10 @@ from .hair.filters import ramp
 from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
-from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, precise, resize
+from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, places, precise, resize
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
+from .skin.glasses import dark_frames
 from .skin.skin_map import skin_map
 from .skin.texture import BANDS, Limit, scale_texture
 from .skin.wrinkles import Skin, Wrinkles
@@ -69,8 +70,12 @@ YEARS_BACK = 10.0
 """Years on the way back after which all but 1/e of what exceeds `detail_limit` is gone."""
 FOREHEAD = 1.2
 """Height of the forehead, in lengths of the nose, whose detail is limited; hair never is."""
-NOSE = 33
-"""The landmark at the lower end of the nose: no beard grows above."""
+NOSE, EYES, BROWS = 33, tuple(range(36, 48)), tuple(range(17, 27))
+"""Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, and on the brows."""
+FRAMES = 1.5
+"""How far glasses reach from the height of the eyes, in distances to the brows."""
+FIRST_GREY = (32.0, 42.0)
+"""Years up to which hair counts as not grey, whatever it looks like, and from which on what is grey has turned."""
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
@@ -241,37 +246,39 @@ class Prototypes(nn.Module):
             )
         texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
         texture = self.warp_to_face(texture, grid)
-        out = self.change_texture(out, skin, texture, grid, ages)
+        out = self.change_texture(out, Skin(moved, skin, points, grid, light), texture, ages)
         tones = self.warp_to_face(torch.cat(self.totals("tone", amounts["tone"]), 1), grid).chunk(2, 1)
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
         return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
 
-    def change_texture(
-        self, face: Tensor, skin: Tensor, change: Tensor, grid: Tensor, ages: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
         most = self.detail_limit
         if most is None:
-            return scale_texture(face, skin, change)
+            return scale_texture(face, skin.mask, change)
         return choose(
             ages[0] > ages[1],
-            lambda: scale_texture(face, skin, change, self.limit_of(most, skin, grid, ages)),
-            lambda: scale_texture(face, skin, change),
+            lambda: scale_texture(face, skin.mask, change, self.limit_of(most, skin, ages)),
+            lambda: scale_texture(face, skin.mask, change),
         )
 
-    def limit_of(self, most: Tensor, skin: Tensor, grid: Tensor, ages: tuple[Tensor, Tensor]) -> Limit:
-        """How the detail of faces on their way back from the first to the second of two ages (B,) is limited, whose
-        skin is (B,1,S,S) in 0..1."""
+    def limit_of(self, most: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Limit:
+        """How the detail of faces on their way back from the first to the second of two ages (B,) is limited."""
         plain = skin_map(self.mean_shape, FOREHEAD)
         rows = (torch.arange(plain.shape[-2], device=plain.device) + 0.5) / plain.shape[-2]
-        pure = plain * (rows < self.mean_shape[NOSE, 1])[:, None]
-        maps = self.warp_to_face(torch.cat([plain, pure], 1).expand(len(skin), -1, -1, -1), grid)
-        maps = maps * resize(skin, maps.shape[-1])
+        brows, eyes, nose = (self.mean_shape[places(ids, rows), 1].mean() for ids in (BROWS, EYES, (NOSE,)))
+        above = plain * (rows < nose)[:, None]
+        # As far above the eyes as the brows are, and as far below.
+        framed = plain * ((rows - eyes).abs() < FRAMES * (eyes - brows))[:, None]
+        maps = torch.cat([plain, above, framed], 1).expand(len(skin.mask), -1, -1, -1)
+        maps = self.warp_to_face(maps, skin.grid)
+        plain, above, framed = (maps * resize(skin.mask, maps.shape[-1])).split(1, 1)
+        frames = dark_frames(skin.face, skin.landmarks)[:, None, None, None]
         share = 1 - torch.exp((ages[1] - ages[0]).clamp(max=0) / YEARS_BACK)
         share = torch.where(most > 0, share, torch.zeros_like(share))[:, None, None, None]
-        return Limit(maps[:, :1], maps[:, 1:], most.view(1, 1, 1, 1), share)
+        return Limit(plain - frames * framed, above, most.view(1, 1, 1, 1), share)
 
     def open_and_close(
         self,
@@ -382,11 +389,13 @@ class Prototypes(nn.Module):
     def regained(self, source: Tensor, target: Tensor) -> Tensor:
         """Ages (B,) -> how much of the grey that hair has at the first it has lost at the second, (B,1,1,1) in 0..1."""
         neutral = torch.full_like(source, NEUTRAL)
+        # Nobody is grey at FIRST_GREY: what is pale there is light on the hair.
         greyness = [
             (self.knot_changes(neutral, age)["hair"] @ self.age_hair[:, 0]).clamp_min(0)
             for age in (source, target.clamp_min(NEUTRAL))
         ]
-        return (1 - greyness[1] / greyness[0].clamp_min(1e-4)).clamp(0, 1)[:, None, None, None]
+        share = (1 - greyness[1] / greyness[0].clamp_min(1e-4)).clamp(0, 1) * ramp(source, *FIRST_GREY)
+        return share[:, None, None, None]
 
     @staticmethod
     def colourfulness(face: Tensor, skin: Tensor) -> Tensor:

@@ -51,6 +51,11 @@ FADED = (0.35, 0.6)
 the second on it has all of it. Light and film colour both."""
 LIT = (0.22, 0.4)
 """Brightness above black, in the skin's: hair without colour is black below the first, and grey above the second."""
+CLIPPED = (0.8, 0.95)
+"""Value of the brightest channel up to which a photo shows the colour of hair, and from which on it is overexposed."""
+STREAKS = (0.15, 0.35)
+"""Share of a head's hair that is pale: up to the first it is light on hair that has its pigment, from the second on
+hair that has turned."""
 DARK_HAIR = 0.42
 """Brightness above black of the hair of the young, in the skin's, at most."""
 BROWN = (1.27, 0.92, 0.7)
@@ -191,7 +196,9 @@ def faded(head: Head) -> Tensor:
     warm, bright = around[:, :1] - around[:, 2:], luma(around) + BLACK
     skin_warm, skin_bright = head.skin[:, :1] - head.skin[:, 2:], luma(head.skin) + BLACK
     share = warm * skin_bright / (bright * skin_warm.clamp_min(0.01)).clamp_min(1e-3)
-    return (1 - ramp(share, *FADED)) * ramp(bright / skin_bright.clamp_min(0.1), *LIT)
+    pale = (1 - ramp(share, *FADED)) * ramp(bright / skin_bright.clamp_min(0.1), *LIT)
+    pale = pale * (1 - ramp(around.amax(1, keepdim=True), *CLIPPED))
+    return pale * ramp(weighted_mean(pale, head.hair), *STREAKS)
 
 
 def pigmented(light: Tensor, head: Head) -> Tensor:
