@@ -109,6 +109,23 @@ def test_the_way_back_takes_folds_and_stubble_and_leaves_the_grain(prototypes, m
     assert torch.equal(edit(prototypes, face, 20.0, 60.0), face)
 
 
+def test_dark_frames_of_glasses_do_not_fade_with_the_creases(prototypes, mean_shape):
+    prototypes.detail_limit.fill_(1.2)
+    face, cheek, *_ = skin(mean_shape)
+    left, row = place(mean_shape, slice(36, 37))
+    right = place(mean_shape, slice(45, 46))[0]
+    rim = slice(row + 12, row + 15), slice(left, left + 20)  # below an eye
+    faint, dark = face.clone(), face.clone()
+    for one, light in ((faint, 0.05), (dark, -0.8)):
+        one[:, :, rim[0], rim[1]] = light
+        one[:, :, row - 2 : row + 2, left:right] = light  # the bridge
+    whole = rim[0].start - 6, rim[0].stop + 6
+    band = slice(*whole), rim[1]
+    share = [depth(edit(prototypes, one, 60.0, 20.0), band) / depth(one, band) for one in (faint, dark)]
+    assert share[0] < 0.7 and share[1] > 0.95
+    assert depth(edit(prototypes, dark, 60.0, 20.0), cheek) < 0.5 * depth(dark, cheek)  # its folds do
+
+
 def test_blotches_of_colour_fade_and_the_skins_own_colour_stays(prototypes, mean_shape):
     prototypes.detail_limit.fill_(1.2)
     face, cheek, *_ = skin(mean_shape)
