@@ -18,6 +18,13 @@ BEARD = (0.5, 0.78)
 the second."""
 DENSE = (0.35, 0.45)
 """The same, where it is beard whatever its detail, and where only hairy skin is."""
+WHITE = (0.5, 0.75)
+"""Warmth, red beyond blue in the brightness, in the cheeks': up to the first a rough place is white beard, from
+the second on it is skin."""
+ROUGH = (0.9, 1.3)
+"""HAIRY for a white beard, which has less detail in the brightness."""
+COLOURED = (0.1, 0.2)
+"""Warmth of the cheeks up to which a photo does not tell white from skin, and from which on it does."""
 BEARDED = (0.2, 0.4)
 """Mean share of beard where it grows, on the barer side of the face: below the first there is none, above the second it
 counts fully."""
@@ -52,6 +59,8 @@ class Beard(NamedTuple):
     """(B,1,S,S) in 0..1: how much of each pixel is beard."""
     stubble: Tensor
     """(B,1,S,S) in 0..1: how much of each pixel goes with the beard."""
+    white: Tensor
+    """(B,1,S,S) in 0..1: how much of each pixel is beard that has turned white."""
     skin: Tensor
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
@@ -94,8 +103,19 @@ class Beard(NamedTuple):
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
         stubble = torch.maximum(share, box((1 - ramp(box(ratio, 1), *BARE)) * ahead, 1) * bearded)
-        share, stubble = enlarged(torch.cat([share, stubble], 1), side).split(1, 1)
-        return cls(share, stubble, skin)
+        own_warmth, warmth = (warm(box(colour, 2)) for colour in (small, skin))
+        white = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *WHITE)) * ramp(warmth, *COLOURED)
+        white = white * ramp(enlarged(rough_here, small.shape[-1]), *ROUGH) * ahead
+        sides = [weighted_mean(white, core * half) for half in (own, 1 - own)]
+        white = box(white, 1) * ramp(torch.minimum(*sides), *BEARDED)
+        stubble = torch.maximum(stubble, white)
+        share, stubble, white = enlarged(torch.cat([share, stubble, white], 1), side).split(1, 1)
+        return cls(share, stubble, white, skin)
+
+
+def warm(colour: Tensor) -> Tensor:
+    """Colours (B,3,H,W) in [-1,1] -> red beyond blue, in the brightness above black, (B,1,H,W)."""
+    return (colour[:, :1] - colour[:, 2:]) / (luma(colour) + BLACK).clamp_min(0.05)
 
 
 def at(maps: Tensor, points: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import luma
-from .beard import Beard, shave
+from ..layers import luma, resize
+from .beard import Beard, shave, warm
 from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
 from .on_head import Head, unnatural
 
@@ -193,10 +193,9 @@ def faded(head: Head) -> Tensor:
     """Where hair has lost its pigment, (B,1,s,s) in 0..1, if the photo's colours tell."""
     around, weight = box(torch.cat([head.small * head.hair, head.hair], 1), 2).split([3, 1], 1)
     around = (around + 1e-3 * head.small) / (weight + 1e-3)
-    warm, bright = around[:, :1] - around[:, 2:], luma(around) + BLACK
-    skin_warm, skin_bright = head.skin[:, :1] - head.skin[:, 2:], luma(head.skin) + BLACK
-    share = warm * skin_bright / (bright * skin_warm.clamp_min(0.01)).clamp_min(1e-3)
-    pale = (1 - ramp(share, *FADED)) * ramp(bright / skin_bright.clamp_min(0.1), *LIT)
+    bright = (luma(around) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)
+    share = warm(around) / warm(head.skin).clamp_min(0.01)
+    pale = (1 - ramp(share, *FADED)) * ramp(bright, *LIT)
     pale = pale * (1 - ramp(around.amax(1, keepdim=True), *CLIPPED))
     return pale * ramp(weighted_mean(pale, head.hair), *STREAKS)
 
@@ -234,7 +233,9 @@ class Growth:
         side = picture.shape[-1]
         hair = hair * (1 - enlarged(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
-        beard = beard._replace(share=beard.share * (1 - hair), stubble=beard.stubble * (1 - hair))
+        beard = beard._replace(
+            **{name: getattr(beard, name) * (1 - hair) for name in ("share", "stubble", "white")}
+        )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
         hair = hair * ramp(hair, *THIN) * ramp(away_from_border(side, picture), *fade[:2])
@@ -253,5 +254,7 @@ class Growth:
 
     def young(self, bare: Tensor, lighter: Tensor, colour: Tensor, regained: Tensor) -> Tensor:
         """The pictures with younger hair, see `turn_young`. bare: how much of a beard goes, (B,1,1,1) in 0..1."""
-        shaven = shave(self.picture, self.beard, bare)
-        return turn_young(shaven, self.hair, self.head, lighter, colour, regained)
+        shaven, white = shave(self.picture, self.beard, bare), self.beard.white
+        hair = torch.maximum(self.hair, white * (1 - bare))
+        head = self.head._replace(hair=torch.maximum(self.head.hair, resize(white, self.head.hair.shape[-1])))
+        return turn_young(shaven, hair, head, lighter, colour, regained)
