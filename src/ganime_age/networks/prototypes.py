@@ -278,8 +278,8 @@ class Prototypes(nn.Module):
         frames = dark_frames(skin.face, skin.landmarks)[:, None, None, None]
         share = 1 - torch.exp((ages[1] - ages[0]).clamp(max=0) / YEARS_BACK)
         share = torch.where(most > 0, share, torch.zeros_like(share))[:, None, None, None]
-        bare = (part - frames * torch.minimum(part, framed) for part in (plain, above))
-        return Limit(*bare, most.view(1, 1, 1, 1), share)
+        plain, above = (part - frames * torch.minimum(part, framed) for part in (plain, above))
+        return Limit(plain, above, most.view(1, 1, 1, 1), share)
 
     def open_and_close(
         self,
@@ -392,7 +392,7 @@ class Prototypes(nn.Module):
         neutral = torch.full_like(source, NEUTRAL)
         # Nobody is grey at FIRST_GREY: what is pale there is light on the hair.
         greyness = [
-            (self.knot_changes(neutral, age)["hair"] @ self.age_hair[:, 0]).clamp_min(0)
+            (self.knot_changes(neutral, age)["hair"] * self.age_hair[:, 0]).sum(1).clamp_min(0)
             for age in (source, target.clamp_min(NEUTRAL))
         ]
         share = (1 - greyness[1] / greyness[0].clamp_min(1e-4)).clamp(0, 1) * ramp(source, *FIRST_GREY)

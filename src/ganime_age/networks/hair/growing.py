@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import luma, resize
+from ..layers import constant, luma, resize
 from .beard import Beard, shave, warm
 from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
 from .on_head import Head, unnatural
@@ -212,7 +212,7 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     shade = ((around + BLACK) / (mean + BLACK)).clamp(*SHADES)
     strand = (light + BLACK) / (enlarged(around, light.shape[-1]) + BLACK).clamp_min(0.02)
     bright = enlarged(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
-    return bright * light.new_tensor(BROWN).view(1, 3, 1, 1) - BLACK
+    return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
 @dataclass(frozen=True, eq=False)

@@ -238,9 +238,9 @@ def set_gains(prototypes: Prototypes, gains: dict[str, Any]) -> None:
             getattr(prototypes, way)[MAPS.index(name)] = torch.as_tensor(gain, dtype=torch.float32)
     if prototypes.wrinkles is not None and "wrinkles" in gains:
         prototypes.wrinkles.onset.copy_(torch.as_tensor(gains["wrinkles"], dtype=torch.float32))
-    if "eyes" in gains:
+    if prototypes.age_eyes is not None and "eyes" in gains:
         prototypes.age_eyes.copy_(torch.as_tensor(gains["eyes"], dtype=torch.float32).log())
-    if "detail_limit" in gains:
+    if prototypes.detail_limit is not None and "detail_limit" in gains:
         prototypes.detail_limit.fill_(gains["detail_limit"])
     for name, gain in gains.get("units", {}).items():
         found = getattr(prototypes, f"unit_{name}")
