@@ -72,8 +72,9 @@ FOREHEAD = 1.2
 """Height of the forehead, in lengths of the nose, whose detail is limited; hair never is."""
 NOSE, EYES, BROWS = 33, tuple(range(36, 48)), tuple(range(17, 27))
 """Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, and on the brows."""
-FRAMES = 1.2
-"""How far glasses reach from the height of the eyes, in distances to the brows."""
+FRAMES, THIN_FRAMES = 1.2, 0.6
+"""How far glasses reach from the height of the eyes, in distances to the brows; and how much less fine detail is
+limited there, for frames that are too thin to be found."""
 FIRST_GREY = (32.0, 42.0)
 """Years up to which hair counts as not grey, whatever it looks like, and from which on what is grey has turned."""
 LEAVING = 0.9
@@ -279,7 +280,8 @@ class Prototypes(nn.Module):
         share = 1 - torch.exp((ages[1] - ages[0]).clamp(max=0) / YEARS_BACK)
         share = torch.where(most > 0, share, torch.zeros_like(share))[:, None, None, None]
         plain, above = (part - frames * torch.minimum(part, framed) for part in (plain, above))
-        return Limit(plain, above, most.view(1, 1, 1, 1), share)
+        fine = plain - THIN_FRAMES * torch.minimum(plain, framed)
+        return Limit(plain, fine, above, most.view(1, 1, 1, 1), share)
 
     def open_and_close(
         self,

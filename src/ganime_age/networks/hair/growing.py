@@ -56,6 +56,9 @@ CLIPPED = (0.8, 0.95)
 STREAKS = (0.15, 0.35)
 """Share of a head's hair that is pale: up to the first it is light on hair that has its pigment, from the second on
 hair that has turned."""
+BLEACHED = (0.1, 0.3)
+"""Share of a head's hair that is overexposed: up to the first its colour tells, from the second on nothing comes back,
+for patches and hair without strands would."""
 DARK_HAIR = 0.42
 """Brightness above black of the hair of the young, in the skin's, at most."""
 BROWN = (1.27, 0.92, 0.7)
@@ -68,6 +71,8 @@ SKIN_COLOUR = 0.1
 """Mean distance of skin from grey below which a photo has less and less colour to go by."""
 MOST_COLOUR, YOUNG_COLOUR = 1.5, 1.2
 """Largest factor on the saturation of hair, and of hair that grows younger: skin seen between it would glow."""
+THIN_YOUNG = (0.05, 0.4)
+"""THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 THIN = (0.2, 0.8)
 """Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
 second on all of it may turn."""
@@ -196,8 +201,9 @@ def faded(head: Head) -> Tensor:
     bright = (luma(around) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)
     share = warm(around) / warm(head.skin).clamp_min(0.01)
     pale = (1 - ramp(share, *FADED)) * ramp(bright, *LIT)
-    pale = pale * (1 - ramp(around.amax(1, keepdim=True), *CLIPPED))
-    return pale * ramp(weighted_mean(pale, head.hair), *STREAKS)
+    clipped = ramp(around.amax(1, keepdim=True), *CLIPPED)
+    white, lost = weighted_mean(torch.cat([pale * (1 - clipped), clipped], 1), head.hair).split(1, 1)
+    return pale * (1 - clipped) * ramp(white, *STREAKS) * (1 - ramp(lost, *BLEACHED))
 
 
 def pigmented(light: Tensor, head: Head) -> Tensor:
@@ -238,7 +244,8 @@ class Growth:
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
-        hair = hair * ramp(hair, *THIN) * ramp(away_from_border(side, picture), *fade[:2])
+        dense = torch.where(older[:, None, None, None], ramp(hair, *THIN), ramp(hair, *THIN_YOUNG))
+        hair = hair * dense * ramp(away_from_border(side, picture), *fade[:2])
         return cls(picture, hair, head, beard)
 
     @cached_property

@@ -30,6 +30,8 @@ LARGE = 256
 """Side above which bands are split by bilinear interpolation, a third of the work."""
 MAP_SIDE = 64
 """Side at which the strength of a band of texture is measured."""
+FINE = 128
+"""Side from which on up a band holds lines as thin as a frame of glasses."""
 FINEST = 32
 """Side down to which bands are limited; coarser ones are the face's form and its light."""
 CLIP = 1.5
@@ -43,6 +45,8 @@ class Limit(NamedTuple):
 
     skin: Tensor
     """(B,1,s,s) in 0..1: skin without eyes, brows, lips and nostrils."""
+    fine: Tensor
+    """The same for the bands of FINE and finer: less of it around the eyes, for thin frames of glasses."""
     pure: Tensor
     """(B,1,s,s) in 0..1: the part of it whose grain counts, where no beard grows."""
     most: Tensor
@@ -104,7 +108,7 @@ def kept(detail: Tensor, limit: Limit) -> Tensor:
     # most s / sqrt((most s)^2 + d^2), s the standard deviation of the grain: about 1 for the grain, and what stands
     # out goes no further than to `most` of them. What stands out shall not make s larger, so it is clipped.
     size, side = detail.abs(), detail.shape[-1]
-    masks = torch.cat([limit.skin, limit.pure], 1)
+    masks = torch.cat([limit.fine if side >= FINE else limit.skin, limit.pure], 1)
     skin, pure = (resize(masks, side) if side < masks.shape[-1] else enlarge(masks, side)).split(1, 1)
     total = pure.sum((2, 3), keepdim=True) + 1e-6
     mean = (size * pure).sum((2, 3), keepdim=True) / total
