@@ -21,7 +21,9 @@ OTHERS = {
         {"size": 100}, {"widths": [8, 8, 8, 16]}, {"blocks": [1, 1, 1]}, {"local": {"widths": [8, 8, 8]}},
     ],
     "head": [{"points": 70}, {"triangles": 9}, {"identity": 2}, {"expression": 2}],
-    "prototypes": [{"hair_width": 4}, {"hair": {"widths": [4, 8, 8]}}, {"teeth": True}, {"wrinkles": 2}],
+    "prototypes": [
+        {"hair_width": 4}, {"hair": {"widths": [4, 8, 8]}}, {"teeth": True}, {"wrinkles": 2}, {"youth": True},
+    ],
     "ganimation_age": [
         {"kind": "restorer"}, {"widths": [8, 8, 8]}, {"blocks": 1},
         {"kind": "restorer", "widths": [8, 8, 8]}, {"kind": "restorer", "deep": 1},
@@ -35,6 +37,7 @@ OTHERS = {
     "ganimation_age_published": [{"style": 8}, {"width": 8}, {"blocks": 1}],
     "dual_generator": [{"shape_hidden": 8}, {"widths": [8, 8, 8]}, {"blocks": 1}, {"style": 8}],
     "identity": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
+    "age_reader": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
 }  # fmt: skip
 """Part -> another value of each of its keywords, the least telling one where there are several."""
 NOT_OF_WEIGHTS = {"dropout", "own_prototypes"}

@@ -19,9 +19,9 @@ from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
 from ganime_age.learning.evaluation.measure_identity import edited_pairs, looks_of, measure, verification
 from ganime_age.learning.prepare import made_faces
-from ganime_age.learning.tasks import identity as identity_task
+from ganime_age.learning.tasks.aligned import identity as identity_task
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.identity import IdentityReader
+from ganime_age.networks.aligned.identity import IdentityReader
 from helpers.ages import face_folder
 
 RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "identity.toml"

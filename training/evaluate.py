@@ -87,7 +87,7 @@ def identity(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.engine.checkpoints import load_light
     from ganime_age.learning.evaluation.measure_identity import looks_of, measure
-    from ganime_age.networks.identity import IdentityReader
+    from ganime_age.networks.aligned.identity import IdentityReader
 
     faces = Faces(needed(given, "faces"), 128, (given.split,))
     network = load_light(IdentityReader, given.identity, "identity") if given.identity else None

@@ -179,6 +179,8 @@ REENACTMENT = "dual_generator"
 REENACTMENT_LABEL = "Dual generator (reenactment)"
 IDENTITY = "identity"
 """The part that tells who somebody is. Weights without it, as all were once, leave that to a head of the readers."""
+AGE_READER = "age_reader"
+"""The part that tells how old somebody looks. Weights without it leave that to a head of the readers, too."""
 
 
 _BEFORE = {
@@ -193,7 +195,8 @@ _AFTER = {
         later("dual_generator", "DualGenerator"),
         borrows=("head",),
     ),
-    IDENTITY: Part("a reader of identity", later("identity", "IdentityReader")),
+    IDENTITY: Part("a reader of identity", later("aligned.identity", "IdentityReader")),
+    AGE_READER: Part("a reader of age", later("aligned.age", "AgeReader")),
 }
 
 

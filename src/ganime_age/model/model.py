@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, LABELLED_AUS
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
+from ..networks.aligned.age import AgeReader
+from ..networks.aligned.identity import IdentityReader
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.hair.finding import Place
 from ..networks.hair.growing import REACH_FADE, Growth
 from ..networks.head import HeadModel
-from ..networks.identity import IdentityReader
 from ..networks.layers import Edited, enlarge_smoothly, precise, resize, unchanged_share
 from ..networks.mesh import Turned, turn
 from ..networks.mouth import opened
@@ -30,6 +31,7 @@ from ..runtime import checked_device, checked_dtype
 from . import hub
 from .format2 import present_names
 from .methods import (
+    AGE_READER,
     DEFAULT,
     IDENTITY,
     METHODS,
@@ -80,6 +82,7 @@ class GanimeAge(
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
     identity: IdentityReader
+    age_reader: AgeReader
 
     def __init__(
         self,
@@ -140,11 +143,15 @@ class GanimeAge(
 
         Who somebody is is read by the part `identity`, on the face aligned by the landmarks that the readers found;
         where the weights, or the parts that were loaded, have none, by a head of the readers, which confuses far more
-        people. identity: False leaves it zero, and saves time where nobody asks who it is.
+        people. The part `age_reader` reads the age in the same way, where it is loaded. identity: False leaves it zero,
+        and saves time where nobody asks who it is.
         """
         self.require("readers")
         own = IDENTITY in self.parts
         read = self.readers(faces, identity and not own)
+        if AGE_READER in self.parts:
+            age = self.age_reader(faces, read.landmarks)
+            read = read._replace(age=age.age, age_spread=age.spread, age_logits=age.logits)
         if not (identity and own):
             return read
         return read._replace(identity=self.identity(faces, read.landmarks))

@@ -115,11 +115,17 @@ def five_points(landmarks: Tensor) -> Tensor:
     return torch.stack([*eyes, *(landmarks[:, k] for k in (30, 48, 54))], 1)
 
 
-def aligned(face: Tensor, landmarks: Tensor) -> Tensor:
+def zoomed_points(zoom: float) -> tuple[tuple[float, float], ...]:
+    """FIVE_POINTS, `zoom` times as far from the middle between them."""
+    x, y = (sum(axis) / len(FIVE_POINTS) for axis in zip(*FIVE_POINTS, strict=True))
+    return tuple((x + zoom * (a - x), y + zoom * (b - y)) for a, b in FIVE_POINTS)
+
+
+def aligned(face: Tensor, landmarks: Tensor, zoom: float = 1.0) -> Tensor:
     """Faces (B,3,S,S), landmarks (B,68,2) in 0..1 -> (B,3,112,112), turned, scaled and shifted so that the five points
-    come closest to ArcFace's (least squares), bilinear."""
+    come closest to ArcFace's (least squares), bilinear. zoom: how much larger, about the middle of the five points."""
     # From ArcFace's frame to the face's: grid_sample asks, for each pixel of the result, where it lies in the source.
-    goal = constant(tuple(c for point in FIVE_POINTS for c in point), landmarks).view(1, 5, 2)
+    goal = constant(tuple(c for point in zoomed_points(zoom) for c in point), landmarks).view(1, 5, 2)
     fit = fit_similarity(goal, five_points(landmarks))
     # An affine map of a grid is a sum of what depends on its column and what depends on its row.
     line = 2 * (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE

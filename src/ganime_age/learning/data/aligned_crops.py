@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...networks.aifd import FIVE_POINTS, SIDE, five_points
+from ...networks.aifd import SIDE, five_points, zoomed_points
 from ...networks.warp import fit_similarity
 from .faces import Faces
 from .joined_faces import JoinedFaces
@@ -23,10 +23,12 @@ def aligned_crops(
     mirror: np.ndarray,
     strength: float,
     chance: np.random.Generator,
+    zoom: float = 1.0,
 ) -> torch.Tensor:
-    """Aligned faces (B,3,112,112) uint8, those of `mirror` (B,) mirrored, all changed at random. strength: 0..1."""
+    """Aligned faces (B,3,112,112) uint8, those of `mirror` (B,) mirrored, all changed at random. strength: 0..1.
+    zoom: see `aligned`."""
     frames = faces.pixels(indices)
-    goal = torch.tensor(FIVE_POINTS, dtype=torch.float64)[None]
+    goal = torch.tensor(zoomed_points(zoom), dtype=torch.float64)[None]
     marks = torch.from_numpy(faces.labels["landmarks"][indices]).double()
     fit = fit_similarity(goal, five_points(marks))  # the aligned face -> the frame, both in 0..1
     turns, middle = fit.matrix.numpy(), goal[0].mean(0).numpy()

@@ -21,7 +21,8 @@ def link_shards(shards: Path, out: Path, photos: Path | None = None) -> int:
     """Write `manifest.parquet` and links to the shards into `out`; returns how many faces they hold.
 
     shards: holds `*.tar` of aligned faces, `labels.parquet` (id, shard, source, split, age, identity, yaw, pitch,
-    roll), `arrays.npz` (landmarks68, blendshapes, teacher_identity in the same order) and `blendshape_names.json`.
+    roll, gender; cluster and OPTIONAL where known), `arrays.npz` (landmarks68, blendshapes, teacher_identity in the
+    same order) and `blendshape_names.json`.
     photos: see hold_out. BadInput names what is missing.
     """
     table = manifest(shards)
@@ -49,9 +50,8 @@ def manifest(shards: Path) -> pd.DataFrame:
             f"{shards / 'arrays.npz'} and labels.parquet do not list the same faces in the same order"
         )
     names = json.loads((shards / "blendshape_names.json").read_text())
-    table = labels[
-        ["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender", "cluster"]
-    ].copy()
+    table = labels[["id", "split", "age", "identity", "yaw", "pitch", "roll", "source", "gender"]].copy()
+    table["cluster"] = labels["cluster"] if "cluster" in labels else labels["id"]  # else each face is alone
     for column in OPTIONAL:
         if column in labels:
             table[column] = labels[column]

@@ -17,7 +17,7 @@ from ...errors import BadInput
 from ...images.tensors import to_pictures, to_tensor
 from ...model.methods import IDENTITY
 from ...model.model import GanimeAge
-from ...networks.identity import IdentityReader
+from ...networks.aligned.identity import IdentityReader
 from ..data.faces import Faces
 from ..engine.devices import beside
 from .judges import Judge

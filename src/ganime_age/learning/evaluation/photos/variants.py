@@ -28,16 +28,16 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
 
 def network_alone(model: GanimeAge) -> GanimeAge:
     """A model whose prototypes change nothing with age, so that its generator alone edits; the rest is shared."""
-    depth = () if model.prototypes.wrinkles is None else ("wrinkles.onset",)
-    return with_part(model, "prototypes", silenced(model.prototypes, ("outward", "inward", *depth)))
+    ageing = ("outward", "inward", "wrinkles.onset", "age_eyes", "detail_limit")
+    return with_part(model, "prototypes", silenced(model.prototypes, ageing))
 
 
 def silenced(network: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """A copy of a network with some of its tensors zero."""
+    """A copy of a network with those of some tensors zero that it has."""
     quiet = deepcopy(network)
     held = quiet.state_dict()
     with torch.no_grad():
-        for name in names:
+        for name in held.keys() & set(names):
             held[name].zero_()
     return quiet
 

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import BadInput
-from ...images.tensors import to_unit
-from ...networks.identity import IdentityReader
-from .. import losses
-from ..data.aligned_crops import aligned_crops
-from ..data.faces import Faces, balanced_weights, draw
-from ..data.joined_faces import JoinedFaces, in_shares
-from ..engine.recipe import fill
-from ..engine.task import Losses, Player, Step, Task
-from ..evaluation.measure_identity import embed, shown, verification
-from .aifd import start_centres
+from ....errors import BadInput
+from ....images.tensors import to_unit
+from ....networks.aligned.identity import IdentityReader
+from ... import losses
+from ...data.aligned_crops import aligned_crops
+from ...data.faces import Faces, balanced_weights, draw
+from ...data.joined_faces import JoinedFaces, in_shares
+from ...engine.recipe import fill
+from ...engine.task import Losses, Player, Step, Task
+from ...evaluation.measure_identity import embed, shown, verification
+from ..aifd import start_centres
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Training the readers of networks/aligned: identity and age."""
