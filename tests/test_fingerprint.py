@@ -37,7 +37,7 @@ OTHERS = {
     "ganimation_age_published": [{"style": 8}, {"width": 8}, {"blocks": 1}],
     "dual_generator": [{"shape_hidden": 8}, {"widths": [8, 8, 8]}, {"blocks": 1}, {"style": 8}],
     "identity": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
-    "age_reader": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
+    "attributes": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
 }  # fmt: skip
 """Part -> another value of each of its keywords, the least telling one where there are several."""
 NOT_OF_WEIGHTS = {"dropout", "own_prototypes"}

@@ -35,7 +35,7 @@ PLACES = {
     "hair": "prototypes.hair",
     "dual_generator": "dual_generator",
     "identity": "identity",
-    "age_reader": "age_reader",
+    "attributes": "attributes",
 } | {row.packed_as: row.part for row in METHODS.values()}
 """What is packed -> its place in the model. Most are called as their networks are in training."""
 FILES = {row.packed_as: row.trained_name for row in METHODS.values()}

@@ -179,8 +179,8 @@ REENACTMENT = "dual_generator"
 REENACTMENT_LABEL = "Dual generator (reenactment)"
 IDENTITY = "identity"
 """The part that tells who somebody is. Weights without it, as all were once, leave that to a head of the readers."""
-AGE_READER = "age_reader"
-"""The part that tells how old somebody looks. Weights without it leave that to a head of the readers, too."""
+ATTRIBUTES = "attributes"
+"""The part that reads age and action units. Weights without it leave that to heads of the readers, too."""
 
 
 _BEFORE = {
@@ -196,7 +196,7 @@ _AFTER = {
         borrows=("head",),
     ),
     IDENTITY: Part("a reader of identity", later("aligned.identity", "IdentityReader")),
-    AGE_READER: Part("a reader of age", later("aligned.age", "AgeReader")),
+    ATTRIBUTES: Part("a reader of age and action units", later("aligned.attributes", "AttributeReader")),
 }
 
 

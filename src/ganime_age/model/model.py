@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, LABELLED_AUS
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
-from ..networks.aligned.age import AgeReader
+from ..networks.aligned.attributes import AttributeReader
 from ..networks.aligned.identity import IdentityReader
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
@@ -31,7 +31,7 @@ from ..runtime import checked_device, checked_dtype
 from . import hub
 from .format2 import present_names
 from .methods import (
-    AGE_READER,
+    ATTRIBUTES,
     DEFAULT,
     IDENTITY,
     METHODS,
@@ -82,7 +82,7 @@ class GanimeAge(
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
     identity: IdentityReader
-    age_reader: AgeReader
+    attributes: AttributeReader
 
     def __init__(
         self,
@@ -143,15 +143,19 @@ class GanimeAge(
 
         Who somebody is is read by the part `identity`, on the face aligned by the landmarks that the readers found;
         where the weights, or the parts that were loaded, have none, by a head of the readers, which confuses far more
-        people. The part `age_reader` reads the age in the same way, where it is loaded. identity: False leaves it zero,
-        and saves time where nobody asks who it is.
+        people. Age and action units are read in the same way by the part `attributes`, where it is loaded; of the
+        units it is the mean with what the readers see. identity: False leaves it zero, and saves time where nobody
+        asks who it is.
         """
         self.require("readers")
         own = IDENTITY in self.parts
         read = self.readers(faces, identity and not own)
-        if AGE_READER in self.parts:
-            age = self.age_reader(faces, read.landmarks)
-            read = read._replace(age=age.age, age_spread=age.spread, age_logits=age.logits)
+        if ATTRIBUTES in self.parts:
+            seen = self.attributes(faces, read.landmarks)
+            units = (read.action_units + seen.action_units) / 2
+            read = read._replace(
+                age=seen.age, age_spread=seen.spread, age_logits=seen.logits, action_units=units
+            )
         if not (identity and own):
             return read
         return read._replace(identity=self.identity(faces, read.landmarks))

@@ -11,7 +11,7 @@ TASKS = (
     "age_judge",
     "aifd",
     "identity",
-    "age_reader",
+    "attributes",
     "hair",
     "prototypes",
     "detector",
@@ -28,7 +28,7 @@ TASKS = (
 )
 """What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
 
-ROOMS = {"patch_reader": "restoring", "restore": "restoring", "identity": "aligned", "age_reader": "aligned"}
+ROOMS = {"patch_reader": "restoring", "restore": "restoring", "identity": "aligned", "attributes": "aligned"}
 """Tasks whose module lies in a package of its own."""
 
 FORMER = {"finder": "detector", "ganimation_age_seed": "ganimation_age_published"}

@@ -1,1 +1,1 @@
-"""Readers that see a face aligned by five points: who it is, and how old."""
+"""Readers that see a face aligned by five points: who it is, how old it looks and what it does."""

@@ -1,1 +1,1 @@
-"""Training the readers of networks/aligned: identity and age."""
+"""Training the readers of networks/aligned: identity and attributes."""

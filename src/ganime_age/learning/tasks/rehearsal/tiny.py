@@ -55,7 +55,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "aifd": {"batch": 3},
     "identity": {"batch": 4, "bank": 16, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
-    "age_reader": {"batch": 4, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
+    "attributes": {"batch": 4, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
     "detector": {
         "batch": 4,
         "canvas": 64,
