@@ -1,8 +1,8 @@
 """Measure the shipped weights and write a results file: `python training/evaluate.py NAME [--faces FOLDER] [...]`.
 
 NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder with a manifest; its test split is
-read), finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training or fuzz
-(need nothing). Results go to model_card/results/.
+read; readers takes --races, a face folder with age ranges and races, too), finder or provenance (need --raw, a folder
+of photos; finder's holds reference.json), speed, training or fuzz (need nothing). Results go to model_card/results/.
 
 training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
 steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
@@ -80,7 +80,10 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_readers import measure
 
-    return measure(model, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",)))
+    races = Faces(given.races, 128, ("test",)) if given.races else None
+    return measure(
+        model, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",)), races
+    )
 
 
 def identity(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -133,13 +136,13 @@ def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.card.results import Results
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_estimator import measure, with_real_turned
-    from ganime_age.learning.prepare.age_estimators import stored_readers
+    from ganime_age.learning.prepare.age_estimators import age_model
 
     path, limit = results_path(given), 200 if given.quick else None
     alone = given.real and not given.faces and path.is_file()
     folder = None if alone else needed(given, "faces")
     names = {"before": given.before, "after": given.after if alone else needed(given, "after")}
-    readers = {when: stored_readers(named)[0].to(given.device) for when, named in names.items() if named}
+    readers = {when: age_model(named).to(given.device) for when, named in names.items() if named}
     real = [Faces(one, 128, ("test",), limit) for one in given.real or ()]
     if folder:
         return measure(**readers, multipose=Faces(folder, 128, ("test",), limit), real=real)
@@ -152,7 +155,7 @@ def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
 def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_multipose import measure
-    from ganime_age.learning.prepare.age_estimators import stored_readers
+    from ganime_age.learning.prepare.age_estimators import age_model
 
     folder = needed(given, "faces")
     if not given.real:
@@ -160,7 +163,7 @@ def multipose(given: argparse.Namespace, model: GanimeAge) -> dict:
     if len(given.real) > 1:
         raise BadInput("multipose is compared on one folder; give one after --real")
     names = {"before": given.before, "after": given.after}
-    compared = {when: stored_readers(named)[0].to(given.device) for when, named in names.items() if named}
+    compared = {when: age_model(named).to(given.device) for when, named in names.items() if named}
     return measure(folder, Faces(given.real[0], 128, ("test",)), **compared)
 
 

@@ -23,12 +23,14 @@ from .tables import measured
 
 NAME = "ganime_age"
 TASK = "image-to-image"
+READING = ("readers", "attributes")
+"""The parts that read what an edit starts from."""
 RELIES_ON = {
-    "readers": ("readers", "identity"),
-    "photos": ("detector", "readers", "prototypes", "ganimation_age"),
+    "readers": (*READING, "identity"),
+    "photos": ("detector", *READING, "prototypes", "ganimation_age"),
     "finder": ("detector",),
     "provenance": ("detector",),
-    "reenactment": ("readers", "head", "ganimation_age", "dual_generator"),
+    "reenactment": (*READING, "head", "ganimation_age", "dual_generator"),
     "speed": (),
     "training": (),
     "age_estimator": (),
@@ -80,9 +82,9 @@ def relies_on(name: str, parts: Iterable[str]) -> tuple[str, ...]:
     """The parts whose weights decide the figures of a results file; all `parts` for a file of an unknown kind."""
     if name.startswith("edits-"):
         method = name.removeprefix("edits-")
-        return "readers", METHODS[method].part if method in METHODS else method
+        return *READING, METHODS[method].part if method in METHODS else method
     if name == "table1":
-        return "readers", *dict.fromkeys(METHODS[method].part for method in table1_rows().values())
+        return *READING, *dict.fromkeys(METHODS[method].part for method in table1_rows().values())
     return RELIES_ON.get(name, tuple(parts))
 
 

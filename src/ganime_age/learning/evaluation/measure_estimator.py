@@ -14,9 +14,8 @@ import pandas as pd
 
 from ...errors import BadInput
 from ...model.fingerprint import fingerprint
-from ...networks.readers import Readers
 from ..data.faces import Faces, age_ranges
-from .measure_readers import ages_by, read_all
+from .measure_readers import Reader, ages_by, read_all
 
 EDGES = (0, 10, 20, 30, 45)
 TURNED = 20.0
@@ -35,7 +34,7 @@ NOTES = {
 }
 
 
-def measure(before: Readers, after: Readers, multipose: Faces, real: Sequence[Faces] = ()) -> dict[str, Any]:
+def measure(before: Reader, after: Reader, multipose: Faces, real: Sequence[Faces] = ()) -> dict[str, Any]:
     """The errors of two age estimators as one results file. multipose, real: test splits; without `real` there are no
     figures of real faces. reader_mae_yaw20 is of the first of them, real_turned of the photos of REAL_SETS of all.
     BadInput when no face of a split has an age and a yaw, or none of the real ones is turned."""
@@ -63,7 +62,7 @@ def measure(before: Readers, after: Readers, multipose: Faces, real: Sequence[Fa
     return out
 
 
-def with_real_turned(out: dict[str, Any], readers: dict[str, Readers], real: Sequence[Faces]) -> None:
+def with_real_turned(out: dict[str, Any], readers: dict[str, Reader], real: Sequence[Faces]) -> None:
     """Put the figures of `real_turned` into a results file, and what made them: readers by when they are, `before` and
     `after`. Figures of other readers that stood there go."""
     for name in [name for name in out["summary"] if "real_turned" in name]:
@@ -78,7 +77,7 @@ def with_real_turned(out: dict[str, Any], readers: dict[str, Readers], real: Seq
             out["summary"][f"nothing_real_turned_{when}"] = found["constant"]
 
 
-def real_turned(readers: Readers, folders: Sequence[Faces], least: float = TURNED) -> dict[str, Any]:
+def real_turned(readers: Reader, folders: Sequence[Faces], least: float = TURNED) -> dict[str, Any]:
     """The age error on the photos of REAL_SETS in some test splits whose |yaw| exceeds `least` degrees: `faces`, `mae`
     and `constant`, the error of their median age, in years, and the first two `by_source`. See NOTES."""
     sources: list[str] = []
@@ -113,7 +112,7 @@ def outside(read: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(low - read, read - high), 0)
 
 
-def turned_error(readers: Readers, faces: Faces, least: float = TURNED) -> dict[str, Any]:
+def turned_error(readers: Reader, faces: Faces, least: float = TURNED) -> dict[str, Any]:
     """Mean absolute age error in years (`mae`) on the `faces` whose |yaw| exceeds `least` degrees, and `by_yaw` on all
     of them. BadInput when none is turned so far."""
     true, yaw = true_ages(faces), faces.labels["pose"][:, 0]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BadInput
-from ...networks.readers import Readers
 from ..data.faces import Faces
 from ..multipose.report import per_yaw, read_tries
 from .measure_estimator import TURNED, turned_error
+from .measure_readers import Reader
 
 NOTES = {
     "identity_cosine": "between an accepted image and its source, by the package's frozen readers",
@@ -22,7 +22,7 @@ NOTES = {
 
 
 def measure(
-    folder: Path, real: Faces | None = None, before: Readers | None = None, after: Readers | None = None
+    folder: Path, real: Faces | None = None, before: Reader | None = None, after: Reader | None = None
 ) -> dict[str, Any]:
     """The results file of a set that training/augment_multipose.py made. real: the usual faces' test split, on which
     readers from before and after training on the set are compared. BadInput when there is no such set."""

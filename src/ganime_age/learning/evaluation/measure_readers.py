@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,12 +11,17 @@ import torch
 from ...edits import AGE_GROUPS, AU_CODES, age_group
 from ...model.model import GanimeAge
 from ...networks.readers import Readers
-from ..data.faces import Faces
+from ..data.faces import Faces, age_ranges
 from ..engine.devices import beside
 from .metrics import auc, correlations, landmark_error, pair_scores, threshold_at
 
+Reader: TypeAlias = Readers | GanimeAge
+"""What gives readings: readers alone, or a whole model."""
+Z80 = 1.2816
+"""Standard deviations to either side of the mean that hold 80 % of a normal distribution."""
 
-def read_all(readers: Readers | GanimeAge, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
+
+def read_all(readers: Reader, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
     """Every reading of every face of the split, as arrays by name; by readers alone, or as a whole model reads."""
     parts, look = [], readers.read if isinstance(readers, GanimeAge) else readers
     readers.eval()
@@ -27,14 +32,19 @@ def read_all(readers: Readers | GanimeAge, faces: Faces, batch: int = 100) -> di
     return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
 
 
-def measure(readers: Readers | GanimeAge, faces: Faces, train: Faces) -> dict[str, Any]:
-    """Errors on the faces of a test split; `train` gives the baseline that always answers the median age."""
+def measure(readers: Reader, faces: Faces, train: Faces, races: Faces | None = None) -> dict[str, Any]:
+    """Errors on the faces of a test split; `train` gives the baseline that always answers the median age. races: faces
+    with a race and an age, or an age range."""
     read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
     constant = float(np.nanmedian(train.labels["age"]))
     age, age_details = ages(read["age"], labels["age"], sources, constant)
     age_details |= ages_by(
         read["age"], labels["age"], {"by_gender": genders(faces), "by_yaw": turns(labels["pose"])}
     )
+    age["age_interval_coverage"] = covered(read, labels["age"])
+    if races is not None:
+        gap, age_details["by_race"] = by_race(readers, races)
+        age["age_gap_race_years"] = gap
     units = correlations(read["action_units"], labels["action_units"])
     person = labels["person"]
     same, different = pair_scores(read["identity"][person >= 0], person[person >= 0])
@@ -67,6 +77,27 @@ def measure(readers: Readers | GanimeAge, faces: Faces, train: Faces) -> dict[st
         },
         "landmarks": "mean distance of 68 points in % of the distance of the outer eye corners (36, 45)",
     }
+
+
+def covered(read: dict[str, np.ndarray], age: np.ndarray) -> float:
+    """Share of the known ages (N,) that lie in the interval which is said to hold 80 %: mean and 1.28 spreads."""
+    has = ~np.isnan(age)
+    return float((np.abs(read["age"] - age) < Z80 * read["age_spread"])[has].mean())
+
+
+def by_race(readers: Reader, faces: Faces) -> tuple[float, dict[str, dict[str, Any]]]:
+    """How many years readings lie outside of the age ranges of faces: the gap between the best and the worst race, and
+    the mean of each race."""
+    low, high = age_ranges(faces.labels["age"], faces.table)
+    age, race = read_all(readers, faces)["age"], faces.table["race"].to_numpy(str)
+    outside = np.maximum(low - age, 0) + np.maximum(age - high, 0)
+    rows = {
+        str(one): {"faces": int(of.sum()), "outside_years": round(float(outside[of].mean()), 3)}
+        for one in np.unique(race)
+        if (of := (race == one) & ~np.isnan(outside)).any()
+    }
+    means = [row["outside_years"] for row in rows.values()]
+    return max(means) - min(means), rows
 
 
 def accepted(same: np.ndarray, different: np.ndarray, rate: float) -> dict[str, float]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ...edits import AGE_GROUPS, GROUP_STARTS, age_group
 from ...errors import BadInput
 from ...model.fingerprint import part_fingerprint
-from ...model.methods import METHODS, table1_rows
+from ...model.methods import ATTRIBUTES, METHODS, table1_rows
 from ...model.model import GanimeAge, add_change
 from ...networks.layers import Edited
 from ...networks.readers import Readings
@@ -252,7 +252,10 @@ def _editing(model: GanimeAge, part: str, folder: str) -> GanimeAge:
     (trained,) = {row.trained_name for row in METHODS.values() if row.part == part}
     light = Path(folder) / f"{trained}.json"
     one = light_model(part, light) if light.is_file() else GanimeAge.from_pretrained(folder, parts=(part,))
-    one.readers, one.parts = model.readers, ("readers", *one.parts)
+    for name in (ATTRIBUTES, "readers"):
+        if name in model.parts:
+            one.add_module(name, getattr(model, name))
+            one.parts = (name, *one.parts)
     return one.to(device_of(model)).eval()
 
 

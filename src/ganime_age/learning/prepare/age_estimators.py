@@ -58,21 +58,30 @@ def stored_readers(named: str) -> tuple[Readers, dict[str, Any]]:
     return model.readers, light_config(model.readers)
 
 
+def age_model(named: str) -> Readers | GanimeAge:
+    """What reads ages as `named`: the shipped weights (`readers`), other weights, or a run's light readers."""
+    if (Path(named) / "readers.json").is_file():
+        return stored_readers(named)[0]
+    return GanimeAge.from_pretrained(None if named == SHIPPED else named)
+
+
 def light_config(readers: Readers) -> dict[str, Any]:
     """The keywords that build readers of the same form, but for a second look."""
     return {"size": readers.size, "widths": list(readers.widths), "blocks": list(readers.blocks)}
 
 
 class ReaderAges:
-    """The age head of our readers: mean and standard deviation of its distribution over the years."""
+    """Our own reading of an age: mean and standard deviation of a distribution over the years."""
 
     def __init__(self, named: str = SHIPPED, device: str = "cpu"):
         self.device = checked_device(device)
-        self.readers = stored_readers(named)[0].to(self.device)
+        self.reader = age_model(named).to(self.device)
         self.name = "ganime_age readers" if named == SHIPPED else f"readers of {Path(named).name}"
 
     def __call__(self, pictures: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        read = self.readers(to_tensor(pictures, self.device))
+        faces = to_tensor(pictures, self.device)
+        reader = self.reader
+        read = reader.read(faces, False) if isinstance(reader, GanimeAge) else reader(faces, False)
         return read.age.cpu().numpy(), read.age_spread.cpu().numpy()
 
 

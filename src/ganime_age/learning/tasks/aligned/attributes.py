@@ -25,11 +25,9 @@ from ...engine.checkpoints import load_light
 from ...engine.recipe import fill
 from ...engine.task import Losses, Player, Step, Task
 from ...evaluation.measure_identity import shown
+from ...evaluation.measure_readers import Z80
 from ...evaluation.metrics import correlations
 from ..readers import known, unit_spread
-
-Z80 = 1.2816
-"""Standard deviations to either side of the mean that hold 80 % of a normal distribution."""
 
 
 @dataclass
@@ -77,16 +75,26 @@ def start(recipe: Recipe) -> AttributeReader:
     return network
 
 
-def terms(read: Attributes, batch: dict[str, Tensor], softness: float, spread: Tensor) -> dict[str, Tensor]:
-    """Every loss by name, unweighted, over the rows that have its label: age (B,) in years, action_units (B,17) in
-    0..5, NaN where there is none. spread (17,): of each unit over all faces."""
-    age, units = batch["age"], batch["action_units"]
-    has, years = known(age), age.nan_to_num(0.0)
-    return {
-        "distribution": losses.age_distribution(read.logits, years, softness, has),
-        "mean": losses.age_l1(read.age, years, has),
-        "action_units": losses.huber((read.action_units - units) / spread, ~units.isnan()),
-    }
+class Objective(nn.Module):
+    """What only the training needs: each action unit's spread over all faces (17,). softness: see Recipe."""
+
+    au_spread: Tensor
+
+    def __init__(self, au_spread: Tensor, softness: float):
+        super().__init__()
+        self.softness = softness
+        self.register_buffer("au_spread", au_spread)
+
+    def terms(self, read: Attributes, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Every loss by name, unweighted, over the rows that have its label: age (B,) in years, action_units (B,17) in
+        0..5, NaN where there is none."""
+        age, units = batch["age"], batch["action_units"]
+        has, years = known(age), age.nan_to_num(0.0)
+        return {
+            "distribution": losses.age_distribution(read.logits, years, self.softness, has),
+            "mean": losses.age_l1(read.age, years, has),
+            "action_units": losses.huber((read.action_units - units) / self.au_spread, ~units.isnan()),
+        }
 
 
 def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
@@ -99,14 +107,13 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
             f"{faces.folder} has no face with landmarks and an age or action units, from which attributes are learnt"
         )
     network, weights = start(recipe), fill(Weights, recipe.weights, "[recipe.weights] table")
-    spread = unit_spread(faces)
+    objective = Objective(unit_spread(faces), recipe.softness)
     chance = np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0)
     chance = in_shares(chance / chance.sum(), faces, recipe.shares)
 
     def loss(step: Step[None]) -> Losses:
         read = network.attributes(network.last(to_unit(step.batch["face"])))
-        found = terms(read, step.batch, recipe.softness, spread.to(read.age.device))
-        return losses.weighted_sum(found, vars(weights))
+        return losses.weighted_sum(objective.terms(read, step.batch), vars(weights))
 
     def batch(step: int) -> dict[str, Tensor]:
         indices, mirror = draw(step, seed, recipe.batch, chance)
@@ -132,6 +139,7 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
         averaged=("attributes",),
         configs={"attributes": recipe.network},
         probe=held_out(faces),
+        helpers=(objective,),
     )
 
 

@@ -97,7 +97,7 @@ class Edits:
 
     def ages(self, faces: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,2) years, as the package's reader and the judge read them."""
-        return torch.stack([self.model.readers(faces, False).age, self.judge(faces)], 1)
+        return torch.stack([self.model.read(faces, False).age, self.judge(faces)], 1)
 
     @torch.no_grad()
     def edited(self, face: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
