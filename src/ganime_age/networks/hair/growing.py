@@ -18,7 +18,8 @@ from torch import Tensor
 from ..layers import constant, luma, resize
 from .beard import Beard, shave, warm
 from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
-from .on_head import Head, unnatural
+from .on_head import Head, bare_ears, unnatural
+from .strands import brushed
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
 """How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
@@ -38,6 +39,11 @@ NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 DETAIL, GLOSS = 0.5, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
+FULL, STRANDS = (0.28, 0.15), 0.8
+"""Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
+noise is as large, and of bright hair; and of the strands that hair without detail gets."""
+PITCH_DARK = (0.15, 0.5)
+"""Brightness above black up to which hair is black, and from which on it is bright."""
 BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
 FAINT = 1e-3
@@ -100,6 +106,24 @@ def threshold(light: Tensor, hair: Tensor) -> Tensor:
     return (detail / spread).clamp(-2, 2)
 
 
+def shown(detail: Tensor) -> Tensor:
+    """What white hair shows of the detail of hair, in logs of brightness: a factor on its brightness."""
+    return (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
+
+
+def lacking(detail: Tensor, hair: Tensor, around: Tensor) -> Tensor:
+    """How much the detail (B,1,S,S) of hair, in logs of brightness, lacks of what strands show: in 0..1, 1 for flat
+    hair. hair: where it is. around: its brightness above black without detail."""
+    cell = 4 if detail.shape[-1] >= 640 else 2
+    power, level, share = smooth(torch.cat([detail.square() * hair, around * hair, hair], 1), cell).split(
+        1, 1
+    )
+    spread = ((power + 1e-6) / (share + 1e-4)).sqrt()
+    black, bright = FULL
+    full = black + (bright - black) * ramp(level / (share + 1e-4), *PITCH_DARK)
+    return enlarged(1 - (spread / full).clamp(max=1), detail.shape[-1])
+
+
 class Strands(NamedTuple):
     """What is known of the hair of B pictures before it turns grey, whatever the age."""
 
@@ -130,18 +154,19 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
     level, around, inner, tint = maps.split([1, 1, 1, 3], 1)
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
-    gloss = (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
+    flow = enlarged(brushed(light, hair), side) * lacking(detail, hair, around)
+    gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
-    rise = torch.lerp(level - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    rise = torch.lerp(level * drawn - 1 - (around - BLACK), level * gloss - 1 - light, inner)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
-    return Strands(white, threshold(own, hair), rise, torch.lerp(tint, picture - light, inner))
+    return Strands(white, threshold(own, hair) + flow, rise, torch.lerp(tint, picture - light, inner))
 
 
 def turn_grey(
@@ -244,6 +269,8 @@ class Growth:
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
+        hair = hair * (1 - enlarged(bare_ears(picture, landmarks, head), side))
+        head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = torch.where(older[:, None, None, None], ramp(hair, *THIN), ramp(hair, *THIN_YOUNG))
         hair = hair * dense * ramp(away_from_border(side, picture), *fade[:2])
         return cls(picture, hair, head, beard)

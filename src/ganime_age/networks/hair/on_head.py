@@ -25,6 +25,15 @@ FRAME_FADE = (0.03, 0.13, 0.25)
 """Distances from the border of a face's frame, in its sides: up to the first no hair changes, from the second on all
 that is to change does, and up to the third more and more strands turn."""
 
+EAR = (1.14, 0.15, 0.34, 0.6)
+"""An ear in the units of `on_head`: its middle, and its half width and height with room for another one's."""
+BARE = (0.3, 0.6)
+"""How far the colour of a place at the ears lies on the way from the hair's to the skin's: hair, and surely skin."""
+APART = (0.1, 0.25)
+"""Distance of the colours of hair and skin up to which they tell nothing, and from which on they tell all."""
+EAR_SIDE = 256
+"""Largest side at which ears are looked for."""
+
 
 class Head(NamedTuple):
     """What hair is changed by, of B pictures."""
@@ -74,6 +83,20 @@ def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
     away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]
     x, y = ((away * axis[:, None]).sum(-1).view(-1, 1, side, side) for axis in (x_axis, y_axis))
     return x, y
+
+
+def bare_ears(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """Where ears of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 show their skin: (B,1,s,s) in 0..1. They lie
+    within hair, and a small network of hair often takes them for it."""
+    small = resize(picture, min(EAR_SIDE, picture.shape[-1]))
+    x, y = on_head(landmarks, small.shape[-1])
+    middle_x, middle_y, wide, high = EAR
+    off = ((x.abs() - middle_x) / wide).square() + ((y - middle_y) / high).square()
+    way = head.skin - head.colour
+    along = ((small - head.colour) * way).sum(1, keepdim=True)
+    length = way.square().sum(1, keepdim=True)
+    told = ramp(length.sqrt(), *APART)
+    return told * (1 - ramp(off, 0.7, 1.3)) * ramp(along / length.clamp_min(1e-4), *BARE)
 
 
 def off_oval(x: Tensor, y: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""Strands where a photo shows none: black hair turned grey would be one flat grey, so noise is brushed along the hair.
+
+Line integral convolution (Cabral & Leedom, SIGGRAPH 1993): noise averaged along a field of directions looks like what
+flows along it. The directions are those of the least change of brightness, the second eigenvector of the structure
+tensor (Förstner & Gülch 1987); where there is hardly any change, of a wider one, and in the end of hair that hangs
+down.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..layers import resize
+from .filters import box, enlarged
+
+SIDE = 512
+"""Largest side at which strands are brushed."""
+TILE = 128
+"""Side of the square of noise that covers a picture by being repeated."""
+REACHES = (1.0, 2.0, 4.0)
+"""Pixels between the places that are averaged, at each pass: a strand is some dozen pixels long."""
+NEAR, WIDE = 1 / 96, 1 / 24
+"""Radii, in sides, over which directions are averaged, and averaged again where they are faint."""
+FAINT = 1e-5
+"""Squared change of brightness from pixel to pixel, in units of [-1,1], at which hair that hangs counts as much."""
+
+
+def brushed(light: Tensor, hair: Tensor) -> Tensor:
+    """Brightness in [-1,1] and hair in 0..1, (B,1,S,S) each -> strands (B,1,s,s), s at most SIDE, about standard
+    normal where there is hair. The same for the same picture, whatever is asked of it."""
+    side = min(SIDE, light.shape[-1])
+    light, hair = resize(light, side), resize(hair, side)
+    along = directions(light, hair)
+    strands = tiled(noise(light.device, light.dtype), side).expand_as(light)
+    line = (torch.arange(side, device=light.device, dtype=light.dtype) + 0.5) * (2 / side) - 1
+    places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    for reach in REACHES:
+        step = along * (2 * reach / side)
+        ahead, behind = (
+            F.grid_sample(strands, places + way * step, padding_mode="reflection", align_corners=False)
+            for way in (1, -1)
+        )
+        strands = strands / 2 + (ahead + behind) / 4
+    mean = strands.mean((2, 3), keepdim=True)
+    return (strands - mean) / (strands - mean).square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt()
+
+
+def directions(light: Tensor, hair: Tensor) -> Tensor:
+    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,s,s,2), of either sign."""
+    side, half = light.shape[-1], light.shape[-1] // 2
+    across = F.pad(light[..., 2:] - light[..., :-2], (1, 1)) * hair
+    down = F.pad(light[..., 2:, :] - light[..., :-2, :], (0, 0, 1, 1)) * hair
+    tensor = resize(torch.cat([across.square(), across * down, down.square()], 1), half)
+    near = box(tensor, max(1, round(NEAR * half)))
+    small = resize(near, half // 4)
+    wide = enlarged(box(small, max(1, round(WIDE * small.shape[-1]))), half)
+    # J = near + wide / 4 + the tensor of strands that hang down, whose gradient lies across.
+    xx, xy, yy = (near + wide / 4).split(1, 1)
+    # The gradient's angle a: (cos 2a, sin 2a) = (xx + FAINT - yy, 2 xy) / |.|; strands run across it.
+    twice = enlarged(torch.cat([xx + FAINT - yy, 2 * xy], 1), side)
+    cosine, sine = (twice / twice.square().sum(1, keepdim=True).clamp_min(1e-16).sqrt()).split(1, 1)
+    sign = torch.where(sine < 0, -torch.ones_like(sine), torch.ones_like(sine))
+    across, down = (((1 + part) / 2).clamp(0, 1).sqrt() for part in (cosine, -cosine))
+    return torch.cat([-sign * down, across], 1).permute(0, 2, 3, 1)
+
+
+@lru_cache(maxsize=8)
+def noise(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(1,1,TILE,TILE) standard normal, the same always."""
+    with torch.inference_mode(False):
+        own = torch.Generator().manual_seed(0)
+        return torch.randn(1, 1, TILE, TILE, generator=own).to(device, dtype)
+
+
+def tiled(tile: Tensor, side: int) -> Tensor:
+    """A tile (1,1,t,t) repeated and cut to (1,1,side,side)."""
+    times = -(-side // tile.shape[-1])
+    return tile.repeat(1, 1, times, times)[..., :side, :side]
