@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import luma, places, resize
+from ..layers import constant, luma, places, resize
 from ..warp import sideways
-from .filters import BLACK, box, enlarged, inside_polygon, ramp, weighted_mean
+from .filters import BLACK, box, enlarged, grown_mask, inside_polygon, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 BEARD = (0.5, 0.78)
@@ -39,14 +39,24 @@ LEAST_GRAIN = 0.005
 """Detail, as a standard deviation of the log of brightness, beside which less is none."""
 BEARDLESS = (12.0, 20.0)
 """Years: up to the first a face has no beard, from the second on it keeps its own."""
+BELOW, LIP, WIDE, LIP_KEPT = 0.2, 0.8, 1.7, 0.75
+"""How far a moustache hangs below the corners of the mouth, on the way to the chin; half the width of the lip where it
+is looked for, and half its own at most, in that of the mouth; and how much of the lips it leaves bare."""
+GROWN, CHIN = (0.3, 0.55), (0.06, 0.18)
+"""Share of the upper lip that is dark: below the first it has no moustache, above the second surely. And mean share of
+beard below it: up to the first there is a moustache alone."""
 CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
+JAW = (0.93, 0.95, 0.98, 1.0, 1.02, 1.02, 1.02, 1.0, 0.98, 0.95, 0.93)
+"""How far a beard reaches towards the landmarks 3 to 13 of the jaw, from the tip of the nose: hair hangs beside it."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
 """Share of a beard that goes, and the brightness above black of the skin in its place, in that of the cheeks."""
 SKIN_DETAIL, DEEPEST = 0.3, 0.1
 """How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
+BEARD_NEAR = (0.2, 0.5)
+"""Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
 """Brightness above black, in that of the cheeks: where a face has a beard, all that is darker than the first goes with
 it, and what is brighter than the second stays."""
@@ -61,6 +71,10 @@ class Beard(NamedTuple):
     """(B,1,S,S) in 0..1: how much of each pixel goes with the beard."""
     white: Tensor
     """(B,1,S,S) in 0..1: how much of each pixel is beard that has turned white."""
+    lip: Tensor
+    """(B,1,S,S) in 0..1: the upper lip of a face with a dense moustache, where no hair hangs."""
+    near: Tensor
+    """(B,1,S,S) in 0..1: places with a beard and those beside them, where all that is dark goes with it."""
     skin: Tensor
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
@@ -99,6 +113,13 @@ class Beard(NamedTuple):
         own = (line < landmarks[:, 8, :1, None, None]).to(core)
         sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
         bearded = ramp(torch.minimum(*sides), *BEARDED) * ramp(rough, *HAIRY)
+        # A moustache alone is no beard.
+        upper = upper_lip(landmarks, small.shape[-1])
+        below = [weighted_mean(share, core * half * (1 - upper)) for half in (own, 1 - own)]
+        bearded = bearded * ramp(torch.minimum(*below), *CHIN)
+        lip = upper * moustache(1 - ramp(ratio, *DENSE), upper, landmarks)
+        where = torch.maximum(where, lip)
+        bearded = torch.maximum(bearded, lip)
         here = enlarged(ramp(rough_here, *HAIRY), small.shape[-1])
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
@@ -109,8 +130,36 @@ class Beard(NamedTuple):
         sides = [weighted_mean(white, core * half) for half in (own, 1 - own)]
         white = box(white, 1) * ramp(torch.minimum(*sides), *BEARDED)
         stubble = torch.maximum(stubble, white)
-        share, stubble, white = enlarged(torch.cat([share, stubble, white], 1), side).split(1, 1)
-        return cls(share, stubble, white, skin)
+        near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
+        maps = enlarged(torch.cat([share, stubble, white, lip, near], 1), side).split(1, 1)
+        return cls(*maps, skin)
+
+
+def upper_lip(landmarks: Tensor, side: int) -> Tensor:
+    """Where moustaches grow on faces with landmarks (B,68,2) in 0..1, over the edge of the lip: (B,1,side,side) in
+    0..1."""
+    where = beard_region(landmarks, side, LIP_KEPT)
+    line = (torch.arange(side, device=where.device, dtype=where.dtype) + 0.5) / side
+    low = (landmarks[:, 48, 1] + landmarks[:, 54, 1]) / 2
+    low = low + BELOW * (landmarks[:, 8, 1] - low)
+    across, half = across_mouth(landmarks, line)
+    return where * (line[:, None] < low[:, None, None, None]) * (across.abs() < WIDE * half)
+
+
+def across_mouth(landmarks: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
+    """How far places of a line (s,) in 0..1 lie to the right of the middle of a mouth, (B,1,1,s); half its width."""
+    middle, half = ((landmarks[:, 54, 0] + way * landmarks[:, 48, 0]) / 2 for way in (1, -1))
+    return line - middle[:, None, None, None], half.clamp_min(0.02)[:, None, None, None]
+
+
+def moustache(dense: Tensor, upper: Tensor, landmarks: Tensor) -> Tensor:
+    """Whether faces have a dense moustache, on a shaven chin too: (B,1,1,1) in 0..1. dense: what is surely dark enough.
+    upper: see `upper_lip`."""
+    line = (torch.arange(upper.shape[-1], device=upper.device, dtype=upper.dtype) + 0.5) / upper.shape[-1]
+    across, half = across_mouth(landmarks, line)
+    lip = upper * (across.abs() < LIP * half)
+    sides = [weighted_mean(dense, lip * (across * way > 0)) for way in (1, -1)]
+    return ramp(torch.minimum(*sides), *GROWN)
 
 
 def warm(colour: Tensor) -> Tensor:
@@ -131,18 +180,19 @@ def grain(picture: Tensor) -> Tensor:
     return resize(detail.square(), cells)
 
 
-def beard_region(landmarks: Tensor, side: int) -> Tensor:
-    """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge."""
+def beard_region(landmarks: Tensor, side: int, lips: float = 1.15) -> Tensor:
+    """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge. lips: how
+    much larger than they are lips are left out."""
     tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
-    jaw = tip + 1.02 * (landmarks[:, 3:14] - tip)
+    jaw = tip + constant(JAW, landmarks)[:, None] * (landmarks[:, 3:14] - tip)
     left, right = (
         0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
     )
     nose = landmarks[:, places(NOSE, landmarks)] + 0.04 * (chin - tip)
     outline = torch.cat([jaw, right, nose, left], 1)
     middle = landmarks[:, 48:60].mean(1, keepdim=True)
-    lips = middle + 1.15 * (landmarks[:, 48:60] - middle)
-    return box(inside_polygon(outline, side) * (1 - inside_polygon(lips, side)), max(1, side // 100))
+    red = middle + lips * (landmarks[:, 48:60] - middle)
+    return box(inside_polygon(outline, side) * (1 - inside_polygon(red, side)), max(1, side // 100))
 
 
 def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
@@ -150,5 +200,8 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     light = luma(picture)
     small = resize(light, min(MATTE_SIDE, light.shape[-1]))
     detail = (light - enlarged(box(small, 2), light.shape[-1])).clamp(-DEEPEST, DEEPEST)
-    skin = enlarged(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1]) + SKIN_DETAIL * detail
-    return picture + (amount * beard.stubble).clamp(0, 1) * (skin - picture)
+    bare = enlarged(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1])
+    # Small maps round off a beard's outline: beside it each pixel tells by itself.
+    dark = beard.near * (1 - ramp((light + BLACK) / (SHADE * (luma(bare) + BLACK)), *BARE))
+    goes = torch.maximum(beard.stubble, dark)
+    return picture + (amount * goes).clamp(0, 1) * (bare + SKIN_DETAIL * detail - picture)

@@ -264,8 +264,9 @@ class Growth:
         side = picture.shape[-1]
         hair = hair * (1 - enlarged(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
+        hair = hair * (1 - beard.lip)
         beard = beard._replace(
-            **{name: getattr(beard, name) * (1 - hair) for name in ("share", "stubble", "white")}
+            **{name: getattr(beard, name) * (1 - hair) for name in ("share", "stubble", "white", "near")}
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
