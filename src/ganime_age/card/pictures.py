@@ -14,6 +14,8 @@ from ..provenance.metadata import write_edited
 from .contact_sheet import Tile, astronaut, demo_sheet, source_lines, strip, tile
 
 METHOD = "ganimation_age"
+QUALITY = 85
+"""Of the pictures' JPEG: they lie in every checkout."""
 
 PICTURES = {
     "ages.jpg": "One photo at six ages; under each face, what the readers measure on it",
@@ -63,7 +65,8 @@ def draw(model: GanimeAge, folder: Path) -> tuple[str, ...]:
     pictures = {name: strip(_tiles(editor, photo, asked)) for name, asked in _STRIPS.items()}
     pictures["astronaut.jpg"] = demo_sheet(editor, lambda line: None)
     for name, picture in pictures.items():
-        write_edited(picture, folder / name, {"method": METHOD, "weights": editor.weights})
+        record = {"method": METHOD, "weights": editor.weights}
+        write_edited(picture, folder / name, record, quality=QUALITY)
     return tuple(pictures)
 
 

@@ -14,6 +14,8 @@ from .reenactment import reenactment
 from .results import Results, columns, summary, table
 from .table1 import table1
 
+WITHIN = "age, share of faces within the interval that is said to hold 80 %"
+GAP = "age, years outside the labelled range: the worst race's mean less the best one's"
 TAR = "identity, pairs of one person above the cosine that 1 in 1,000 pairs of different people exceed"
 
 
@@ -22,6 +24,7 @@ def readers(results: Results) -> str:
     figures = [
         *_held(results, ("age_mae_utkface", "age on UTKFace, mean absolute error", "years")),
         ("age_mae_all", "age over all sets, mean absolute error", "years"),
+        *_held(results, ("age_interval_coverage", WITHIN, ""), ("age_gap_race_years", GAP, "years")),
         ("au_correlation_mean", "action units, mean correlation with the labels", ""),
         ("identity_auc", "identity, same or different person (AUC)", ""),
         *_held(results, ("identity_tar_far1e3", TAR, "")),
@@ -41,6 +44,9 @@ def readers(results: Results) -> str:
     parts += [
         columns(results.get("age", key), group, first) for key, first in by.items() if results.has("age", key)
     ]
+    if results.has("age", "by_race"):
+        told = {"faces": "faces", "outside_years": "outside the labelled range, years"}
+        parts.append(columns(results.get("age", "by_race"), told, "race, as annotated"))
     units = {f"{code} {AU_NAMES[code]}": value for code, value in results.get("au_correlation").items()}
     parts.append(table(["action unit", "correlation with the label"], units.items()))
     return "\n\n".join(parts)
