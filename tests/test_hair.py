@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ganime_age.networks.hair.beard import Beard, beard_region, shave
+from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
 from ganime_age.networks.hair.finding import Place, hanging_together
 from ganime_age.networks.hair.on_head import unnatural
+from ganime_age.networks.hair.strands import directions
 from ganime_age.networks.layers import luma
 from ganime_age.networks.prototypes import KNOTS, Prototypes
 from ganime_age.networks.warp import sideways
@@ -137,6 +138,56 @@ def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes)
     assert torch.equal(older[..., :30, :], head()[0][..., :30, :])
     temples, lengths = rise[54:68, 18:36].mean(), rise[100:128, :20].mean()
     assert temples > 1.3 * lengths > 0
+
+
+def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    given[:, :, hair] = torch.tensor([-0.85, -0.86, -0.87])[None, :, None]  # as black as a photo shows it
+    mask, ages = hair[None, None].float(), (torch.tensor([20.0]), torch.tensor([95.0]))
+    older = prototypes.grow_hair(given, mask, marks, ages)
+    light = luma(older)[0, 0, 40:96, 4:30]  # beside the face, away from the head's outline
+    assert light.mean() > -0.5 and light.std() > 0.03
+    across, along = light.diff(dim=1).abs().mean(), light.diff(dim=0).abs().mean()
+    assert across > 1.3 * along  # nothing in the photo tells otherwise, so it hangs down
+    assert torch.equal(older, prototypes.grow_hair(given, mask, marks, ages))
+
+
+def test_strands_run_as_the_hair_of_the_photo_does():
+    side = 128
+    line = torch.arange(side) / side
+    for turn in (0.0, 0.5, 1.2):  # radians by which strands are turned from upright
+        wave = 25 * (line[None] * np.cos(turn) + line[:, None] * np.sin(turn))
+        light = (0.3 * torch.sin(2 * torch.pi * wave))[None, None]
+        found = directions(light, torch.ones_like(light))[0, 20:-20, 20:-20]
+        upright = torch.tensor([-np.sin(turn), np.cos(turn)], dtype=torch.float32)
+        assert (found @ upright).abs().mean() > 0.97
+        assert torch.allclose(found.norm(dim=-1), torch.ones(()), atol=0.05)
+
+
+def test_an_ear_within_hair_stays_skin(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    # Where the left ear lies, a little beyond the face; the network calls it hair.
+    given[:, :, 60:78, 29:37] = given[0, :, 70, 64].clone()[None, :, None, None]
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = prototypes.grow_hair(given, hair[None, None].float(), marks, ages)
+    change = (older - given).abs().mean(1)[0]
+    assert change[63:75, 31:35].max() < 0.03 and change[84:94, 24:32].mean() > 0.1
+
+
+def test_a_dense_moustache_goes_alone_and_a_shaven_chin_stays(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    lip = upper_lip(marks, 128)
+    worn = skin + lip * (torch.full_like(skin, -0.9) - skin)
+    beard, nothing = Beard.of(worn, marks), Beard.of(skin, marks)
+    assert beard.lip.max() == 1 and nothing.lip.max() == 0
+    bare = shave(worn, beard, torch.ones(1, 1, 1, 1))
+    inside = (lip > 0.99).expand_as(bare)
+    assert (bare - skin)[inside].abs().mean() < 0.15 * (worn - skin)[inside].abs().mean()
+    chin = int(128 * marks[0, 8, 1]) - 6
+    assert torch.allclose(bare[:, :, chin:], worn[:, :, chin:], atol=1e-4)
 
 
 @pytest.mark.parametrize("ages", [(20.0, 95.0), (95.0, 20.0)])
