@@ -31,6 +31,8 @@ counts fully."""
 HAIRY = (1.5, 2.0)
 """Detail of the chin in that of the rougher cheek: up to the first a dark chin lies in the shade, from the second on it
 is hairy. So it is in each place."""
+STUBBLED, BRISTLY = (0.07, 0.13), (1.7, 2.0)
+"""BEARDED and HAIRY of stubble, and of a beard that is half grey: less dark, but surely bristly."""
 TURNED = (0.4, 0.55)
 """Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
@@ -112,7 +114,9 @@ class Beard(NamedTuple):
         # A beard grows on both sides; what lies on one alone is shadow.
         own = (line < landmarks[:, 8, :1, None, None]).to(core)
         sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
-        bearded = ramp(torch.minimum(*sides), *BEARDED) * ramp(rough, *HAIRY)
+        grows = torch.minimum(*sides)
+        bearded = ramp(grows, *BEARDED) * ramp(rough, *HAIRY)
+        bearded = torch.maximum(bearded, ramp(grows, *STUBBLED) * ramp(rough, *BRISTLY))
         # A moustache alone is no beard.
         upper = upper_lip(landmarks, small.shape[-1])
         below = [weighted_mean(share, core * half * (1 - upper)) for half in (own, 1 - own)]
