@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 import numpy as np
 from PIL import Image
 
-from .edits import AU_CODES, AU_MAX, Edit
+from .edits import AGE_MAX, AU_CODES, AU_MAX, Edit
 from .errors import BadInput
 from .provenance.c2pa import Signer
 from .provenance.metadata import checked_suffix, save_edited, write_edited
@@ -76,7 +76,7 @@ def later(make: Callable[[], Measured]) -> Measured:
 class Reading(Measures):
     """The measurements of one face.
 
-    age, age_spread: years (mean and standard deviation of the estimate). action_units: intensity 0..5 by code.
+    age, age_spread: years, mean and standard deviation of the estimate; see age_interval. action_units: intensity 0..5 by code.
     landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees. box:
     (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two compares two faces; it
     is read at the first look at it. age_attention: (h,w) float32 in 0..1, how much of the features of each place the
@@ -95,6 +95,13 @@ class Reading(Measures):
     identity: np.ndarray = field(repr=False)
     age_attention: np.ndarray = field(repr=False)
 
+    @property
+    def age_interval(self) -> tuple[float, float]:
+        """Years between which the age lies with a chance of 80 %, as far as the estimate knows: 1.28 standard deviations
+        to either side, within 0..100. How many held-out faces they hold stands in the model card."""
+        reach = 1.2816 * self.age_spread
+        return max(self.age - reach, 0.0), min(self.age + reach, AGE_MAX)
+
     def but(self, **changes: Any) -> Reading:
         """The same, but for some fields; who it is stays unread until somebody looks."""
         return replace(self, **{"identity": later(partial(getattr, self, "identity")), **changes})
@@ -105,6 +112,7 @@ class Reading(Measures):
         return {
             "age": round(self.age, 1),
             "age_spread": round(self.age_spread, 1),
+            "age_interval": [round(years, 1) for years in self.age_interval],
             "action_units": {code: round(value, 2) for code, value in self.action_units.items()},
             "yaw": round(self.yaw, 1),
             "pitch": round(self.pitch, 1),
