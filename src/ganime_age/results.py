@@ -76,7 +76,8 @@ def later(make: Callable[[], Measured]) -> Measured:
 class Reading(Measures):
     """The measurements of one face.
 
-    age, age_spread: years, mean and standard deviation of the estimate; see age_interval. action_units: intensity 0..5 by code.
+    age, age_spread: years, mean and standard deviation of the estimate; see age_interval. action_units: intensity 0..5
+    by code.
     landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees. box:
     (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two compares two faces; it
     is read at the first look at it. age_attention: (h,w) float32 in 0..1, how much of the features of each place the
@@ -97,8 +98,8 @@ class Reading(Measures):
 
     @property
     def age_interval(self) -> tuple[float, float]:
-        """Years between which the age lies with a chance of 80 %, as far as the estimate knows: 1.28 standard deviations
-        to either side, within 0..100. How many held-out faces they hold stands in the model card."""
+        """Years between which the age lies with a chance of 80 %, as far as the estimate knows: 1.28 standard
+        deviations to either side, within 0..100. How many held-out faces they hold stands in the model card."""
         reach = 1.2816 * self.age_spread
         return max(self.age - reach, 0.0), min(self.age + reach, AGE_MAX)
 
