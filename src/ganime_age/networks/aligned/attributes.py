@@ -46,12 +46,8 @@ class AttributeReader(AlignedReader):
         self.register_buffer("au_seen", seen, persistent=False)
 
     def forward(self, face: Tensor, landmarks: Tensor) -> Attributes:
-        """Faces (B,3,S,S) in [-1,1], RGB, any side; landmarks (B,68,2) in 0..1 of it -> Attributes.
-
-        The mean of what is seen in the face and in its mirror image, which is as old and does as much.
-        """
-        own, mirrored = self.seen_twice(face, landmarks)
-        return self.attributes((own + mirrored) / 2)
+        """Faces (B,3,S,S) in [-1,1], RGB, any side; landmarks (B,68,2) in 0..1 of it -> Attributes."""
+        return self.attributes(self.last(self.crop(face, landmarks)))
 
     def attributes(self, out: Tensor) -> Attributes:
         """What `last` gave, (B,118), in years and intensities."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,8 +30,9 @@ class IdentityReader(AlignedReader):
 
         The mean of what is seen in the face and in its mirror image, which is the same person.
         """
-        own, mirrored = self.seen_twice(face, landmarks)
-        return F.normalize(F.normalize(own, dim=1) + F.normalize(mirrored, dim=1), dim=1)
+        crop = self.crop(face, landmarks)
+        own, mirrored = self.embed(torch.cat([crop, crop.flip(3)])).chunk(2)
+        return F.normalize(own + mirrored, dim=1)
 
     def embed(self, crop: Tensor) -> Tensor:
         """Aligned faces (B,3,112,112) -> (B,128) of unit length."""

@@ -60,12 +60,6 @@ class AlignedReader(nn.Module):
         side = round(FRAME * cls.ZOOM)
         return aligned(resize(face, side) if face.shape[-1] > side else face, landmarks, cls.ZOOM)
 
-    def seen_twice(self, face: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
-        """What `last` gives for the faces and for their mirror images, (B,outputs) each."""
-        crop = self.crop(face, landmarks)
-        own, mirrored = self.last(torch.cat([crop, crop.flip(3)])).chunk(2)
-        return own, mirrored
-
     def last(self, crop: Tensor) -> Tensor:
         """Aligned faces (B,3,112,112) -> (B,outputs). Channels come last, which is faster on a CPU too."""
         x = self.trunk(crop.contiguous(memory_format=torch.channels_last))  # (B,C,7,7)
