@@ -83,67 +83,111 @@ class Beard(NamedTuple):
     @classmethod
     def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
         """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
-        side = picture.shape[-1]
-        small = resize(picture, min(MATTE_SIDE, side))
-        reduced, where = luma(small), beard_region(landmarks, small.shape[-1])
+        face = LowerFace.of(picture, landmarks)
+        upper = upper_lip(landmarks, face.small.shape[-1])
+        dense = 1 - ramp(face.ratio, *DENSE)
+        lip = upper * moustache(dense, upper, landmarks)
+        share = ((BEARD[1] - face.ratio) / (BEARD[1] - BEARD[0])).clamp(0, 1)
+        bearded = torch.maximum(face.bearded(share, upper), lip)
+        where = torch.maximum(face.where, lip)
+        ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
+        here = enlarged(ramp(face.rough_here, *HAIRY), share.shape[-1])
+        share = box(share * torch.maximum(here, dense) * ahead, 1) * bearded
+        stubble = torch.maximum(share, box((1 - ramp(box(face.ratio, 1), *BARE)) * ahead, 1) * bearded)
+        white = face.white(ahead)
+        stubble = torch.maximum(stubble, white)
+        near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
+        maps = enlarged(torch.cat([share, stubble, white, lip, near], 1), picture.shape[-1])
+        share, stubble, white, lip, near = maps.split(1, 1)
+        return cls(share, stubble, white, lip, near, face.skin)
+
+
+class LowerFace(NamedTuple):
+    """What tells of a beard in B pictures, at a side s of 128 or less."""
+
+    small: Tensor
+    """(B,3,s,s), the picture."""
+    skin: Tensor
+    """(B,3,s,s): the colour of the skin, from the left cheek's to the right one's."""
+    ratio: Tensor
+    """(B,1,s,s): brightness above black, in the skin's."""
+    where: Tensor
+    """(B,1,s,s) in 0..1: where beards grow."""
+    halves: tuple[Tensor, Tensor]
+    """Chin and moustache, left and right of the chin's middle: (B,1,s,s) in 0..1 each."""
+    rough: Tensor
+    """(B,1,1,1): the detail of both, in that of the rougher cheek."""
+    rough_here: Tensor
+    """(B,1,c,c): the same of each place."""
+
+    @classmethod
+    def of(cls, picture: Tensor, landmarks: Tensor) -> LowerFace:
+        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
+        small = resize(picture, min(MATTE_SIDE, picture.shape[-1]))
+        where = beard_region(landmarks, small.shape[-1])
         # Cheeks beside the nose, above all but the longest beards; light may come from one side.
         outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
         cheeks = (outer + inner) / 2
-        seen = at(box(small, 2), cheeks)
-        left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
-        line = (torch.arange(small.shape[-1], device=picture.device, dtype=picture.dtype) + 0.5) / len(
-            small[0, 0]
-        )
-        start, end = cheeks[:, :2, 0].mean(1)[:, None], cheeks[:, 2:, 0].mean(1)[:, None]
-        place = ((line - start) / (end - start).abs().clamp_min(0.02)).clamp(0, 1)
-        skin = torch.lerp(left[:, :, None, None], right[:, :, None, None], place[:, None, None])
-        skin = skin.expand_as(small)
-        ratio = (reduced + BLACK) / (luma(skin) + BLACK)
-        share = ((BEARD[1] - ratio) / (BEARD[1] - BEARD[0])).clamp(0, 1)
+        line = middles(small)
+        skin = between_cheeks(small, cheeks, line)
+        ratio = (luma(small) + BLACK) / (luma(skin) + BLACK)
         # Chin and moustache tell whether there is a beard: beside the jaw there may be shadow.
         spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
-        core = where * ((line - landmarks[:, 8, :1, None, None]).abs() < 0.6 * spread)
+        away = line - landmarks[:, 8, :1, None, None]
+        core = where * (away.abs() < 0.6 * spread)
         fine = grain(picture)
-        chin = weighted_mean(fine, resize(core, fine.shape[-1]))
-        around = box(fine, 1)
+        chin, around = weighted_mean(fine, resize(core, fine.shape[-1])), box(fine, 1)
         # The rougher cheek of both: where light comes from one side, noise is hairy in the shade.
         cheek = at(around, cheeks).unflatten(2, (2, 2)).mean(3).amax(2)[..., None, None]
         rough, rough_here = (
             (detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN) for detail in (chin, around)
         )
-        # A beard grows on both sides; what lies on one alone is shadow.
-        own = (line < landmarks[:, 8, :1, None, None]).to(core)
-        sides = [weighted_mean(share, core * half) for half in (own, 1 - own)]
-        grows = torch.minimum(*sides)
-        bearded = ramp(grows, *BEARDED) * ramp(rough, *HAIRY)
-        bearded = torch.maximum(bearded, ramp(grows, *STUBBLED) * ramp(rough, *BRISTLY))
-        # A moustache alone is no beard.
-        upper = upper_lip(landmarks, small.shape[-1])
-        below = [weighted_mean(share, core * half * (1 - upper)) for half in (own, 1 - own)]
-        bearded = bearded * ramp(torch.minimum(*below), *CHIN)
-        lip = upper * moustache(1 - ramp(ratio, *DENSE), upper, landmarks)
-        where = torch.maximum(where, lip)
-        bearded = torch.maximum(bearded, lip)
-        here = enlarged(ramp(rough_here, *HAIRY), small.shape[-1])
-        ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
-        share = box(share * torch.maximum(here, 1 - ramp(ratio, *DENSE)) * ahead, 1) * bearded
-        stubble = torch.maximum(share, box((1 - ramp(box(ratio, 1), *BARE)) * ahead, 1) * bearded)
-        own_warmth, warmth = (warm(box(colour, 2)) for colour in (small, skin))
+        own = (away < 0).to(core)
+        return cls(small, skin, ratio, where, (core * own, core * (1 - own)), rough, rough_here)
+
+    def on_both_sides(self, share: Tensor, left_out: Tensor | float = 0.0) -> Tensor:
+        """The lesser of the mean shares (B,1,s,s) of both halves, (B,1,1,1): a beard grows on both sides, and what lies
+        on one alone is shadow. left_out: of which nothing counts."""
+        return torch.minimum(*(weighted_mean(share, half * (1 - left_out)) for half in self.halves))
+
+    def bearded(self, share: Tensor, upper: Tensor) -> Tensor:
+        """Whether faces have a beard, and no moustache alone: (B,1,1,1) in 0..1. share: of beard by its darkness.
+        upper: see `upper_lip`."""
+        grows = self.on_both_sides(share)
+        found = ramp(grows, *BEARDED) * ramp(self.rough, *HAIRY)
+        found = torch.maximum(found, ramp(grows, *STUBBLED) * ramp(self.rough, *BRISTLY))
+        return found * ramp(self.on_both_sides(share, upper), *CHIN)
+
+    def white(self, where: Tensor) -> Tensor:
+        """How much of each pixel is beard that has turned white, (B,1,s,s) in 0..1: rough, and less warm than skin."""
+        own_warmth, warmth = (warm(box(colour, 2)) for colour in (self.small, self.skin))
         white = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *WHITE)) * ramp(warmth, *COLOURED)
-        white = white * ramp(enlarged(rough_here, small.shape[-1]), *ROUGH) * ahead
-        sides = [weighted_mean(white, core * half) for half in (own, 1 - own)]
-        white = box(white, 1) * ramp(torch.minimum(*sides), *BEARDED)
-        stubble = torch.maximum(stubble, white)
-        near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
-        maps = enlarged(torch.cat([share, stubble, white, lip, near], 1), side).split(1, 1)
-        return cls(*maps, skin)
+        white = white * ramp(enlarged(self.rough_here, where.shape[-1]), *ROUGH) * where
+        return box(white, 1) * ramp(self.on_both_sides(white), *BEARDED)
+
+
+def between_cheeks(small: Tensor, cheeks: Tensor, line: Tensor) -> Tensor:
+    """Pictures (B,3,s,s) in the colour of their cheeks (B,4,2), two places each, from the left to the right cheek's.
+    line (s,): the middles of their columns."""
+    seen = at(box(small, 2), cheeks)
+    left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
+    start, end = cheeks[:, :2, 0].mean(1)[:, None], cheeks[:, 2:, 0].mean(1)[:, None]
+    place = ((line - start) / (end - start).abs().clamp_min(0.02)).clamp(0, 1)
+    skin = torch.lerp(left[:, :, None, None], right[:, :, None, None], place[:, None, None])
+    return skin.expand_as(small)
+
+
+def middles(picture: Tensor) -> Tensor:
+    """The middles of the columns, or rows, of square pictures (B,C,s,s): (s,) in 0..1."""
+    side = picture.shape[-1]
+    return (torch.arange(side, device=picture.device, dtype=picture.dtype) + 0.5) / side
 
 
 def upper_lip(landmarks: Tensor, side: int) -> Tensor:
     """Where moustaches grow on faces with landmarks (B,68,2) in 0..1, over the edge of the lip: (B,1,side,side) in
     0..1."""
     where = beard_region(landmarks, side, LIP_KEPT)
-    line = (torch.arange(side, device=where.device, dtype=where.dtype) + 0.5) / side
+    line = middles(where)
     low = (landmarks[:, 48, 1] + landmarks[:, 54, 1]) / 2
     low = low + BELOW * (landmarks[:, 8, 1] - low)
     across, half = across_mouth(landmarks, line)
@@ -159,8 +203,7 @@ def across_mouth(landmarks: Tensor, line: Tensor) -> tuple[Tensor, Tensor]:
 def moustache(dense: Tensor, upper: Tensor, landmarks: Tensor) -> Tensor:
     """Whether faces have a dense moustache, on a shaven chin too: (B,1,1,1) in 0..1. dense: what is surely dark enough.
     upper: see `upper_lip`."""
-    line = (torch.arange(upper.shape[-1], device=upper.device, dtype=upper.dtype) + 0.5) / upper.shape[-1]
-    across, half = across_mouth(landmarks, line)
+    across, half = across_mouth(landmarks, middles(upper))
     lip = upper * (across.abs() < LIP * half)
     sides = [weighted_mean(dense, lip * (across * way > 0)) for way in (1, -1)]
     return ramp(torch.minimum(*sides), *GROWN)

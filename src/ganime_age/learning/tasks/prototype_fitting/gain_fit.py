@@ -204,7 +204,7 @@ def even_gains(
     best, ages = gains_of(model.prototypes), between[inner[0] - 1 :]
     before = scores(best, ages)
     for number in range(passes):
-        taken = []
+        taken: list[str] = []
         for knot in inner:
             other, beside = evened(best, knot), between[knot - 1 : knot + 1]
             costs = [sum(score.cost for score in scores(gains, beside)) for gains in (best, other)]
