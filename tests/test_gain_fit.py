@@ -14,7 +14,6 @@ from ganime_age.learning.tasks.prototype_fitting.gain_fit import (
     Edits,
     Score,
     as_recipe,
-    even_gains,
     fit_gains,
     gains_of,
     unbiased,
@@ -69,36 +68,6 @@ def test_gains_go_where_edits_cost_least_and_the_young_ones_stay(model):
     assert as_recipe(gains_of(prototypes)) == found["gains"] != as_recipe(before), "the prototypes have them"
     assert sum(row["cost"] for row in found["after"]) < sum(row["cost"] for row in found["before"])
     assert any("0 moves" in line for line in said)
-
-
-def test_neighbouring_gains_are_drawn_together_as_long_as_it_costs_less(model):
-    prototypes = model.prototypes
-    shape = MAPS.index("shape")
-    prototypes.outward[:] = 1.0
-    prototypes.wrinkles.onset[:] = 1.0
-    prototypes.outward[shape, 8:10] = torch.tensor([0.5, 3.0])
-
-    class Rough:
-        """Costs as much as the shape's gains differ from 1."""
-
-        def score(self, asked):
-            rough = float((prototypes.outward[shape] - 1).abs().sum())
-            return Score(0.0, rough, 1.0, rough)
-
-    said = []
-    found = even_gains(model, Rough(), youngest=28, told=said.append)
-    gains = found["gains"]["outward"]["shape"]
-    assert gains == as_recipe(gains_of(prototypes))["outward"]["shape"] and gains[:5] == [1.0] * 5
-    assert max(gains) < 1.6 and min(gains) > 0.7 and len(said) > 1
-    assert found["gains"]["outward"]["tone"] == [1.0] * KNOTS
-    assert [row["asked"] for row in found["before"]] == [24, 33, 43, 56, 71, 87]
-    before = gains_of(prototypes)
-
-    class Fine:
-        def score(self, asked):
-            return Score(0.0, 1.0, 1.0, 1.0)
-
-    assert even_gains(model, Fine(), told=said.append)["gains"] == as_recipe(before)
 
 
 def test_at_last_creases_are_as_deep_as_leaves_no_bias():

@@ -7,8 +7,6 @@
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file
-    python training/refine_prototypes.py --even-gains FACES        neighbouring ages' gains drawn together, as far as
-                                                                   ages between them err less for it
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
 the slopes of action units keep the gains that they were packed with, and hair is found by the weights' own network and
@@ -33,7 +31,7 @@ from ganime_age.learning.engine.recipe import read_recipe  # noqa: E402
 from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
-from ganime_age.learning.tasks.prototype_fitting.gain_fit import Edits, even_gains, fit_gains  # noqa: E402
+from ganime_age.learning.tasks.prototype_fitting.gain_fit import Edits, fit_gains  # noqa: E402
 from ganime_age.learning.tasks.prototype_fitting.prototype_fit import centre, fit_pixels, set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
@@ -71,23 +69,6 @@ def toml(gains: dict[str, Any]) -> list[str]:
     return ["[recipe.gains]", *creases, "[recipe.gains.outward]", *rows]
 
 
-def edits_of(folder: Path, model: GanimeAge, count: int) -> Edits:
-    """Edits of `count` validation faces of a folder, read by what steers."""
-    faces = Faces(folder, SIDE, splits=("val",), hold_out=HELD_OUT)
-    return Edits(faces, model, load_light(AgeJudge, AGE_JUDGE, "age_judge"), count)
-
-
-def made_by(options: str) -> dict[str, Any]:
-    """Who wrote a table of FITTED."""
-    command = f"python training/refine_prototypes.py {options}"
-    return {"made_by": {"command": command, "date": datetime.date.today().isoformat()}}
-
-
-def as_text(found: dict[str, Any]) -> str:
-    """A file of JSON."""
-    return json.dumps(found, indent=1) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -100,18 +81,15 @@ def main() -> None:
     parser.add_argument("--tones", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
-    parser.add_argument("--even-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
     given = parser.parse_args()
-    asked = (
-        given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains, given.even_gains
-    )  # fmt: skip
+    asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
     if not any(asked):
         raise BadInput(
             "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
-            "--gains RECIPE, --fit-gains FACES or --even-gains FACES"
+            "--gains RECIPE or --fit-gains FACES"
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
@@ -139,18 +117,14 @@ def main() -> None:
         gains = read_recipe(given.gains, [])["recipe"]["gains"]
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
     if given.fit_gains:
-        found = fit_gains(
-            model, edits_of(given.fit_gains, model, given.count), youngest=given.from_age, oldest=given.to_age
-        )
+        faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
+        edits = Edits(faces, model, load_light(AgeJudge, AGE_JUDGE, "age_judge"), given.count)
+        found = fit_gains(model, edits, youngest=given.from_age, oldest=given.to_age)
         options = f"--from-age {given.from_age} --to-age {given.to_age} --count {given.count}"
-        FITTED.write_text(as_text(found | made_by(f"--fit-gains FACES {options}")))
+        command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
+        made_by = {"command": command, "date": datetime.date.today().isoformat()}
+        FITTED.write_text(json.dumps(found | {"made_by": made_by}, indent=1) + "\n")
         print(*toml(found["gains"]), sep="\n")
-    if given.even_gains:
-        found = even_gains(model, edits_of(given.even_gains, model, given.count), given.from_age)
-        gains = found.pop("gains")
-        told = made_by(f"--even-gains FACES --from-age {given.from_age} --count {given.count}")
-        FITTED.write_text(as_text(json.loads(FITTED.read_text()) | {"gains": gains, "evened": found | told}))
-        print(*toml(gains), sep="\n")
     if given.wrinkles and not model.prototypes.wrinkles.onset.any():
         raise BadInput(
             "these weights do not say how deep creases are; add --gains training/recipes/prototypes.toml"

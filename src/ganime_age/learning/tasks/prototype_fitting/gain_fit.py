@@ -9,8 +9,6 @@ the asked ages a,
 
 Paying for likeness leaves edits too young, so after each sweep over the knots the creases are deepened until edits read
 as old as real faces in the mean (`unbiased`).
-Each knot is fitted by itself and by a few faces, so that neighbours may differ for no reason, and ages between the
-knots, which no fit looked at, err more. `even_gains` draws neighbours together as long as these ages cost less for it.
 An edit is what the default method makes of a face, its network included where the model has one: what that draws of an
 age the prototypes need not exaggerate.
 Ages are read by what steers trainings, the package's reader and the age judge beside it, each against its own readings
@@ -22,7 +20,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,8 +49,6 @@ MOST = {"shape": 2.5, "tone": 4.0, "texture": 3.0, "depth": 2.0}
 """Largest gains."""
 DEEPER = 1.3
 """Largest factor by which creases are deepened, or made shallower, at once so that edits have no bias."""
-LEAST = 0.05
-"""Least gain of which a logarithm is taken."""
 FRONTAL = 20.0
 """Degrees of yaw up to which a face counts."""
 SOURCE_AGES = (4.0, 60.0)
@@ -175,53 +171,6 @@ def unbiased(gains: Gains, bias: Callable[[Gains], float], passes: int = 2) -> G
     return gains
 
 
-def evened(gains: Gains, knot: int) -> Gains:
-    """The same, the gains of a knot half-way to the geometric mean of its neighbours'."""
-    found = copy.deepcopy(gains)
-    for kind in ("outward", "wrinkles"):
-        for row in found[kind].values():
-            own, before, after = (max(row[k], LEAST) for k in (knot, knot - 1, knot + 1))
-            row[knot] = math.sqrt(own * math.sqrt(before * after))
-    return found
-
-
-@torch.no_grad()
-def even_gains(
-    model: GanimeAge, edits: Edits, youngest: int = 28, passes: int = 4, told: Callable[[str], None] = print
-) -> dict[str, Any]:
-    """Give the model's prototypes gains that differ less from knot to knot, from the age `youngest` to the last knot
-    but one: each is `evened` where the ages half-way to its neighbours then cost less, `passes` times.
-
-    -> gains, as a recipe writes them; before and after: by all these ages, what is read.
-    """
-    between = [(a + b) // 2 for a, b in pairwise(KNOT_AGES)]
-    inner = [knot for knot in range(1, KNOTS - 1) if KNOT_AGES[knot] >= youngest]
-
-    def scores(gains: Gains, ages: Iterable[int]) -> list[Score]:
-        set_gains(model.prototypes, as_recipe(gains))
-        return [edits.score(age) for age in ages]
-
-    best, ages = gains_of(model.prototypes), between[inner[0] - 1 :]
-    before = scores(best, ages)
-    for number in range(passes):
-        taken: list[str] = []
-        for knot in inner:
-            other, beside = evened(best, knot), between[knot - 1 : knot + 1]
-            costs = [sum(score.cost for score in scores(gains, beside)) for gains in (best, other)]
-            if costs[1] < costs[0]:
-                best, taken = other, [*taken, f"{KNOT_AGES[knot]} years: {costs[0]:.2f} -> {costs[1]:.2f}"]
-        told(f"pass {number + 1}: {'; '.join(taken) or 'no moves'}")
-        if not taken:
-            break
-    after = scores(best, ages)
-    return {"gains": as_recipe(best), "before": table(ages, before), "after": table(ages, after)}
-
-
-def table(ages: Iterable[int], found: Iterable[Score]) -> list[dict[str, float]]:
-    """What was read, by the age asked, as a results file holds it."""
-    return [{"asked": asked, **one._asdict()} for asked, one in zip(ages, found, strict=True)]
-
-
 @torch.no_grad()
 def fit_gains(
     model: GanimeAge,
@@ -264,10 +213,13 @@ def fit_gains(
             break
     after = scores(best, range(KNOTS))
 
+    def table(found: list[Score]) -> list[dict[str, float]]:
+        return [{"asked": asked, **one._asdict()} for asked, one in zip(KNOT_AGES, found, strict=True)]
+
     return {
         "gains": as_recipe(best),
-        "before": table(KNOT_AGES, before),
-        "after": table(KNOT_AGES, after),
+        "before": table(before),
+        "after": table(after),
         "ages": [youngest, oldest],
         "faces": sum(len(one["age"]) for one in edits.batches),
         "objective": f"mean |read - read on real faces| + {LIKENESS:g} (1 - cosine), years; then creases without bias",
