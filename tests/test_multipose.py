@@ -288,7 +288,7 @@ def test_every_gate_rejects_what_it_should_and_a_retry_has_another_seed(script, 
         return torch.where(first[:, None, None, None], 0.0, faces)
 
     backend = Still(draw=draw)
-    alone = ("--set", "sources.spares=0")
+    alone = ("--set", "sources.spares=0", "--set", "gates.identity=-1", "--set", "gates.age=100")
     script("--faces", real, "--out", tmp_path / "a", *SMALL, *ANY_POSE, *alone, backend=backend)
     report, table = json.loads((tmp_path / "a" / "report.json").read_text()), images(tmp_path / "a")
     assert report["rejected"] == {"no face": 20} and report["images"] == 20 and report["tries"] == 40

@@ -289,7 +289,7 @@ def kept_looks(path: Path, rows: np.ndarray) -> Looks | None:
     if not path.is_file():
         return None
     with np.load(path) as kept:
-        same = np.array_equal(kept["rows"], rows)
+        same = np.array_equal(kept["rows"], rows) and set(Looks._fields) <= set(kept.files)
         return Looks(**{name: kept[name] for name in Looks._fields}) if same else None
 
 

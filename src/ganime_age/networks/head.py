@@ -185,7 +185,8 @@ class HeadModel(nn.Module):
         """landmarks (B,68,2) in 0..1 of the frame, pose (B,3) in degrees as read, if known -> Head.
 
         The maximum a posteriori head under normal priors, by Gauss-Newton on all parameters at once. A given pose is
-        an observation with noise POSE_NOISE, weighed against the landmarks.
+        an observation with noise POSE_NOISE, weighed against the landmarks. Every product is one face's own, so that a
+        face is fitted the same, bit for bit, in a batch of any size.
         """
         # State x = (a, b, angles, scale, shift). The posterior is proportional to exp(-E(x) / 2) with
         #
@@ -203,7 +204,7 @@ class HeadModel(nn.Module):
             residual, jacobian = linearise(state, bases, mean, marks)
             away = torch.cat([state[:, : len(bases)], state[:, len(bases) : -3] - hint, state[:, -3:]], 1)
             normal = jacobian.mT @ jacobian + torch.diag(weight + DAMPING)
-            gradient = (jacobian.mT @ residual[..., None])[..., 0] - weight * away
+            gradient = (residual[:, None] @ jacobian)[:, 0] - weight * away
             # The matrix is positive definite, W + DAMPING being so: solve would let the host wait to look for errors.
             state = state + torch.linalg.solve_ex(normal, gradient).result
         coefficients, angles, scale, shift = split_state(state)
@@ -226,14 +227,16 @@ def linearise(state: Tensor, bases: Tensor, mean: Tensor, marks: Tensor) -> tupl
     """The residual (B,136) of a state (B,K+6) against marks (B,68,2), and the Jacobian (B,136,K+6) of the landmarks by
     the state; both in units of LANDMARK_NOISE. bases (K,68,3) and mean (68,3): the landmarks of the model."""
     coefficients, angles, scale, shift = split_state(state)
-    shape = mean + torch.einsum("bk,kvc->bvc", coefficients, bases)  # S, (B,68,3)
+    every = bases.expand(len(state), *bases.shape)
+    shape = mean + torch.bmm(coefficients[:, None], every.flatten(2)).view(-1, *mean.shape)  # S, (B,68,3)
     axes = rotation(angles / RADIAN)[:, :2]  # P R, (B,2,3)
     flat = shape @ axes.mT  # P R S, (B,68,2)
     size = scale[..., None, None]
     # Columns of J, from p = scale * P R S + shift (b: face, v: landmark, d: x or y, c: model axis):
     #   dp/d coefficient_k = scale * P R basis_k        dp/d scale = P R S
     #   dp/d angle_a       = scale * P dR/da S          dp/d shift = I
-    by_shape = size * torch.einsum("bdc,kvc->bvdk", axes, bases)
+    by_shape = torch.bmm(axes, every.permute(0, 3, 2, 1).flatten(2)).unflatten(2, (len(mean), -1))
+    by_shape = size * by_shape.transpose(1, 2)
     by_angle = size * torch.einsum("badc,bvc->bvda", rotation_slopes(angles)[:, :, :2], shape)
     by_shift = torch.eye(2, device=marks.device, dtype=marks.dtype).expand(*flat.shape[:2], 2, 2)
     jacobian = torch.cat([by_shape, by_angle, flat[..., None], by_shift], 3).flatten(1, 2)

@@ -181,17 +181,16 @@ def draw(faces: Tensor, source: Tensor, target: Tensor, head_model: HeadModel) -
     surface = project(corners, source, target, head_model, side)
     face = antialiased_texture(faces, corners.target, surface)
     still = unmoved(surface.texture)
-    # Signed areas of each pixel's triangle on the three surfaces; a mirror image has the opposite orientation.
-    areas = (signed_areas(part[..., :2]).flatten()[surface.triangle] for part in corners)
-    drawn_area, source_area, mirror_area = areas
+    # Signed areas of the triangles on the three surfaces; a mirror image has the opposite orientation.
+    drawn_area, source_area, mirror_area = (signed_areas(part[..., :2]).flatten() for part in corners)
     depths = depth_map(corners.source, side // 2)
-    own = visibility(depths, surface.place, drawn_area, source_area)
+    own = visibility(depths, surface.place, surface.triangle, drawn_area, source_area)
     seen = torch.maximum(own.trust, still)
-    if bool((seen == 1).all()):
+    if bool(seen.amin() == 1):
         return Drawn(face, seen)
-    mirrored = visibility(depths, surface.mirror_place, drawn_area, -mirror_area)
+    mirrored = visibility(depths, surface.mirror_place, surface.triangle, drawn_area, -mirror_area)
     symmetric = (head_model.turning[head_model.triangles].amin(1) > SYMMETRIC).to(faces)
-    symmetric = symmetric.repeat(len(faces))[surface.triangle][:, None]
+    symmetric = at_pixels(symmetric.repeat(len(faces)), surface.triangle)
     # The mirror image is taken where it is trusted more, and where only it is visible at all.
     better = (mirrored.trust - seen).clamp_min(0) + (1 - own.shown) * (mirrored.shown - mirrored.trust)
     seen = torch.minimum(seen, blur_mask(seen))
@@ -204,8 +203,9 @@ def draw(faces: Tensor, source: Tensor, target: Tensor, head_model: HeadModel) -
 def project(corners: Corners, source: Tensor, target: Tensor, head_model: HeadModel, side: int) -> Surface:
     """Rasterise the target and interpolate, at every pixel, where its point lies in the photo."""
     triangles, mirror = head_model.triangles, head_model.mirror
-    both = torch.cat([source, source[:, mirror]])[..., :2]  # own and mirrored texture coordinates, (2B,V,2)
-    textures = smooth_texture_coordinates(both, target.repeat(2, 1, 1), head_model).chunk(2)
+    # Own and mirrored texture coordinates, (B,2,V,2).
+    both = torch.stack([source, source[:, mirror]], 1)[..., :2]
+    textures = smooth_texture_coordinates(both, target, head_model).unbind(1)
     values = torch.cat([*(t[:, triangles] for t in textures), corners.source, corners.mirrored], -1)
     planes = plane_equations(corners.target[..., :2].flatten(0, 1) * side - 0.5, values.flatten(0, 1))
     found = rasterize(corners.target[..., :2], corners.target[..., 2], side)
@@ -224,12 +224,11 @@ def first_triangles(corners: Tensor) -> Tensor:
 
 def antialiased_texture(faces: Tensor, corners: Tensor, surface: Surface) -> Tensor:
     """The photo's colours at the pixels of the surface (B,3,S,S), supersampled where outlines cross a pixel."""
-    outline = discontinuities(surface.texture)
+    outline = discontinuities(surface.texture).nonzero(as_tuple=True)
     # Only triangles at outlines are rasterised again on the finer grid: a few per cent of all.
     used = torch.zeros(corners.shape[0] * corners.shape[1], dtype=torch.bool, device=corners.device)
     used[surface.triangle[outline]] = True
     fine = rasterize(corners[..., :2], corners[..., 2], FINE * faces.shape[-1], used)
-    fine = torch.where(fine < 0, -1, fine + first_triangles(corners))
     return sample_texture(faces, surface, fine, outline)
 
 
@@ -242,8 +241,9 @@ def unmoved(texture: Tensor) -> Tensor:
     """(B,1,S,S): 1 where a pixel shows the place of the photo (B,S,S,2) that it shows in the photo, else 0."""
     side = texture.shape[1]
     x, y = pixel_grid(side, texture)
-    moved = (texture * side - 0.5 - torch.stack([x, y], -1)).norm(dim=-1)
-    return (moved < STILL).float()[:, None]
+    right, down = (texture * side - 0.5).unbind(-1)
+    moved = (right - x).square_() + (down - y).square_()
+    return (moved < STILL**2).float()[:, None]
 
 
 def push_pull(values: Tensor, weight: Tensor) -> Tensor:
@@ -255,13 +255,21 @@ def push_pull(values: Tensor, weight: Tensor) -> Tensor:
     if values.shape[-1] <= 2:
         total = weight.sum((2, 3), keepdim=True).clamp_min(1e-6)
         return (values * weight).sum((2, 3), keepdim=True) / total + 0 * values
-    amount = F.avg_pool2d(weight, 2, ceil_mode=True)
-    coarse = F.avg_pool2d(values * weight, 2, ceil_mode=True) / amount.clamp_min(1e-6)
+    amount = halved(weight)
+    coarse = halved(values * weight) / amount.clamp_min(1e-6)
     coarse = push_pull(
         coarse, (4 * amount).clamp_max(1)
     )  # one known pixel of four makes the coarse one known
     coarse = F.interpolate(coarse, size=values.shape[-2:], mode="bilinear", align_corners=False)
     return coarse + weight * (values - coarse)
+
+
+def halved(maps: Tensor) -> Tensor:
+    """Maps (B,C,H,W) at half their sides, rounded up: the means of 2 x 2 pixels, or of what an odd side leaves."""
+    if maps.shape[-1] % 2 or maps.shape[-2] % 2:
+        return F.avg_pool2d(maps, 2, ceil_mode=True)
+    upper, lower = maps[..., ::2, :], maps[..., 1::2, :]  # avg_pool2d takes four times as long on a CPU
+    return (upper[..., ::2] + upper[..., 1::2] + lower[..., ::2] + lower[..., 1::2]) / 4
 
 
 def sample_colours(faces: Tensor, picture: Tensor, places: Tensor) -> Tensor:
@@ -288,33 +296,36 @@ def laplacian_weights(head_model: HeadModel) -> Tensor:
     near = torch.where(face[corner] & ~face[end], OUTWARD * near, near)
     weights = near.new_zeros(len(mean), len(mean))
     weights[corner, end] = near
-    return weights / weights.sum(1, keepdim=True).clamp_min(1e-6)
+    weights[corner, end] = near / weights.sum(1).clamp_min(1e-6)[corner]
+    return weights
 
 
 def smooth_texture_coordinates(
     places: Tensor, target: Tensor, head_model: HeadModel, rounds: int = 8
 ) -> Tensor:
-    """Texture coordinates (B,V,2) of the vertices at `target` (B,V,3), Laplacian-smoothed where they are stretched.
+    """K texture coordinates (B,K,V,2) of the vertices at `target` (B,V,3), Laplacian-smoothed where they are stretched.
 
     A strip seen at a grazing angle holds few pixels, and an outline is never met exactly; drawn at full width its
     triangles would show as jags. Vertices between stretched triangles move towards the mean of their neighbours, in
     proportion to the stretch, vertices of the face rather towards the face; all others stay.
     """
     triangles, weights = head_model.triangles, laplacian_weights(head_model)
-    stretch = signed_areas(target[:, triangles, :2]).abs() / signed_areas(
-        places[:, triangles]
-    ).abs().clamp_min(1e-6)
+    drawn_area = signed_areas(target[:, None, triangles, :2]).abs()
+    stretch = drawn_area / signed_areas(places[:, :, triangles]).abs().clamp_min(1e-6)  # (B,K,T)
     # A vertex's stretch is the mean of its triangles': sums are scattered to the corners, then divided by counts.
-    stretch = stretch.clamp_max(SMOOTHING_STRETCH[1]).T.repeat_interleave(3, 0)  # (3T,B)
-    pull = stretch.new_zeros(places.shape[1], len(places)).index_add(0, triangles.flatten(), stretch)
-    pull = (pull / triangles.flatten().bincount(minlength=len(pull)).clamp_min(1)[:, None]).T[..., None]
+    corners = triangles.flatten()
+    stretch = stretch.clamp_max(SMOOTHING_STRETCH[1]).flatten(0, 1).T.repeat_interleave(3, 0)  # (3T,B*K)
+    pull = stretch.new_zeros(len(weights), stretch.shape[1]).index_add(0, corners, stretch)
+    pull = (pull / corners.bincount(minlength=len(pull)).clamp_min(1)[:, None]).T.reshape(
+        *places.shape[:3], 1
+    )
     pull = SMOOTHING * (1 - ramp_down(pull, *SMOOTHING_STRETCH)) * (1 - head_model.pinned.to(target)[:, None])
     # Jacobi iterations of u = u0 + pull * (W u - u0): a screened Laplace equation, each vertex tied to its own place.
-    out = places
+    # Every picture is a product of its own, so that it rounds the same in a batch of any size.
+    out, every = places, weights.expand(len(places), -1, -1)
     for _ in range(rounds):
-        flat = out.transpose(0, 1).flatten(1)  # one product for the whole batch
-        mean = (weights @ flat).view(len(weights), -1, 2).transpose(0, 1)
-        out = places + pull * (mean - places)
+        mean = torch.bmm(every, out.transpose(1, 2).flatten(2))  # (B,V,2K)
+        out = places + pull * (mean.unflatten(2, (-1, 2)).transpose(1, 2) - places)
     return out
 
 
@@ -327,18 +338,25 @@ class Visibility(NamedTuple):
     """1: in plain view, neither at a grazing angle nor at an outline, where colours mix."""
 
 
-def visibility(depths: Tensor, at: Tensor, drawn_area: Tensor, source_area: Tensor) -> Visibility:
-    """Depths (B,2,S,S) of the photo (see `depth_map`), places at (B,S,S,3) on its surface, signed areas (B,S,S) of
-    their triangles as drawn and in the photo -> Visibility."""
+def visibility(
+    depths: Tensor, at: Tensor, triangle: Tensor, drawn_area: Tensor, source_area: Tensor
+) -> Visibility:
+    """Depths (B,2,S,S) of the photo (see `depth_map`), places at (B,S,S,3) on its surface and their triangles
+    (B,S,S), signed areas (B*T,) of the triangles as drawn and in the photo -> Visibility."""
     nearest, edge = sample(depths, at[..., :2], "bilinear").split(1, 1)
     # Equal orientation: the photo sees the same face of the triangle, not its back.
-    same_face = (drawn_area * source_area >= 0).float()[:, None]
+    same_face = at_pixels((drawn_area * source_area >= 0).float(), triangle)
     # Shadow-map test (Williams, SIGGRAPH 1978) with a soft edge: 1 within TOLERANCE of the front surface, 0 beyond two.
     shown = same_face * (1 - ((nearest - at[..., 2][:, None]) / TOLERANCE - 1).clamp(0, 1))
-    stretch = ((drawn_area.abs() + TINY_AREA) / (source_area.abs() + TINY_AREA))[:, None]
-    grazing = ramp_down(stretch, *STRETCH)
-    clear = 1 - edge * (1 - ramp_down(stretch, *EDGE_STRETCH))
+    stretch = (drawn_area.abs() + TINY_AREA) / (source_area.abs() + TINY_AREA)
+    grazing = at_pixels(ramp_down(stretch, *STRETCH), triangle)
+    clear = 1 - edge * at_pixels(1 - ramp_down(stretch, *EDGE_STRETCH), triangle)
     return Visibility(shown, shown * grazing * clear)
+
+
+def at_pixels(values: Tensor, triangle: Tensor) -> Tensor:
+    """Values (B*T,) of triangles at the pixels (B,S,S) that show them: (B,1,S,S)."""
+    return values.index_select(0, triangle.flatten()).view(triangle.shape)[:, None]
 
 
 def ramp_down(values: Tensor, full: float, none: float) -> Tensor:
@@ -348,9 +366,11 @@ def ramp_down(values: Tensor, full: float, none: float) -> Tensor:
 
 def blur_mask(mask: Tensor) -> Tensor:
     """A mask (B,1,S,S), its mean over a twenty-fifth of the side."""
-    width = mask.shape[-1] // OUTLINE_REACH * 2 + 1
-    padded = F.pad(mask, [width // 2] * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (width, 1), 1), (1, width), 1)  # a separable box filter
+    side, width = mask.shape[-1], mask.shape[-1] // OUTLINE_REACH * 2 + 1
+    mask = F.pad(mask, [width // 2] * 4, mode="replicate")
+    for axis in (-2, -1):  # a separable box filter; the sum of shifted copies is the fastest on a CPU
+        mask = reduce(torch.add, (mask.narrow(axis, i, side) for i in range(width))) / width
+    return mask
 
 
 def dilate(maps: Tensor, reach: int) -> Tensor:
@@ -371,24 +391,25 @@ def pixel_grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def discontinuities(texture: Tensor) -> Tensor:
     """(B,S,S) bool: pixels at, or next to, a step in the texture coordinates (B,S,S,2), as along an outline."""
-    texture = texture.permute(0, 3, 1, 2)
+    texture = texture.permute(0, 3, 1, 2).contiguous()
     difference = dilate(texture, 1) + dilate(-texture, 1)  # largest minus smallest around
     return (difference > DISCONTINUITY / texture.shape[-1]).any(1)
 
 
-def sample_texture(faces: Tensor, surface: Surface, fine: Tensor, outline: Tensor) -> Tensor:
+def sample_texture(faces: Tensor, surface: Surface, fine: Tensor, outline: tuple[Tensor, ...]) -> Tensor:
     """The photo at the surface's texture coordinates, (B,3,S,S).
 
-    fine: (B,FINE*S,FINE*S) triangles of the sub-pixels, -1: the pixel's own. Where several triangles meet in a pixel
-    of `outline` (B,S,S) it shows the mean of their texture coordinates; where these lie apart in the photo, such as
-    nose and cheek, the mean of their colours.
+    fine: (B,FINE*S,FINE*S) triangles 0..T-1 of the sub-pixels, -1: the pixel's own. Where several triangles meet in a
+    pixel of `outline` (pictures, rows, columns) it shows the mean of their texture coordinates; where these lie apart
+    in the photo, such as nose and cheek, the mean of their colours.
     """
     side = faces.shape[-1]
-    picture, row, column = outline.nonzero(as_tuple=True)
+    picture, row, column = outline
     parts = torch.stack(
         [fine[picture, FINE * row + i, FINE * column + j] for i in range(FINE) for j in range(FINE)]
     )
-    parts = torch.where(parts < 0, surface.triangle[picture, row, column], parts)  # (FINE*FINE,N)
+    first = picture * (len(surface.planes.at) // len(faces))
+    parts = torch.where(parts < 0, surface.triangle[outline], parts + first)  # (FINE*FINE,N)
     meet = (parts[1:] != parts[:1]).any(0)
     parts, picture, row, column = parts[:, meet], picture[meet], row[meet], column[meet]
     step = (
@@ -425,14 +446,14 @@ def compose(face: Tensor, mirrored: Tensor, own: Tensor, other: Tensor) -> Tenso
     # The two sides are lit differently. Their difference is known where the face itself is visible; its continuation
     # recolours the mirrored pixels (a coarse membrane, as in Poisson image editing, Perez et al., SIGGRAPH 2003).
     sure = ((other < 0.01) * (own > 0.99)).to(face)
-    change = half_push_pull((face - mirrored).clamp(-MATCH, MATCH), sure)
-    mixed, known = own * face + other * (mirrored + change), own + other
+    change = half_push_pull((face - mirrored).clamp_(-MATCH, MATCH), sure)
+    mixed, known = change.add_(mirrored).mul_(other).add_(own * face), own + other
     rest = half_push_pull(mixed / known.clamp_min(0.5), (known > 0.5).to(face))
-    return (mixed + (1 - known) * rest).clamp(-1, 1)
+    return rest.mul_(1 - known).add_(mixed).clamp_(-1, 1)
 
 
 def half_push_pull(values: Tensor, weight: Tensor) -> Tensor:
     """`push_pull` at half the side, which is enough for what is smooth anyway."""
-    amount = F.avg_pool2d(weight, 2)
-    half = push_pull(F.avg_pool2d(values * weight, 2) / amount.clamp_min(1e-6), amount)
+    amount = halved(weight)
+    half = push_pull(halved(values * weight) / amount.clamp_min(1e-6), amount)
     return F.interpolate(half, size=values.shape[-2:], mode="bilinear", align_corners=False)

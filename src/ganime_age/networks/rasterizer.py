@@ -49,9 +49,8 @@ class PlaneEquations(NamedTuple):
 
     def __call__(self, triangle: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Values (...,C) at pixels x, y (...) of triangles number `triangle` (...)."""
-        rows = torch.cat(self, 1)  # one gather of whole rows is faster than three
-        at, right, down = F.embedding(triangle, rows).chunk(3, -1)
-        return torch.addcmul(torch.addcmul(at, right, x[..., None]), down, y[..., None])
+        at, right, down = (F.embedding(triangle, part) for part in self)
+        return at.addcmul_(right, x[..., None]).addcmul_(down, y[..., None])
 
 
 def plane_equations(corners: Tensor, values: Tensor) -> PlaneEquations:
@@ -86,7 +85,7 @@ def expand_counts(counts: Tensor) -> tuple[Tensor, Tensor]:
     """
     owner = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     first = counts.cumsum(0) - counts
-    return owner, torch.arange(len(owner), device=counts.device) - first[owner]
+    return owner, torch.arange(len(owner), device=counts.device) - first.index_select(0, owner)
 
 
 class Lines(NamedTuple):
@@ -119,10 +118,11 @@ def scan_lines(corners: Tensor, side: int, used: Tensor | None) -> Lines:
     if used is not None:
         rows[~used] = 0
     triangle, number = expand_counts(rows)
-    row = top[triangle] + number
+    row = top.index_select(0, triangle) + number
     low, high = torch.full_like(row, torch.inf), torch.full_like(row, -torch.inf)
     for a, b in EDGES:
-        ya, yb, xa, xb = y[triangle, a], y[triangle, b], x[triangle, a], x[triangle, b]
+        ends = y[:, a], y[:, b], x[:, a], x[:, b]
+        ya, yb, xa, xb = (end.index_select(0, triangle) for end in ends)
         t = (row - ya) / (
             yb - ya
         )  # infinite or NaN for a horizontal edge, whose ends the other two edges meet
@@ -146,15 +146,17 @@ def rasterize(corners: Tensor, depth: Tensor, side: int, used: Tensor | None = N
     lines = scan_lines(places, side, used)
     depths = plane_equations(places, depth.flatten(0, 1)[..., None])
     # Per line: depth at its first pixel, depth step to the right, index of its first pixel in the flat z-buffer.
-    begin, step = depths(lines.triangle, lines.left, lines.row), depths.right[lines.triangle]
+    begin = depths(lines.triangle, lines.left, lines.row)[:, 0]
+    step = depths.right[:, 0].index_select(0, lines.triangle)
     picture = torch.div(lines.triangle, count, rounding_mode="floor")
     start = (picture * side + lines.row.long()) * side + lines.left.long()
     # Per covered pixel ("fragment"): the same for its line, advanced by its number in the line.
     line, number = expand_counts(lines.width)
-    begin, step = torch.cat([begin, step], 1)[line].unbind(1)
-    start, label = torch.stack([start, lines.triangle % count], 1)[line].unbind(1)
+    of_lines = begin, step, start, lines.triangle - picture * count
+    begin, step, start, label = (values.index_select(0, line) for values in of_lines)
     fragment_depth, pixel = torch.addcmul(begin, step, number), start + number
     steps = ((fragment_depth.clamp(-DEPTH_LIMIT, DEPTH_LIMIT) + DEPTH_OFFSET) * DEPTH_STEPS).long()
     nearest = torch.full((batch * side * side,), -1, dtype=torch.int64, device=corners.device)
     nearest.scatter_reduce_(0, pixel, steps * MAX_TRIANGLES + label, "amax")
-    return torch.where(nearest < 0, -1, nearest % MAX_TRIANGLES).view(batch, side, side)
+    found = (nearest & MAX_TRIANGLES - 1).masked_fill_(nearest < 0, -1)  # the last 13 bits
+    return found.view(batch, side, side)

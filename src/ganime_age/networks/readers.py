@@ -128,14 +128,20 @@ class Readers(nn.Module):
         read = self.read_window(self.window(face), identity)
         if self.local is None:
             return read
+        landmarks, aus = self.corrected(face, read.landmarks, read.action_units)
         # Roll is measured on the corrected landmarks; yaw and pitch stay the backbone's.
-        landmarks, aus = self.local(face, read.landmarks, read.action_units)
         roll = eye_line_angle(landmarks)[:, None]
         return read._replace(
-            landmarks=landmarks,
-            action_units=self.au_seen * au_scale(aus),
-            pose=torch.cat([read.pose[:, :2], roll], 1),
+            landmarks=landmarks, action_units=aus, pose=torch.cat([read.pose[:, :2], roll], 1)
         )
+
+    def corrected(self, face: Tensor, landmarks: Tensor, action_units: Tensor) -> tuple[Tensor, Tensor]:
+        """Landmarks (B,68,2) and action units (B,17) that `read_window` read on faces (B,3,S,S), after the local
+        reader, if there is one."""
+        if self.local is None:
+            return landmarks, action_units
+        landmarks, aus = self.local(face, landmarks, action_units)
+        return landmarks, self.au_seen * au_scale(aus)
 
     def read_window(self, window: Tensor, identity: bool = True) -> Readings:
         """(B,3,size,size), what `window` cut out -> Readings, without the local reader. identity: see `forward`."""

@@ -260,7 +260,7 @@ def decode(content: bytes, size: int, name: str) -> np.ndarray:
     method = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
     alpha = picture[..., 3:].astype(np.float32) / 255
     shrunk = cv2.resize(
-        np.concatenate([picture[..., :3] * alpha, alpha], -1), (size, size), interpolation=method
+        np.concatenate([picture[..., :3] * threefold(alpha), alpha], -1), (size, size), interpolation=method
     )
     filled = fill_unreal(shrunk[..., :3], shrunk[..., 3:])
     return (
@@ -284,6 +284,11 @@ def fill_unreal(premultiplied: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         colour = cv2.blur(premultiplied, (width, width), borderType=cv2.BORDER_CONSTANT)
         share = cv2.blur(alpha, (width, width), borderType=cv2.BORDER_CONSTANT)[..., None]
         trust = np.clip(share * 8, 0, 1) * left
-        out += trust * colour / np.maximum(share, 1e-4)
+        out += threefold(trust) * colour / threefold(np.maximum(share, 1e-4))
         left = left - trust
     return out
+
+
+def threefold(plane: np.ndarray) -> np.ndarray:
+    """(H,W,1) -> (H,W,3): NumPy takes several times as long to multiply colours by the plane itself."""
+    return cv2.merge([plane] * 3)

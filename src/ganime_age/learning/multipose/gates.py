@@ -13,10 +13,12 @@ import torch
 from ...images.detectors import EmbeddedDetector
 from ...images.tensors import to_pictures, to_tensor
 from ...model.model import GanimeAge
+from ...networks.readers import eye_line_angle
 from ..data.faces import Faces
 
-REASONS = ("no face", "pose", "identity", "age", "unreadable source")
-"""Why a try is rejected, in the order in which it is asked; the last one ends all tries with that source."""
+REASONS = ("identity", "age", "no face", "pose", "unreadable source")
+"""Why a try is rejected, in the order in which it is asked: the readers decide first, since the finder takes several
+times as long. The last one ends all tries with that source."""
 TURNED = 15.0  # degrees; a pose curve needs faces beyond
 FEWEST_TURNED = 100
 MOST_READ = 2000  # faces that the readers look at for their curve
@@ -116,14 +118,15 @@ def fitted(pose: np.ndarray, read: np.ndarray) -> PoseCurve:
 
 
 class Looks(NamedTuple):
-    """What is measured on N faces. read_pose (N,3): as the readers say it. landmarks (N,68,2): the finder's, in 0..1 of
-    the frame, NaN where it found no face; score (N,): its score, 0 there. fit_pose (N,2): yaw and pitch of the head
-    that is fitted to these landmarks."""
+    """What is measured on N faces. read_pose (N,3), read_landmarks (N,68,2) in 0..1 of the frame: as the readers say
+    it. landmarks (N,68,2): the finder's, NaN where it found no face or was not asked; score (N,): its score, 0 there.
+    fit_pose (N,2): yaw and pitch of the head that is fitted to these landmarks."""
 
     age: np.ndarray
     read_pose: np.ndarray
     identity: np.ndarray
     action_units: np.ndarray
+    read_landmarks: np.ndarray
     landmarks: np.ndarray
     score: np.ndarray
     fit_pose: np.ndarray
@@ -146,26 +149,42 @@ class Examiner:
 
     @torch.inference_mode()
     def look(self, pictures: np.ndarray, find: bool = True) -> Looks:
-        """Pictures (N,S,S,3) uint8. find: ask the finder too; it is the slower one."""
-        read = self.model.readers(to_tensor(pictures, self.device))  # whose cosines the gates are set for
-        landmarks, score = np.full((len(pictures), 68, 2), np.nan, np.float32), np.zeros(len(pictures))
-        side, fit = pictures.shape[1], np.full((len(pictures), 2), np.nan, np.float32)
+        """Pictures (N,S,S,3) uint8, without the local reader: see `refined`. find: ask the finder too; it is slower."""
+        readers = self.model.readers  # whose cosines the gates are set for
+        read = readers.read_window(readers.window(to_tensor(pictures, self.device)))
+        values = read.age, read.pose, read.identity, read.action_units, read.landmarks
+        age, pose, identity, units, marks = (value.float().cpu().numpy() for value in values)
+        landmarks, fit = (np.full((len(pictures), *shape), np.nan, np.float32) for shape in ((68, 2), (2,)))
+        looks = Looks(age, pose, identity, units, marks, landmarks, np.zeros(len(pictures)), fit)
+        return self.found(pictures, looks, np.full(len(pictures), find))
+
+    @torch.inference_mode()
+    def found(self, pictures: np.ndarray, looks: Looks, asked: np.ndarray) -> Looks:
+        """Looks at pictures (N,S,S,3), with what the finder says of those that are asked about, (N,) bool."""
+        landmarks, score, fit = looks.landmarks.copy(), looks.score.copy(), looks.fit_pose.copy()
+        side = pictures.shape[1]
         border = round(BORDER * side)
-        for i, picture in enumerate(pictures if find else ()):
-            found = self.finder(
-                cv2.copyMakeBorder(
-                    picture, border, border, border, border, cv2.BORDER_CONSTANT, value=(128,) * 3
-                )
+        for i in np.flatnonzero(asked):
+            around = cv2.copyMakeBorder(
+                pictures[i], border, border, border, border, cv2.BORDER_CONSTANT, value=(128,) * 3
             )
-            if found:
+            if found := self.finder(around):
                 landmarks[i], score[i] = (found[0].landmarks - border) / side, found[0].score
         if (score > 0).any():
             marks = torch.from_numpy(landmarks[score > 0]).to(self.device)
             fit[score > 0] = self.model.head.fit(marks).pose[:, :2].cpu().numpy()
-        age, pose, identity, units = (
-            values.float().cpu().numpy() for values in (read.age, read.pose, read.identity, read.action_units)
-        )
-        return Looks(age, pose, identity, units, landmarks, score, fit)
+        return looks._replace(landmarks=landmarks, score=score, fit_pose=fit)
+
+    @torch.inference_mode()
+    def refined(self, pictures: np.ndarray, looks: Looks, asked: np.ndarray) -> Looks:
+        """Looks at pictures (N,S,S,3), with the local reader's action units and roll of some, asked (N,) bool."""
+        if not asked.any():
+            return looks
+        units, pose = looks.action_units.copy(), looks.read_pose.copy()
+        read = (torch.from_numpy(part[asked]).to(self.device) for part in (looks.read_landmarks, units))
+        landmarks, aus = self.model.readers.corrected(to_tensor(pictures[asked], self.device), *read)
+        units[asked], pose[asked, 2] = aus.cpu().numpy(), eye_line_angle(landmarks).cpu().numpy()
+        return looks._replace(action_units=units, read_pose=pose)
 
     def measured(
         self,
@@ -183,15 +202,19 @@ class Examiner:
         by_landmarks = fit - self.curves.landmarks.said(target)
         return target + np.where(np.isfinite(by_landmarks), (by_readers + by_landmarks) / 2, by_readers)
 
+    def alike(self, cosine: np.ndarray, age: np.ndarray, read_age: np.ndarray) -> np.ndarray:
+        """(N,) bool: images that pass the gates of the readers alone. Arguments (N,), as of `reason`."""
+        return (cosine >= self.gates.identity) & (np.abs(read_age - age) <= self.gates.age)
+
     def reason(
         self, score: float, cosine: float, pose: np.ndarray, target: np.ndarray, age: float, read_age: float
     ) -> str | None:
         """Why an image is rejected, or None. pose, target: yaw and pitch (2,) in degrees. age: of the label."""
         gates = self.gates
         passed = {
-            "no face": score >= gates.face and score > 0,
-            "pose": bool(np.abs(pose - target).max() <= gates.pose),
             "identity": cosine >= gates.identity,
             "age": abs(read_age - age) <= gates.age,
+            "no face": score >= gates.face and score > 0,
+            "pose": bool(np.abs(pose - target).max() <= gates.pose),
         }
         return next((reason for reason, good in passed.items() if not good), None)

@@ -19,6 +19,8 @@ from ...networks.mesh import draw, turned
 from .plan import Request
 
 LARGEST = 60.0  # degrees that a head is turned to, whatever is asked
+AT_ONCE = 8 * 128**2
+"""Pixels of the pictures that are drawn at once: more do not stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,20 @@ class MeshBackend:
         self, faces: Tensor, landmarks: Tensor, labels: list[dict[str, Any]], requests: list[Request]
     ) -> Tensor:
         poses = landmarks.new_tensor([label["pose"] for label in labels])
-        inputs = zip(faces.split(1), landmarks.split(1), poses.split(1), requests, strict=True)
-        return torch.cat([self._one(*one) for one in inputs])
+        fitted = zip(*(part.split(1) for part in self.head.fit(landmarks, poses)), strict=True)
+        told = zip(fitted, poses.tolist(), requests, strict=True)
+        surfaces = [self._surfaces(Head(*head), pose, request) for head, pose, request in told]
+        source, target = (torch.cat(points) for points in zip(*surfaces, strict=True))
+        step = max(1, AT_ONCE // faces.shape[-1] ** 2)
+        parts = zip(faces.split(step), source.split(step), target.split(step), strict=True)
+        return torch.cat([draw(some, was, now, self.head).face for some, was, now in parts])
 
-    def _one(self, face: Tensor, landmarks: Tensor, pose: Tensor, request: Request) -> Tensor:
-        fitted = self.head.fit(landmarks, pose)
-        source = dict(zip(("yaw", "pitch"), pose[0].tolist(), strict=False))
-        asked = [[self.recipe.drawn(axis, getattr(request, axis), source[axis])] for axis in ("yaw", "pitch")]
-        yaw, pitch = landmarks.new_tensor(asked)
-        target = framed(self.head, turned(fitted, yaw=yaw, pitch=pitch))
-        return draw(face, self.head.points(fitted), self.head.points(target), self.head).face
+    def _surfaces(self, head: Head, pose: list[float], request: Request) -> tuple[Tensor, Tensor]:
+        """The points (1,V,3) of a fitted head as it is, and as it is asked for. pose: of the source, in degrees."""
+        yaw = self.recipe.drawn("yaw", request.yaw, pose[0])
+        pitch = self.recipe.drawn("pitch", request.pitch, pose[1])
+        target = framed(self.head, turned(head, yaw=yaw, pitch=pitch))
+        return self.head.points(head), self.head.points(target)
 
 
 def framed(model: HeadModel, head: Head) -> Head:

@@ -163,7 +163,7 @@ def _made_by(report: dict[str, Any]) -> str:
     )
 
 
-REJECTS = ("no face", "pose", "identity", "age")
+REJECTS = ("identity", "age", "no face", "pose")
 
 
 def drift_of(tries: pd.DataFrame) -> pd.Series:

@@ -130,27 +130,16 @@ class Part:
 
     def _try(self, pairs: list[tuple[Slot, Request]]) -> list[Slot]:
         """Make one batch; returns the slots that must be tried again."""
-        job, examiner = self.job, self.job.examiner
+        job = self.job
         requests = [request for _, request in pairs]
         rows = [request.row for request in requests]
         pictures = made(job, np.stack([self.sources[row] for row in rows]), requests)
-        looks, sources = examiner.look(pictures), [job.looks[row] for row in rows]
-        before = np.stack([source.read_pose[:2] for source in sources])
-        target = np.array([[request.yaw, request.pitch] for request in requests])
-        labelled = job.faces.labels["pose"][rows, :2]
-        pose = examiner.measured(target, labelled, before, looks.read_pose[:, :2], looks.fit_pose)
+        looks, pose, reasons = self._examine(pictures, requests)
         again = []
         for i, (slot, request) in enumerate(pairs):
             look = Looks(*(values[i] for values in looks))
-            row = self._row(slot, request, look, sources[i], pose[i]) | {"side": pictures.shape[1]}
-            row["reason"] = examiner.reason(
-                row["face_score"],
-                row["identity_cosine"],
-                pose[i],
-                target[i],
-                row["age"],
-                row["read_age"],
-            )
+            row = self._row(slot, request, look, job.looks[request.row], pose[i])
+            row |= {"side": pictures.shape[1], "reason": reasons[i]}
             self.rows.append(row)
             self.tried[slot.number] += 1
             if row["reason"]:
@@ -161,6 +150,27 @@ class Part:
             self.images += 1
             self.tell()
         return again
+
+    def _examine(
+        self, pictures: np.ndarray, requests: list[Request]
+    ) -> tuple[Looks, np.ndarray, list[str | None]]:
+        """What is measured on pictures, their poses (B,2), and why they are rejected. The finder sees what passes the
+        readers, the local reader what passes all."""
+        examiner, labels = self.job.examiner, self.job.faces.labels
+        rows = [request.row for request in requests]
+        target = np.array([[request.yaw, request.pitch] for request in requests])
+        sources, looks = [self.job.looks[row] for row in rows], examiner.look(pictures, find=False)
+        cosines = [looks.identity[i] @ source.identity for i, source in enumerate(sources)]
+        cosine, age, read_age = (np.array(v, np.float64) for v in (cosines, labels["age"][rows], looks.age))
+        looks = examiner.found(pictures, looks, examiner.alike(cosine, age, read_age))
+        before = np.stack([source.read_pose[:2] for source in sources])
+        pose = examiner.measured(
+            target, labels["pose"][rows, :2], before, looks.read_pose[:, :2], looks.fit_pose
+        )
+        told = zip(looks.score, cosine, pose, target, age, read_age, strict=True)
+        reasons = [examiner.reason(*one) for one in told]
+        looks = examiner.refined(pictures, looks, np.array([reason is None for reason in reasons]))
+        return looks, pose, reasons
 
     def _row(
         self, slot: Slot, request: Request, look: Looks, source: Looks, pose: np.ndarray
