@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ganime_age.editor import FaceEditor
 from ganime_age.edits import AU_CODES
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks import aifd, ganimation, ganimation_age_published, identity, mesh
+from ganime_age.networks import aifd, ganimation, ganimation_age_published, mesh
+from ganime_age.networks.aligned import identity
 from ganime_age.networks.dual_generator import fit_heads
 from ganime_age.networks.judging import age_judge
 from ganime_age.networks.perceptual import perceptual_from
