@@ -88,8 +88,9 @@ def test_folders_behind_urls_are_edited_as_those_here_are(folder, capsys):
     assert f"{out.as_uri()}/a.png  age" in said.out
     edited(folder)
     for name in ("a.png", "b.png"):
-        near, far = (np.array(Image.open(place / name)) for place in (folder.parent / "out", out))
-        assert np.array_equal(near, far)
+        near, far = (np.array(Image.open(place / name), int) for place in (folder.parent / "out", out))
+        off = np.abs(near - far)  # a worker computes with fewer threads, which round otherwise
+        assert off.max() <= 1 and (off > 0).mean() < 0.01
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "report.json"]
     (folder / "c.png").unlink()
     capsys.readouterr()

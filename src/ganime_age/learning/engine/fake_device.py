@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...networks.hair.filters import averaging
+from ...networks.hair.strands import noise
 from ...networks.layers import bicubic_weights, kept
 
 GPU = torch.device("cuda", 0)
@@ -70,7 +71,7 @@ class Event(NamedTuple):
 
 def forget() -> None:
     """Drop the constants that were brought to a device: those on the GPU of another time are not on this one's."""
-    for made_once in (kept, bicubic_weights, averaging):
+    for made_once in (kept, bicubic_weights, averaging, noise):
         made_once.cache_clear()
 
 
