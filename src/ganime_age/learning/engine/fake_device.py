@@ -27,7 +27,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...networks.hair.filters import averaging
-from ...networks.hair.strands import noise
 from ...networks.layers import bicubic_weights, kept
 
 GPU = torch.device("cuda", 0)
@@ -71,7 +70,7 @@ class Event(NamedTuple):
 
 def forget() -> None:
     """Drop the constants that were brought to a device: those on the GPU of another time are not on this one's."""
-    for made_once in (kept, bicubic_weights, averaging, noise):
+    for made_once in (kept, bicubic_weights, averaging):
         made_once.cache_clear()
 
 

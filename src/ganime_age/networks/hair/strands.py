@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import resize
+from ..layers import constant, resize
 from .filters import box, enlarged
 
 SIDE = 512
@@ -34,8 +34,9 @@ def brushed(light: Tensor, hair: Tensor) -> Tensor:
     normal where there is hair. The same for the same picture, whatever is asked of it."""
     side = min(SIDE, light.shape[-1])
     light, hair = resize(light, side), resize(hair, side)
-    along = directions(light, hair)
-    strands = tiled(noise(light.device, light.dtype), side).expand_as(light)
+    along, sure = directions(light, hair)
+    tile = constant(noise(), light).view(1, 1, TILE, TILE)
+    strands = tiled(tile, side).expand_as(light)
     line = (torch.arange(side, device=light.device, dtype=light.dtype) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     for reach in REACHES:
@@ -45,12 +46,13 @@ def brushed(light: Tensor, hair: Tensor) -> Tensor:
             for way in (1, -1)
         )
         strands = strands / 2 + (ahead + behind) / 4
-    mean = strands.mean((2, 3), keepdim=True)
-    return (strands - mean) / (strands - mean).square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt()
+    strands = strands - strands.mean((2, 3), keepdim=True)
+    return sure * strands / strands.square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt()
 
 
-def directions(light: Tensor, hair: Tensor) -> Tensor:
-    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,s,s,2), of either sign."""
+def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
+    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,s,s,2), of either sign; and
+    whether it runs any way there, (B,1,s,s) in 0..1."""
     side, half = light.shape[-1], light.shape[-1] // 2
     across = F.pad(light[..., 2:] - light[..., :-2], (1, 1)) * hair
     down = F.pad(light[..., 2:, :] - light[..., :-2, :], (0, 0, 1, 1)) * hair
@@ -62,18 +64,17 @@ def directions(light: Tensor, hair: Tensor) -> Tensor:
     xx, xy, yy = (near + wide / 4).split(1, 1)
     # The gradient's angle a: (cos 2a, sin 2a) = (xx + FAINT - yy, 2 xy) / |.|; strands run across it.
     twice = enlarged(torch.cat([xx + FAINT - yy, 2 * xy], 1), side)
-    cosine, sine = (twice / twice.square().sum(1, keepdim=True).clamp_min(1e-16).sqrt()).split(1, 1)
+    length = twice.square().sum(1, keepdim=True).clamp_min(1e-16).sqrt()
+    cosine, sine = (twice / length).split(1, 1)
     sign = torch.where(sine < 0, -torch.ones_like(sine), torch.ones_like(sine))
     across, down = (((1 + part) / 2).clamp(0, 1).sqrt() for part in (cosine, -cosine))
-    return torch.cat([-sign * down, across], 1).permute(0, 2, 3, 1)
+    return torch.cat([-sign * down, across], 1).permute(0, 2, 3, 1), (2 * length / FAINT).clamp(max=1)
 
 
-@lru_cache(maxsize=8)
-def noise(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """(1,1,TILE,TILE) standard normal, the same always."""
-    with torch.inference_mode(False):
-        own = torch.Generator().manual_seed(0)
-        return torch.randn(1, 1, TILE, TILE, generator=own).to(device, dtype)
+@lru_cache(maxsize=1)
+def noise() -> tuple[float, ...]:
+    """TILE times TILE numbers, standard normal, the same always."""
+    return tuple(torch.randn(TILE * TILE, generator=torch.Generator().manual_seed(0)).tolist())
 
 
 def tiled(tile: Tensor, side: int) -> Tensor:
