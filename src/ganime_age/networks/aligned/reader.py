@@ -1,4 +1,4 @@
-"""What the readers of identity and age share: a trunk that sees a face on 112 pixels, aligned by five points.
+"""What the readers of identity and of attributes share: a trunk that sees a face on 112 pixels, aligned by five points.
 
 About as many weights as MobileFaceNet (Chen et al., CCBR 2018), spent otherwise: that network's depthwise layers at
 56x56 wait for memory, so that a CPU trains it at a sixth of the speed of the dense residual layers here, which start
