@@ -15,12 +15,13 @@ from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
-from ganime_age.learning.evaluation.measure_readers import Z80, by_race, covered
+from ganime_age.learning.evaluation.measure_readers import by_race, covered
 from ganime_age.learning.tasks.aligned import attributes as task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
 from ganime_age.networks.readers import Readings
+from ganime_age.results import Z80
 from helpers.ages import face_folder
 from helpers.tiny import TINY, light
 
@@ -181,7 +182,7 @@ def test_packed_attributes_state_their_interval(folder, tmp_path, monkeypatch, c
 
 def test_ages_are_compared_by_race_as_years_outside_the_range(folder):
     faces = Faces(folder, 64, ("train",))
-    faces.table["race"] = ["one", "other"] * 6
+    race = np.array(["one", "other"] * 6)
     faces.labels["age"] = np.full(12, np.nan, np.float32)
     faces.table["age_low"], faces.table["age_high"] = 20.0, 29.0
 
@@ -195,5 +196,8 @@ def test_ages_are_compared_by_race_as_years_outside_the_range(folder):
             blank = torch.zeros(len(face), 1)
             return Readings(age, age, blank, blank, blank, blank, blank, blank)
 
-    gap, rows = by_race(Says(), faces)
+    gap, rows = by_race(Says(), faces, race)
     assert gap == 4 and rows["one"]["outside_years"] == 0 and rows["other"]["outside_years"] == 4
+    faces.table["age_low"] = faces.table["age_high"] = np.nan
+    with pytest.raises(BadInput, match="no face with an age, or with age_low and age_high"):
+        by_race(Says(), faces, race)

@@ -93,7 +93,10 @@ WRAPPED = {
 def test_both_published_layouts_give_the_same_pictures(published, wrap, tmp_path, capsys):
     torch.save(WRAPPED[wrap](published.state_dict()), tmp_path / "old.pth")
     assert cli.main(["convert", str(tmp_path / "old.pth"), str(tmp_path / "new")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'new'}  detector, readers, ganimation, identity\n"
+    assert (
+        capsys.readouterr().out
+        == f"{tmp_path / 'new'}  detector, readers, ganimation, identity, attributes\n"
+    )
     model = GanimeAge.from_pretrained(tmp_path / "new", parts=["ganimation"])
     face, units = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, UNITS)
     with torch.no_grad():
@@ -102,7 +105,7 @@ def test_both_published_layouts_give_the_same_pictures(published, wrap, tmp_path
 
 
 def test_the_readers_beside_it_are_the_embedded_ones(tmp_path):
-    readers = GanimeAge.from_pretrained(parts=["readers"])
+    readers = GanimeAge.from_pretrained(parts=["readers", "attributes"])
     torch.save(Published(*LAYOUTS["main"]).state_dict(), tmp_path / "old.pth")
     converted = convert(tmp_path / "old.pth", tmp_path / "new", method="ganimation")
     face = torch.rand(1, 3, 64, 64) * 2 - 1

@@ -79,11 +79,11 @@ from ganime_age.runtime import best_device, checked_device  # noqa: E402
 def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_readers import measure
+    from ganime_age.learning.evaluation.photos.assemble import races_of
 
+    test, train = (Faces(needed(given, "faces"), 128, (split,)) for split in ("test", "train"))
     races = Faces(given.races, 128, ("test",)) if given.races else None
-    return measure(
-        model, Faces(needed(given, "faces"), 128, ("test",)), Faces(given.faces, 128, ("train",)), races
-    )
+    return measure(model, test, train, races and (races, races_of(races)))
 
 
 def identity(given: argparse.Namespace, model: GanimeAge) -> dict:

@@ -72,6 +72,10 @@ def later(make: Callable[[], Measured]) -> Measured:
     return Later(make)  # type: ignore[return-value]  # the field gives what it makes
 
 
+Z80 = 1.2816
+"""Standard deviations to either side of the mean that hold 80 % of a normal distribution."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reading(Measures):
     """The measurements of one face.
@@ -100,7 +104,7 @@ class Reading(Measures):
     def age_interval(self) -> tuple[float, float]:
         """Years between which the age lies with a chance of 80 %, as far as the estimate knows: 1.28 standard
         deviations to either side, within 0..100. How many held-out faces they hold stands in the model card."""
-        reach = 1.2816 * self.age_spread
+        reach = Z80 * self.age_spread
         return max(self.age - reach, 0.0), min(self.age + reach, AGE_MAX)
 
     def but(self, **changes: Any) -> Reading:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from ..errors import BadInput
 from ..networks.ganimation import Generator
-from .methods import IDENTITY
+from .methods import ATTRIBUTES, IDENTITY
 from .model import GanimeAge
 from .shards import index_of
 from .storage import LARGEST, VARIANTS, save, weights_name
@@ -54,7 +54,7 @@ def convert(old: str | Path, folder: str | Path, method: str | None = None) -> G
     if Path(old).is_dir():
         return _convert_folder(Path(old), folder)
     keywords, state = ganimation(tensors(Path(old)), Path(old))
-    shipped = GanimeAge.from_pretrained(parts=["detector", "readers", IDENTITY])
+    shipped = GanimeAge.from_pretrained(parts=["detector", "readers", IDENTITY, ATTRIBUTES])
     parts = [*shipped.parts, "ganimation"]
     given = {"parts": parts, "ganimation": keywords, "editable_action_units": AU_CODES}
     model = GanimeAge(**shipped.config | given)

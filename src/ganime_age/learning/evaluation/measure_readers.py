@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from ...edits import AGE_GROUPS, AU_CODES, age_group
+from ...errors import BadInput
 from ...model.model import GanimeAge
 from ...networks.readers import Readers
+from ...results import Z80
 from ..data.faces import Faces, age_ranges
 from ..engine.devices import beside
 from .metrics import auc, correlations, landmark_error, pair_scores, threshold_at
 
 Reader: TypeAlias = Readers | GanimeAge
 """What gives readings: readers alone, or a whole model."""
-Z80 = 1.2816
-"""Standard deviations to either side of the mean that hold 80 % of a normal distribution."""
 
 
 def read_all(readers: Reader, faces: Faces, batch: int = 100) -> dict[str, np.ndarray]:
@@ -32,9 +32,11 @@ def read_all(readers: Reader, faces: Faces, batch: int = 100) -> dict[str, np.nd
     return {name: torch.cat([getattr(part, name) for part in parts]).numpy() for name in names}
 
 
-def measure(readers: Reader, faces: Faces, train: Faces, races: Faces | None = None) -> dict[str, Any]:
+def measure(
+    readers: Reader, faces: Faces, train: Faces, races: tuple[Faces, np.ndarray] | None = None
+) -> dict[str, Any]:
     """Errors on the faces of a test split; `train` gives the baseline that always answers the median age. races: faces
-    with a race and an age, or an age range."""
+    with an age or an age range, and the race of each (N,)."""
     read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
     constant = float(np.nanmedian(train.labels["age"]))
     age, age_details = ages(read["age"], labels["age"], sources, constant)
@@ -43,7 +45,7 @@ def measure(readers: Reader, faces: Faces, train: Faces, races: Faces | None = N
     )
     age["age_interval_coverage"] = covered(read, labels["age"])
     if races is not None:
-        gap, age_details["by_race"] = by_race(readers, races)
+        gap, age_details["by_race"] = by_race(readers, *races)
         age["age_gap_race_years"] = gap
     units = correlations(read["action_units"], labels["action_units"])
     person = labels["person"]
@@ -85,11 +87,15 @@ def covered(read: dict[str, np.ndarray], age: np.ndarray) -> float:
     return float((np.abs(read["age"] - age) < Z80 * read["age_spread"])[has].mean())
 
 
-def by_race(readers: Reader, faces: Faces) -> tuple[float, dict[str, dict[str, Any]]]:
-    """How many years readings lie outside of the age ranges of faces: the gap between the best and the worst race, and
-    the mean of each race."""
+def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dict[str, dict[str, Any]]]:
+    """How many years readings lie outside of the age ranges of faces, race (N,): the gap between the best and the worst
+    race, and the mean of each. BadInput when no face has an age or a range."""
     low, high = age_ranges(faces.labels["age"], faces.table)
-    age, race = read_all(readers, faces)["age"], faces.table["race"].to_numpy(str)
+    if np.isnan(low).all():
+        raise BadInput(
+            f"{faces.folder} has no face with an age, or with age_low and age_high, to compare races by"
+        )
+    age = read_all(readers, faces)["age"]
     outside = np.maximum(low - age, 0) + np.maximum(age - high, 0)
     rows = {
         str(one): {"faces": int(of.sum()), "outside_years": round(float(outside[of].mean()), 3)}

@@ -17,6 +17,7 @@ from ....errors import BadInput
 from ....images.tensors import to_unit
 from ....networks.aligned.attributes import AttributeReader, Attributes
 from ....networks.aligned.identity import IdentityReader
+from ....results import Z80
 from ... import losses
 from ...data.aligned_crops import aligned_crops
 from ...data.faces import Faces, balanced_weights, draw
@@ -25,7 +26,6 @@ from ...engine.checkpoints import load_light
 from ...engine.recipe import fill
 from ...engine.task import Losses, Player, Step, Task
 from ...evaluation.measure_identity import shown
-from ...evaluation.measure_readers import Z80
 from ...evaluation.metrics import correlations
 from ..readers import known, unit_spread
 
