@@ -77,7 +77,7 @@ def test_every_recipe_is_told_and_the_other_part_keeps_its_figures(tmp_path, mon
 @pytest.mark.slow
 def test_a_recipe_is_tried_tiny_and_measured_at_its_own_size(tmp_path):
     recipes = ROOT / "training" / "recipes"
-    found = rehearse.rehearsed([recipes / "dual_shape.toml", recipes / "head.toml"], 0.1)
+    found = rehearse.rehearsed([recipes / f"{name}.toml" for name in ("dual_shape", "head", "hair")], 0.1)
     assert found["head"]["ok"] and found["head"]["images_per_second"] is None, "it takes no steps"
     assert found["dual_shape"]["syncs_per_step"] == 1 and found["dual_shape"]["images_per_second"] > 0
     broken = tmp_path / "dual_shape.toml"

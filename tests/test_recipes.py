@@ -11,8 +11,7 @@ from types import FunctionType, MethodType, SimpleNamespace
 import pytest
 import torch
 
-from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning.data.faces import Faces
+from ganime_age.errors import MissingModel
 from ganime_age.learning.engine.distributed import make_accelerator
 from ganime_age.learning.engine.fake_device import PretendedGPU, told
 from ganime_age.learning.engine.loop import Run
@@ -25,7 +24,6 @@ from ganime_age.learning.tasks.rehearsal.tiny import (
     write_networks,
 )
 from ganime_age.learning.tasks.rehearsal.waits import Waits, pretended_gpu
-from ganime_age.learning.tasks.restoring import restore
 
 pytestmark = pytest.mark.usefixtures("few_shown")
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
@@ -144,9 +142,3 @@ def test_a_head_model_without_scipy_is_one_sentence(faces, networks, tmp_path, m
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)
     with pytest.raises(MissingModel, match="scipy must be installed to measure a head model: pip install"):
         tiny_run(RECIPES / "head.toml", faces, networks, tmp_path)
-
-
-def test_the_discriminator_takes_features_of_a_reader_that_started_from_squeezenet_alone(faces, networks):
-    recipe = restore.Recipe(prototypes=str(networks), judge="", features=str(networks), crop=32)
-    with pytest.raises(BadInput, match="did not start from SqueezeNet; name one that did"):
-        restore.build(recipe, Faces(faces, 64, ("train",)), 0)

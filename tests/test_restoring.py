@@ -2,21 +2,23 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from ganime_age.errors import BadInput
+from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.fake_device import FakeDevice
-from ganime_age.learning.tasks.restoring.patch_reader import Recipe as PatchRecipe
-from ganime_age.learning.tasks.restoring.patch_reader import filled, radius, random_crops
-from ganime_age.learning.tasks.restoring.patches import attacked, corners
+from ganime_age.learning.tasks.rehearsal.tiny import SIDE as TINY
+from ganime_age.learning.tasks.rehearsal.tiny import write_faces
+from ganime_age.learning.tasks.restoring import steering as steering_task
+from ganime_age.learning.tasks.restoring.patches import corners
 from ganime_age.learning.tasks.restoring.restore import random_amounts, random_request
+from ganime_age.learning.tasks.restoring.steering import Line, Steering, line_of
 from ganime_age.learning.tasks.restoring.watching import watch
+from ganime_age.networks.aligned.attributes import AttributeReader
+from ganime_age.networks.aligned.identity import IdentityReader
 from ganime_age.networks.mouth import gap
-from ganime_age.networks.perceptual import perceptual_from, squeezenet, vgg19
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
-from ganime_age.networks.restoring.patch_reader import PatchReader, ReaderDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 from ganime_age.networks.skin.skin_map import skin_map
 
@@ -229,17 +231,6 @@ def test_landmarks_move_as_the_prototypes_warp(marks):
     assert torch.equal(moved[0, :57], marks[0, :57])
 
 
-def test_an_attack_raises_the_error_of_a_reader_within_its_radius():
-    torch.manual_seed(0)
-    reader = PatchReader([8, 8, 8]).eval()
-    crop, place, age = torch.rand(4, 3, 32, 32) - 0.5, torch.rand(4, 2, 32, 32), torch.full((4,), 80.0)
-    moved = attacked(reader, crop, place, age, 1.5)
-    assert (moved - crop).flatten(1).norm(dim=1).max() <= 1.5001
-    with torch.no_grad():
-        before, after = reader(crop, place), reader(moved, place)
-    assert (after < before).all(), "further from 80"
-
-
 def test_training_erases_what_faces_have_and_asks_for_what_they_lack(marks):
     torch.manual_seed(0)
     count, units = 200, torch.zeros(200, 17)
@@ -268,21 +259,6 @@ def test_the_watch_stops_a_network_that_draws_nothing_and_readers_that_are_foole
     assert limits.faults(5000, {"age_slope": 0.3, "gap": 0.1}) == []
 
 
-def test_crops_that_are_not_real_give_their_places_to_real_ones():
-    """The batch keeps its size, so no host waits for its length; repetitions do not count."""
-    rows, counted = filled(torch.tensor([False, True, False, True, True]))
-    assert rows.tolist() == [1, 3, 4, 1, 3] and counted.tolist() == [1, 1, 1, 0, 0]
-    rows, counted = filled(torch.zeros(3, dtype=torch.bool))
-    assert len(rows) == 3 and not counted.any()
-    torch.manual_seed(0)
-    side, marks = 64, torch.rand(4, 68, 2)
-    batch = {"face": torch.rand(4, 3, side, side), "landmarks": marks, "age": torch.arange(4.0)}
-    batch["valid"] = torch.tensor([0.0, 1.0, 1.0, 0.0])[:, None, None, None].expand(4, 1, side, side)
-    crops = random_crops(batch, PatchRecipe(crops=2, crop=32), marks[0])
-    assert crops.picture.shape == (8, 3, 32, 32) and crops.place.shape == (8, 2, 32, 32)
-    assert crops.age.tolist() == [1, 2, 1, 2] * 2 and crops.counted.tolist() == [1] * 4 + [0] * 4
-
-
 def test_lids_that_stay_open_cost_nothing_on_a_cpu_and_change_nothing_elsewhere(face, marks):
     """A GPU covers them by an amount of 0, so that the host need not ask it whether any closes."""
     assert torch.equal(fill_lids(face, marks, torch.zeros(1))[0], face)
@@ -294,51 +270,39 @@ def test_lids_that_stay_open_cost_nothing_on_a_cpu_and_change_nothing_elsewhere(
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """A file of SqueezeNet's weights, unlearnt."""
+def steering():
     torch.manual_seed(0)
-    save_file(squeezenet().state_dict(), tmp_path / "squeezenet.safetensors")
-    return str(tmp_path / "squeezenet.safetensors")
+    small = {"widths": (8, 8, 8), "blocks": (1, 1, 1), "squeeze": 4}
+    readers = AttributeReader(**small), IdentityReader(**small)
+    return Steering(*readers, Line(10.0, 0.5), radius=0.5, noise=0.0).eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("channels", ["rgb", "bgr"])
-def test_a_patch_reader_starts_from_what_squeezenet_sees(pictures, channels):
-    perceptual = perceptual_from(pictures, channels, None)
-    reader = PatchReader((4, 4, 8), squeezenet=True)
-    reader.start_from(perceptual)
-    crop, place = torch.rand(2, 3, 48, 48) * 2 - 1, torch.zeros(2, 2, 48, 48)
-    ours, theirs = reader.taps(crop)[-1], perceptual.features(crop)[2]
-    assert torch.allclose(
-        ours, theirs / (theirs.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3), atol=1e-4
-    )
-    assert reader(crop, place).shape == (2,)
+def test_an_edit_is_steered_towards_what_the_reader_says_of_real_faces_of_that_age(steering, face, marks):
+    """The line tells that a reader pulled to the middle says 50 of faces of 80; a face that keeps its age is free."""
+    read = steering.attributes(face, marks).age
+    steering.radius, asked = 0.0, (read - 10.0) / 0.5
+    torch.manual_seed(1)
+    near = steering.terms(face, marks, asked, torch.ones(1), (face, marks))
+    torch.manual_seed(1)
+    far = steering.terms(face, marks, asked + 60, torch.ones(1), (face, marks))
+    free = steering.terms(face, marks, asked + 60, torch.zeros(1), (face, marks))
+    assert near["age"] < 2 < far["age"] and free["age"] == 0
+    assert near["identity"].abs() < 1e-5
 
 
-def test_a_patch_reader_starts_from_no_other_network(tmp_path):
-    save_file(vgg19().state_dict(), tmp_path / "vgg.safetensors")
-    with pytest.raises(BadInput, match=r"starts from SqueezeNet 1\.1, not from VGG19"):
-        PatchReader(squeezenet=True).start_from(
-            perceptual_from(str(tmp_path / "vgg.safetensors"), "rgb", None)
-        )
+def test_attacks_take_an_edit_further_from_its_age_and_gradients_reach_its_pixels(steering, face, marks):
+    picture = face.clone().requires_grad_(True)
+    terms = steering.terms(picture, marks, torch.tensor([90.0]), torch.ones(1), (face, marks))
+    (terms["age"] + terms["identity"]).backward()
+    assert picture.grad.abs().sum() > 0
 
 
-def test_the_discriminator_on_a_readers_features_holds_no_reader_and_passes_gradients_to_the_picture(
-    pictures,
-):
-    reader = PatchReader((4, 4, 8), squeezenet=True).requires_grad_(False)
-    reader.start_from(perceptual_from(pictures, "bgr", None))
-    judge = ReaderDiscriminator(reader, (4, 4, 8))
-    assert not any("reader" in key for key in judge.state_dict())
-    crop = (torch.rand(2, 3, 64, 64) * 2 - 1).requires_grad_(True)
-    score = judge.score(
-        judge.features(crop, torch.zeros(2, 2, 64, 64)), torch.tensor([20.0, 70.0]), torch.zeros(2, 17)
-    )
-    assert score.shape[:2] == (2, 1)
-    (slope,) = torch.autograd.grad(score.sum(), crop)
-    assert slope.abs().sum() > 0
+def test_the_line_is_that_of_readings_over_ages(monkeypatch, tmp_path):
+    faces = Faces(write_faces(tmp_path / "faces", 24), TINY, ("train",))
 
+    def read_all(reader, faces, picks):
+        return {"age": 7 + 0.6 * faces.labels["age"][picks]}
 
-def test_attacks_begin_small_once_the_reader_has_learnt():
-    recipe = PatchRecipe(radius=1.0, attacked_from=100)
-    assert [radius(recipe, step) for step in (0, 100, 150, 200, 900)] == [0.0, 0.0, 0.5, 1.0, 1.0]
-    assert radius(PatchRecipe(radius=1.0), 0) == 1.0
+    monkeypatch.setattr(steering_task, "read_all", read_all)
+    found = line_of(None, faces)
+    assert abs(found.intercept - 7) < 1e-3 and abs(found.slope - 0.6) < 1e-5

@@ -23,12 +23,11 @@ TASKS = (
     "ragan",
     "dual_shape",
     "dual_generator",
-    "patch_reader",
     "restore",
 )
 """What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
 
-ROOMS = {"patch_reader": "restoring", "restore": "restoring", "identity": "aligned", "attributes": "aligned"}
+ROOMS = {"restore": "restoring", "identity": "aligned", "attributes": "aligned"}
 """Tasks whose module lies in a package of its own."""
 
 FORMER = {"finder": "detector", "ganimation_age_seed": "ganimation_age_published"}

@@ -17,6 +17,7 @@ from ....errors import BadInput
 from ....images.tensors import to_unit
 from ....networks.aligned.attributes import AttributeReader, Attributes
 from ....networks.aligned.identity import IdentityReader
+from ....networks.layers import precise
 from ....results import Z80
 from ... import losses
 from ...data.aligned_crops import aligned_crops
@@ -27,7 +28,7 @@ from ...engine.recipe import fill
 from ...engine.task import Losses, Player, Step, Task
 from ...evaluation.measure_identity import shown
 from ...evaluation.metrics import correlations
-from ..readers import known, unit_spread
+from ..readers import attack, known, unit_spread
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Recipe:
     """Numbers of this recipe. trunk: weights, or a light folder, of an identity reader of the same form to start from;
     none when empty. softness: standard deviation in years of the target around a label. balance: see
     `balanced_weights`. shares: source -> how often it is drawn, 0..1. augment: 0..1, how far faces are changed at
-    random."""
+    random. attack_radius: L2 norm in units of [-1,1] of the attacks that the network is trained under, of attack_steps
+    steps; 0 for none."""
 
     trunk: str = ""
     batch: int = 64
@@ -54,6 +56,8 @@ class Recipe:
     softness: float = 2.5
     balance: float = 0.25
     augment: float = 0.4
+    attack_radius: float = 0.0
+    attack_steps: int = 1
     optimizer: str = "muon"
     shares: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
@@ -111,9 +115,23 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
     chance = np.where(has, balanced_weights(labels["age"], recipe.balance), 0.0)
     chance = in_shares(chance / chance.sum(), faces, recipe.shares)
 
+    def of(crop: Tensor, batch: dict[str, Tensor]) -> Losses:
+        read = network.attributes(network.last(crop))
+        return losses.weighted_sum(objective.terms(read, batch), vars(weights))
+
     def loss(step: Step[None]) -> Losses:
-        read = network.attributes(network.last(to_unit(step.batch["face"])))
-        return losses.weighted_sum(objective.terms(read, step.batch), vars(weights))
+        crop = to_unit(step.batch["face"])
+        if recipe.attack_radius:
+            network.eval()  # the attack is on the network as it reads, and leaves its running statistics alone
+            with precise(crop):  # small steps in a gradient's direction
+                crop = attack(
+                    lambda moved: of(moved, step.batch).total,
+                    crop,
+                    recipe.attack_radius,
+                    recipe.attack_steps,
+                )
+            network.train()
+        return of(crop, step.batch)
 
     def batch(step: int) -> dict[str, Tensor]:
         indices, mirror = draw(step, seed, recipe.batch, chance)

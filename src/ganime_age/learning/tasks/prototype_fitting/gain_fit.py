@@ -5,10 +5,11 @@ somebody else. Of every age knot three factors on the gains are found by coordin
 (tone and texture together, whose proportion stays) and of the creases. What is minimised is, as a mean over faces f and
 the asked ages a,
 
-    |read(edit of f to a) - read(real faces of a)| + LIKENESS (1 - cos(who is in the edit, who is in f))     in years.
+    |read(edit of f to a) - read(real faces of a)| + LIKENESS (1 - cos(who is in the edit, who is in f))     in years,
 
-Paying for likeness leaves edits too young, so after each sweep over the knots the creases are deepened until edits read
-as old as real faces in the mean (`unbiased`).
+and beside it, as a mean over a, the years by which all edits to a are off in the same direction: what a person reads as
+more or less than asked is his own, what everybody does is the gains'. Paying for likeness leaves edits too young, so
+after each sweep over the knots the creases are deepened until edits read as old as real faces in the mean (`unbiased`).
 An edit is what the default method makes of a face, its network included where the model has one: what that draws of an
 age the prototypes need not exaggerate.
 Ages are read by what steers trainings, the package's reader and the age judge beside it, each against its own readings
@@ -124,7 +125,7 @@ class Edits:
             raise BadInput(f"no face is {APART:g} years or more from {asked}; gains need faces of other ages")
         years, cosine = torch.cat(off), torch.cat(likeness).mean()
         error = years.abs().mean()
-        cost = error + LIKENESS * (1 - cosine)
+        cost = error + years.mean().abs() + LIKENESS * (1 - cosine)
         return Score(*(round(float(x), 4) for x in (years.mean(), error, cosine, cost)))
 
 
@@ -222,5 +223,6 @@ def fit_gains(
         "after": table(after),
         "ages": [youngest, oldest],
         "faces": sum(len(one["age"]) for one in edits.batches),
-        "objective": f"mean |read - read on real faces| + {LIKENESS:g} (1 - cosine), years; then creases without bias",
+        "objective": f"mean |read - read on real faces| + |mean of the same| + {LIKENESS:g} (1 - cosine), years; "
+        "then creases without bias",
     }

@@ -14,7 +14,7 @@ from ...engine.recipe import Tables, fill, read_recipe
 from ...engine.task import Plan
 from ...evaluation.measure_speed import threads
 from .. import task_module
-from .tiny import run_of, without_teachers, write_faces, write_networks
+from .tiny import run_of, stand_ins, without_teachers, write_faces, write_networks
 from .waits import waits_of
 
 MOST_SECONDS = 12.0
@@ -66,7 +66,9 @@ def speed(recipe: Path, faces: Path, networks: Path, out: Path, seconds: float) 
     """Images a second of a recipe's own steps in the middle of its run, where nothing ramps up any more."""
     tables = fill(Tables, read_recipe(recipe, []), "top level")
     plan = fill(Plan, tables.run, "[run] table")
-    run = run_of(tables, {}, plan, tables.size, (faces, networks, out), accelerator_on("cpu"))
+    run = run_of(
+        tables, stand_ins(tables.task), plan, tables.size, (faces, networks, out), accelerator_on("cpu")
+    )
     if not run.task.players:
         return None
     lazy = (vars(task_module(tables.task).Recipe()) | tables.recipe).get("r1_every", 1)

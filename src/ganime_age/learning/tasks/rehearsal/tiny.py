@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ....networks.aligned.attributes import AttributeReader
+from ....networks.aligned.identity import IdentityReader
 from ....networks.dual_generator import ShapeGenerator
 from ....networks.ganimation_age import Generator
 from ....networks.hair.finding import MATTE_SIDE
@@ -21,7 +23,6 @@ from ....networks.head import Head, HeadModel
 from ....networks.judging.age_judge import AgeJudge
 from ....networks.prototypes import Prototypes
 from ....networks.readers import Readers
-from ....networks.restoring.patch_reader import PatchReader
 from ...data.faces import Faces
 from ...engine.checkpoints import write_light
 from ...engine.distributed import Accelerator
@@ -39,8 +40,9 @@ SIDE = 64
 SOURCES = ("utkface", "celeba", "synth", "aaf", "ffhq128", "ffhq256", "multipose_mesh", "fairface")
 READERS: dict[str, Any] = {"size": 32, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1]}
 JUDGE: dict[str, Any] = {"size": 64, "widths": [8, 8, 8]}
-PATCHES: dict[str, Any] = {"widths": [8, 8, 8]}
+ALIGNED: dict[str, Any] = {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}
 PAINTER: dict[str, Any] = {"widths": [8, 8, 16], "blocks": 1}
+STANDS_IN = "stands in"
 SOON = {"lead_steps": 1, "ramp_steps": 1, "r1_every": 2}
 AGE_GAN = {"batch": 3, **SOON}
 TINY: dict[str, dict[str, Any]] = {
@@ -54,8 +56,8 @@ TINY: dict[str, dict[str, Any]] = {
         "discriminator": {"size": SIDE, "width": 0.25},
     },
     "aifd": {"batch": 3},
-    "identity": {"batch": 4, "bank": 16, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
-    "attributes": {"batch": 4, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}},
+    "identity": {"batch": 4, "bank": 16, "network": ALIGNED},
+    "attributes": {"batch": 4, "network": ALIGNED},
     "detector": {
         "batch": 4,
         "canvas": 64,
@@ -89,8 +91,8 @@ TINY: dict[str, dict[str, Any]] = {
         "generator": {"width": 4, "blocks": 1, "style": 8},
         "discriminator": {"width": 4},
     },
-    "hair": {"batch": 2, "hair_teacher": "stands in", "network": {"widths": [4, 8, 8, 8, 8]}},
-    "head": {"landmarker": "stands in", "identity": 8, "expression": 6},
+    "hair": {"batch": 2, "hair_teacher": STANDS_IN, "network": {"widths": [4, 8, 8, 8, 8]}},
+    "head": {"landmarker": STANDS_IN, "identity": 8, "expression": 6},
     "local_reader": {"batch": 4, "network": {"widths": [8, 8, 16]}},
     "prototypes": {"batch": 2, "network": {"hair": {"widths": [4, 8, 8, 8, 8]}}},
     "ragan": AGE_GAN
@@ -99,9 +101,9 @@ TINY: dict[str, dict[str, Any]] = {
         "discriminator": {"widths": [8, 8, 8]},
     },
     "readers": {"batch": 4, "network": READERS},
-    "patch_reader": {"batch": 3, "crops": 2, "crop": 32, "network": PATCHES},
     "restore": {
         "crop": 32,
+        "window": 48,
         "adversarial_from": 0,
         "steer_from": 1,
         "r1_every": 2,
@@ -151,8 +153,8 @@ def write_faces(folder: Path, count: int = 56) -> Path:
 def write_networks(folder: Path, tiny: bool = True) -> Path:
     """Untrained networks where recipes look for trained ones, tiny or as large as those that ship."""
     torch.manual_seed(0)
-    readers, judge, patches, painter, hidden = (
-        (READERS, JUDGE, PATCHES, PAINTER, {"hidden": 8}) if tiny else ({}, {}, {}, {}, {})
+    readers, judge, aligned, painter, hidden = (
+        (READERS, JUDGE, ALIGNED, PAINTER, {"hidden": 8}) if tiny else ({}, {}, {}, {}, {})
     )
     prototypes, generator, head = Prototypes(), Generator(**painter), load_head("")
     for each in (prototypes, generator.prototypes):
@@ -164,7 +166,8 @@ def write_networks(folder: Path, tiny: bool = True) -> Path:
         "readers": (Readers(**readers), readers),
         "prototypes": (prototypes, {}),
         "age_judge": (AgeJudge(**judge), judge),
-        "patch_reader": (PatchReader(**patches), patches),
+        "attributes": (AttributeReader(**aligned), aligned),
+        "identity": (IdentityReader(**aligned), aligned),
         "generator": (generator, painter),
         "shape": (ShapeGenerator(head, **hidden), hidden),
     }
@@ -178,7 +181,10 @@ def places(recipe: Mapping[str, Any], networks: Path) -> dict[str, str]:
     """The folders that a recipe's table names, or leaves to their defaults, replaced by `networks`."""
     return {
         name: str(networks)
-        for name in ("readers", "prototypes", "judge", "expressive", "shape", "init", "patch_reader")
+        for name in (
+            *("readers", "prototypes", "judge", "expressive", "shape", "init"),
+            *("attribute_reader", "identity_reader"),
+        )
         if name in recipe and not (name == "init" and not recipe[name])
     }
 
@@ -206,6 +212,11 @@ def without_teachers() -> Iterator[None]:
         mock.patch.object(hair_task, "taught_hair", taught_hair),
     ):
         yield
+
+
+def stand_ins(task: str) -> dict[str, Any]:
+    """The numbers of a recipe that name a teacher, for which `without_teachers` puts another."""
+    return {name: value for name, value in TINY[task].items() if value == STANDS_IN}
 
 
 def tiny_run(

@@ -1,14 +1,12 @@
-"""Crops of faces, each with its place in the mean shape's frame, as readers of patches and the generator see them."""
+"""Crops of faces as the generator and the discriminator see them."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ....networks.layers import places as numbers_of
-from ....networks.layers import precise
 from ...data.faces import Faces, balanced_weights
 
 REACH = 0.05
@@ -44,17 +42,3 @@ def chances(faces: Faces, balance: float) -> np.ndarray:
     """(N,) how likely each face is drawn: balanced over the ages, 0 where a label is missing."""
     chance = np.where(known(faces), balanced_weights(faces.labels["age"], balance), 0.0)
     return chance / max(chance.sum(), 1e-12)
-
-
-def attacked(reader: torch.nn.Module, crop: Tensor, place: Tensor, age: Tensor, radius: float) -> Tensor:
-    """Crops moved by one step of `radius` (L2, in units of [-1,1]) up the reader's error (Goodfellow et al. 2015)."""
-    start = torch.randn_like(crop)
-    size = start.flatten(1).norm(dim=1)[:, None, None, None]
-    shift = (start / size * 0.3 * radius * torch.rand_like(size)).requires_grad_(True)
-    with precise(crop):  # small steps in a gradient's direction
-        error = F.smooth_l1_loss(reader((crop + shift).float(), place.float()), age, beta=8.0)
-    (slope,) = torch.autograd.grad(error, shift)
-    slope = slope / slope.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-9)
-    moved = shift.detach() + radius * slope
-    length = moved.flatten(1).norm(dim=1)[:, None, None, None].clamp_min(1e-9)
-    return crop + moved * (radius / length).clamp(max=1)

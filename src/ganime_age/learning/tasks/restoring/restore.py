@@ -2,9 +2,9 @@
 
 1. Pairs. A real face is erased (networks/restoring/erase.py); the generator, told the face's age and action units,
    draws it back. L1, a perceptual distance, and a conditional patch discriminator once half of it is learnt.
-2. Edits. From `steer_from` on, prototypes edit other faces to other ages and expressions, these are erased the same
-   way, and what the generator lays on them must satisfy readers of patches (another one in every step, attacked
-   crops, shaken and resized) and the discriminator. Broad shading and colour may not do it.
+2. Edits. From `steer_from` on, prototypes edit other faces to other ages and expressions, or leave them as they are;
+   these are erased the same way, and what the generator lays on them must look its age to a reader that withstands
+   attacks (steering.py), remain the same person, and pass the discriminator. Broad shading and colour may not do it.
 """
 
 from __future__ import annotations
@@ -26,48 +26,51 @@ from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
 from ....networks.restoring.lay import SMOOTH, Request, laid
-from ....networks.restoring.patch_reader import PatchDiscriminator, PatchReader, ReaderDiscriminator
+from ....networks.restoring.patch_discriminator import PatchDiscriminator
 from ....networks.restoring.restorer import Restorer
+from ....networks.warp import canonical_grid
 from ... import losses
-from ...data.augment import random_affine, random_colour
 from ...data.faces import Faces, draw
 from ...engine.checkpoints import load_light
 from ...engine.recipe import fill
 from ...engine.task import Losses, Player, Step, Task
-from ..edit_requests import cut
+from ..edit_requests import cut, put_back
 from ..frozen import load_prototypes
-from .patches import attacked, centres, chances, corners
+from .patches import centres, chances, corners
 from .sheet import sheet, sheet_faces
+from .steering import Steering, load
 from .watching import prober, watch
 
 MOUTH, EYES = tuple(range(48, 68)), tuple(range(36, 48))
 """Landmarks on which crops of erased mouths and lids are put."""
+YOUNGEST, OLDEST, APART = 3.0, 87.0, 8.0
+"""Years: the ages that are asked for, and how far from the face's own at least."""
 SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25", "AU26", "AU45"))
 
 
 @dataclass
 class Recipe:
     """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge only
-    watches, and may be "". patch_reader, patch_reader_2, patch_reader_3: folders of patch_reader.toml's runs, or "";
-    without any no edit is steered by an age. features: that of one that started from SqueezeNet, whose features the
-    discriminator judges, or "" for a discriminator of its own. perceptual: a file of SqueezeNet or VGG19 weights, ""
-    for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their
-    side, even. holes: how much more often open mouths and closed eyes are drawn. edits: faces edited a step. creases:
-    share of the steps in which the prototypes draw their creases on them; in the others it is left to the generator.
-    adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the readers see; noise:
-    standard deviation of white noise there, in units of [-1,1]."""
+    watches, and may be "". attribute_reader: folder of a run of attributes_robust.toml, or "": without it no edit is
+    steered by an age. identity_reader: weights, or the folder of a run of identity.toml. perceptual: a file of
+    SqueezeNet or VGG19 weights, "" for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step,
+    crops of each face; crop: their side, even. window: side of what of an edited face is drawn, even. holes: how much
+    more often open mouths and closed eyes are drawn. edits: faces edited a step. bare: share of them that no prototype
+    edits before. creases: share of the steps in which the prototypes draw their creases on them; in the others it is
+    left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the
+    reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
-    patch_reader: str = ""
-    patch_reader_2: str = ""
-    patch_reader_3: str = ""
-    features: str = ""
+    attribute_reader: str = ""
+    identity_reader: str = "src/ganime_age/weights"
     judge: str = "training/checkpoints/age_judge"
     perceptual: str = ""
     perceptual_input: str = "bgr"
     faces: int = 3
     crops: int = 2
     crop: int = 96
+    window: int = 176
+    bare: float = 0.4
     holes: float = 1.0
     edits: int = 2
     creases: float = 0.5
@@ -79,7 +82,7 @@ class Recipe:
     r1: float = 0.5
     r1_every: int = 8
     wrong: float = 0.3
-    radius: float = 1.5
+    radius: float = 1.0
     noise: float = 0.0
     generator: dict[str, Any] = field(default_factory=dict)
     discriminator: dict[str, Any] = field(default_factory=dict)
@@ -93,9 +96,11 @@ class Weights:
     pixels: float = 3.0
     perceptual: float = 1.5
     adversarial: float = 0.15
-    read: float = 0.25
-    shade: float = 4.0
-    chroma: float = 4.0
+    age: float = 0.06
+    identity: float = 0.5
+    shade: float = 60.0
+    chroma: float = 200.0
+    change: float = 5.0
     edit_adversarial: float = 0.4
 
 
@@ -124,11 +129,11 @@ class Objective:
         generator: Restorer,
         discriminator: PatchDiscriminator,
         prototypes: Prototypes,
-        readers: list[PatchReader],
         perceptual: Perceptual | None,
+        steering: Steering | None,
     ):
         self.recipe, self.generator, self.discriminator = recipe, generator, discriminator
-        self.prototypes, self.readers, self.perceptual = prototypes, readers, perceptual
+        self.prototypes, self.perceptual, self.steering = prototypes, perceptual, steering
         self.smooth = prototypes.without_wrinkles()
         self.given = fill(Weights, recipe.weights, "[recipe.weights] table")
 
@@ -154,7 +159,7 @@ class Objective:
         terms, real, drawn = self.pairs(step.batch, weights)
         step.result = Handed(real, drawn)
         if step.number >= self.recipe.steer_from and self.recipe.edits:
-            more, edited = self.edits(step.batch, step.number, weights)
+            more, edited = self.edits(step.batch, weights)
             terms |= more
             step.result = Handed(real, Crops(*map(torch.cat, zip(drawn, edited, strict=True))))
         return losses.weighted_sum(terms, weights)
@@ -195,61 +200,53 @@ class Objective:
             at = torch.where(there[:, None], centres(marks, points), at)
         return corners(at, side, self.recipe.crop)
 
-    def edits(
-        self, batch: dict[str, Tensor], number: int, weights: dict[str, float]
-    ) -> tuple[dict[str, Tensor], Crops]:
-        """Faces that prototypes edited, erased, and drawn on -> terms and the crops that were laid."""
+    def edits(self, batch: dict[str, Tensor], weights: dict[str, float]) -> tuple[dict[str, Tensor], Crops]:
+        """Faces that prototypes edited, or that are as they were, erased, and drawn on: terms, and crops of what is
+        there then."""
         last = slice(-self.recipe.edits, None)
         face, marks = batch["face"][last], batch["landmarks"][last]
         request = random_request(batch["age"][last], batch["action_units"][last].nan_to_num(0.0))
         with torch.no_grad():
             creased = self.prototypes if torch.rand(()) < self.recipe.creases else self.smooth
-            base = creased(face, marks, *request)
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
+            bare = torch.rand_like(request[0]) < self.recipe.bare
+            base = torch.where(bare[:, None, None, None], face, creased(face, marks, *request))
+            moved = torch.where(bare[:, None, None], marks, moved)
             amounts = request.amounts(marks, moved, SMOOTH + 0.6 * (torch.rand_like(request[0]) - 0.5))
             erased = erase(base, moved, self.generator.template, amounts)
-        cuts = [self.places(moved, amounts, face.shape[-1]) for _ in range(self.recipe.crops)]
-        pieces, rows = crop_erased(erased, cuts, self.recipe.crop), self.rows_of(face)
-        amounts = Amounts(*(value[rows] for value in amounts))
-        request = Request(*(value[rows] for value in request))
-        before = torch.cat([cut(base, at, self.recipe.crop) for at in cuts])
-        seen = torch.cat([cut(batch["valid"][last], at, self.recipe.crop) for at in cuts])
+            at = corners(moved.mean(1), face.shape[-1], self.recipe.window)
+        pieces = crop_erased(erased, [at], self.recipe.window)
+        before = cut(base, at, self.recipe.window)
         out = laid(self.generator, before, pieces, amounts, request).face
-        skin = 1 - pieces.maps[:, 1:].amax(1, keepdim=True)
-        change = (out - before) * skin
-        drawn = Crops(out * seen, places_of(pieces), request.target_age, request.target_aus)
+        whole = put_back(base, out, at)
+        change = (out - before) * (1 - pieces.maps[:, 1:].amax(1, keepdim=True))
         terms = {
-            "shade": F.avg_pool2d(luma(change), 8).abs().mean(),
-            "chroma": F.avg_pool2d(change - luma(change), 8).abs().mean(),
+            "shade": F.avg_pool2d(luma(change), 8).square().mean(),
+            "chroma": F.avg_pool2d(change - luma(change), 8).square().mean(),
+            "change": change.square().mean(),
         }
-        if self.readers:
-            aged = (request.source_age != request.target_age) & (seen.mean((1, 2, 3)) > 0.9)
-            reader = self.readers[number % len(self.readers)]
-            terms["read"] = self.steered(reader, drawn._replace(picture=out), aged.float())
+        valid = batch["valid"][last]
+        if self.steering is not None:
+            aged = (request.source_age != request.target_age) & (valid.mean((1, 2, 3)) > 0.7)
+            terms |= self.steering.terms(whole, moved, request.target_age, aged.float(), (face, marks))
+        drawn = self.crops_of(whole, moved, valid, request, amounts)
         if weights["edit_adversarial"]:
             terms["edit_adversarial"] = losses.logistic_real(self.judged(drawn))
         return terms, drawn._replace(picture=drawn.picture.detach())
 
+    def crops_of(
+        self, whole: Tensor, marks: Tensor, valid: Tensor, request: Request, amounts: Amounts
+    ) -> Crops:
+        """Random crops of edited faces, as the discriminator sees them."""
+        cuts = [self.places(marks, amounts, whole.shape[-1]) for _ in range(self.recipe.crops)]
+        grid = canonical_grid(marks, self.generator.mean_shape, whole.shape[-1]).permute(0, 3, 1, 2)
+        shown = torch.cat([whole * valid, grid], 1)
+        found, rows = torch.cat([cut(shown, at, self.recipe.crop) for at in cuts]), self.rows_of(whole)
+        return Crops(found[:, :3], found[:, 3:], request.target_age[rows], request.target_aus[rows])
+
     def rows_of(self, face: Tensor) -> Tensor:
         """The number of its face for every crop of faces (B,3,S,S), in the order of `crop_erased`."""
         return torch.arange(len(face), device=face.device).repeat(self.recipe.crops)
-
-    def steered(self, reader: PatchReader, crops: Crops, counted: Tensor) -> Tensor:
-        """Smooth L1 of the age that a reader says of crops that are turned, scaled, recoloured and attacked; counted
-        (N,): 1 for those that count, else 0."""
-        age = crops.age
-        both, _ = random_affine(
-            torch.cat([crops.picture, crops.place], 1), None, turn=5, zoom=0.1, shift=0.04
-        )
-        crop, place = both[:, :3], both[:, 3:]
-        crop = random_colour(crop, 0.2, grey=0.3)
-        crop = crop + self.recipe.noise * torch.randn_like(crop)
-        # The attack pulls the reading back towards where the crop was: only what withstands it counts.
-        shift = (
-            attacked(reader, crop.detach(), place, age, self.recipe.radius * float(torch.rand(()))) - crop
-        ).detach()
-        errors = F.smooth_l1_loss(reader(crop + shift, place), age, beta=8.0, reduction="none")
-        return losses.over_rows(errors, counted)
 
     def judged(self, crops: Crops) -> Tensor:
         """Patch logits of crops under their own conditions."""
@@ -289,10 +286,13 @@ def random_amounts(landmarks: Tensor, aus: Tensor) -> Amounts:
 
 
 def random_request(age: Tensor, aus: Tensor) -> Request:
-    """Edits to learn from: mostly of the age, young to old and back; a third opens the mouth or closes the eyes."""
+    """Edits to learn from: mostly of the age, to any that is 8 years or more away, up to 87, and more often to an older
+    one; a third opens the mouth or closes the eyes."""
     u = torch.rand(6, len(age), device=age.device)
-    old, young, child = 55 + 30 * u[0], 8 + 27 * u[0], 3 + 9 * u[0]
-    target = torch.where(age < 45, torch.where(u[1] < 0.8, old, child), young)
+    older = age + APART + u[0] * (OLDEST - APART - age)
+    younger = YOUNGEST + u[0] * (age - APART - YOUNGEST).clamp_min(0)
+    grows = (u[1] < torch.where(age < 45, 0.8, 0.5)) & (age < OLDEST - 2 * APART)
+    target = torch.where(grows, older, younger)
     kind = u[2]
     target = torch.where(kind < 0.7, target, age)
     wanted = aus.clone()
@@ -328,25 +328,19 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator = Restorer(**recipe.generator)
     prototypes = load_prototypes(recipe.prototypes)
     generator.use_mean_shape(prototypes.mean_shape)
-    named = (recipe.patch_reader, recipe.patch_reader_2, recipe.patch_reader_3)
-    readers = [load_light(PatchReader, one, "patch_reader").requires_grad_(False) for one in named if one]
-    features = load_light(PatchReader, recipe.features, "patch_reader") if recipe.features else None
-    if features is not None and not features.squeezenet:
-        raise BadInput(
-            f"the patch reader in {recipe.features} did not start from SqueezeNet; name one that did"
-        )
-    discriminator = (
-        PatchDiscriminator(**recipe.discriminator)
-        if features is None
-        else ReaderDiscriminator(features.requires_grad_(False), **recipe.discriminator)
-    )
+    discriminator = PatchDiscriminator(**recipe.discriminator)
     perceptual = (
         perceptual_from(recipe.perceptual, recipe.perceptual_input, None) if recipe.perceptual else None
     )
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
-    objective = Objective(recipe, generator, discriminator, prototypes, readers, perceptual)
+    steering = (
+        load(recipe.attribute_reader, recipe.identity_reader, faces, recipe.radius, recipe.noise)
+        if recipe.attribute_reader
+        else None
+    )
+    objective = Objective(recipe, generator, discriminator, prototypes, perceptual, steering)
     shown = sheet_faces(Faces(faces.folder, faces.size, ("val",)))
-    helpers = [prototypes, *readers, *(net for net in (features, perceptual, judge) if net is not None)]
+    helpers = [prototypes, *(net for net in (perceptual, judge, steering) if net is not None)]
     return Task(
         networks={"generator": generator, "discriminator": discriminator},
         players=players(objective),
@@ -359,7 +353,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             "discriminator": recipe.discriminator,
         },
         sheet=lambda networks, path: sheet(networks["generator"], prototypes, shown, path),
-        probe=prober(prototypes, readers, judge, shown, recipe.crop),
+        probe=prober(prototypes, steering, judge, shown),
         helpers=tuple(helpers),
         compiled=("generator",),
         watch=watch(recipe.steer_from),

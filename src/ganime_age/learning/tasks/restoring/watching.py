@@ -1,9 +1,9 @@
-"""Probes of the generator alone, without prototypes, by the readers that steer it and by a judge that does not."""
+"""Probes of the generator alone, without prototypes, by the reader that steers it and by a judge that does not."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,12 @@ from ....networks.judging.age_judge import AgeJudge
 from ....networks.layers import Edited
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.lay import Request, lay
-from ....networks.restoring.patch_reader import PatchReader
 from ....networks.restoring.restorer import Restorer
-from ....networks.warp import canonical_grid
 from ...engine.collapse import Limit, Trend, Watch
-from ..edit_requests import cut
-from .patches import corners
+from .steering import Steering
 
 AGES = (20.0, 75.0)
 """Target ages of a probe, in years."""
-SPOTS = (27, 33, 41, 46, 48, 54)
-"""Landmarks on which the readers look: the brow, the nose, below both eyes, both corners of the mouth."""
 
 
 def watch(after: int) -> Watch:
@@ -35,14 +30,14 @@ def watch(after: int) -> Watch:
                 0.005,
                 math.inf,
                 after + 1500,
-                "the network alone moves the steering readers by {value:.3f} years per year asked, below {limit:g}",
+                "the network alone moves the steering reader by {value:.3f} years per year asked, below {limit:g}",
             ),
             Limit(
                 "gap",
                 high=0.6,
                 after=after,
-                above="the steering readers' age response exceeds the judge's by {value:.2f}, above {limit:g}: they "
-                "are fooled",
+                above="the steering reader's age response exceeds the judge's by {value:.2f}, above {limit:g}: it "
+                "is fooled",
             ),
         ),
         Trend(
@@ -50,7 +45,7 @@ def watch(after: int) -> Watch:
             "age_slope_judge",
             3,
             0.03,
-            "the gap between the steering readers and the judge grew over {probes} probes, from {first:.2f} to "
+            "the gap between the steering reader and the judge grew over {probes} probes, from {first:.2f} to "
             "{last:.2f}, while the judge's response went from {reference_first:.2f} to {reference_last:.2f}: stop here",
         ),
     )
@@ -67,22 +62,11 @@ def alone(
 
 
 def prober(
-    prototypes: Prototypes,
-    readers: Sequence[PatchReader],
-    judge: AgeJudge | None,
-    faces: dict[str, Tensor],
-    crop: int,
+    prototypes: Prototypes, steering: Steering | None, judge: AgeJudge | None, faces: dict[str, Tensor]
 ) -> Callable[[dict[str, nn.Module]], dict[str, float]]:
-    """-> age_slope and age_slope_judge: years read per year asked on edits by the network alone, by the steering
-    readers' mean over six crops and by the judge on the frame; gap: their difference; change: mean absolute change of
-    an edit to age 75 in grey levels of 255; smile_change: the same of a smile. crop: side of the readers' crops."""
-
-    def read(picture: Tensor, marks: Tensor, place: Tensor) -> float:
-        found = []
-        for spot in SPOTS:
-            at = corners(marks[:, spot], picture.shape[-1], crop)
-            found += [reader(cut(picture, at, crop), cut(place, at, crop)).mean() for reader in readers]
-        return float(torch.stack(found).mean())
+    """-> age_slope and age_slope_judge: years read per year asked on edits by the network alone, by the steering reader
+    and by the judge; gap: their difference; change: mean absolute change of an edit to age 75 in grey levels of 255;
+    smile_change: the same of a smile."""
 
     def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
         generator = networks["generator"]
@@ -90,7 +74,6 @@ def prober(
         device = next(generator.parameters()).device
         given = {name: value.to(device) for name, value in faces.items()}
         aus, marks = given["action_units"].nan_to_num(0.0), given["landmarks"]
-        place = canonical_grid(marks, prototypes.mean_shape, given["face"].shape[-1]).permute(0, 3, 1, 2)
         aged = [
             alone(generator, prototypes, given, torch.full_like(given["age"], years), aus).face
             for years in AGES
@@ -104,11 +87,12 @@ def prober(
             "smile_change": float((smiling - given["face"]).abs().mean() * 127.5),
         }
         span = AGES[-1] - AGES[0]
-        if readers:
-            out["age_slope"] = (read(aged[-1], marks, place) - read(aged[0], marks, place)) / span
+        if steering is not None:
+            young, old = (steering.attributes(face, marks).age.mean() for face in aged)
+            out["age_slope"] = float(old - young) / span
         if judge is not None:
             out["age_slope_judge"] = float(judge(aged[-1]).mean() - judge(aged[0]).mean()) / span
-        if readers and judge is not None:
+        if steering is not None and judge is not None:
             out["gap"] = out["age_slope"] - out["age_slope_judge"]
         return out
 

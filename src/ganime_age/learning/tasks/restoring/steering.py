@@ -1,0 +1,87 @@
+"""Steering an edit by readers of whole faces: how old it looks, what it does, and whether it is still the same person.
+
+The age and the action units are read by a reader that withstands attacks (attributes_robust.toml): its gradient points
+at what people see as old, where a plain reader's points at noise that nobody sees.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....networks.aligned.attributes import AttributeReader
+from ....networks.aligned.identity import IdentityReader
+from ....networks.layers import precise
+from ... import losses
+from ...data.augment import random_affine, random_colour
+from ...data.faces import Faces
+from ...engine.checkpoints import load_light
+from ..aligned.attributes import read_all
+from ..readers import attack
+
+BETA = 8.0
+"""Years of error up to which the error of an age counts by its square."""
+
+
+class Line(NamedTuple):
+    """What a reader says on the mean of real faces: intercept + slope * age, in years."""
+
+    intercept: float
+    slope: float
+
+
+class Steering(nn.Module):
+    """Readers that an edit must satisfy. line: see `line_of`; radius: of the attacks on what they see, L2 in units of
+    [-1,1]; noise: standard deviation of white noise there."""
+
+    def __init__(
+        self, attributes: AttributeReader, identity: IdentityReader, line: Line, radius: float, noise: float
+    ):
+        super().__init__()
+        self.attributes, self.identity = attributes, identity
+        self.line, self.radius, self.noise = line, radius, noise
+
+    def terms(
+        self, picture: Tensor, landmarks: Tensor, age: Tensor, counted: Tensor, source: tuple[Tensor, Tensor]
+    ) -> dict[str, Tensor]:
+        """How far edited faces (B,3,S,S) with landmarks (B,68,2) are from their ages (B,) in years, smooth L1, over the
+        rows `counted` (B,); and 1 - cosine of their identity to the source's: its picture and landmarks."""
+        wanted = self.line.intercept + self.line.slope * age
+        crop = self.attributes.crop(picture, landmarks)
+        crop, _ = random_affine(crop, None, turn=6, zoom=0.12, shift=0.04)
+        crop = random_colour(crop, 0.2, grey=0.2)
+        crop = crop + self.noise * torch.randn_like(crop)
+
+        def error(seen: Tensor) -> Tensor:
+            read = self.attributes.attributes(self.attributes.last(seen)).age
+            return losses.over_rows(F.smooth_l1_loss(read, wanted, beta=BETA, reduction="none"), counted)
+
+        # The attack pulls the reading back towards where the face was: only what withstands it counts.
+        if self.radius:
+            with precise(crop):
+                shift = attack(error, crop.detach(), self.radius * float(torch.rand(())), 1) - crop.detach()
+            crop = crop + shift
+        with torch.no_grad():
+            known = self.identity(*source)
+        likeness = F.cosine_similarity(self.identity(picture, landmarks), known)
+        return {"age": error(crop), "identity": (1 - likeness).mean()}
+
+
+def line_of(reader: AttributeReader, faces: Faces, most: int = 1500) -> Line:
+    """The least-squares line of what a reader says of some real faces over their ages."""
+    has = np.isfinite(faces.labels["age"]) & np.isfinite(faces.labels["landmarks"]).all((1, 2))
+    picks = np.flatnonzero(has)
+    picks = picks[:: max(1, len(picks) // most)]
+    slope, intercept = np.polyfit(faces.labels["age"][picks], read_all(reader, faces, picks)["age"], 1)
+    return Line(float(intercept), float(slope))
+
+
+def load(attributes: str, identity: str, faces: Faces, radius: float, noise: float) -> Steering:
+    """Readers of a run's light folder and of weights, which are not trained on; faces: real ones for the line."""
+    reader = load_light(AttributeReader, attributes, "attributes").eval()
+    who = load_light(IdentityReader, identity, "identity").eval()
+    return Steering(reader, who, line_of(reader, faces), radius, noise).requires_grad_(False).eval()
