@@ -196,7 +196,8 @@ def test_ages_are_compared_by_race_as_years_outside_the_range(folder):
             blank = torch.zeros(len(face), 1)
             return Readings(age, age, blank, blank, blank, blank, blank, blank)
 
-    gap, rows = by_race(Says(), faces, race)
+    gap, found = by_race(Says(), faces, race)
+    rows = found["by_race"]
     assert gap == 4 and rows["one"]["outside_years"] == 0 and rows["other"]["outside_years"] == 4
     faces.table["age_low"] = faces.table["age_high"] = np.nan
     with pytest.raises(BadInput, match="no face with an age, or with age_low and age_high"):

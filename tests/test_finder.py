@@ -15,7 +15,7 @@ from ganime_age.images.detectors import EmbeddedDetector
 from ganime_age.images.search import FoundFace
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.task import Step
-from ganime_age.learning.evaluation.measure_finder import match, measure
+from ganime_age.learning.evaluation.detection.measure_finder import match, measure
 from ganime_age.learning.tasks import detector as finder_task
 from ganime_age.networks.detector import FaceDetector, expectation
 

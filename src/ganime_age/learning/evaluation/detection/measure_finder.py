@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...errors import BadInput
-from ...images.boxes import box_overlap
-from ...images.search import FoundFace
-from ..external.insightface_models import group_photo
+from ....errors import BadInput
+from ....images.boxes import box_overlap
+from ....images.search import FoundFace
+from ...external.insightface_models import group_photo
+from ...external.onnx_models import five_points
 
 LEAST_OVERLAP = 0.5
 SIZE_BINS = (0, 64, 128, 256, 1 << 16)  # side of a reference box in photo pixels
@@ -108,14 +109,18 @@ def match(boxes: list[list[float]], found: list[FoundFace]) -> list[tuple[int, i
     return pairs
 
 
-def landmark_errors(o: Outcome) -> list[float]:
-    """Mean distance over the 68 points, percent of the distance of the outer eye corners (points 36 and 45)."""
+def landmark_errors(o: Outcome, five: bool = False) -> list[float]:
+    """Mean distance over the 68 points, percent of the distance of the outer eye corners (points 36 and 45). five: over
+    eyes, nose tip and mouth corners instead, which a finder may give alone, as landmarks (5,2)."""
     errors = []
     for i, j in o.pairs:
         if o.reference[i].get("landmarks68") is None:
             continue
         true = np.array(o.reference[i]["landmarks68"])
-        distance = np.linalg.norm(o.found[j].landmarks - true, axis=1).mean()
+        pair = o.found[j].landmarks, true
+        if five:
+            pair = tuple(points if len(points) == 5 else five_points(points) for points in pair)
+        distance = np.linalg.norm(pair[0] - pair[1], axis=1).mean()
         errors.append(float(100 * distance / np.linalg.norm(true[36] - true[45])))
     return errors
 
