@@ -90,8 +90,8 @@ def covered(read: dict[str, np.ndarray], age: np.ndarray) -> float:
 
 def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dict[str, dict[str, Any]]]:
     """How many years readings lie outside of the age ranges of faces, race (N,): the gap between the best and the worst
-    race, and the means by race, by gender and range, and by gender, race and range with the count of their faces.
-    BadInput when no face has an age or a range."""
+    race, and the means by race, by gender and range, and by gender, race and range, of so few faces (`cell_faces`) that
+    chance moves such a mean by a year or more. BadInput when no face has an age or a range."""
     low, high = age_ranges(faces.labels["age"], faces.table)
     if np.isnan(low).all():
         raise BadInput(
@@ -104,8 +104,11 @@ def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dic
     means = [row["outside_years"] for row in rows.values()]
     found = {"by_race": rows, "by_gender_and_range": outside_by(above, both(gender, group))}
     cells = {who: outside_by(above[of], group[of]) for who, of in kinds_of(both(gender, race))}
-    for name, key in (("outside_years", "by_gender_race_range"), ("faces", "faces_by_gender_race_range")):
-        found[key] = {who: {at: row[name] for at, row in by.items()} for who, by in cells.items()}
+    found["by_gender_race_range"] = {
+        who: {at: row["outside_years"] for at, row in by.items()} for who, by in cells.items()
+    }
+    counts = [row["faces"] for by in cells.values() for row in by.values()]
+    found["cell_faces"] = {"least": min(counts, default=0), "most": max(counts, default=0)}
     return max(means) - min(means), found
 
 
@@ -140,13 +143,9 @@ def age_names(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 def _age_name(low: float, high: float) -> str:
     if np.isnan(low) or np.isnan(high):
         return ""
-    return (
-        AGE_GROUPS[age_group(low)]
-        if low == high
-        else f"{low:.0f}+"
-        if high >= 100
-        else f"{low:.0f}-{high:.0f}"
-    )
+    if low == high:
+        return AGE_GROUPS[age_group(low)]
+    return f"{low:.0f}+" if high >= 100 else f"{low:.0f}-{high:.0f}"
 
 
 def both(first: np.ndarray, second: np.ndarray) -> np.ndarray:

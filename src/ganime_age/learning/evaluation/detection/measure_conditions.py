@@ -15,7 +15,7 @@ from .conditions import HOW, Shown, conditions
 from .measure_finder import Finder, Outcome, landmark_errors, match, open_photo, read_reference
 
 YUNET = "face_detection_yunet_2023mar.onnx"
-COUNT = 60
+COUNT = 48
 
 
 def measure(finders: Mapping[str, Finder], raw_folder: str | Path, count: int = COUNT) -> dict[str, Any]:
