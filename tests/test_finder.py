@@ -167,7 +167,7 @@ def dotted() -> Shown:
 )
 def test_a_photo_made_harder_keeps_its_landmarks_on_the_face(name):
     before = dotted()
-    after = conditions()[name](before, 1)
+    after = conditions()[name](before._replace(number=1))
     size = np.sqrt(np.prod(after.box[2:] - after.box[:2]) / np.prod(before.box[2:] - before.box[:2]))
     levels = np.array([after.photo[int(y), int(x), 0] for x, y in after.landmarks])
     assert (levels > (128 if size > 0.9 else 20)).all() and after.photo.mean() < levels.mean() / 3
@@ -178,11 +178,11 @@ def test_a_photo_made_harder_keeps_its_landmarks_on_the_face(name):
 
 
 def test_large_photos_are_cut_around_the_face_and_dark_ones_repeat():
-    large = conditions()["2000 px"](dotted(), 0)
+    large = conditions()["2000 px"](dotted())
     assert max(large.photo.shape) <= 4900 and (large.box >= 0).all() and large.box[2] <= large.photo.shape[1]
     photo = np.full((40, 50, 3), 200, np.uint8)
     shown = Shown(photo, np.zeros(4), np.zeros((68, 2)))
-    first, again, other = (darkened(shown, 2.5, 6, seed).photo for seed in (0, 0, 1))
+    first, again, other = (darkened(shown._replace(number=i), 2.5, 6).photo for i in (0, 0, 1))
     assert first.mean() == pytest.approx(255 * (200 / 255) ** 2.5, abs=1) and first.std() == pytest.approx(
         6, abs=1
     )
@@ -196,7 +196,7 @@ def test_detectors_are_measured_side_by_side_in_each_condition(tmp_path, monkeyp
     (tmp_path / "reference.json").write_text(
         json.dumps({"a_1.png": {"faces": [face]}, "b_1.png": {"faces": []}})
     )
-    made = {"as it is": lambda shown, _: shown, "256 px": conditions()["256 px"]}
+    made = {"as it is": Shown._make, "256 px": conditions()["256 px"]}
     monkeypatch.setattr(measure_conditions, "conditions", lambda: made)
     box, five = np.float32(shown.box), five_points(shown.landmarks)
     found = measure_conditions.measure(

@@ -102,7 +102,10 @@ def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dic
     gender, group = genders(faces), age_names(low, high)
     rows = outside_by(above, race)
     means = [row["outside_years"] for row in rows.values()]
-    found = {"by_race": rows, "by_gender_and_range": outside_by(above, both(gender, group))}
+    found: dict[str, dict[str, Any]] = {
+        "by_race": rows,
+        "by_gender_and_range": outside_by(above, both(gender, group)),
+    }
     cells = {who: outside_by(above[of], group[of]) for who, of in kinds_of(both(gender, race))}
     found["by_gender_race_range"] = {
         who: {at: row["outside_years"] for at, row in by.items()} for who, by in cells.items()

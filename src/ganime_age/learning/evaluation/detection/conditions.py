@@ -4,6 +4,7 @@ Positions are continuous pixels, as in images/frames.py. Photos are uint8 RGB (H
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -38,33 +39,20 @@ class Shown(NamedTuple):
     photo: np.ndarray  # (H,W,3) uint8 RGB
     box: np.ndarray  # (4,) left, top, right, bottom
     landmarks: np.ndarray  # (68,2) iBUG order
+    number: int = 0  # seeds the noise; the odd ones are turned the other way
 
 
-Condition = Callable[[Shown, int], Shown]
-"""A photo and its number, which seeds the noise and says which way it is turned -> the photo as a detector sees it."""
+Condition = Callable[[Shown], Shown]
 
 
 def conditions() -> dict[str, Condition]:
     """Every condition by its name; the first leaves the photo as it is."""
-    made: dict[str, Condition] = {"as it is": lambda shown, _: shown}
-    made |= {f"{side} px": lambda shown, _, side=side: sized(shown, side) for side in SIDES}
-    made |= {
-        f"{side} px in {LARGE} px": lambda shown, _, side=side: in_large_photo(sized(shown, side))
-        for side in SMALL_SIDES
-    }
-    made |= {
-        f"turned {angle} degrees": lambda shown, i, angle=angle: turned(shown, (-1) ** i * angle)
-        for angle in ANGLES
-    }
-    made |= {
-        f"dark, gamma {gamma:g}": lambda shown, i, dark=(gamma, noise): darkened(shown, *dark, seed=i)
-        for gamma, noise in DARK
-    }
-    return made | {
-        "mask": lambda shown, _: masked(shown),
-        "hat": lambda shown, _: hatted(shown),
-        "mask and hat": lambda shown, _: hatted(masked(shown)),
-    }
+    made: dict[str, Condition] = {"as it is": Shown._make}
+    made |= {f"{side} px": partial(sized, side=side) for side in SIDES}
+    made |= {f"{side} px in {LARGE} px": partial(in_large_photo, side=side) for side in SMALL_SIDES}
+    made |= {f"turned {angle} degrees": partial(turned, degrees=angle) for angle in ANGLES}
+    made |= {f"dark, gamma {gamma:g}": partial(darkened, gamma=gamma, noise=noise) for gamma, noise in DARK}
+    return made | {"mask": masked, "hat": hatted, "mask and hat": lambda shown: hatted(masked(shown))}
 
 
 def sized(shown: Shown, side: float) -> Shown:
@@ -78,9 +66,10 @@ def sized(shown: Shown, side: float) -> Shown:
     return _moved(shown, np.array([[scale, 0, -start[0]], [0, scale, -start[1]]]), size)
 
 
-def in_large_photo(shown: Shown) -> Shown:
-    """The photo in the middle of one of LARGE pixels that holds its own colours, blurred until nothing is seen; a photo
-    that is larger stays as it is."""
+def in_large_photo(shown: Shown, side: float) -> Shown:
+    """The photo, resized as by `sized`, in the middle of one of LARGE pixels that holds its own colours, blurred until
+    nothing is seen; a photo that is larger stays as it is."""
+    shown = sized(shown, side)
     height, width = shown.photo.shape[:2]
     if max(height, width) > LARGE:
         return shown
@@ -88,14 +77,15 @@ def in_large_photo(shown: Shown) -> Shown:
     around = cv2.resize(colours, (LARGE, LARGE), interpolation=cv2.INTER_LINEAR)
     left, top = (LARGE - width) // 2, (LARGE - height) // 2
     around[top : top + height, left : left + width] = shown.photo
-    return Shown(around, shown.box + (left, top, left, top), shown.landmarks + (left, top))
+    box, landmarks = shown.box + (left, top, left, top), shown.landmarks + (left, top)
+    return shown._replace(photo=around, box=box, landmarks=landmarks)
 
 
 def turned(shown: Shown, degrees: float) -> Shown:
-    """The photo turned about its middle, clockwise where positive, on a canvas that holds all of it. The box is made
-    anew from the turned landmarks, as the package's detector makes its own."""
+    """The photo turned about its middle, clockwise if its number is even, on a canvas that holds all of it. The box is
+    made anew from the turned landmarks, as the package's detector makes its own."""
     height, width = shown.photo.shape[:2]
-    angle = np.deg2rad(degrees)
+    angle = np.deg2rad(degrees) * (-1) ** shown.number
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     size = np.ceil(np.abs(turn) @ (width, height) - 1e-6)
     shift = size / 2 - turn @ (width / 2, height / 2)
@@ -103,10 +93,10 @@ def turned(shown: Shown, degrees: float) -> Shown:
     return moved._replace(box=face_box(moved.landmarks))
 
 
-def darkened(shown: Shown, gamma: float, noise: float, seed: int) -> Shown:
+def darkened(shown: Shown, gamma: float, noise: float) -> Shown:
     """Brightness 0..1 to the power of gamma, then Gaussian noise of so many levels of 255."""
     dark = 255 * (shown.photo / np.float32(255)) ** np.float32(gamma)
-    dark += noise * np.random.default_rng(seed).standard_normal(dark.shape, np.float32)
+    dark += noise * np.random.default_rng(shown.number).standard_normal(dark.shape, np.float32)
     return shown._replace(photo=np.clip(np.round(dark), 0, 255).astype(np.uint8))
 
 
@@ -142,4 +132,4 @@ def _moved(shown: Shown, matrix: np.ndarray, size: np.ndarray) -> Shown:
     """The photo through an affine (2,3) to size (width, height); a straight one keeps the box a box."""
     photo = resample(shown.photo, matrix, (int(size[0]), int(size[1])), cv2.BORDER_REPLICATE)
     corners = apply(matrix, shown.box.reshape(2, 2))
-    return Shown(photo, corners.reshape(4), apply(matrix, shown.landmarks))
+    return shown._replace(photo=photo, box=corners.reshape(4), landmarks=apply(matrix, shown.landmarks))

@@ -27,8 +27,8 @@ def measure(finders: Mapping[str, Finder], raw_folder: str | Path, count: int = 
     photos, rows = photos_of(Path(raw_folder), count), {}
     for name, made in conditions().items():
         outcomes: dict[str, list[Outcome]] = {who: [] for who in finders}
-        for number, photo in enumerate(photos):  # one at a time: a large one takes 70 MB
-            shown = made(photo, number)
+        for photo in photos:  # one at a time: a large one takes 70 MB
+            shown = made(photo)
             face = {"box": shown.box.tolist(), "landmarks68": shown.landmarks}
             for who, finder in finders.items():
                 found = finder(shown.photo)
@@ -51,8 +51,9 @@ def photos_of(folder: Path, count: int) -> list[Shown]:
             open_photo(folder / single[i][0]),
             np.array(single[i][1]["box"], float),
             np.array(single[i][1]["landmarks68"], float),
+            number,
         )
-        for i in chosen
+        for number, i in enumerate(chosen)
     ]
 
 
@@ -92,7 +93,7 @@ class YuNet:
         found = []
         for row in rows if rows is not None else []:
             left, top, width, height = row[:4]
-            box = np.float32([left, top, left + width, top + height]) / scale
+            box = np.array([left, top, left + width, top + height], np.float32) / np.float32(scale)
             found.append(FoundFace(box, float(row[14]), row[4:14].reshape(5, 2) / scale))
         return largest_first(found)
 

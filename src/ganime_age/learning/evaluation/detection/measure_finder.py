@@ -118,12 +118,15 @@ def landmark_errors(o: Outcome, five: bool = False) -> list[float]:
         if o.reference[i].get("landmarks68") is None:
             continue
         true = np.array(o.reference[i]["landmarks68"])
-        pair = o.found[j].landmarks, true
-        if five:
-            pair = tuple(points if len(points) == 5 else five_points(points) for points in pair)
-        distance = np.linalg.norm(pair[0] - pair[1], axis=1).mean()
+        off = o.found[j].landmarks - true if not five else _five(o.found[j].landmarks) - five_points(true)
+        distance = np.linalg.norm(off, axis=1).mean()
         errors.append(float(100 * distance / np.linalg.norm(true[36] - true[45])))
     return errors
+
+
+def _five(landmarks: np.ndarray) -> np.ndarray:
+    """Five points of landmarks (68,2), or (5,2) as they are."""
+    return landmarks if len(landmarks) == 5 else five_points(landmarks)
 
 
 def percentiles(errors: list[float]) -> dict[str, float]:
