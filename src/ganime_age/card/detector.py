@@ -66,16 +66,21 @@ def conditions(results: Results) -> str:
     how = results.get("conditions", "how")
     text = (
         f"{results.number('conditions', 'photos')} of the photos made harder. {how[:1].upper()}{how[1:]}. Errors are "
-        "in % of the eye distance, of the faces found. The boxes of the reference are SCRFD's, an InsightFace "
-        f"detector's, which favours it here. {_shortfalls(rows)}"
+        "in % of the eye distance, of the faces found; hidden points count, and the detectors define their five "
+        "points a little differently. The boxes of the reference are SCRFD's, an InsightFace detector's, which favours it "
+        f"here. {_shortfalls(rows)}"
     )
     return f"{text}\n\n{columns(flat, heads, 'the photo')}"
 
 
 def _shortfalls(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """In words: where too few faces are found, where another detector finds more, where landmarks err twice as much as
-    on the photo as it is."""
+    """In words: the worst size and angle, where too few faces are found, where another detector finds more, where
+    landmarks err twice as much as on the photo as it is."""
     ours = {name: row[OURS] for name, row in rows.items()}
+    least = [
+        min((row["recall"] for name, row in ours.items() if "px" in name), default=None),
+        min((row["recall"] for name, row in ours.items() if "turned" in name), default=None),
+    ]
     few = [f"{name} ({shown(row['recall'])})" for name, row in ours.items() if row["recall"] < LEAST_RECALL]
     behind = [
         f"{name} ({OTHERS[who]}, {shown(row[who]['recall'])})"
@@ -94,7 +99,8 @@ def _shortfalls(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         "Another detector finds more: ": behind,
         "Landmarks err more than twice as far as on the photo as it is: ": far,
     }
-    return " ".join(f"{start}{', '.join(names) or 'nowhere'}." for start, names in told.items())
+    worst = f"The least share found is {shown(least[0])} of all sizes and {shown(least[1])} of all angles. "
+    return worst + " ".join(f"{start}{', '.join(names) or 'nowhere'}." for start, names in told.items())
 
 
 def _first_number(item: tuple[str, Any]) -> int:

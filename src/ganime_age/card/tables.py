@@ -77,9 +77,9 @@ def _outside(results: Results) -> list[str]:
     cells = [years for row in rows.values() for years in row.values()]
     far = sum(years > FAR for years in cells)
     text = (
-        f"Years outside the labelled range by gender, race and range, {results.number('age', 'cell_faces', 'least')} "
-        f"to {results.number('age', 'cell_faces', 'most')} faces a cell, so that chance moves a cell by a year or "
-        f"more. The worst is {where} with {shown(worst)}; {far} of {len(cells)} are more than {FAR} years off."
+        "Years outside the labelled range by gender, race and range; with "
+        f"{results.number('age', 'cell_faces', 'least')} to {results.number('age', 'cell_faces', 'most')} faces a cell they are rough. The worst is {where} with "
+        f"{shown(worst)}; {far} of {len(cells)} are more than {FAR} years off."
     )
     return [*parts, text, columns(rows, {at: at for at in ranges}, "gender and race, as annotated")]
 

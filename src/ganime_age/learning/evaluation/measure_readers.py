@@ -90,8 +90,8 @@ def covered(read: dict[str, np.ndarray], age: np.ndarray) -> float:
 
 def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dict[str, dict[str, Any]]]:
     """How many years readings lie outside of the age ranges of faces, race (N,): the gap between the best and the worst
-    race, and the means by race, by gender and range, and by gender, race and range, of so few faces (`cell_faces`) that
-    chance moves such a mean by a year or more. BadInput when no face has an age or a range."""
+    race, and the means by race, by gender and range, and by gender, race and range, the last of few faces each
+    (`cell_faces`). BadInput when no face has an age or a range."""
     low, high = age_ranges(faces.labels["age"], faces.table)
     if np.isnan(low).all():
         raise BadInput(
