@@ -67,8 +67,8 @@ def conditions(results: Results) -> str:
     text = (
         f"{results.number('conditions', 'photos')} of the photos made harder. {how[:1].upper()}{how[1:]}. Errors are "
         "in % of the eye distance, of the faces found; hidden points count, and the detectors define their five "
-        "points a little differently. The boxes of the reference are SCRFD's, an InsightFace detector's, which favours it "
-        f"here. {_shortfalls(rows)}"
+        "points a little differently. The boxes of the reference are SCRFD's, an InsightFace detector's, "
+        f"which favours it here. {_shortfalls(rows)}"
     )
     return f"{text}\n\n{columns(flat, heads, 'the photo')}"
 

@@ -76,10 +76,10 @@ def _outside(results: Results) -> list[str]:
     worst, where = max((years, f"{who}, {at}") for who, row in rows.items() for at, years in row.items())
     cells = [years for row in rows.values() for years in row.values()]
     far = sum(years > FAR for years in cells)
+    least, most = (results.number("age", "cell_faces", key) for key in ("least", "most"))
     text = (
-        "Years outside the labelled range by gender, race and range; with "
-        f"{results.number('age', 'cell_faces', 'least')} to {results.number('age', 'cell_faces', 'most')} faces a cell they are rough. The worst is {where} with "
-        f"{shown(worst)}; {far} of {len(cells)} are more than {FAR} years off."
+        f"Years outside the labelled range by gender, race and range; with {least} to {most} faces a cell they are "
+        f"rough. The worst is {where} with {shown(worst)}; {far} of {len(cells)} are more than {FAR} years off."
     )
     return [*parts, text, columns(rows, {at: at for at in ranges}, "gender and race, as annotated")]
 
