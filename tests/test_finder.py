@@ -196,7 +196,7 @@ def test_detectors_are_measured_side_by_side_in_each_condition(tmp_path, monkeyp
     (tmp_path / "reference.json").write_text(
         json.dumps({"a_1.png": {"faces": [face]}, "b_1.png": {"faces": []}})
     )
-    made = {"as it is": Shown._make, "256 px": conditions()["256 px"]}
+    made = {"as it is": lambda shown: shown, "256 px": conditions()["256 px"]}
     monkeypatch.setattr(measure_conditions, "conditions", lambda: made)
     box, five = np.float32(shown.box), five_points(shown.landmarks)
     found = measure_conditions.measure(

@@ -47,7 +47,7 @@ Condition = Callable[[Shown], Shown]
 
 def conditions() -> dict[str, Condition]:
     """Every condition by its name; the first leaves the photo as it is."""
-    made: dict[str, Condition] = {"as it is": Shown._make}
+    made: dict[str, Condition] = {"as it is": lambda shown: shown}
     made |= {f"{side} px": partial(sized, side=side) for side in SIDES}
     made |= {f"{side} px in {LARGE} px": partial(in_large_photo, side=side) for side in SMALL_SIDES}
     made |= {f"turned {angle} degrees": partial(turned, degrees=angle) for angle in ANGLES}
