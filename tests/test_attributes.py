@@ -15,7 +15,7 @@ from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan
-from ganime_age.learning.evaluation.measure_readers import by_race, covered
+from ganime_age.learning.evaluation.measure_readers import age_names, ages_by, both, by_race, covered
 from ganime_age.learning.tasks.aligned import attributes as task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.aligned.attributes import AttributeReader
@@ -196,8 +196,27 @@ def test_ages_are_compared_by_race_as_years_outside_the_range(folder):
             blank = torch.zeros(len(face), 1)
             return Readings(age, age, blank, blank, blank, blank, blank, blank)
 
-    gap, rows = by_race(Says(), faces, race)
+    faces.table["gender"] = ["f", "f", "m", "m"] * 3
+    gap, found = by_race(Says(), faces, race)
+    assert (
+        found["by_gender_race_range"]["female, other"] == {"20-29": 4} and found["cell_faces"]["least"] == 3
+    )
+    assert found["by_gender_and_range"]["male, 20-29"] == {"faces": 6, "outside_years": 2, "bias": 2}
+    rows = found["by_race"]
     assert gap == 4 and rows["one"]["outside_years"] == 0 and rows["other"]["outside_years"] == 4
     faces.table["age_low"] = faces.table["age_high"] = np.nan
     with pytest.raises(BadInput, match="no face with an age, or with age_low and age_high"):
         by_race(Says(), faces, race)
+
+
+def test_ages_are_compared_by_kind_with_their_bias_youngest_first():
+    true, read = np.array([4.0, 30.0, 82.0, np.nan, 5.0]), np.array([6.0, 30.0, 80.0, 1.0, 5.0])
+    kinds = both(np.array(["male", "male", "male", "male", ""]), age_names(true, true))
+    rows = ages_by(read, true, {"by": kinds})["by"]
+    assert list(rows) == ["male, 3-6", "male, 30-39", "male, 70+"]
+    assert rows["male, 70+"] == {"faces": 1, "mae": 2, "bias": -2, "mean_read": 80, "mean_true": 82}
+    assert age_names(np.array([20.0, 70.0, np.nan]), np.array([29.0, 100.0, 3.0])).tolist() == [
+        "20-29",
+        "70+",
+        "",
+    ]

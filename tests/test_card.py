@@ -111,6 +111,17 @@ def test_what_was_measured_worst_is_said(small_model, results):
     assert re.search(r"AU45[ ,].*hardly answer", own)
 
 
+def test_where_the_detector_and_the_readers_fall_short_is_said(small_model, results):
+    card = render(small_model, results)
+    own = section(card, "### Face finder")
+    assert "Of 12 false faces 7 stand on photos for which the reference lists none." in own
+    assert "Fewer than 90% of the faces are found: mask (0.75)." in own and "mask (YuNet, 0.8)" in own
+    assert "twice as far as on the photo as it is: mask (5 %)." in own and "InsightFace: found" not in own
+    assert "The worst is other, 0-2 with 9.5" in section(card, "### Readers")
+    change(results, "finder", "conditions", "by_condition", "mask", "ganime_age", "recall", value=0.9)
+    assert "of the faces are found: nowhere." in section(render(small_model, results), "### Face finder")
+
+
 def test_training_sets_and_cost_come_from_the_facts_file(small_model, tmp_path):
     facts = json.loads(FACTS.read_text())
     for row in facts["sets"]:

@@ -1,6 +1,7 @@
 """The embedded finder: its parts with tiny random networks, and what the shipped weights find."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,10 +16,14 @@ from ganime_age.images.detectors import EmbeddedDetector
 from ganime_age.images.search import FoundFace
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.task import Step
-from ganime_age.learning.evaluation.measure_finder import match, measure
+from ganime_age.learning.evaluation.detection import measure_conditions
+from ganime_age.learning.evaluation.detection.conditions import Shown, conditions, darkened
+from ganime_age.learning.evaluation.detection.measure_finder import match, measure
+from ganime_age.learning.external.onnx_models import five_points
 from ganime_age.learning.tasks import detector as finder_task
 from ganime_age.networks.detector import FaceDetector, expectation
 
+SHARED = Path(__file__).resolve().parents[2] / "shared"
 TINY = {"seek_width": 8, "mark_width": 8, "crop_side": 32}
 ASTRONAUT = np.array([176, 62, 270, 180], np.float32)
 
@@ -148,6 +153,78 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
         measure(lambda photo: [], tmp_path / "elsewhere")
 
 
+def dotted() -> Shown:
+    """A black photo whose 68 landmarks are white dots."""
+    points = np.stack([np.arange(68) % 10 * 6 + 60.5, np.arange(68) // 10 * 12 + 50.5], 1)
+    photo = np.zeros((180, 200, 3), np.uint8)
+    for x, y in points.astype(int):
+        photo[y - 1 : y + 2, x - 1 : x + 2] = 255
+    return Shown(photo, np.array([50.0, 40.0, 130.0, 140.0]), points)
+
+
+@pytest.mark.parametrize(
+    "name", ["96 px", "256 px", "32 px in 1024 px", "turned 30 degrees", "turned 90 degrees"]
+)
+def test_a_photo_made_harder_keeps_its_landmarks_on_the_face(name):
+    before = dotted()
+    after = conditions()[name](before._replace(number=1))
+    size = np.sqrt(np.prod(after.box[2:] - after.box[:2]) / np.prod(before.box[2:] - before.box[:2]))
+    levels = np.array([after.photo[int(y), int(x), 0] for x, y in after.landmarks])
+    assert (levels > (128 if size > 0.9 else 20)).all() and after.photo.mean() < levels.mean() / 3
+    inside = after.landmarks.astype(np.float32)
+    assert (inside >= after.box[:2]).all() and (inside <= after.box[2:]).all()
+    if name.endswith(" px"):
+        assert float(np.sqrt(np.prod(after.box[2:] - after.box[:2]))) == pytest.approx(float(name.split()[0]))
+
+
+def test_large_photos_are_cut_around_the_face_and_dark_ones_repeat():
+    large = conditions()["2000 px"](dotted())
+    assert max(large.photo.shape) <= 4900 and (large.box >= 0).all() and large.box[2] <= large.photo.shape[1]
+    photo = np.full((40, 50, 3), 200, np.uint8)
+    shown = Shown(photo, np.zeros(4), np.zeros((68, 2)))
+    first, again, other = (darkened(shown._replace(number=i), 2.5, 6).photo for i in (0, 0, 1))
+    assert first.mean() == pytest.approx(255 * (200 / 255) ** 2.5, abs=1) and first.std() == pytest.approx(
+        6, abs=1
+    )
+    assert (first == again).all() and (first != other).any()
+
+
+def test_detectors_are_measured_side_by_side_in_each_condition(tmp_path, monkeypatch):
+    shown = dotted()
+    Image.fromarray(shown.photo).save(tmp_path / "a_1.png")
+    face = {"box": shown.box.tolist(), "landmarks68": shown.landmarks.tolist()}
+    (tmp_path / "reference.json").write_text(
+        json.dumps({"a_1.png": {"faces": [face]}, "b_1.png": {"faces": []}})
+    )
+    made = {"as it is": lambda shown: shown, "256 px": conditions()["256 px"]}
+    monkeypatch.setattr(measure_conditions, "conditions", lambda: made)
+    box, five = np.float32(shown.box), five_points(shown.landmarks)
+    found = measure_conditions.measure(
+        {
+            "ganime_age": lambda photo: [FoundFace(box, 0.75, shown.landmarks)],
+            "other": lambda photo: [FoundFace(box, 0.5, five + (1, 0)), FoundFace(box + 100, 0.5, five)],
+        },
+        tmp_path,
+    )
+    rows, eyes = found["by_condition"], np.linalg.norm(shown.landmarks[36] - shown.landmarks[45])
+    assert found["photos"] == 1
+    assert rows["as it is"] == {
+        "ganime_age": {"recall": 1, "false": 0, "score": 0.75, "five_points": 0, "landmarks": 0},
+        "other": {"recall": 1, "false": 1, "score": 0.5, "five_points": round(100 / eyes, 2)},
+    }
+    assert rows["256 px"]["ganime_age"] == {"recall": 0, "false": 1, "score": None}
+    assert measure_conditions.other_finders(None) == measure_conditions.other_finders(tmp_path) == {}
+
+
+def test_yunet_gives_boxes_and_five_points_of_the_photo(astronaut):
+    file = SHARED / "models" / measure_conditions.YUNET
+    if not file.is_file():
+        pytest.skip("the shared YuNet is not beside this checkout")
+    (face,) = measure_conditions.YuNet(file, max_side=300)(astronaut)
+    assert box_overlap(face.box, ASTRONAUT) > 0.6 and face.landmarks.shape == (5, 2)
+    assert np.abs(face.landmarks[:2] - ((203, 102), (247, 103))).max() < 6
+
+
 @pytest.fixture(scope="module")
 def shipped() -> EmbeddedDetector:
     from ganime_age.model.model import GanimeAge
@@ -189,6 +266,12 @@ def test_shipped_weights_find_a_face_in_a_photo_on_its_side(shipped, astronaut, 
     x, y = upright.landmarks.T
     expected = np.stack([y, 512 - x] if quarters == 1 else [512 - y, x], 1)
     assert np.linalg.norm(face.landmarks - expected, axis=1).mean() < 2
+
+
+@pytest.mark.parametrize("light", [0.1, 0.05])
+def test_shipped_weights_find_a_face_in_a_very_dark_photo(shipped, astronaut, light):
+    (face,) = shipped((astronaut * light).astype(np.uint8))
+    assert box_overlap(face.box, ASTRONAUT) > 0.6
 
 
 @pytest.mark.parametrize("cut", [np.s_[:150], np.s_[:, 205:], np.s_[85:]], ids=["chin", "side", "forehead"])

@@ -74,6 +74,12 @@ def test_every_recipe_is_told_and_the_other_part_keeps_its_figures(tmp_path, mon
         measured(given, None)
 
 
+def test_a_row_of_a_results_file_stands_on_one_line():
+    result = {"summary": {"a": 1.5, "b": None}, "rows": {"one": {"x": [1, 2], "y": "{\n [z], "}}, "none": {}}
+    text = runpy.run_path(str(ROOT / "training" / "evaluate.py"))["lines"](result)
+    assert json.loads(text) == result and '  "summary": {"a": 1.5, "b": null},' in text.splitlines()
+
+
 @pytest.mark.slow
 def test_a_recipe_is_tried_tiny_and_measured_at_its_own_size(tmp_path):
     recipes = ROOT / "training" / "recipes"

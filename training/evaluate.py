@@ -11,6 +11,10 @@ it stands (--parts recipes); alone on the machine, minutes. A part that is left 
 --device cuda, or auto, lets readers, judges and methods compute on a GPU. ONNX networks and MediaPipe stay on the CPU,
 and so do speed, training and fuzz.
 
+finder (--raw) measures the detector on the photos as they are (--parts photos) and made harder (--parts conditions),
+there beside YuNet and InsightFace where --models and their packages hold them; a part that is left out keeps its
+figures.
+
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
 
@@ -69,7 +73,8 @@ sys.path.insert(0, str(ROOT / "src"))
 import numpy  # noqa: E402
 import torch  # noqa: E402
 
-from ganime_age.card.card import fingerprints  # noqa: E402
+from ganime_age.card.card import check_current, fingerprints  # noqa: E402
+from ganime_age.card.results import Results  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.engine.requirements import need_train  # noqa: E402
 from ganime_age.model.model import GanimeAge, check_method_edits, method_row  # noqa: E402
@@ -133,7 +138,6 @@ def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.card.results import Results
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_estimator import measure, with_real_turned
     from ganime_age.learning.prepare.age_estimators import age_model
@@ -182,9 +186,19 @@ def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.images.detectors import EmbeddedDetector
-    from ganime_age.learning.evaluation.measure_finder import measure
+    from ganime_age.learning.evaluation.detection import measure_conditions, measure_finder
 
-    return measure(EmbeddedDetector(model.detector), needed(given, "raw"))
+    wanted, result = parts_of(given, "photos", "conditions"), measured_before(given)
+    detector, raw = EmbeddedDetector(model.detector), needed(given, "raw")
+    if "photos" in wanted:
+        result |= measure_finder.measure(detector, raw) | {"made_by": None}
+    elif result["summary"]:
+        check_current({"finder": Results(results_path(given), result)}, model)
+    if "conditions" in wanted:
+        finders = {"ganime_age": detector} | measure_conditions.other_finders(given.models)
+        count = 20 if given.quick else measure_conditions.COUNT
+        result["conditions"] = measure_conditions.measure(finders, raw, count)
+    return result
 
 
 def photos(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -210,7 +224,6 @@ def photos(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 def answered(given: argparse.Namespace) -> dict:
     """The results of photos, with what a viewer of the blind sheet answered."""
-    from ganime_age.card.results import Results
     from ganime_age.learning.evaluation.photos.blind import read_form
 
     result = dict(Results.read(results_path(given)).values)
@@ -245,18 +258,12 @@ def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def training(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.card.results import Results
     from ganime_age.learning.engine.recipe import read_recipe
     from ganime_age.learning.evaluation.measure_training import measure
     from ganime_age.learning.tasks import task_module
     from ganime_age.learning.tasks.rehearsal import rehearse
 
-    wanted = given.parts.split(",") if given.parts else ["steps", "recipes"]
-    if not set(wanted) <= {"steps", "recipes"}:
-        raise BadInput(f"--parts {given.parts}: training has the parts steps and recipes")
-    path, result = results_path(given), {"summary": {}}
-    if path.is_file():  # the part that is not measured anew keeps its figures
-        result = dict(Results.read(path).values)
+    wanted, result = parts_of(given, "steps", "recipes"), measured_before(given)
     if "steps" in wanted:
         found = measure(ROOT, task_module, repeats=1 if given.quick else 3)
         result = result | found | {"summary": result["summary"] | found["summary"], "made_by": None}
@@ -286,6 +293,20 @@ def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:
     return {"summary": found}
 
 
+def parts_of(given: argparse.Namespace, *names: str) -> list[str]:
+    """The parts of a measurement that --parts names, by default all."""
+    wanted = given.parts.split(",") if given.parts else list(names)
+    if not set(wanted) <= set(names):
+        raise BadInput(f"--parts {given.parts}: {given.name} has the parts {' and '.join(names)}")
+    return wanted
+
+
+def measured_before(given: argparse.Namespace) -> dict:
+    """What the results file holds: a part that is not measured anew keeps its figures."""
+    path = results_path(given)
+    return dict(Results.read(path).values) if path.is_file() else {"summary": {}}
+
+
 def results_name(given: argparse.Namespace) -> str:
     """The results file's name: the measure's own, and for edits the method's; a quick try has its own."""
     names = {"edits": f"edits-{given.method}", "estimator": "age_estimator"}
@@ -297,6 +318,14 @@ def results_path(given: argparse.Namespace) -> Path:
     """Where the results go: --out, a folder or a file NAME.json, or model_card/results."""
     out = given.out or ROOT / "model_card" / "results"
     return out if out.suffix == ".json" else out / f"{results_name(given)}.json"
+
+
+def lines(result: dict) -> str:
+    """The text of a results file. The innermost dictionaries and lists, such as the rows of a table, stand on one line
+    each; a line break in a string is written as \\n, so that none is taken for one."""
+    text = json.dumps(result, indent=2)
+    inner = re.compile(r"([{\[])\n\s+([^{}\[\]]+?)\n\s*([}\]])")
+    return inner.sub(lambda row: row[1] + re.sub(r",\n\s+", ", ", row[2]) + row[3], text)
 
 
 def needed(given: argparse.Namespace, name: str) -> Path:
@@ -440,7 +469,7 @@ def main() -> None:
         return
     path = results_path(given)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path.write_text(lines(result) + "\n")
     print(json.dumps(result["summary"], indent=2), f"\n-> {path}")
 
 

@@ -25,7 +25,9 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
     scores = "verification_mean age_error_mean au12_slope au12_correlation au_correlation_mean au_drift"
     unit = lambda: named("slope correlation range_on_real_faces age_drift_years") | {"measurable": True}  # noqa: E731
     group = "real_age age nothing_age age_error verification nothing_verification cosine kernel_distance"
-    kind = lambda: {"faces": next(counter)} | named("mae mean_read mean_true")  # noqa: E731
+    kind = lambda: {"faces": next(counter)} | named("mae bias mean_read mean_true")  # noqa: E731
+    outside = lambda: {"faces": next(counter)} | named("outside_years bias")  # noqa: E731
+    found = lambda: named("recall false score five_points landmarks")  # noqa: E731
     results = {
         "edits-ganimation_age": {
             "summary": twice(f"{scores} age_drift_years no_change_l1 mask_mean")
@@ -52,12 +54,26 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
             "faces": 1234,
             "identity": {"who": "all pairs"} | named("teacher_auc"),
             "age": {"constant_years": n(), "mae_by_set": named("this that")}
-            | {key: {"first": kind(), "second": kind()} for key in ("by_group", "by_gender", "by_yaw")},
+            | {f"by_{by}": {"first": kind(), "second": kind()} for by in ("group", "gender", "gender_and_group", "yaw")}
+            | {"by_race": {"first": outside()}, "by_gender_and_range": {"second": outside()}}
+            | {"by_gender_race_range": {"one": named("0-2 3-9"), "other": {"0-2": 9.5}}}
+            | {"cell_faces": {"least": 8, "most": 12}},
             "au_correlation": dict.fromkeys(AU_CODES, None) | {"AU12": n()},
         },
         "finder": {
             "summary": named("recall false_per_photo landmark_error_percent seconds_1024"),
-            "counts": {"photos": 231, "reference_faces": 245},
+            "counts": {"photos": 231, "reference_faces": 245, "false": 12, "false_without_reference": 7},
+            "conditions": {
+                "photos": 48,
+                "how": "small: resized",
+                "by_condition": {
+                    "as it is": {"ganime_age": found() | {"recall": 1.0, "landmarks": 2.0}, "yunet": found()},
+                    "mask": {
+                        "ganime_age": found() | {"recall": 0.75, "landmarks": 5.0},
+                        "yunet": found() | {"recall": 0.8},
+                    },
+                },
+            },
             "settings": {"matching": "one-to-one"},
             "recall_by_source": {"this": {"faces": 21} | named("recall")},
             "recall_by_box_side": {"128 px": named("recall"), "64-128 px": named("recall")},

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ..edits import AU_NAMES
+from .detector import finder
 from .edits import edits
 from .multipose import age_estimator, multipose
 from .photos import photos
 from .reenactment import reenactment
-from .results import Results, columns, summary, table
+from .results import Results, columns, shown, summary, table
 from .table1 import table1
 
 WITHIN = "age, share of faces within the interval that is said to hold 80 %"
 GAP = "age, years outside the labelled range: the worst race's mean less the best one's"
+FAR = 5
+"""Years outside the labelled range from which a cell of faces is counted as far off."""
 TAR = "identity, pairs of one person above the cosine that 1 in 1,000 pairs of different people exceed"
 
 
@@ -32,8 +33,19 @@ def readers(results: Results) -> str:
         ("yaw_error_degrees", "yaw, error", "degrees"),
         ("pitch_error_degrees", "pitch, error", "degrees"),
     ]
-    group = {"faces": "faces", "mae": "error, years", "mean_read": "read, mean", "mean_true": "true, mean"}
-    by = {"by_group": "age group", "by_gender": "gender, as labelled", "by_yaw": "head turned by"}
+    group = {
+        "faces": "faces",
+        "mae": "error, years",
+        "bias": "bias, years",
+        "mean_read": "read, mean",
+        "mean_true": "true, mean",
+    }
+    by = {
+        "by_group": "age group",
+        "by_gender": "gender, as labelled",
+        "by_gender_and_group": "gender and age group",
+        "by_yaw": "head turned by",
+    }
     parts = [
         f"{results.number('faces')} test faces. Identity: {results.get('identity', 'who')}; the teacher itself "
         f"reaches {results.number('identity', 'teacher_auc')}. Doing nothing answers "
@@ -44,37 +56,37 @@ def readers(results: Results) -> str:
     parts += [
         columns(results.get("age", key), group, first) for key, first in by.items() if results.has("age", key)
     ]
-    if results.has("age", "by_race"):
-        told = {"faces": "faces", "outside_years": "outside the labelled range, years"}
-        parts.append(columns(results.get("age", "by_race"), told, "race, as annotated"))
+    parts += _outside(results)
     units = {f"{code} {AU_NAMES[code]}": value for code, value in results.get("au_correlation").items()}
     parts.append(table(["action unit", "correlation with the label"], units.items()))
     return "\n\n".join(parts)
 
 
+def _outside(results: Results) -> list[str]:
+    """The age readings of faces with a range of ages, by race, gender and range, as far as they were measured."""
+    told = {"faces": "faces", "outside_years": "outside the labelled range, years", "bias": "bias, years"}
+    by = {"by_race": "race, as annotated", "by_gender_and_range": "gender and labelled range"}
+    parts = [
+        columns(results.get("age", key), told, first) for key, first in by.items() if results.has("age", key)
+    ]
+    if not results.has("age", "by_gender_race_range"):
+        return parts
+    rows = results.get("age", "by_gender_race_range")
+    ranges = dict.fromkeys(at for row in rows.values() for at in row)
+    worst, where = max((years, f"{who}, {at}") for who, row in rows.items() for at, years in row.items())
+    cells = [years for row in rows.values() for years in row.values()]
+    far = sum(years > FAR for years in cells)
+    least, most = (results.number("age", "cell_faces", key) for key in ("least", "most"))
+    text = (
+        f"Years outside the labelled range by gender, race and range; with {least} to {most} faces a cell they are "
+        f"rough. The worst is {where} with {shown(worst)}; {far} of {len(cells)} are more than {FAR} years off."
+    )
+    return [*parts, text, columns(rows, {at: at for at in ranges}, "gender and race, as annotated")]
+
+
 def _held(results: Results, *figures: tuple[str, str, str]) -> list[tuple[str, str, str]]:
     """The figures that this test split could give."""
     return [figure for figure in figures if results.has("summary", figure[0])]
-
-
-def finder(results: Results) -> str:
-    """The face detector on ordinary photos."""
-    figures = [
-        ("recall", "reference faces found", ""),
-        ("false_per_photo", "false faces a photo", ""),
-        ("landmark_error_percent", "68 landmarks, error in % of the eye distance", "%"),
-        ("seconds_1024", "a photo of 1024 px", "s"),
-    ]
-    wanted, sides = {"faces": "faces", "recall": "found"}, results.get("recall_by_box_side")
-    return "\n\n".join(
-        [
-            f"{results.number('counts', 'photos')} photos with {results.number('counts', 'reference_faces')} "
-            f"reference faces; matched {results.get('settings', 'matching')}.",
-            summary(results, figures),
-            columns(results.get("recall_by_source"), wanted, "set"),
-            columns(dict(sorted(sides.items(), key=_first_number)), wanted, "side of the face"),
-        ]
-    )
 
 
 def speed(results: Results) -> str:
@@ -168,7 +180,3 @@ def measured(found: Mapping[str, Results]) -> str:
 def _made_by(results: Results) -> str:
     made = results.get("made_by")
     return f"Written by `{made['command']}` on {made['date']} (seed {made['seed']}, torch {made['torch']})."
-
-
-def _first_number(item: tuple[str, Any]) -> int:
-    return int(re.findall(r"\d+", item[0])[0])

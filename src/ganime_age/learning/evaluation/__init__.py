@@ -1,12 +1,12 @@
 """Judges, test faces, metrics and the measurements that write results files."""
 
 __all__ = [
+    "detection",
     "judge_motion",
     "judged_motion",
     "judges",
     "measure_edits",
     "measure_estimator",
-    "measure_finder",
     "measure_multipose",
     "measure_provenance",
     "measure_readers",

@@ -128,7 +128,7 @@ def turned_error(readers: Reader, faces: Faces, least: float = TURNED) -> dict[s
 
 
 def yaw_bins(read: np.ndarray, true: np.ndarray, yaw: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Ages read and true (N,) in years by |yaw| (N,) in degrees: bin -> faces, mae, mean_read, mean_true.
+    """Ages read and true (N,) in years by |yaw| (N,) in degrees: bin -> a row of `ages_by`.
 
     The bins are those between EDGES and one for all beyond; an empty one is left out.
     """
@@ -136,7 +136,7 @@ def yaw_bins(read: np.ndarray, true: np.ndarray, yaw: np.ndarray) -> dict[str, d
     bins.append(f"{EDGES[-1]} degrees or more")
     where = np.digitize(np.nan_to_num(np.abs(yaw)), EDGES[1:])
     names = np.where(np.isnan(yaw), "", np.array(bins)[where])
-    return ages_by(read, true, {"yaw": names}, bins)["yaw"]
+    return ages_by(read, true, {"yaw": names})["yaw"]
 
 
 def true_ages(faces: Faces) -> np.ndarray:

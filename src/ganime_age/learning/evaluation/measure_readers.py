@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,13 +40,14 @@ def measure(
     read, labels, sources = read_all(readers, faces), faces.labels, faces.table["source"].to_numpy()
     constant = float(np.nanmedian(train.labels["age"]))
     age, age_details = ages(read["age"], labels["age"], sources, constant)
-    age_details |= ages_by(
-        read["age"], labels["age"], {"by_gender": genders(faces), "by_yaw": turns(labels["pose"])}
-    )
+    gender = genders(faces)
+    kinds = {"by_gender": gender, "by_yaw": turns(labels["pose"])}
+    kinds["by_gender_and_group"] = both(gender, age_names(labels["age"], labels["age"]))
+    age_details |= ages_by(read["age"], labels["age"], kinds)
     age["age_interval_coverage"] = covered(read, labels["age"])
     if races is not None:
-        gap, age_details["by_race"] = by_race(readers, *races)
-        age["age_gap_race_years"] = gap
+        age["age_gap_race_years"], by_range = by_race(readers, *races)
+        age_details |= by_range
     units = correlations(read["action_units"], labels["action_units"])
     person = labels["person"]
     same, different = pair_scores(read["identity"][person >= 0], person[person >= 0])
@@ -89,21 +90,71 @@ def covered(read: dict[str, np.ndarray], age: np.ndarray) -> float:
 
 def by_race(readers: Reader, faces: Faces, race: np.ndarray) -> tuple[float, dict[str, dict[str, Any]]]:
     """How many years readings lie outside of the age ranges of faces, race (N,): the gap between the best and the worst
-    race, and the mean of each. BadInput when no face has an age or a range."""
+    race, and the means by race, by gender and range, and by gender, race and range, the last of few faces each
+    (`cell_faces`). BadInput when no face has an age or a range."""
     low, high = age_ranges(faces.labels["age"], faces.table)
     if np.isnan(low).all():
         raise BadInput(
             f"{faces.folder} has no face with an age, or with age_low and age_high, to compare races by"
         )
     age = read_all(readers, faces)["age"]
-    outside = np.maximum(low - age, 0) + np.maximum(age - high, 0)
-    rows = {
-        str(one): {"faces": int(of.sum()), "outside_years": round(float(outside[of].mean()), 3)}
-        for one in np.unique(race)
-        if (of := (race == one) & ~np.isnan(outside)).any()
-    }
+    above = np.maximum(age - high, 0) - np.maximum(low - age, 0)  # below the range it is negative
+    gender, group = genders(faces), age_names(low, high)
+    rows = outside_by(above, race)
     means = [row["outside_years"] for row in rows.values()]
-    return max(means) - min(means), rows
+    found: dict[str, dict[str, Any]] = {
+        "by_race": rows,
+        "by_gender_and_range": outside_by(above, both(gender, group)),
+    }
+    cells = {who: outside_by(above[of], group[of]) for who, of in kinds_of(both(gender, race))}
+    found["by_gender_race_range"] = {
+        who: {at: row["outside_years"] for at, row in by.items()} for who, by in cells.items()
+    }
+    counts = [row["faces"] for by in cells.values() for row in by.values()]
+    found["cell_faces"] = {"least": min(counts, default=0), "most": max(counts, default=0)}
+    return max(means) - min(means), found
+
+
+def outside_by(above: np.ndarray, what: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Of each kind of face, what (N,): how many, the mean years outside of their ranges, and the mean of above (N,)
+    itself, which is positive where faces are read too old; NaN is left out."""
+    return {
+        kind: {
+            "faces": int(of.sum()),
+            "outside_years": round(float(np.abs(above[of]).mean()), 3),
+            "bias": round(float(above[of].mean()), 3),
+        }
+        for kind, of in kinds_of(np.where(np.isnan(above), "", what))
+    }
+
+
+def kinds_of(what: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Each kind that occurs in what (N,), and which faces are of it, (N,) bool. "" is no kind; what starts with an age
+    comes by age."""
+    found = sorted(
+        set(what.tolist()) - {""},
+        key=lambda kind: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", kind)],
+    )
+    return [(kind, what == kind) for kind in found]
+
+
+def age_names(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Youngest and oldest ages (N,) -> the range in words; the age group where both are the same; "" for NaN."""
+    return np.array([_age_name(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)])
+
+
+def _age_name(low: float, high: float) -> str:
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    if low == high:
+        return AGE_GROUPS[age_group(low)]
+    return f"{low:.0f}+" if high >= 100 else f"{low:.0f}-{high:.0f}"
+
+
+def both(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two kinds (N,) each as one, "first, second"; "" where either is not known."""
+    pairs = zip(first.tolist(), second.tolist(), strict=True)
+    return np.array([f"{one}, {other}" if one and other else "" for one, other in pairs])
 
 
 def accepted(same: np.ndarray, different: np.ndarray, rate: float) -> dict[str, float]:
@@ -118,7 +169,6 @@ def ages(
     """Summary and details of the age error: over all faces, by set and by FFHQ-Aging group, in years."""
     has = ~np.isnan(true)
     error, nothing = np.abs(read - true), np.abs(constant - true)
-    groups = np.array([AGE_GROUPS[age_group(a)] if not np.isnan(a) else "" for a in true])
     summary = {
         "age_mae_utkface": float(error[has & (sources == "utkface")].mean())
         if (has & (sources == "utkface")).any()
@@ -128,23 +178,23 @@ def ages(
     }
     by_set = {str(s): round(float(error[has & (sources == s)].mean()), 3) for s in np.unique(sources[has])}
     details = {"constant_years": constant, "mae_by_set": by_set}
-    return summary, details | ages_by(read, true, {"by_group": groups}, AGE_GROUPS)
+    return summary, details | ages_by(read, true, {"by_group": age_names(true, true)})
 
 
 def ages_by(
-    read: np.ndarray, true: np.ndarray, kinds: dict[str, np.ndarray], order: Sequence[str] = ()
+    read: np.ndarray, true: np.ndarray, kinds: dict[str, np.ndarray]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Age readings (N,) of each kind of face. kinds: name -> what each face is (N,), "" where that is not known."""
     return {
         name: {
-            str(kind): {
+            kind: {
                 "faces": int(of.sum()),
                 "mae": round(float(np.abs(read - true)[of].mean()), 3),
+                "bias": round(float((read - true)[of].mean()), 3),
                 "mean_read": round(float(read[of].mean()), 2),
                 "mean_true": round(float(true[of].mean()), 2),
             }
-            for kind in order or np.unique(what[what != ""])
-            if (of := (what == kind) & ~np.isnan(true)).any()
+            for kind, of in kinds_of(np.where(np.isnan(true), "", what))
         }
         for name, what in kinds.items()
     }

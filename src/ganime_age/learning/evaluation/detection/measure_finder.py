@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...errors import BadInput
-from ...images.boxes import box_overlap
-from ...images.search import FoundFace
-from ..external.insightface_models import group_photo
+from ....errors import BadInput
+from ....images.boxes import box_overlap
+from ....images.search import FoundFace
+from ...external.insightface_models import group_photo
+from ...external.onnx_models import five_points
 
 LEAST_OVERLAP = 0.5
 SIZE_BINS = (0, 64, 128, 256, 1 << 16)  # side of a reference box in photo pixels
@@ -57,7 +58,8 @@ def measure(finder: Finder, raw_folder: str | Path) -> dict[str, Any]:
             "landmark_error_percent": round(float(np.mean(errors)), 3) if errors else None,
             "seconds_1024": times["median"],
         },
-        "counts": {"photos": len(outcomes), "reference_faces": faces, "false": false, "with_landmarks": len(errors)},
+        "counts": {"photos": len(outcomes), "reference_faces": faces, "false": false, "with_landmarks": len(errors),
+                   "false_without_reference": sum(len(o.found) for o in outcomes if not o.reference)},
         "landmark_error_percentiles": percentiles(errors),
         "seconds_1024": times,
         "recall_by_source": recall_by(outcomes, lambda o, face: o.photo.split("_")[0]),
@@ -108,16 +110,23 @@ def match(boxes: list[list[float]], found: list[FoundFace]) -> list[tuple[int, i
     return pairs
 
 
-def landmark_errors(o: Outcome) -> list[float]:
-    """Mean distance over the 68 points, percent of the distance of the outer eye corners (points 36 and 45)."""
+def landmark_errors(o: Outcome, five: bool = False) -> list[float]:
+    """Mean distance over the 68 points, percent of the distance of the outer eye corners (points 36 and 45). five: over
+    eyes, nose tip and mouth corners instead, which a finder may give alone, as landmarks (5,2)."""
     errors = []
     for i, j in o.pairs:
         if o.reference[i].get("landmarks68") is None:
             continue
         true = np.array(o.reference[i]["landmarks68"])
-        distance = np.linalg.norm(o.found[j].landmarks - true, axis=1).mean()
+        off = o.found[j].landmarks - true if not five else _five(o.found[j].landmarks) - five_points(true)
+        distance = np.linalg.norm(off, axis=1).mean()
         errors.append(float(100 * distance / np.linalg.norm(true[36] - true[45])))
     return errors
+
+
+def _five(landmarks: np.ndarray) -> np.ndarray:
+    """Five points of landmarks (68,2), or (5,2) as they are."""
+    return landmarks if len(landmarks) == 5 else five_points(landmarks)
 
 
 def percentiles(errors: list[float]) -> dict[str, float]:

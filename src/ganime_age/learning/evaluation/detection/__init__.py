@@ -1,0 +1,3 @@
+"""How well a detector finds faces, on ordinary photos as they are and made harder."""
+
+__all__ = ["conditions", "measure_conditions", "measure_finder"]
