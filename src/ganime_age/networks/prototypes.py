@@ -25,7 +25,19 @@ from .hair.filters import ramp
 from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
-from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, places, precise, resize
+from .layers import (
+    Edited,
+    bicubic,
+    choose,
+    enlarge,
+    gaussian_basis,
+    luma,
+    may_ask,
+    places,
+    planes_apart,
+    precise,
+    resize,
+)
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
@@ -223,6 +235,7 @@ class Prototypes(nn.Module):
         amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
         for name in ("tone", "texture"):
             amounts[name]["unit"] = units.clamp_min(0) + LEAVING * units.clamp_max(0)
+        face = planes_apart(face)
         given = face if hair is None else torch.cat([face, hair], 1)
         moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"], self.eye_growth(*ages))
         moved = given + self.surroundings(points, face.shape[-1]) * (moved - given)
@@ -443,7 +456,7 @@ class Prototypes(nn.Module):
         wide = F.max_pool2d(region, 2 * MARGIN + 1, 1, MARGIN)
         soft = F.avg_pool2d(wide, MARGIN + 1, 1, MARGIN // 2, count_include_pad=False)
         soft = torch.where(known, soft, torch.ones_like(soft))
-        return F.interpolate(soft, size=(side, side), mode="bilinear", align_corners=False)
+        return enlarge(soft, side)
 
     @staticmethod
     def warp_to_face(maps: Tensor, grid: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What finding hair and changing it share: averages, enlarged maps, distances from the border, filled outlines."""
+"""What finding hair and changing it share: averages, distances from the border, filled outlines."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ def averaging(side: int, radius: int, dtype: torch.dtype, device: torch.device) 
 def smooth(x: Tensor, cell: int) -> Tensor:
     """(B,C,S,S) -> (B,C,S/cell,S/cell): means over about three cells a side."""
     return box(F.avg_pool2d(x, cell, cell, ceil_mode=True, count_include_pad=False), 1)
-
-
-def enlarged(x: Tensor, side: int) -> Tensor:
-    """Smooth maps (B,C,s,s) -> (B,C,side,side), bilinear."""
-    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import constant, luma, resize
+from ..layers import constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
-from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
+from .filters import BLACK, away_from_border, box, ramp, smooth, weighted_mean
 from .on_head import Head, bare_ears, unnatural
 from .strands import brushed
 
@@ -101,8 +101,8 @@ def threshold(light: Tensor, hair: Tensor) -> Tensor:
     cell = 4 if side >= 640 else 2
     total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
     around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
-    detail = (light - enlarged(around, side)) * hair
-    spread = enlarged(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
+    detail = (light - enlarge(around, side)) * hair
+    spread = enlarge(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
     return (detail / spread).clamp(-2, 2)
 
 
@@ -121,7 +121,7 @@ def lacking(detail: Tensor, hair: Tensor, around: Tensor) -> Tensor:
     spread = ((power + 1e-6) / (share + 1e-4)).sqrt()
     black, bright = FULL
     full = black + (bright - black) * ramp(level / (share + 1e-4), *PITCH_DARK)
-    return enlarged(1 - (spread / full).clamp(max=1), detail.shape[-1])
+    return enlarge(1 - (spread / full).clamp(max=1), detail.shape[-1])
 
 
 class Strands(NamedTuple):
@@ -151,10 +151,10 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
     level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
+    maps = enlarge(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
     level, around, inner, tint = maps.split([1, 1, 1, 3], 1)
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
-    flow = enlarged(brushed(light, hair), side) * lacking(detail, hair, around)
+    flow = enlarge(brushed(light, hair), side) * lacking(detail, hair, around)
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
@@ -184,7 +184,7 @@ def turn_grey(
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
     # mean over the strands stays the share.
     logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
-    logit = enlarged(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1])
+    logit = enlarge(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1])
     turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
@@ -205,8 +205,8 @@ def turn_young(
         torch.lerp(x, torch.ones_like(x), back) for x in (factor, colour.exp().clamp(0, YOUNG_COLOUR))
     )
     grown = ((light + 1) + (picture - light) * colour) * factor - 1
-    grown = torch.lerp(grown, pigmented(light, head), back * enlarged(faded(head), side))
-    return picture + hair * enlarged(head.within, side) * (grown - picture)
+    grown = torch.lerp(grown, pigmented(light, head), back * enlarge(faded(head), side))
+    return picture + hair * enlarge(head.within, side) * (grown - picture)
 
 
 def chroma(x: Tensor) -> Tensor:
@@ -241,8 +241,8 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     dark = weighted_mean(small, head.hair * (small < mean))
     level = torch.minimum(dark + BLACK, DARK_HAIR * (luma(head.skin) + BLACK))
     shade = ((around + BLACK) / (mean + BLACK)).clamp(*SHADES)
-    strand = (light + BLACK) / (enlarged(around, light.shape[-1]) + BLACK).clamp_min(0.02)
-    bright = enlarged(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
+    strand = (light + BLACK) / (enlarge(around, light.shape[-1]) + BLACK).clamp_min(0.02)
+    bright = enlarge(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
@@ -262,7 +262,7 @@ class Growth:
     ) -> Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
-        hair = hair * (1 - enlarged(unnatural(picture), side))
+        hair = hair * (1 - enlarge(unnatural(picture), side))
         beard = Beard.of(picture, landmarks)
         hair = hair * (1 - beard.lip)
         beard = beard._replace(
@@ -270,7 +270,7 @@ class Growth:
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(picture, hair, landmarks, fade)
-        hair = hair * (1 - enlarged(bare_ears(picture, landmarks, head), side))
+        hair = hair * (1 - enlarge(bare_ears(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = torch.where(older[:, None, None, None], ramp(hair, *THIN), ramp(hair, *THIN_YOUNG))
         hair = hair * dense * ramp(away_from_border(side, picture), *fade[:2])
@@ -279,7 +279,7 @@ class Growth:
     @cached_property
     def greying(self) -> tuple[Tensor, Strands]:
         """The hair that is not grey yet, and its strands."""
-        hair = self.hair * enlarged(1 - grey_before(self.head), self.hair.shape[-1])
+        hair = self.hair * enlarge(1 - grey_before(self.head), self.hair.shape[-1])
         return hair, strands_of(self.picture, hair, self.head)
 
     def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
