@@ -81,9 +81,10 @@ class Beard(NamedTuple):
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
     @classmethod
-    def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
-        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
-        face = LowerFace.of(picture, landmarks)
+    def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> Beard:
+        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1. small (B,3,s,s): the pictures at a side of
+        128 or less, if they are known."""
+        face = LowerFace.of(picture, landmarks, small)
         upper = upper_lip(landmarks, face.small.shape[-1])
         dense = 1 - ramp(face.ratio, *DENSE)
         lip = upper * moustache(dense, upper, landmarks)
@@ -121,9 +122,9 @@ class LowerFace(NamedTuple):
     """(B,1,c,c): the same of each place."""
 
     @classmethod
-    def of(cls, picture: Tensor, landmarks: Tensor) -> LowerFace:
-        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
-        small = resize(picture, min(MATTE_SIDE, picture.shape[-1]))
+    def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> LowerFace:
+        """As `Beard.of`."""
+        small = resize(picture, min(MATTE_SIDE, picture.shape[-1])) if small is None else small
         where = beard_region(landmarks, small.shape[-1])
         # Cheeks beside the nose, above all but the longest beards; light may come from one side.
         outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)

@@ -8,10 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import recorded
+from ..layers import Window, may_ask, recorded
 
 BLACK = 1.06
 """Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
+ROOM, EVEN, MOST_OF = 32, 8, 0.8
+"""Pixels around a mask that its `square_around` shows, more than what is averaged there reaches; what its borders are
+multiples of, so that cells of up to so many pixels lie as in the whole picture; and the largest share of the picture's
+side that it may have."""
 
 
 def box(x: Tensor, radius: int) -> Tensor:
@@ -38,6 +42,30 @@ def averaging(side: int, radius: int, dtype: torch.dtype, device: torch.device) 
 def smooth(x: Tensor, cell: int) -> Tensor:
     """(B,C,S,S) -> (B,C,S/cell,S/cell): means over about three cells a side."""
     return box(F.avg_pool2d(x, cell, cell, ceil_mode=True, count_include_pad=False), 1)
+
+
+def square_around(mask: Tensor) -> Window | None:
+    """The square of pictures that holds all of their masks (B,1,S,S) that is not 0, with ROOM around it. None, for the
+    whole picture, where nobody may look or where it would hardly be smaller."""
+    side = mask.shape[-1]
+    if not may_ask(mask) or side % EVEN:
+        return None
+    used = (mask != 0).any(0)[0]
+    spans = []
+    for line in (used.any(1), used.any(0)):
+        places = line.nonzero().flatten().tolist() or [0]
+        spans.append((max(places[0] - ROOM, 0) // EVEN * EVEN, min(places[-1] + 1 + ROOM, side)))
+    wide = max(end - start for start, end in spans)
+    wide = -(-wide // EVEN) * EVEN
+    if wide > MOST_OF * side:
+        return None
+    starts = (min(start, side - wide) for start, _ in spans)
+    return Window(*(torch.tensor([start, start + wide]) for start in starts))
+
+
+def part_of(x: Tensor, window: Window | None) -> Tensor:
+    """Pictures or maps (B,C,S,S) in a window of `square_around`."""
+    return x if window is None else window.cut(x)
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import enlarge, luma, resize
+from ..layers import enlarge, luma, may_ask, resize
 from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
@@ -213,6 +213,8 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     )
     near[..., top:bottom, left:right] = share[..., top:bottom, left:right]
     for _ in range(side // 2):
-        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
+        before, near = near, torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
+        if may_ask(near) and torch.equal(near, before):  # all is found
+            break
     own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
     return matte * enlarge(own, matte.shape[-1])

@@ -42,8 +42,8 @@ def brushed(light: Tensor, hair: Tensor) -> Tensor:
     for reach in REACHES:
         step = along * (2 * reach / side)
         ahead, behind = (
-            F.grid_sample(strands, places + way * step, padding_mode="reflection", align_corners=False)
-            for way in (1, -1)
+            F.grid_sample(strands, way, padding_mode="reflection", align_corners=False)
+            for way in (places + step, places - step)
         )
         strands = strands / 2 + (ahead + behind) / 4
     strands = strands - strands.mean((2, 3), keepdim=True)
