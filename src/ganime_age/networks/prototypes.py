@@ -22,7 +22,7 @@ from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
 from .hair.filters import ramp
-from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
+from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
 from .layers import (
@@ -238,7 +238,7 @@ class Prototypes(nn.Module):
         face = planes_apart(face)
         given = face if hair is None else torch.cat([face, hair], 1)
         moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"], self.eye_growth(*ages))
-        moved = given + self.surroundings(points, face.shape[-1]) * (moved - given)
+        moved = torch.lerp(given, moved, self.surroundings(points, face.shape[-1]))
         grown = hair is not None
         known = moved[:, 3:].clamp(0, 1) if grown else None
         moved = moved[:, :3]
@@ -265,7 +265,7 @@ class Prototypes(nn.Module):
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
-        return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
+        return torch.addcmul(out, skin, enlarge(tone, face.shape[-1])).clamp(-1, 1)
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
@@ -423,9 +423,11 @@ class Prototypes(nn.Module):
 
     def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
-        if frame is None:
-            return refined(self.hair(picture), picture)
-        return refined(hanging_together(self.hair(picture, matte_side(frame.side)), frame), picture)
+        side = MATTE_SIDE if frame is None else matte_side(frame.side)
+        # Reduced once for the network and for its matte; that of older weights has a side of its own.
+        small = resize(picture, side) if isinstance(self.hair, HairMatte) else picture
+        matte = self.hair(small, side)
+        return refined(matte if frame is None else hanging_together(matte, frame), picture, small)
 
     def masks(
         self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None

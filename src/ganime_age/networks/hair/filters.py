@@ -80,11 +80,20 @@ def grown_mask(mask: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(rows, (side, 1), 1, (radius, 0))
 
 
-def away_from_border(side: int, like: Tensor) -> Tensor:
-    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides."""
-    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side
-    near = torch.minimum(line, 1 - line)
-    return torch.minimum(near[:, None], near[None, :])[None, None]
+def border_fade(side: int, low: float, high: float, like: Tensor) -> Tensor:
+    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides, as a `ramp`; never to be
+    changed in place."""
+    made = faded.__wrapped__ if recorded() else faded  # a graph holds what makes it
+    return made(side, low, high, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def faded(side: int, low: float, high: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What `border_fade` has made before."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        line = (torch.arange(side, device=device, dtype=dtype) + 0.5) / side
+        near = torch.minimum(line, 1 - line)
+        return ramp(torch.minimum(near[:, None], near[None, :])[None, None], low, high)
 
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:

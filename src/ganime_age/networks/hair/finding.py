@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import enlarge, luma, may_ask, resize
+from ..layers import enlarge, luma, resize
 from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
@@ -130,12 +130,12 @@ class HairMatte(nn.Module):
         return self.logits(pictures, side).sigmoid()
 
 
-def refined(matte: Tensor, picture: Tensor) -> Tensor:
-    """A network's matte (B,1,h,w) at the size of the picture (B,3,S,S), along its edges; what is surely hair or surely
-    none becomes exactly 1 or 0."""
+def refined(matte: Tensor, picture: Tensor, small: Tensor | None = None) -> Tensor:
+    """A network's matte (B,1,h,h) at the size of the picture (B,3,S,S), along its edges; what is surely hair or surely
+    none becomes exactly 1 or 0. small (B,3,h,h): the reduced picture, if it is known."""
     low, high = SURE
     side = min(matte.shape[-1], picture.shape[-1])
-    small = resize(picture, side)
+    small = resize(picture, side) if small is None or small.shape[-1] != side else small
     fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
     drawn = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
@@ -213,8 +213,6 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     )
     near[..., top:bottom, left:right] = share[..., top:bottom, left:right]
     for _ in range(side // 2):
-        before, near = near, torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
-        if may_ask(near) and torch.equal(near, before):  # all is found
-            break
+        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
     own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
     return matte * enlarge(own, matte.shape[-1])

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Window, constant, enlarge, luma, resize
+from ..layers import Window, choose, constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
-from .filters import BLACK, away_from_border, box, part_of, ramp, smooth, square_around, weighted_mean
+from .filters import BLACK, border_fade, box, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
 from .on_head import Head, bare_ears, unnatural
 from .strands import brushed
@@ -288,16 +288,16 @@ class Growth:
         hair = hair * (1 - enlarge(unnatural(small), side))
         beard = Beard.of(picture, landmarks, small)
         hair = hair * (1 - beard.lip)
+        bare = 1 - hair
         beard = beard._replace(
-            **{name: getattr(beard, name) * (1 - hair) for name in ("share", "stubble", "white", "near")}
+            **{name: getattr(beard, name) * bare for name in ("share", "stubble", "white", "near")}
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(small, hair, landmarks, fade)
         hair = hair * (1 - enlarge(bare_ears(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
-        dense = torch.where(older[:, None, None, None], ramp(hair, *THIN), ramp(hair, *THIN_YOUNG))
-        hair = hair * dense * ramp(away_from_border(side, picture), *fade[:2])
-        return cls(picture, hair, head, beard)
+        dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
+        return cls(picture, hair * dense * border_fade(side, *fade[:2], like=picture), head, beard)
 
     @cached_property
     def greying(self) -> Strands:
