@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from ganime_age.networks.hair import growing
 from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
+from ganime_age.networks.hair.filters import square_around
 from ganime_age.networks.hair.finding import Place, hanging_together
 from ganime_age.networks.hair.on_head import unnatural
 from ganime_age.networks.hair.strands import directions
@@ -252,7 +254,20 @@ def test_the_hair_network_sees_a_frame_at_its_own_scale_however_much_is_shown_ar
     prototypes.hair.register_forward_pre_hook(lambda module, given: asked.append(given[1:]))
     for frame in (None, Place(0.25, 0.25, 0.5), Place(0.2, 0.2, 0.62), Place(0.4, 0.4, 0.1)):
         assert prototypes.find_hair(torch.zeros(1, 3, 96, 96), frame).shape == (1, 1, 96, 96)
-    assert asked == [(), (256,), (192,), (320,)]
+    assert asked == [(128,), (256,), (192,), (320,)]
+
+
+def test_hair_turns_grey_in_the_part_of_a_picture_that_holds_it_as_in_the_whole(prototypes, monkeypatch):
+    prototypes.age_hair[-4:, 0], prototypes.age_hair[-4:, 1] = 0.7, -3.0
+    given, hair, marks = head(704)
+    matte = hair[None, None].float()
+    matte[..., :230], matte[..., 401:], matte[..., 333:, :] = 0, 0, 0
+    ages = torch.tensor([30.0]), torch.tensor([95.0])
+    shown = given + 0.05 * torch.randn(1, 1, 704, 704)
+    part = prototypes.grow_hair(shown, matte, marks, ages)
+    assert square_around(matte).rows.diff() < 0.6 * 704 and (part != shown).any()
+    monkeypatch.setattr(growing, "square_around", lambda hair: None)
+    assert torch.equal(part, prototypes.grow_hair(shown, matte, marks, ages))
 
 
 def test_hair_beyond_the_frame_belongs_to_the_head_as_far_as_it_hangs_together():

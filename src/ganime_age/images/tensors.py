@@ -25,15 +25,17 @@ def to_levels(faces: Tensor) -> Tensor:
     return (faces.float().clamp(-1, 1) + 1) * HALF_RANGE
 
 
-def to_tensor(pictures: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+def to_tensor(pictures: np.ndarray, device: str | torch.device = "cpu", apart: bool = False) -> Tensor:
     """uint8 (H,W,3), or (B,H,W,3) -> float32 (1,3,H,W), or (B,3,H,W), in [-1,1] on the device.
 
-    The bytes travel to the device, not the floats: a quarter of the transfer.
+    The bytes travel to the device, not the floats: a quarter of the transfer. apart: each channel is a picture of its
+    own in memory, not the channels of a pixel side by side; arithmetic on pictures and masks is up to four times as
+    fast so.
     """
     levels = torch.from_numpy(pictures).to(device)
     # One picture gets its batch axis last: with these strides convolutions round as they always did for single faces.
     planes = levels.permute(2, 0, 1)[None] if levels.ndim == 3 else levels.permute(0, 3, 1, 2)
-    return to_unit(planes)
+    return to_unit(planes.contiguous() if apart else planes)
 
 
 def to_pictures(faces: Tensor) -> np.ndarray:

@@ -22,10 +22,22 @@ from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
 from .hair.filters import ramp
-from .hair.finding import HairMask, HairMatte, Place, hanging_together, matte_side, refined
+from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
-from .layers import Edited, bicubic, choose, enlarge, gaussian_basis, luma, may_ask, places, precise, resize
+from .layers import (
+    Edited,
+    bicubic,
+    choose,
+    enlarge,
+    gaussian_basis,
+    luma,
+    may_ask,
+    places,
+    planes_apart,
+    precise,
+    resize,
+)
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
@@ -223,9 +235,10 @@ class Prototypes(nn.Module):
         amounts = {name: {"age": years[name], "unit": units} for name in MAPS}
         for name in ("tone", "texture"):
             amounts[name]["unit"] = units.clamp_min(0) + LEAVING * units.clamp_max(0)
+        face = planes_apart(face)
         given = face if hair is None else torch.cat([face, hair], 1)
         moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"], self.eye_growth(*ages))
-        moved = given + self.surroundings(points, face.shape[-1]) * (moved - given)
+        moved = torch.lerp(given, moved, self.surroundings(points, face.shape[-1]))
         grown = hair is not None
         known = moved[:, 3:].clamp(0, 1) if grown else None
         moved = moved[:, :3]
@@ -252,7 +265,7 @@ class Prototypes(nn.Module):
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
-        return (out + skin * enlarge(tone, face.shape[-1])).clamp(-1, 1)
+        return torch.addcmul(out, skin, enlarge(tone, face.shape[-1])).clamp(-1, 1)
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
@@ -410,9 +423,11 @@ class Prototypes(nn.Module):
 
     def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
-        if frame is None:
-            return refined(self.hair(picture), picture)
-        return refined(hanging_together(self.hair(picture, matte_side(frame.side)), frame), picture)
+        side = MATTE_SIDE if frame is None else matte_side(frame.side)
+        # Reduced once for the network and for its matte; that of older weights has a side of its own.
+        small = resize(picture, side) if isinstance(self.hair, HairMatte) else picture
+        matte = self.hair(small, side)
+        return refined(matte if frame is None else hanging_together(matte, frame), picture, small)
 
     def masks(
         self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None
@@ -443,7 +458,7 @@ class Prototypes(nn.Module):
         wide = F.max_pool2d(region, 2 * MARGIN + 1, 1, MARGIN)
         soft = F.avg_pool2d(wide, MARGIN + 1, 1, MARGIN // 2, count_include_pad=False)
         soft = torch.where(known, soft, torch.ones_like(soft))
-        return F.interpolate(soft, size=(side, side), mode="bilinear", align_corners=False)
+        return enlarge(soft, side)
 
     @staticmethod
     def warp_to_face(maps: Tensor, grid: Tensor) -> Tensor:

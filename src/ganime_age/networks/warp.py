@@ -49,13 +49,19 @@ def enlarge_field(field: Tensor, side: int) -> Tensor:
 
 def identity_grid(faces: int, side: int, like: Tensor) -> Tensor:
     """(B,side,side,2): the sampling grid that changes nothing; never to be changed in place."""
-    line = ((torch.arange(side, device=like.device) + 0.5) * (2 / side) - 1).to(like.dtype)
+    line = middles(side, like)
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).expand(faces, -1, -1, -1)
+
+
+def middles(side: int, like: Tensor) -> Tensor:
+    """The middles of the pixels of a line, (side,) in -1..1."""
+    return ((torch.arange(side, device=like.device) + 0.5) * (2 / side) - 1).to(like.dtype)
 
 
 def placed_grid(side: int, scale: float, shift: tuple[float, float], like: Tensor) -> Tensor:
     """(1,side,side,2): the sampling grid scale x + shift, for places x in -1..1."""
-    return identity_grid(1, side, like) * scale + like.new_tensor(shift)
+    line = middles(side, like) * scale
+    return torch.stack(torch.meshgrid(*(line + away for away in shift), indexing="xy"), -1)[None]
 
 
 def follow(face: Tensor, field: Tensor) -> Tensor:

@@ -342,7 +342,7 @@ class FacePipeline:
         part = crop(ground.photo, around.matrix, around.side)
         places = apply(around.matrix, landmarks.astype(np.float64)) / around.side
         with torch.inference_mode(), self._precision():
-            picture = to_tensor(part, self.device)
+            picture = to_tensor(part, self.device, apart=True)
             marks = torch.tensor(places[None], dtype=torch.float32, device=self.device)
             matte = self.model.find_hair(picture, around.frame) if matte is None else matte
         return HairPart(around, picture, marks, matte, {})
@@ -407,7 +407,7 @@ class FacePipeline:
         before, wanted, units_before, units_wanted = (
             _joined([one.request[i] for one in drawings]) for i in range(4)
         )
-        faces = _joined([to_tensor(one.ground.face, self.device) for one in drawings])
+        faces = _joined([to_tensor(one.ground.face, self.device, apart=True) for one in drawings])
         landmarks = _joined([one.landmarks for one in drawings])
         parts, turn = drawings[0].parts, drawings[0].turn  # the same in all of one kind
         hair, moved = [one.hair for one in drawings if one.hair is not None], None

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import constant, luma, places, resize
+from ..layers import constant, enlarge, luma, places, resize
 from ..warp import sideways
-from .filters import BLACK, box, enlarged, grown_mask, inside_polygon, ramp, weighted_mean
+from .filters import BLACK, box, grown_mask, inside_polygon, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 BEARD = (0.5, 0.78)
@@ -81,9 +81,10 @@ class Beard(NamedTuple):
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
 
     @classmethod
-    def of(cls, picture: Tensor, landmarks: Tensor) -> Beard:
-        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
-        face = LowerFace.of(picture, landmarks)
+    def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> Beard:
+        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1. small (B,3,s,s): the pictures at a side of
+        128 or less, if they are known."""
+        face = LowerFace.of(picture, landmarks, small)
         upper = upper_lip(landmarks, face.small.shape[-1])
         dense = 1 - ramp(face.ratio, *DENSE)
         lip = upper * moustache(dense, upper, landmarks)
@@ -91,13 +92,13 @@ class Beard(NamedTuple):
         bearded = torch.maximum(face.bearded(share, upper), lip)
         where = torch.maximum(face.where, lip)
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
-        here = enlarged(ramp(face.rough_here, *HAIRY), share.shape[-1])
+        here = enlarge(ramp(face.rough_here, *HAIRY), share.shape[-1])
         share = box(share * torch.maximum(here, dense) * ahead, 1) * bearded
         stubble = torch.maximum(share, box((1 - ramp(box(face.ratio, 1), *BARE)) * ahead, 1) * bearded)
         white = face.white(ahead)
         stubble = torch.maximum(stubble, white)
         near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
-        maps = enlarged(torch.cat([share, stubble, white, lip, near], 1), picture.shape[-1])
+        maps = enlarge(torch.cat([share, stubble, white, lip, near], 1), picture.shape[-1])
         share, stubble, white, lip, near = maps.split(1, 1)
         return cls(share, stubble, white, lip, near, face.skin)
 
@@ -121,9 +122,9 @@ class LowerFace(NamedTuple):
     """(B,1,c,c): the same of each place."""
 
     @classmethod
-    def of(cls, picture: Tensor, landmarks: Tensor) -> LowerFace:
-        """Of pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1."""
-        small = resize(picture, min(MATTE_SIDE, picture.shape[-1]))
+    def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> LowerFace:
+        """As `Beard.of`."""
+        small = resize(picture, min(MATTE_SIDE, picture.shape[-1])) if small is None else small
         where = beard_region(landmarks, small.shape[-1])
         # Cheeks beside the nose, above all but the longest beards; light may come from one side.
         outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
@@ -162,7 +163,7 @@ class LowerFace(NamedTuple):
         """How much of each pixel is beard that has turned white, (B,1,s,s) in 0..1: rough, and less warm than skin."""
         own_warmth, warmth = (warm(box(colour, 2)) for colour in (self.small, self.skin))
         white = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *WHITE)) * ramp(warmth, *COLOURED)
-        white = white * ramp(enlarged(self.rough_here, where.shape[-1]), *ROUGH) * where
+        white = white * ramp(enlarge(self.rough_here, where.shape[-1]), *ROUGH) * where
         return box(white, 1) * ramp(self.on_both_sides(white), *BEARDED)
 
 
@@ -223,7 +224,7 @@ def grain(picture: Tensor) -> Tensor:
     """Mean square of the fine detail of pictures (B,3,S,S), in logs of brightness: (B,1,s,s)."""
     light = (luma(resize(picture, min(GRAIN_SIDE, picture.shape[-1]))) + BLACK).log()
     cells = min(GRAIN_CELLS, light.shape[-1])
-    detail = light - enlarged(resize(light, cells), light.shape[-1])
+    detail = light - enlarge(resize(light, cells), light.shape[-1])
     return resize(detail.square(), cells)
 
 
@@ -246,8 +247,8 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     """Pictures (B,3,S,S) whose beards give way to the skin's colour, by an amount (B,1,1,1) in 0..1."""
     light = luma(picture)
     small = resize(light, min(MATTE_SIDE, light.shape[-1]))
-    detail = (light - enlarged(box(small, 2), light.shape[-1])).clamp(-DEEPEST, DEEPEST)
-    bare = enlarged(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1])
+    detail = (light - enlarge(box(small, 2), light.shape[-1])).clamp(-DEEPEST, DEEPEST)
+    bare = enlarge(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1])
     # Small maps round off a beard's outline: beside it each pixel tells by itself.
     dark = beard.near * (1 - ramp((light + BLACK) / (SHADE * (luma(bare) + BLACK)), *BARE))
     goes = torch.maximum(beard.stubble, dark)

@@ -1,4 +1,4 @@
-"""What finding hair and changing it share: averages, enlarged maps, distances from the border, filled outlines."""
+"""What finding hair and changing it share: averages, distances from the border, filled outlines."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import recorded
+from ..layers import Window, may_ask, recorded
 
 BLACK = 1.06
 """Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
+ROOM, EVEN, MOST_OF = 32, 8, 0.8
+"""Pixels around a mask that its `square_around` shows, more than what is averaged there reaches; what its borders are
+multiples of, so that cells of up to so many pixels lie as in the whole picture; and the largest share of the picture's
+side that it may have."""
 
 
 def box(x: Tensor, radius: int) -> Tensor:
@@ -40,9 +44,28 @@ def smooth(x: Tensor, cell: int) -> Tensor:
     return box(F.avg_pool2d(x, cell, cell, ceil_mode=True, count_include_pad=False), 1)
 
 
-def enlarged(x: Tensor, side: int) -> Tensor:
-    """Smooth maps (B,C,s,s) -> (B,C,side,side), bilinear."""
-    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+def square_around(mask: Tensor) -> Window | None:
+    """The square of pictures that holds all of their masks (B,1,S,S) that is not 0, with ROOM around it. None, for the
+    whole picture, where nobody may look or where it would hardly be smaller."""
+    side = mask.shape[-1]
+    if not may_ask(mask) or side % EVEN:
+        return None
+    used = (mask != 0).any(0)[0]
+    spans = []
+    for line in (used.any(1), used.any(0)):
+        places = line.nonzero().flatten().tolist() or [0]
+        spans.append((max(places[0] - ROOM, 0) // EVEN * EVEN, min(places[-1] + 1 + ROOM, side)))
+    wide = max(end - start for start, end in spans)
+    wide = -(-wide // EVEN) * EVEN
+    if wide > MOST_OF * side:
+        return None
+    starts = (min(start, side - wide) for start, _ in spans)
+    return Window(*(torch.tensor([start, start + wide]) for start in starts))
+
+
+def part_of(x: Tensor, window: Window | None) -> Tensor:
+    """Pictures or maps (B,C,S,S) in a window of `square_around`."""
+    return x if window is None else window.cut(x)
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
@@ -57,11 +80,20 @@ def grown_mask(mask: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(rows, (side, 1), 1, (radius, 0))
 
 
-def away_from_border(side: int, like: Tensor) -> Tensor:
-    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides."""
-    line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side
-    near = torch.minimum(line, 1 - line)
-    return torch.minimum(near[:, None], near[None, :])[None, None]
+def border_fade(side: int, low: float, high: float, like: Tensor) -> Tensor:
+    """(1,1,side,side): each pixel's distance from the nearest border of a picture, in sides, as a `ramp`; never to be
+    changed in place."""
+    made = faded.__wrapped__ if recorded() else faded  # a graph holds what makes it
+    return made(side, low, high, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def faded(side: int, low: float, high: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What `border_fade` has made before."""
+    with torch.inference_mode(False):  # training must be able to use what an edit made first
+        line = (torch.arange(side, device=device, dtype=dtype) + 0.5) / side
+        near = torch.minimum(line, 1 - line)
+        return ramp(torch.minimum(near[:, None], near[None, :])[None, None], low, high)
 
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import luma, resize
-from .filters import box, enlarged, grown_mask, ramp, weighted_mean
+from ..layers import enlarge, luma, resize
+from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
 """Side of the matte of a face's frame as the network gives it."""
@@ -130,18 +130,18 @@ class HairMatte(nn.Module):
         return self.logits(pictures, side).sigmoid()
 
 
-def refined(matte: Tensor, picture: Tensor) -> Tensor:
-    """A network's matte (B,1,h,w) at the size of the picture (B,3,S,S), along its edges; what is surely hair or surely
-    none becomes exactly 1 or 0."""
+def refined(matte: Tensor, picture: Tensor, small: Tensor | None = None) -> Tensor:
+    """A network's matte (B,1,h,h) at the size of the picture (B,3,S,S), along its edges; what is surely hair or surely
+    none becomes exactly 1 or 0. small (B,3,h,h): the reduced picture, if it is known."""
     low, high = SURE
     side = min(matte.shape[-1], picture.shape[-1])
-    small = resize(picture, side)
+    small = resize(picture, side) if small is None or small.shape[-1] != side else small
     fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
     drawn = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
     # Away from its outline hair is hair, whatever its gloss looks like.
     likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
-    return torch.maximum(drawn, enlarged(1 - grown_mask(1 - likely, CORE), picture.shape[-1]))
+    return torch.maximum(drawn, enlarge(1 - grown_mask(1 - likely, CORE), picture.shape[-1]))
 
 
 def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 0.004) -> Tensor:
@@ -152,12 +152,12 @@ def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 
     #     slope = cov(mask, light) / (var(light) + softness),     level = mean(mask) - slope mean(light)
     #
     # and the mean of both over all windows of a pixel is applied at full size: mask' = slope * light + level (eq. 8).
-    mask = enlarged(mask, small.shape[-1])
+    mask = enlarge(mask, small.shape[-1])
     means = box(torch.cat([mask, small, mask * small, small * small], 1), WINDOW)
     mean, centre, product, square = means.split(1, 1)
     slope = (product - mean * centre) / (square - centre.square() + softness)
     both = box(torch.cat([slope, mean - slope * centre], 1), WINDOW)
-    slope, level = enlarged(both, light.shape[-1]).split(1, 1)
+    slope, level = enlarge(both, light.shape[-1]).split(1, 1)
     return torch.addcmul(level, slope, light)
 
 
@@ -179,7 +179,7 @@ def local_matte(matte: Tensor, picture: Tensor, wide: int) -> Tensor:
     far = way.square().sum(1, keepdim=True)
     way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known * known_beside
     start = (other * way).sum(1, keepdim=True)
-    maps = enlarged(torch.cat([way, start, trust, inner, outer, reach], 1), picture.shape[-1])
+    maps = enlarge(torch.cat([way, start, trust, inner, outer, reach], 1), picture.shape[-1])
     way, start, trust, inner, outer, reach = maps.split([3, 1, 1, 1, 1, 1], 1)
     drawn = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
     drawn = ((drawn - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
@@ -215,4 +215,4 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     for _ in range(side // 2):
         near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
     own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
-    return matte * enlarged(own, matte.shape[-1])
+    return matte * enlarge(own, matte.shape[-1])

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import constant, luma, resize
+from ..layers import Window, choose, constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
-from .filters import BLACK, away_from_border, box, enlarged, ramp, smooth, weighted_mean
+from .filters import BLACK, border_fade, box, part_of, ramp, smooth, square_around, weighted_mean
+from .finding import MATTE_SIDE
 from .on_head import Head, bare_ears, unnatural
 from .strands import brushed
 
@@ -94,15 +95,20 @@ def grey_before(head: Head) -> Tensor:
     return pale * told(head)
 
 
-def threshold(light: Tensor, hair: Tensor) -> Tensor:
+def cell_of(side: int) -> int:
+    """Pixels, 2 or 4, over which the detail of strands is averaged in pictures of a side."""
+    return 4 if side >= 640 else 2
+
+
+def threshold(light: Tensor, hair: Tensor, cell: int) -> Tensor:
     """Brightness and hair (B,1,S,S) -> how early each strand turns, about standard normal: what stands out bright turns
-    first. It is the photo's own fine detail, in its local standard deviations, and so the same at every edit."""
+    first. It is the photo's own fine detail, in its local standard deviations, and so the same at every edit. cell:
+    `cell_of` the picture."""
     side = light.shape[-1]
-    cell = 4 if side >= 640 else 2
     total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
     around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
-    detail = (light - enlarged(around, side)) * hair
-    spread = enlarged(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
+    detail = (light - enlarge(around, side)) * hair
+    spread = enlarge(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
     return (detail / spread).clamp(-2, 2)
 
 
@@ -111,35 +117,47 @@ def shown(detail: Tensor) -> Tensor:
     return (GLOSS * (detail * (DETAIL / GLOSS)).tanh()).exp()
 
 
-def lacking(detail: Tensor, hair: Tensor, around: Tensor) -> Tensor:
+def lacking(detail: Tensor, hair: Tensor, around: Tensor, cell: int) -> Tensor:
     """How much the detail (B,1,S,S) of hair, in logs of brightness, lacks of what strands show: in 0..1, 1 for flat
-    hair. hair: where it is. around: its brightness above black without detail."""
-    cell = 4 if detail.shape[-1] >= 640 else 2
+    hair. hair: where it is. around: its brightness above black without detail. cell: `cell_of` the picture."""
     power, level, share = smooth(torch.cat([detail.square() * hair, around * hair, hair], 1), cell).split(
         1, 1
     )
     spread = ((power + 1e-6) / (share + 1e-4)).sqrt()
     black, bright = FULL
     full = black + (bright - black) * ramp(level / (share + 1e-4), *PITCH_DARK)
-    return enlarged(1 - (spread / full).clamp(max=1), detail.shape[-1])
+    return enlarge(1 - (spread / full).clamp(max=1), detail.shape[-1])
 
 
 class Strands(NamedTuple):
-    """What is known of the hair of B pictures before it turns grey, whatever the age."""
+    """What is known of the hair of B pictures before it turns grey, whatever the age: in the part (B,_,P,P) of the
+    pictures that holds all of it."""
 
+    window: Window | None
+    """Where that part lies; None for the whole pictures."""
+    hair: Tensor
+    """(B,1,P,P) in 0..1."""
     white: Tensor
     """(B,1,1,1), the brightness of white hair."""
     early: Tensor
-    """(B,1,S,S), see `threshold`."""
+    """(B,1,P,P), see `threshold`."""
     rise: Tensor
-    """(B,1,S,S), by how much a strand that turns white grows brighter."""
+    """(B,1,P,P), by how much a strand that turns white grows brighter."""
     chroma: Tensor
-    """(B,3,S,S), the hair's own colour without its brightness."""
+    """(B,3,P,P), the hair's own colour without its brightness."""
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The part of pictures or maps (B,C,S,S)."""
+        return part_of(x, self.window)
+
+    def put(self, picture: Tensor, part: Tensor) -> Tensor:
+        """The pictures with their part in its place."""
+        return part if self.window is None else self.window.put(picture, part)
 
 
 def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1."""
-    side, light, mean = picture.shape[-1], luma(picture), luma(head.colour)
+    side, mean, window = picture.shape[-1], luma(head.colour), square_around(hair)
     white = WHITE[0] * luma(head.skin) + WHITE[1]
     # A white strand keeps the photo's light: the shade around it as it is, highlights and its own detail compressed,
     # for the gloss of dark hair is a multiple of its colour and that of white hair is not.
@@ -151,10 +169,12 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
     level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarged(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
-    level, around, inner, tint = maps.split([1, 1, 1, 3], 1)
+    maps = enlarge(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
+    flow, cell = enlarge(brushed(luma(picture), hair), side), cell_of(side)
+    picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
+    light, (level, around, inner, tint) = luma(picture), maps.split([1, 1, 1, 3], 1)
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
-    flow = enlarged(brushed(light, hair), side) * lacking(detail, hair, around)
+    flow = flow * lacking(detail, hair, around, cell)
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
@@ -166,15 +186,14 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
-    return Strands(white, threshold(own, hair) + flow, rise, torch.lerp(tint, picture - light, inner))
+    early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
+    return Strands(window, hair, white, early, rise, chroma)
 
 
-def turn_grey(
-    picture: Tensor, hair: Tensor, head: Head, strands: Strands, lighter: Tensor, colour: Tensor
-) -> Tensor:
-    """Hair grown older. picture (B,3,S,S) in [-1,1], hair (B,1,S,S) and its strands, lighter, the measured change of
-    the hair's brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the
-    picture with its hair changed."""
+def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, colour: Tensor) -> Tensor:
+    """Hair grown older. picture (B,3,S,S) in [-1,1] with its strands, lighter, the measured change of the hair's
+    brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the picture
+    with its hair changed."""
     skin_light, mean = luma(head.skin), luma(head.colour)
     # The mean brightness is to rise by lighter * (skin + 1); with strands that stay and strands that turn white, that
     # is a share of lighter * (skin + 1) / (white - mean).
@@ -184,17 +203,20 @@ def turn_grey(
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
     # mean over the strands stays the share.
     logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
-    logit = enlarged(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1])
+    logit = strands.cut(enlarge(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1]))
     turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
-    return torch.addcmul(picture + hair * (strands.rise * turned), hair * faded, strands.chroma)
+    part, hair = strands.cut(picture), strands.hair
+    return strands.put(
+        picture, torch.addcmul(part + hair * (strands.rise * turned), hair * faded, strands.chroma)
+    )
 
 
 def turn_young(
     picture: Tensor, hair: Tensor, head: Head, lighter: Tensor, colour: Tensor, regained: Tensor
 ) -> Tensor:
-    """Hair grown younger, or out of childhood: brightness and saturation by one factor each. As `turn_grey`. regained:
+    """Hair (B,1,S,S) grown younger, or out of childhood: brightness and saturation by one factor each. regained:
     how much of what has turned grey gets its pigment back, (B,1,1,1) in 0..1; where the photo's colours tell what has,
     the rest was always as it is."""
     side, light = picture.shape[-1], luma(picture)
@@ -205,8 +227,8 @@ def turn_young(
         torch.lerp(x, torch.ones_like(x), back) for x in (factor, colour.exp().clamp(0, YOUNG_COLOUR))
     )
     grown = ((light + 1) + (picture - light) * colour) * factor - 1
-    grown = torch.lerp(grown, pigmented(light, head), back * enlarged(faded(head), side))
-    return picture + hair * enlarged(head.within, side) * (grown - picture)
+    grown = torch.lerp(grown, pigmented(light, head), back * enlarge(faded(head), side))
+    return picture + hair * enlarge(head.within, side) * (grown - picture)
 
 
 def chroma(x: Tensor) -> Tensor:
@@ -241,8 +263,8 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     dark = weighted_mean(small, head.hair * (small < mean))
     level = torch.minimum(dark + BLACK, DARK_HAIR * (luma(head.skin) + BLACK))
     shade = ((around + BLACK) / (mean + BLACK)).clamp(*SHADES)
-    strand = (light + BLACK) / (enlarged(around, light.shape[-1]) + BLACK).clamp_min(0.02)
-    bright = enlarged(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
+    strand = (light + BLACK) / (enlarge(around, light.shape[-1]) + BLACK).clamp_min(0.02)
+    bright = enlarge(level * shade, light.shape[-1]) * strand.clamp(*SHADES)
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
@@ -262,30 +284,30 @@ class Growth:
     ) -> Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
-        hair = hair * (1 - enlarged(unnatural(picture), side))
-        beard = Beard.of(picture, landmarks)
+        small = resize(picture, min(MATTE_SIDE, side))  # what all of them look at
+        hair = hair * (1 - enlarge(unnatural(small), side))
+        beard = Beard.of(picture, landmarks, small)
         hair = hair * (1 - beard.lip)
+        bare = 1 - hair
         beard = beard._replace(
-            **{name: getattr(beard, name) * (1 - hair) for name in ("share", "stubble", "white", "near")}
+            **{name: getattr(beard, name) * bare for name in ("share", "stubble", "white", "near")}
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
-        head = Head.of(picture, hair, landmarks, fade)
-        hair = hair * (1 - enlarged(bare_ears(picture, landmarks, head), side))
+        head = Head.of(small, hair, landmarks, fade)
+        hair = hair * (1 - enlarge(bare_ears(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
-        dense = torch.where(older[:, None, None, None], ramp(hair, *THIN), ramp(hair, *THIN_YOUNG))
-        hair = hair * dense * ramp(away_from_border(side, picture), *fade[:2])
-        return cls(picture, hair, head, beard)
+        dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
+        return cls(picture, hair * dense * border_fade(side, *fade[:2], like=picture), head, beard)
 
     @cached_property
-    def greying(self) -> tuple[Tensor, Strands]:
-        """The hair that is not grey yet, and its strands."""
-        hair = self.hair * enlarged(1 - grey_before(self.head), self.hair.shape[-1])
-        return hair, strands_of(self.picture, hair, self.head)
+    def greying(self) -> Strands:
+        """The strands of the hair that is not grey yet."""
+        hair = self.hair * enlarge(1 - grey_before(self.head), self.hair.shape[-1])
+        return strands_of(self.picture, hair, self.head)
 
     def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
         """The pictures with older hair, see `turn_grey`."""
-        hair, strands = self.greying
-        return turn_grey(self.picture, hair, self.head, strands, lighter, colour)
+        return turn_grey(self.picture, self.head, self.greying, lighter, colour)
 
     def young(self, bare: Tensor, lighter: Tensor, colour: Tensor, regained: Tensor) -> Tensor:
         """The pictures with younger hair, see `turn_young`. bare: how much of a beard goes, (B,1,1,1) in 0..1."""

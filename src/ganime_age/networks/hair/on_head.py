@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import luma, resize
-from .filters import BLACK, away_from_border, box, ramp, weighted_mean
+from .filters import BLACK, border_fade, box, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -65,7 +65,7 @@ class Head(NamedTuple):
         place = place_on_head(*on_head(landmarks, side))
         # The hair's colour is that at the head's outline: far from it a mask errs more often.
         near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
-        within = ramp(away_from_border(side, small), fade[0], fade[2])
+        within = border_fade(side, fade[0], fade[2], like=small)
         colour = weighted_mean(small, mask * near)
         return cls(place, small, mask, skin_colour(small, landmarks), colour, within)
 

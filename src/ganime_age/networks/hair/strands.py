@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import constant, resize
-from .filters import box, enlarged
+from ..layers import constant, enlarge, resize
+from .filters import box
 
 SIDE = 512
 """Largest side at which strands are brushed."""
@@ -42,8 +42,8 @@ def brushed(light: Tensor, hair: Tensor) -> Tensor:
     for reach in REACHES:
         step = along * (2 * reach / side)
         ahead, behind = (
-            F.grid_sample(strands, places + way * step, padding_mode="reflection", align_corners=False)
-            for way in (1, -1)
+            F.grid_sample(strands, way, padding_mode="reflection", align_corners=False)
+            for way in (places + step, places - step)
         )
         strands = strands / 2 + (ahead + behind) / 4
     strands = strands - strands.mean((2, 3), keepdim=True)
@@ -59,11 +59,11 @@ def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     tensor = resize(torch.cat([across.square(), across * down, down.square()], 1), half)
     near = box(tensor, max(1, round(NEAR * half)))
     small = resize(near, half // 4)
-    wide = enlarged(box(small, max(1, round(WIDE * small.shape[-1]))), half)
+    wide = enlarge(box(small, max(1, round(WIDE * small.shape[-1]))), half)
     # J = near + wide / 4 + the tensor of strands that hang down, whose gradient lies across.
     xx, xy, yy = (near + wide / 4).split(1, 1)
     # The gradient's angle a: (cos 2a, sin 2a) = (xx + FAINT - yy, 2 xy) / |.|; strands run across it.
-    twice = enlarged(torch.cat([xx + FAINT - yy, 2 * xy], 1), side)
+    twice = enlarge(torch.cat([xx + FAINT - yy, 2 * xy], 1), side)
     length = twice.square().sum(1, keepdim=True).clamp_min(1e-16).sqrt()
     cosine, sine = (twice / length).split(1, 1)
     sign = torch.where(sine < 0, -torch.ones_like(sine), torch.ones_like(sine))
