@@ -76,6 +76,10 @@ class Request(NamedTuple):
         action = (self.target_aus - self.source_aus).abs().sum(1) / ASKED_UNITS
         return 1 - torch.exp(-(years + action))
 
+    def outward(self) -> Request:
+        """The same where a face grows younger, but for its age, which stays."""
+        return self._replace(target_age=torch.maximum(self.source_age, self.target_age))
+
     def amounts(self, before: Tensor, after: Tensor, smooth: float | Tensor = SMOOTH) -> Amounts:
         """What an edit erases: skin always; the mouth where it opens further; the lids where the eyes close.
 
@@ -90,6 +94,7 @@ class Request(NamedTuple):
 
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
+    request = request if restorer.younger else request.outward()
     asked = request.amounts(before, after)
     kept = (amount * float(name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
     amounts = Amounts(*kept)

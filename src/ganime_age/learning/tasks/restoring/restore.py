@@ -205,7 +205,8 @@ class Objective:
         there then."""
         last = slice(-self.recipe.edits, None)
         face, marks = batch["face"][last], batch["landmarks"][last]
-        request = random_request(batch["age"][last], batch["action_units"][last].nan_to_num(0.0))
+        aus = batch["action_units"][last].nan_to_num(0.0)
+        request = random_request(batch["age"][last], aus, self.generator.younger)
         with torch.no_grad():
             creased = self.prototypes if torch.rand(()) < self.recipe.creases else self.smooth
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
@@ -285,14 +286,14 @@ def random_amounts(landmarks: Tensor, aus: Tensor) -> Amounts:
     return Amounts(smooth, opened.float(), closed.float())
 
 
-def random_request(age: Tensor, aus: Tensor) -> Request:
+def random_request(age: Tensor, aus: Tensor, younger: bool = True) -> Request:
     """Edits to learn from: mostly of the age, to any that is 8 years or more away, up to 87, and more often to an older
-    one; a third opens the mouth or closes the eyes."""
+    one, or to none but these; a third opens the mouth or closes the eyes."""
     u = torch.rand(6, len(age), device=age.device)
     older = age + APART + u[0] * (OLDEST - APART - age)
-    younger = YOUNGEST + u[0] * (age - APART - YOUNGEST).clamp_min(0)
-    grows = (u[1] < torch.where(age < 45, 0.8, 0.5)) & (age < OLDEST - 2 * APART)
-    target = torch.where(grows, older, younger)
+    other = YOUNGEST + u[0] * (age - APART - YOUNGEST).clamp_min(0) if younger else age
+    grows = ((u[1] < torch.where(age < 45, 0.8, 0.5)) | (not younger)) & (age < OLDEST - 2 * APART)
+    target = torch.where(grows, older, other)
     kind = u[2]
     target = torch.where(kind < 0.7, target, age)
     wanted = aus.clone()
