@@ -76,9 +76,12 @@ class Request(NamedTuple):
         action = (self.target_aus - self.source_aus).abs().sum(1) / ASKED_UNITS
         return 1 - torch.exp(-(years + action))
 
-    def outward(self) -> Request:
-        """The same where a face grows younger, but for its age, which stays."""
-        return self._replace(target_age=torch.maximum(self.source_age, self.target_age))
+    def on_skin(self, restorer: Restorer) -> Request:
+        """What of it a restorer draws on the skin: all, or an older age alone."""
+        if not restorer.outward:
+            return self
+        older = torch.maximum(self.source_age, self.target_age)
+        return self._replace(target_age=older, target_aus=self.source_aus)
 
     def amounts(self, before: Tensor, after: Tensor, smooth: float | Tensor = SMOOTH) -> Amounts:
         """What an edit erases: skin always; the mouth where it opens further; the lids where the eyes close.
@@ -94,8 +97,7 @@ class Request(NamedTuple):
 
 def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request: Request) -> Edited:
     """Faces (B,3,S,S) in [-1,1] edited by prototypes; landmarks (B,68,2) before and after these moved them."""
-    request = request if restorer.younger else request.outward()
-    asked = request.amounts(before, after)
+    asked = request.amounts(before, after)._replace(smooth=SMOOTH * request.on_skin(restorer).asked())
     kept = (amount * float(name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
     amounts = Amounts(*kept)
     wanted = torch.stack(amounts, 1).amax(1) > 0  # (B,)
@@ -146,19 +148,23 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
     #     out = face + share skin lit (G(t) - G(s)) + hole (G(t) - face)
-    features = restorer.encode(erased)
-    style = restorer.style(request.target_age, request.target_aus, amounts)
-    after, attention = restorer.draw(erased, features, style)
-    before = after
+    features, skin_request = restorer.encode(erased), request.on_skin(restorer)
+
+    def drawn(age: Tensor, aus: Tensor) -> Edited:
+        return restorer.draw(erased, features, restorer.style(age, aus, amounts))
+
+    aged, attention = drawn(skin_request.target_age, skin_request.target_aus)
+    after = before = aged
+    if restorer.outward and restorer.draws != ("skin",):
+        after, attention = drawn(request.target_age, request.target_aus)
     if "skin" in restorer.draws:
         with torch.no_grad():
-            style = restorer.style(request.source_age, request.source_aus, amounts)
-            before = restorer.draw(erased, features, style).face
+            before = drawn(request.source_age, request.source_aus).face
     skin, mouth, lids = erased.maps.split(1, 1)
     hole = torch.maximum(mouth, lids)
     on_skin = (skin / skin.amax((1, 2, 3), keepdim=True).clamp_min(1e-3)) * (1 - hole) * restorer.share
-    on_skin = on_skin * request.asked()[:, None, None, None]
+    on_skin = on_skin * skin_request.asked()[:, None, None, None]
     # What it draws is light and shade: less of it falls into a fold that the face has of its own.
     lit = ((luma(face) + 1) / (luma(before) + 1).clamp_min(0.1)).clamp(0, 1)
-    out = face + on_skin * lit * (after - before) + hole * (after - face)
+    out = face + on_skin * lit * (aged - before) + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

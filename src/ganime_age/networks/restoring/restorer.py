@@ -52,8 +52,8 @@ def normalised(x: Tensor) -> Tensor:
 class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
     draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes. share:
-    0..1, how much of what it draws on the skin an edit lays on a face. younger: whether it draws the way to a younger
-    age too, or leaves it to the prototypes.
+    0..1, how much of what it draws on the skin an edit lays on a face. outward: whether it draws on the skin what
+    an older age brings and nothing else; younger ages and expressions are left to the prototypes there.
 
     The mean face on which places are told is stored with the weights: `use_mean_shape` sets it before training."""
 
@@ -68,7 +68,7 @@ class Restorer(nn.Module):
         deep: int = 3,
         draws: tuple[str, ...] | list[str] = DRAWS,
         share: float = 1.0,
-        younger: bool = True,
+        outward: bool = False,
     ):
         super().__init__()
         first, second, last = widths
@@ -76,7 +76,7 @@ class Restorer(nn.Module):
             raise BadInput(f"a restorer draws {', '.join(draws)}; choose from {', '.join(DRAWS)}")
         if not 0 <= share <= 1:
             raise BadInput(f"a restorer lays a share of 0 to 1 of what it draws on the skin, not {share:g}")
-        self.draws, self.share, self.younger = tuple(draws), share, younger
+        self.draws, self.share, self.outward = tuple(draws), share, outward
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_buffer("skin", torch.zeros(1, 1, SKIN_SIDE, SKIN_SIDE))
         self.condition = nn.Sequential(
@@ -103,7 +103,7 @@ class Restorer(nn.Module):
     def settings(self) -> dict[str, Any]:
         """What a fingerprint must know beside the tensors."""
         drawn = [name for name in DRAWS if name in self.draws]
-        return {"draws": drawn, "share": self.share, "younger": self.younger}
+        return {"draws": drawn, "share": self.share, "outward": self.outward}
 
     @property
     def template(self) -> Template:

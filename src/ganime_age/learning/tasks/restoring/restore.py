@@ -206,7 +206,7 @@ class Objective:
         last = slice(-self.recipe.edits, None)
         face, marks = batch["face"][last], batch["landmarks"][last]
         aus = batch["action_units"][last].nan_to_num(0.0)
-        request = random_request(batch["age"][last], aus, self.generator.younger)
+        request = random_request(batch["age"][last], aus, not self.generator.outward)
         with torch.no_grad():
             creased = self.prototypes if torch.rand(()) < self.recipe.creases else self.smooth
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
@@ -228,8 +228,8 @@ class Objective:
         }
         valid = batch["valid"][last]
         if self.steering is not None:
-            aged = (request.source_age != request.target_age) & (valid.mean((1, 2, 3)) > 0.7)
-            terms |= self.steering.terms(whole, moved, request.target_age, aged.float(), (face, marks))
+            aged = request.source_age != request.target_age
+            terms |= self.steering.terms(whole, moved, request.target_age, aged, (face, marks))
         drawn = self.crops_of(whole, moved, valid, request, amounts)
         if weights["edit_adversarial"]:
             terms["edit_adversarial"] = losses.logistic_real(self.judged(drawn))

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ....networks.aligned.attributes import AttributeReader
 from ....networks.aligned.identity import IdentityReader
 from ....networks.layers import precise
-from ... import losses
 from ...data.augment import random_affine, random_colour
 from ...data.faces import Faces
 from ...engine.checkpoints import load_light
@@ -46,11 +45,14 @@ class Steering(nn.Module):
         self.line, self.radius, self.noise = line, radius, noise
 
     def terms(
-        self, picture: Tensor, landmarks: Tensor, age: Tensor, counted: Tensor, source: tuple[Tensor, Tensor]
+        self, picture: Tensor, landmarks: Tensor, age: Tensor, aged: Tensor, source: tuple[Tensor, Tensor]
     ) -> dict[str, Tensor]:
-        """How far edited faces (B,3,S,S) with landmarks (B,68,2) are from their ages (B,) in years, smooth L1, over the
-        rows `counted` (B,); and 1 - cosine of their identity to the source's: its picture and landmarks."""
-        wanted = self.line.intercept + self.line.slope * age
+        """How far edited faces (B,3,S,S) with landmarks (B,68,2) are from what is read on real faces of their ages (B,)
+        in years, or, where `aged` (B,) bool is false, on their source, smooth L1; and 1 - cosine of their identity to
+        the source's: its picture and landmarks."""
+        with torch.no_grad():
+            known, before = self.identity(*source), self.attributes(*source).age
+        wanted = torch.where(aged, self.line.intercept + self.line.slope * age, before)
         crop = self.attributes.crop(picture, landmarks)
         crop, _ = random_affine(crop, None, turn=6, zoom=0.12, shift=0.04)
         crop = random_colour(crop, 0.2, grey=0.2)
@@ -58,15 +60,13 @@ class Steering(nn.Module):
 
         def error(seen: Tensor) -> Tensor:
             read = self.attributes.attributes(self.attributes.last(seen)).age
-            return losses.over_rows(F.smooth_l1_loss(read, wanted, beta=BETA, reduction="none"), counted)
+            return F.smooth_l1_loss(read, wanted, beta=BETA)
 
         # The attack pulls the reading back towards where the face was: only what withstands it counts.
         if self.radius:
             with precise(crop):
                 shift = attack(error, crop.detach(), self.radius * float(torch.rand(())), 1) - crop.detach()
             crop = crop + shift
-        with torch.no_grad():
-            known = self.identity(*source)
         likeness = F.cosine_similarity(self.identity(picture, landmarks), known)
         return {"age": error(crop), "identity": (1 - likeness).mean()}
 
