@@ -82,7 +82,7 @@ class Recipe:
     r1: float = 0.5
     r1_every: int = 8
     wrong: float = 0.3
-    radius: float = 1.0
+    radius: float = 1.5
     noise: float = 0.0
     generator: dict[str, Any] = field(default_factory=dict)
     discriminator: dict[str, Any] = field(default_factory=dict)
@@ -95,13 +95,13 @@ class Weights:
 
     pixels: float = 3.0
     perceptual: float = 1.5
-    adversarial: float = 0.15
-    age: float = 0.06
-    identity: float = 0.5
-    shade: float = 60.0
-    chroma: float = 200.0
-    change: float = 5.0
-    edit_adversarial: float = 0.4
+    adversarial: float = 0.1
+    age: float = 0.07
+    identity: float = 1.0
+    shade: float = 250.0
+    chroma: float = 3000.0
+    change: float = 8.0
+    edit_adversarial: float = 0.3
 
 
 class Crops(NamedTuple):
