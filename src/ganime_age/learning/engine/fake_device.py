@@ -26,7 +26,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...networks.hair.filters import averaging
+from ...networks.hair.filters import averaging, faded
 from ...networks.layers import bicubic_weights, kept
 
 GPU = torch.device("cuda", 0)
@@ -70,7 +70,7 @@ class Event(NamedTuple):
 
 def forget() -> None:
     """Drop the constants that were brought to a device: those on the GPU of another time are not on this one's."""
-    for made_once in (kept, bicubic_weights, averaging):
+    for made_once in (kept, bicubic_weights, averaging, faded):
         made_once.cache_clear()
 
 
