@@ -821,11 +821,13 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
     _, request = arrive(visit, portrait)
     drawn, draw = [], Restorer.encode
     monkeypatch.setattr(Restorer, "encode", lambda *face: drawn.append(face) or draw(*face))
-    for years in (10, 85, 75):
+    for years in (10, 45, 85, 75):
         given[on.age.years] = years
         does.draft_of_age(given, request)
     assert len(looked) == 1  # hair is found once for all drafts of a photo
-    assert len(drawn) == 2  # the network draws for the first of the drafts that are near each other
+    assert (
+        len(drawn) == 2
+    )  # the network draws what is older, for the first of the drafts that are near each other
     draft = does.draft_of_age(given, request)[on.stage.sketch]
     sketch.memory("somebody").sketches[0].hair = None
     assert (

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from safetensors.torch import load_file, save_file
 
 from ganime_age import BadInput, FaceEditor, GanimeAge, MissingModel, verify
@@ -320,7 +320,7 @@ def test_memory_that_runs_out_is_one_sentence_and_the_next_edit_works(editor, po
 
 
 def test_a_decoder_without_memory_does_not_blame_the_file(editor, portrait_file, monkeypatch):
-    monkeypatch.setattr(Image.Image, "convert", SHORTAGES["NumPy"])
+    monkeypatch.setattr(ImageFile.ImageFile, "load", SHORTAGES["NumPy"])
     with pytest.raises(MissingModel, match=NO_MEMORY):
         editor.read(portrait_file)
 
