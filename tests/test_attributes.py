@@ -9,12 +9,13 @@ import torch
 
 from ganime_age.edits import AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput
+from ganime_age.images.tensors import to_unit
 from ganime_age.learning.data.aligned_crops import aligned_crops
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.checkpoints import write_light
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
-from ganime_age.learning.engine.task import Plan
+from ganime_age.learning.engine.task import Plan, Step
 from ganime_age.learning.evaluation.measure_readers import age_names, ages_by, both, by_race, covered
 from ganime_age.learning.tasks.aligned import attributes as task
 from ganime_age.model.model import GanimeAge
@@ -96,6 +97,21 @@ def test_the_recipe_learns_and_a_stopped_run_goes_on_bit_exactly(folder, tmp_pat
         trained.one_step(0.0)
         totals.append(sum(sum(terms.values()) for terms in trained.listen()))
     assert np.mean(totals[-3:]) < 0.8 * np.mean(totals[:3])
+
+
+def test_a_robust_reader_learns_from_attacked_faces_and_its_running_statistics_from_each_step_once(folder):
+    torch.manual_seed(0)
+    recipe = task.Recipe(batch=6, network=SMALL, attack_radius=3.0)
+    built = task.build(recipe, Faces(folder, 64), 0)
+    network, (player,) = built.networks["attributes"], built.players
+    batch, seen, last = built.batch(0), [], network.last
+    network.last = lambda crop: seen.append(crop.detach()) or last(crop)
+    player.loss(Step(batch, 0))
+    clean, attacked = to_unit(batch["face"]), seen[-1]
+    moved = (attacked - clean).flatten(1).norm(dim=1)
+    assert (moved > 0.5).all() and moved.max() < 3.001
+    counts = [v for name, v in network.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert counts and all(count == 1 for count in counts) and network.training
 
 
 def test_missing_labels_are_skipped():

@@ -69,7 +69,8 @@ def toml(gains: dict[str, Any]) -> list[str]:
     return ["[recipe.gains]", *creases, "[recipe.gains.outward]", *rows]
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
+    """What the command is given."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,7 +85,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
     asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
     if not any(asked):
         raise BadInput(

@@ -319,7 +319,7 @@ def places_of(erased: Erased) -> Tensor:
 
 def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     """The task on the faces of a folder; BadInput when they are too small or carry no labels."""
-    if faces.size < 2 * recipe.crop:
+    if faces.size < max(2 * recipe.crop, recipe.window):
         raise BadInput(f"the generator draws on faces of 256 px, not of {faces.size}; set size to 256")
     chance = chances(faces, recipe.balance) * interesting(faces, recipe.holes)
     if not chance.sum():
