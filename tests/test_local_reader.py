@@ -9,13 +9,14 @@ import torch
 
 from ganime_age.edits import AU_CODES, AU_UNSEEN
 from ganime_age.errors import BadInput
-from ganime_age.learning.data.faces import MIRROR, Faces
+from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan, Step
 from ganime_age.learning.tasks import local_reader as task
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import local_reader as networks
+from ganime_age.networks.mirror import mirrored_landmarks
 from ganime_age.networks.readers import Readers
 from helpers.ages import face_folder, tiny_readers
 from helpers.tiny import READERS
@@ -60,11 +61,11 @@ def test_a_crop_shows_the_place_that_its_points_name():
 
 def test_both_eyes_are_read_by_one_network_as_each_others_mirror_image():
     network, face, points, units = local(), torch.randn(2, 3, 128, 128), face_points(2), torch.zeros(2, 17)
-    mirrored = points[:, MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    mirrored = mirrored_landmarks(points)
     with torch.no_grad():
         found = network(face, points, units).landmarks
         other = network(face.flip(3), mirrored, units).landmarks
-    back = other[:, MIRROR] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    back = mirrored_landmarks(other)
     eyes = [*networks.RIGHT_EYE, *networks.LEFT_EYE]
     assert torch.allclose(back[:, eyes], found[:, eyes], atol=1e-4)
     assert (found[:, eyes] - points[:, eyes]).abs().mean() > 0.01
@@ -81,24 +82,43 @@ def test_only_mouth_jaw_eyes_and_brows_are_corrected_and_action_units_at_first_a
 
 
 def test_readings_are_corrected_and_stay_in_their_range():
+    plain, both = readers_without_and_with_a_second_look()
+    face = torch.rand(2, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        before, turned, after = plain(face), plain(face.flip(3)), both(face)
+        assert torch.equal(both.read_window(both.window(face)).landmarks, before.landmarks)
+        points = (before.landmarks + mirrored_landmarks(turned.landmarks)) / 2
+        own = both.corrected(face, points, before.action_units)[0]
+        other = both.corrected(face.flip(3), mirrored_landmarks(points), before.action_units)[0]
+    assert torch.allclose(after.landmarks, (own + mirrored_landmarks(other)) / 2, atol=1e-5)
+    seen = [code not in AU_UNSEEN for code in AU_CODES]
+    units = (before.action_units + turned.action_units)[:, seen] / 2
+    assert torch.allclose(after.action_units[:, seen], (units + 1.5).clamp(0, 5), atol=1e-5)
+    assert not after.action_units[:, [not one for one in seen]].any()
+    assert torch.allclose(after.age_logits, (before.age_logits + turned.age_logits) / 2, atol=1e-5)
+    across = after.landmarks[:, 45] - after.landmarks[:, 36]
+    assert torch.allclose(after.pose[:, 2].deg2rad().tan(), across[:, 1] / across[:, 0], atol=1e-4)
+
+
+def test_a_face_and_its_mirror_image_read_alike():
+    _, readers = readers_without_and_with_a_second_look()
+    face = torch.rand(2, 3, 128, 128) * 2 - 1
+    with torch.no_grad():
+        read, mirrored = readers(face), readers(face.flip(3))
+    assert torch.allclose(mirrored.landmarks, mirrored_landmarks(read.landmarks), atol=1e-5)
+    assert torch.allclose(mirrored.pose * torch.tensor([-1.0, 1.0, -1.0]), read.pose, atol=1e-3)
+    assert torch.allclose(mirrored.attention.flip(2), read.attention, atol=1e-5)
+    for name in ("age", "age_spread", "action_units", "identity"):
+        assert torch.allclose(getattr(mirrored, name), getattr(read, name), atol=1e-4), name
+
+
+def readers_without_and_with_a_second_look() -> tuple[Readers, Readers]:
     torch.manual_seed(0)
     plain = Readers(**READERS).eval()
     both = Readers(**READERS, local=SMALL).eval()
     both.load_state_dict(plain.state_dict(), strict=False)
     torch.nn.init.constant_(both.local.units[-1].bias, 1.5)
-    face = torch.rand(2, 3, 128, 128) * 2 - 1
-    with torch.no_grad():
-        before, after = plain(face), both(face)
-        assert torch.equal(both.read_window(both.window(face)).landmarks, before.landmarks)
-        assert torch.equal(after.landmarks, both.local(face, before.landmarks, before.action_units).landmarks)
-    seen = [code not in AU_UNSEEN for code in AU_CODES]
-    assert torch.allclose(after.action_units[:, seen], (before.action_units[:, seen] + 1.5).clamp(0, 5))
-    assert not after.action_units[:, [not one for one in seen]].any()
-    for name in ("age", "identity", "attention"):
-        assert torch.equal(getattr(after, name), getattr(before, name))
-    across = after.landmarks[:, 45] - after.landmarks[:, 36]
-    assert torch.allclose(after.pose[:, 2].deg2rad().tan(), across[:, 1] / across[:, 0], atol=1e-4)
-    assert torch.equal(after.pose[:, :2], before.pose[:, :2])
+    return plain, both
 
 
 @pytest.fixture

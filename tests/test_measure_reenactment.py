@@ -26,6 +26,7 @@ from ganime_age.learning.evaluation.reenactment_baselines import pasted
 from ganime_age.learning.evaluation.reenactment_pairs import strangers_of
 from ganime_age.learning.external.mediapipe_face import IBUG, BlendshapeReader, Seen
 from ganime_age.networks.layers import Edited
+from ganime_age.networks.mirror import MIRROR
 
 SIDE = 32
 RNG = np.random.default_rng(0)
@@ -259,9 +260,7 @@ def test_the_paste_lays_the_driving_face_over_the_source_in_its_colours(portrait
     other = (portrait[:, ::-1] * 0.5).astype(np.uint8)
     mirrored = landmarks.copy()
     mirrored[:, 0] = 1 - mirrored[:, 0]
-    from ganime_age.learning.data.faces import MIRROR
-
-    out = pasted(portrait, landmarks, other, mirrored[MIRROR])
+    out = pasted(portrait, landmarks, other, mirrored[list(MIRROR)])
     assert np.array_equal(out[:20], portrait[:20]) and not np.array_equal(out, portrait)
     x, y = (landmarks[30] * 320).astype(int)
     inside = slice(y - 20, y + 20), slice(x - 20, x + 20)

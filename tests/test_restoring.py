@@ -207,6 +207,24 @@ def test_a_share_of_what_is_drawn_is_laid_on_the_skin_and_all_of_it_in_the_mouth
     with pytest.raises(BadInput, match="a share of 0 to 1"):
         Restorer([8, 8, 8], share=1.5)
 
+def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
+    network = restorer(marks)
+    network.finer = 6.0
+    change = (lay(network, face, marks, marks, request(75.0)).face - face)[0]
+    drawn = change.abs().amax(0) > 1e-3
+    clear = drawn & ((face[0].abs() < 0.9).all(0))
+    assert clear.float().mean() > 0.05
+    assert (change.amax(0) - change.amin(0))[clear].max() < 1e-4, "in no colour of its own"
+    whole = restorer(marks)
+    broad = (lay(whole, face, marks, marks, request(75.0)).face - face)[0]
+
+    def coarse(of: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(of.mean(0)[None], 32)
+
+    assert coarse(change).abs().mean() < 0.3 * coarse(broad).abs().mean()
+    with pytest.raises(BadInput, match="finer than some pixels"):
+        Restorer([8, 8, 8], finer=-1.0)
+
 
 @pytest.mark.parametrize(
     "units, mouth, lids",

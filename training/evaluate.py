@@ -1,8 +1,9 @@
 """Measure the shipped weights and write a results file: `python training/evaluate.py NAME [--faces FOLDER] [...]`.
 
 NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder with a manifest; its test split is
-read; readers takes --races, a face folder with age ranges and races, too), finder or provenance (need --raw, a folder
-of photos; finder's holds reference.json), speed, training or fuzz (need nothing). Results go to model_card/results/.
+read; readers takes --races, a face folder with age ranges and races, and --photos of people, neutral and smiling, too),
+finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training or fuzz (need
+nothing). Results go to model_card/results/.
 
 training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
 steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
@@ -82,13 +83,21 @@ from ganime_age.runtime import best_device, checked_device  # noqa: E402
 
 
 def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.editor import FaceEditor
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_readers import measure
+    from ganime_age.learning.evaluation.measure_steadiness import recut, smiles
     from ganime_age.learning.evaluation.photos.assemble import races_of
+    from ganime_age.learning.evaluation.photos.whole_photos import pairs_of, photos_of
 
     test, train = (Faces(needed(given, "faces"), 128, (split,)) for split in ("test", "train"))
     races = Faces(given.races, 128, ("test",)) if given.races else None
-    return measure(model, test, train, races and (races, races_of(races)))
+    found = measure(model, test, train, races and (races, races_of(races)))
+    found["recut"] = recut(model, test)
+    found["summary"]["recut_years_apart"] = found["recut"]["years_apart"]
+    if given.photos:
+        found["smiles"] = smiles(FaceEditor(model), pairs_of(photos_of(given.photos)))
+    return found
 
 
 def identity(given: argparse.Namespace, model: GanimeAge) -> dict:

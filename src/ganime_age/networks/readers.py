@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES, AU_MAX, AU_UNSEEN
 from .layers import ResidualBlock, resize
 from .local_reader import LocalReader
+from .mirror import mirrored_landmarks, mirrored_pose
 
 WINDOW = (0.14, 0.24, 0.86, 0.96)
 """The part of the frame that the readers look at: left, top, right, bottom in 0..1 of its side."""
@@ -124,11 +125,21 @@ class Readers(nn.Module):
         return resize(face[..., top:bottom, left:right], self.size)
 
     def forward(self, face: Tensor, identity: bool = True) -> Readings:
-        """Faces (B,3,S,S) in [-1,1], any square size -> Readings. identity: False leaves it zero and saves time."""
-        read = self.read_window(self.window(face), identity)
+        """Faces (B,3,S,S) in [-1,1], any square size -> Readings. identity: False leaves it zero and saves time.
+
+        Readers with a local reader, who read photos and steer nothing, look at each face's mirror image, too, and
+        answer with the mean: two errors that are not quite the same.
+        """
+        window = self.window(face)
         if self.local is None:
-            return read
-        landmarks, aus = self.corrected(face, read.landmarks, read.action_units)
+            return self.read_window(window, identity)
+        both = self.read_window(torch.cat([window, window.flip(3)]), identity)
+        read = mean_of_mirrored(*map(Readings._make, zip(*(part.chunk(2) for part in both), strict=True)))
+        points = torch.cat([read.landmarks, mirrored_landmarks(read.landmarks)])
+        faces, aus = torch.cat([face, face.flip(3)]), torch.cat([read.action_units] * 2)
+        points, aus = self.corrected(faces, points, aus)
+        (own, other), (its_aus, other_aus) = points.chunk(2), aus.chunk(2)
+        landmarks, aus = (own + mirrored_landmarks(other)) / 2, (its_aus + other_aus) / 2
         # Roll is measured on the corrected landmarks; yaw and pitch stay the backbone's.
         roll = eye_line_angle(landmarks)[:, None]
         return read._replace(
@@ -161,6 +172,22 @@ class Readers(nn.Module):
     def who(self, x: Tensor) -> Tensor:
         """The features (B,C,h,w) that tell the person -> (B,128) of unit length."""
         return F.normalize(self.identity_head(self.identity_branch(x)), dim=1)
+
+
+def mean_of_mirrored(own: Readings, other: Readings) -> Readings:
+    """What was read on B faces and on their mirror images -> the mean, for the faces."""
+    logits = (own.age_logits + other.age_logits) / 2
+    age, spread = mean_and_spread(logits)
+    return Readings(
+        age,
+        spread,
+        (own.action_units + other.action_units) / 2,
+        (own.landmarks + mirrored_landmarks(other.landmarks)) / 2,
+        (own.pose + mirrored_pose(other.pose)) / 2,
+        F.normalize(own.identity + other.identity, dim=1),
+        (own.attention + other.attention.flip(2)) / 2,
+        logits,
+    )
 
 
 def eye_line_angle(landmarks: Tensor) -> Tensor:

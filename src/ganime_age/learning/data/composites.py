@@ -12,8 +12,8 @@ import numpy as np
 
 from ...images.alignment import warp
 from ...images.search import FACE_CENTRE, MARKER_SPAN
+from ...networks.mirror import MIRROR
 from .backgrounds import Backgrounds, FaceBank, ellipse_mask, soft_frame
-from .faces import MIRROR
 
 
 class Face(NamedTuple):
@@ -60,7 +60,7 @@ class Composer:
         """A random face, mirrored half the time, with its alpha eroded, feathered and cut to a random shape."""
         pixels, landmarks = self.bank.draw(rng)
         if rng.random() < 0.5:
-            pixels, landmarks = pixels[:, ::-1].copy(), landmarks[MIRROR] * [-1, 1] + [1, 0]
+            pixels, landmarks = pixels[:, ::-1].copy(), landmarks[list(MIRROR)] * [-1, 1] + [1, 0]
         alpha = pixels[..., 3]
         if alpha.min() < 255:
             alpha = cv2.blur(cv2.erode(alpha, np.ones((7, 7), np.uint8)), (5, 5))

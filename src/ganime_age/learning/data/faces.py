@@ -20,32 +20,11 @@ import torch
 from ...edits import GROUP_STARTS
 from ...errors import BadInput
 from ...images.tensors import to_unit
+from ...networks.mirror import mirrored_landmarks, mirrored_pose
 from ..engine.atomic_files import RowReader, read_at_random, release
 from .manifest import LISTS, Manifest
 from .picture_cache import cache_place, open_cache
 from .resident import ResidentFaces
-
-MIRROR = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *range(27, 31),
-        *range(35, 30, -1),
-        45,
-        44,
-        43,
-        42,
-        47,
-        46,
-        39,
-        38,
-        37,
-        36,
-        41,
-    ]
-    + [40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
-"""Where each of the 68 iBUG points goes when a face is mirrored."""
 
 
 class Faces:
@@ -145,18 +124,6 @@ def mirror_labels(labels: dict[str, torch.Tensor], mirror: torch.Tensor) -> None
     """Mirror landmarks (N,68,2) and head pose (N,3) in place where `mirror` (N,) is true."""
     labels["landmarks"][mirror] = mirrored_landmarks(labels["landmarks"][mirror])
     labels["pose"][mirror] = mirrored_pose(labels["pose"][mirror])
-
-
-def mirrored_landmarks(landmarks: torch.Tensor, order: torch.Tensor | np.ndarray = MIRROR) -> torch.Tensor:
-    """Landmarks (N,68,2) in 0..1 of the mirrored faces. order: MIRROR, on the device of the landmarks."""
-    flipped = landmarks[:, order]
-    return torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
-
-
-def mirrored_pose(pose: torch.Tensor) -> torch.Tensor:
-    """Yaw, pitch and roll (N,3) of the mirrored faces."""
-    yaw, pitch, roll = pose.unbind(-1)
-    return torch.stack([-yaw, pitch, -roll], -1)
 
 
 def read_labels(

@@ -115,7 +115,18 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
     cloth = torch.where((kind < 0.85)[:, None], fabric(faces), skin(faces, landmarks))
-    return faces + cover * (cloth - faces), hair * (1 - cover)
+    # Under half of the hats, but not of bald heads, their dark underside is seen, and a shadow falls on what is below.
+    under = torch.rand(3, count, 1, 1, device=faces.device)
+    edge = low + half * (0.04 + 0.2 * under[0])
+    hat = (kind > 0.3) & (kind < 0.85) & (under[1] < 0.5) & (across.abs() < 1) & (y >= low)
+    hat = hat & (cover.amax((2, 3)) > 0)[:, :, None]
+    whole = torch.maximum((hat & (y < edge))[:, None].float(), (cover > 0.5).float())
+    band = (F.avg_pool2d(whole, 3, 1, 1) - cover).clamp(0, 1)
+    deep = (0.2 + 0.5 * under[2])[:, None]
+    shade = hat * ((edge - y) / half / 0.25 + 1).clamp(0, 1)
+    faces = (faces + 1) * (1 - 0.7 * (1 - deep) * shade[:, None]) - 1
+    faces = faces + band * ((cloth + 1) * deep - 1 - faces)
+    return faces + cover * (cloth - faces), hair * (1 - cover - band)
 
 
 def fabric(faces: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from ...networks.judging.age_committee import CommitteeJudge
+from ...networks.mirror import mirrored_landmarks
 from .aligned_crops import degraded
-from .faces import MIRROR, Faces
+from .faces import Faces
 from .joined_faces import JoinedFaces
 
 MOVES = (0.12, 0.12, 0.04, 0.04)
@@ -31,8 +32,7 @@ def judged_crops(
     """
     light, camera = strength
     frames, marks = faces.pixels(indices), faces.labels["landmarks"][indices].copy()
-    flipped = marks[mirror][:, MIRROR]
-    marks[mirror] = np.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
+    marks[mirror] = mirrored_landmarks(torch.from_numpy(marks[mirror])).numpy()
     moved = chance.normal(size=(len(indices), 4)) * MOVES * camera
     places = judge.places(torch.from_numpy(marks).double(), torch.from_numpy(moved)).numpy()
     out = np.empty((*places.shape[:2], judge.side, judge.side, 3), np.uint8)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import BadInput
 from ...images.tensors import to_unit
+from ...networks.mirror import mirrored_landmarks, mirrored_pose
 
 if TYPE_CHECKING:
     from .faces import Faces
@@ -30,7 +31,6 @@ class ResidentFaces:
     def __init__(self, faces: Faces | JoinedFaces, device: torch.device):
         self.faces, self.device = faces, device
         self.pictures: Tensor | None = None
-        self.order: Tensor | None = None
         self.labels: dict[str, Tensor] = {}
 
     def load(self) -> Tensor:
@@ -55,11 +55,7 @@ class ResidentFaces:
 
     def batch(self, indices: np.ndarray, mirror: np.ndarray) -> dict[str, Tensor]:
         """As `Faces.batch`, on the device. Only the numbers of the faces travel, and the host does not wait."""
-        from .faces import MIRROR, mirrored_landmarks, mirrored_pose
-
         pictures = self.load()
-        if self.order is None:
-            self.order = torch.from_numpy(MIRROR).to(self.device)
         asked = torch.from_numpy(np.stack([indices, mirror]).astype(np.int64))
         if self.device.type == "cuda":
             asked = asked.pin_memory()
@@ -67,7 +63,7 @@ class ResidentFaces:
         mirrored = flags.bool()
         out = {name: values[chosen] for name, values in self.labels.items()}
         marks, pose = out["landmarks"], out["pose"]
-        out["landmarks"] = torch.where(mirrored[:, None, None], mirrored_landmarks(marks, self.order), marks)
+        out["landmarks"] = torch.where(mirrored[:, None, None], mirrored_landmarks(marks), marks)
         out["pose"] = torch.where(mirrored[:, None], mirrored_pose(pose), pose)
         pixels = pictures[chosen]
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)

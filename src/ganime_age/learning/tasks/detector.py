@@ -13,10 +13,11 @@ from ...images.search import MARKER_SPAN
 from ...images.tensors import to_tensor
 from ...networks.detector import PROPOSAL_STRIDE, FaceDetector, FaceLandmarks, Proposals
 from ...networks.layers import precise
+from ...networks.mirror import mirrored_landmarks
 from .. import losses
 from ..data.backgrounds import Backgrounds, FaceBank
 from ..data.composites import Composer
-from ..data.faces import MIRROR, Faces
+from ..data.faces import Faces
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 
@@ -88,9 +89,8 @@ def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str,
 def mirrored(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same batch in a mirror: half the price of drawing another."""
     side = batch["canvases"].shape[-1]
-    frames, points = batch["frames"].clone(), batch["landmarks"][:, MIRROR].clone()
+    frames, points = batch["frames"].clone(), mirrored_landmarks(batch["landmarks"])
     frames[..., 0], frames[..., 3] = side - frames[..., 0], -frames[..., 3]
-    points[..., 0] = 1 - points[..., 0]
     pictures = {name: batch[name].flip(-1) for name in ("canvases", "closeups")}
     return batch | pictures | {"frames": frames, "landmarks": points}
 

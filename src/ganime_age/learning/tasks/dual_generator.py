@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from ...errors import BadInput
 from ...networks.dual_generator import Discriminator, DualGenerator, dots
 from ...networks.ganimation_age import Generator
-from ...networks.layers import Edited, places
+from ...networks.layers import Edited
+from ...networks.mirror import mirrored_landmarks
 from ...networks.perceptual import perceptual_from
 from ...networks.readers import Readers, Readings
 from .. import losses
 from ..data.augment import moved_alike
-from ..data.faces import MIRROR, Faces
+from ..data.faces import Faces
 from ..data.joined_faces import sources_of
 from ..engine.checkpoints import fit, load_light, read_network
 from ..engine.recipe import fill
@@ -232,8 +233,7 @@ def mirrored(pairs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Pairs seen in a mirror."""
     out = {name: value.flip(-1) if value.dim() == 4 else value for name, value in pairs.items()}
     for name in ("source_landmarks", "target_landmarks"):
-        flipped = pairs[name][:, places(tuple(MIRROR.tolist()), pairs[name])]
-        out[name] = torch.stack([1 - flipped[..., 0], flipped[..., 1]], -1)
+        out[name] = mirrored_landmarks(pairs[name])
     return out
 
 

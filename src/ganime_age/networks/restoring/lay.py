@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..layers import Edited, Held, Window, choose, luma, recorded
 from ..mouth import opening_of
+from ..skin.wrinkles import blur
 from ..warp import canonical_grid
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
@@ -166,5 +167,9 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     on_skin = on_skin * skin_request.asked()[:, None, None, None]
     # What it draws is light and shade: less of it falls into a fold that the face has of its own.
     lit = ((luma(face) + 1) / (luma(before) + 1).clamp_min(0.1)).clamp(0, 1)
-    out = face + on_skin * lit * (aged - before) + hole * (after - face)
+    change = aged - before
+    if restorer.finer:
+        light = luma(change)
+        change = light - blur(light, restorer.finer)
+    out = face + on_skin * lit * change + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

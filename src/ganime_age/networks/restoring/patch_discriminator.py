@@ -27,15 +27,16 @@ class PatchDiscriminator(nn.Module):
             nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last)
         )
 
-    def features(self, crop: Tensor, place: Tensor) -> Tensor:
-        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> (B,C,h,w), h and w about s/8."""
+    def features(self, crop: Tensor, place: Tensor) -> list[Tensor]:
+        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> one map (B,C,h,w), h and w about s/8."""
         x = torch.cat([crop, place], 1)
         for stage in self.stages:
             x = activate(stage(x))
-        return F.leaky_relu(self.final(x), 0.2)
+        return [F.leaky_relu(self.final(x), 0.2)]
 
-    def score(self, features: Tensor, age: Tensor, aus: Tensor) -> Tensor:
+    def score(self, features: list[Tensor], age: Tensor, aus: Tensor) -> Tensor:
         """Patch logits (B,1,h,w): real, and of that age (B,) in years and those action units (B,17) in 0..5?"""
         # Projection (Miyato & Koyama, ICLR 2018): psi(phi(x)) + <phi(x), embed(y)> at each place.
         condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
-        return self.real(features) + (features * condition[:, :, None, None]).mean(1, keepdim=True)
+        (found,) = features
+        return self.real(found) + (found * condition[:, :, None, None]).mean(1, keepdim=True)

@@ -52,8 +52,8 @@ DEEPER = 1.3
 """Largest factor by which creases are deepened, or made shallower, at once so that edits have no bias."""
 FRONTAL = 20.0
 """Degrees of yaw up to which a face counts."""
-SOURCE_AGES = (4.0, 60.0)
-"""Youngest and oldest face that is edited."""
+SOURCE_AGES = (16.0, 60.0)
+"""Youngest and oldest face that is edited: whoever asks for another age of a photo is most often grown up in it."""
 APART = 6.0
 """Years that lie between a face's age and the one asked, at least."""
 

@@ -25,6 +25,7 @@ from ....networks.mouth import gap
 from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
+from ....networks.restoring.feature_discriminator import FeatureDiscriminator
 from ....networks.restoring.lay import SMOOTH, Request, laid
 from ....networks.restoring.patch_discriminator import PatchDiscriminator
 from ....networks.restoring.restorer import Restorer
@@ -127,7 +128,7 @@ class Objective:
         self,
         recipe: Recipe,
         generator: Restorer,
-        discriminator: PatchDiscriminator,
+        discriminator: PatchDiscriminator | FeatureDiscriminator,
         prototypes: Prototypes,
         perceptual: Perceptual | None,
         steering: Steering | None,
@@ -329,9 +330,11 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     generator = Restorer(**recipe.generator)
     prototypes = load_prototypes(recipe.prototypes)
     generator.use_mean_shape(prototypes.mean_shape)
-    discriminator = PatchDiscriminator(**recipe.discriminator)
     perceptual = (
         perceptual_from(recipe.perceptual, recipe.perceptual_input, None) if recipe.perceptual else None
+    )
+    discriminator: PatchDiscriminator | FeatureDiscriminator = (
+        FeatureDiscriminator(perceptual) if perceptual else PatchDiscriminator(**recipe.discriminator)
     )
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
     steering = (
