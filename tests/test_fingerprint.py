@@ -28,7 +28,7 @@ OTHERS = {
         {"kind": "restorer"}, {"widths": [8, 8, 8]}, {"blocks": 1},
         {"kind": "restorer", "widths": [8, 8, 8]}, {"kind": "restorer", "deep": 1},
         {"kind": "restorer", "draws": ["skin"]}, {"kind": "restorer", "share": 0.5},
-        {"kind": "restorer", "outward": True},
+        {"kind": "restorer", "outward": True}, {"kind": "restorer", "finer": 3.0},
     ],
     "ganimation": [{"conditions": 5}, {"width": 8}, {"blocks": 1}],
     "agetransgan": [

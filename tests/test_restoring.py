@@ -10,15 +10,18 @@ from ganime_age.learning.tasks.rehearsal.tiny import SIDE as TINY
 from ganime_age.learning.tasks.rehearsal.tiny import write_faces
 from ganime_age.learning.tasks.restoring import steering as steering_task
 from ganime_age.learning.tasks.restoring.patches import corners
-from ganime_age.learning.tasks.restoring.restore import random_amounts, random_request
+from ganime_age.learning.tasks.restoring.restore import discriminator_of, random_amounts, random_request
 from ganime_age.learning.tasks.restoring.steering import Line, Steering, line_of
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
 from ganime_age.networks.mouth import gap
+from ganime_age.networks.perceptual import SQUEEZENET_TAPS, Perceptual, squeezenet
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids
+from ganime_age.networks.restoring.feature_discriminator import MOST, FeatureDiscriminator
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
+from ganime_age.networks.restoring.patch_discriminator import PatchDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 from ganime_age.networks.skin.skin_map import skin_map
 
@@ -318,6 +321,30 @@ def steering():
     small = {"widths": (8, 8, 8), "blocks": (1, 1, 1), "squeeze": 4}
     readers = AttributeReader(**small), IdentityReader(**small)
     return Steering(*readers, Line(10.0, 0.5), radius=0.5, noise=0.0).eval().requires_grad_(False)
+
+
+def test_a_discriminator_on_frozen_features_learns_heads_alone_and_knows_age_and_place():
+    torch.manual_seed(0)
+    seen = Perceptual("random SqueezeNet", squeezenet(), SQUEEZENET_TAPS)
+    network = FeatureDiscriminator(seen, width=8)
+    assert not any(key.startswith("seen") for key in network.state_dict())
+    assert sum(p.numel() for p in network.parameters()) < sum(p.numel() for p in seen.parameters()) / 20
+    crop, place = torch.rand(2, 3, 96, 96, requires_grad=True), torch.rand(2, 2, 96, 96)
+    age, aus = torch.tensor([20.0, 70.0]), torch.zeros(2, 17)
+    logits = network.score(network.features(crop, place), age, aus)
+    assert logits.shape == (2, 1, 1, 2 * MOST**2 + 5**2)
+    logits.sum().backward()
+    assert crop.grad.abs().median() > 0 and all(p.grad is None for p in seen.parameters())
+    with torch.no_grad():
+        older = network.score(network.features(crop, place), age + 20, aus)
+        elsewhere = network.score(network.features(crop, place.flip(3)), age, aus)
+    assert not torch.equal(older, logits) and not torch.equal(elsewhere, logits)
+    assert isinstance(discriminator_of({"kind": "features", "width": 8}, seen), FeatureDiscriminator)
+    assert isinstance(discriminator_of({"widths": [8, 8, 8]}, seen), PatchDiscriminator)
+    with pytest.raises(BadInput, match="needs a network that has them"):
+        discriminator_of({"kind": "features"}, None)
+    with pytest.raises(BadInput, match="pixels or features, not 'dots'"):
+        discriminator_of({"kind": "dots"}, seen)
 
 
 def test_an_edit_is_steered_towards_what_the_reader_says_of_real_faces_of_that_age(steering, face, marks):

@@ -56,10 +56,11 @@ class Recipe:
     steered by an age. identity_reader: weights, or the folder of a run of identity.toml. perceptual: a file of
     SqueezeNet or VGG19 weights, "" for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step,
     crops of each face; crop: their side, even. window: side of what of an edited face is drawn, even. holes: how much
-    more often open mouths and closed eyes are drawn. edits: faces edited a step. bare: share of them that no prototype
-    edits before. creases: share of the steps in which the prototypes draw their creases on them; in the others it is
-    left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the
-    reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
+    more often open mouths and closed eyes are drawn. discriminator: keywords of PatchDiscriminator, or, with kind =
+    "features", of FeatureDiscriminator on the perceptual network. edits: faces edited a step. bare: share of them that
+    no prototype edits before. creases: share of the steps in which the prototypes draw their creases on them; in the
+    others it is left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks
+    on what the reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
     attribute_reader: str = ""
@@ -333,9 +334,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     perceptual = (
         perceptual_from(recipe.perceptual, recipe.perceptual_input, None) if recipe.perceptual else None
     )
-    discriminator: PatchDiscriminator | FeatureDiscriminator = (
-        FeatureDiscriminator(perceptual) if perceptual else PatchDiscriminator(**recipe.discriminator)
-    )
+    discriminator = discriminator_of(recipe.discriminator, perceptual)
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
     steering = (
         load(recipe.attribute_reader, recipe.identity_reader, faces, recipe.radius, recipe.noise)
@@ -362,6 +361,23 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         compiled=("generator",),
         watch=watch(recipe.steer_from),
     )
+
+
+def discriminator_of(
+    keywords: dict[str, Any], perceptual: Perceptual | None
+) -> PatchDiscriminator | FeatureDiscriminator:
+    """The discriminator of a recipe's table, see Recipe; BadInput for another kind, or without features."""
+    rest = {name: value for name, value in keywords.items() if name != "kind"}
+    kind = keywords.get("kind", "pixels")
+    if kind == "pixels":
+        return PatchDiscriminator(**rest)
+    if kind != "features":
+        raise BadInput(f"recipe.discriminator.kind is pixels or features, not {kind!r}")
+    if perceptual is None:
+        raise BadInput(
+            "a discriminator on features needs a network that has them: --set recipe.perceptual=SQUEEZENET"
+        )
+    return FeatureDiscriminator(perceptual, **rest)
 
 
 def interesting(faces: Faces, holes: float) -> np.ndarray:
