@@ -88,6 +88,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def remember(fit: dict[str, Any]) -> None:
+    """Write a fit's gains to FITTED, and its figures beside those of the fits of other ages."""
+    low, high = fit["ages"]
+    known = json.loads(FITTED.read_text())["fits"] if FITTED.is_file() else []
+    others = [one for one in known if not low <= one["ages"][0] <= one["ages"][1] <= high]
+    figures = {name: value for name, value in fit.items() if name != "gains"}
+    FITTED.write_text(json.dumps({"gains": fit["gains"], "fits": [*others, figures]}, indent=1) + "\n")
+
+
 def main() -> None:
     given = arguments()
     asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
@@ -128,7 +137,7 @@ def main() -> None:
         options = f"--from-age {given.from_age} --to-age {given.to_age} --count {given.count}"
         command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
         made_by = {"command": command, "date": datetime.date.today().isoformat()}
-        FITTED.write_text(json.dumps(found | {"made_by": made_by}, indent=1) + "\n")
+        remember(found | {"made_by": made_by})
         print(*toml(found["gains"]), sep="\n")
     if given.wrinkles and not model.prototypes.wrinkles.onset.any():
         raise BadInput(

@@ -222,6 +222,7 @@ def fit_gains(
         "before": table(before),
         "after": table(after),
         "ages": [youngest, oldest],
+        "source_ages": list(SOURCE_AGES),
         "faces": sum(len(one["age"]) for one in edits.batches),
         "objective": f"mean |read - read on real faces| + |mean of the same| + {LIKENESS:g} (1 - cosine), years; "
         "then creases without bias",
