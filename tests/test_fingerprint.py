@@ -19,6 +19,7 @@ OTHERS = {
     "detector": [{"seek_width": 8}, {"mark_width": 8}, {"crop_side": 112}],
     "readers": [
         {"size": 100}, {"widths": [8, 8, 8, 16]}, {"blocks": [1, 1, 1]}, {"local": {"widths": [8, 8, 8]}},
+        {"mirrored": True},
     ],
     "head": [{"points": 70}, {"triangles": 9}, {"identity": 2}, {"expression": 2}],
     "prototypes": [

@@ -115,7 +115,7 @@ def test_a_face_and_its_mirror_image_read_alike():
 def readers_without_and_with_a_second_look() -> tuple[Readers, Readers]:
     torch.manual_seed(0)
     plain = Readers(**READERS).eval()
-    both = Readers(**READERS, local=SMALL).eval()
+    both = Readers(**READERS, local=SMALL, mirrored=True).eval()
     both.load_state_dict(plain.state_dict(), strict=False)
     torch.nn.init.constant_(both.local.units[-1].bias, 1.5)
     return plain, both

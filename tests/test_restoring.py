@@ -1,13 +1,19 @@
 """Erasing and restoring: what is erased, what is drawn, and that nothing asked is nothing changed."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from ganime_age.errors import BadInput
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.fake_device import FakeDevice
+from ganime_age.learning.engine.recipe import read_recipe
+from ganime_age.learning.engine.task import Step
 from ganime_age.learning.tasks.rehearsal.tiny import SIDE as TINY
 from ganime_age.learning.tasks.rehearsal.tiny import write_faces
+from ganime_age.learning.tasks.restoring import restore as task
 from ganime_age.learning.tasks.restoring import steering as steering_task
 from ganime_age.learning.tasks.restoring.patches import corners
 from ganime_age.learning.tasks.restoring.restore import discriminator_of, random_amounts, random_request
@@ -16,15 +22,16 @@ from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
 from ganime_age.networks.mouth import gap
-from ganime_age.networks.perceptual import SQUEEZENET_TAPS, Perceptual, squeezenet
+from ganime_age.networks.perceptual import SQUEEZENET_TAPS, VGG19_TAPS, Perceptual, squeezenet, vgg19
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids
-from ganime_age.networks.restoring.feature_discriminator import MOST, FeatureDiscriminator
+from ganime_age.networks.restoring.feature_discriminator import FeatureDiscriminator
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
 from ganime_age.networks.restoring.patch_discriminator import PatchDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 from ganime_age.networks.skin.skin_map import skin_map
 
+RECIPE = Path(__file__).resolve().parents[1] / "training" / "recipes" / "restore.toml"
 SIDE = 64
 AU12, AU25, AU26, AU45 = 8, 14, 15, 16
 
@@ -210,6 +217,7 @@ def test_a_share_of_what_is_drawn_is_laid_on_the_skin_and_all_of_it_in_the_mouth
     with pytest.raises(BadInput, match="a share of 0 to 1"):
         Restorer([8, 8, 8], share=1.5)
 
+
 def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
     network = restorer(marks)
     network.finer = 6.0
@@ -225,7 +233,7 @@ def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
         return torch.nn.functional.avg_pool2d(of.mean(0)[None], 32)
 
     assert coarse(change).abs().mean() < 0.3 * coarse(broad).abs().mean()
-    with pytest.raises(BadInput, match="finer than some pixels"):
+    with pytest.raises(BadInput, match="to 64 px, not -1"):
         Restorer([8, 8, 8], finer=-1.0)
 
 
@@ -326,25 +334,59 @@ def steering():
 def test_a_discriminator_on_frozen_features_learns_heads_alone_and_knows_age_and_place():
     torch.manual_seed(0)
     seen = Perceptual("random SqueezeNet", squeezenet(), SQUEEZENET_TAPS)
-    network = FeatureDiscriminator(seen, width=8)
+    network = FeatureDiscriminator(seen, [8, 8, 8])
     assert not any(key.startswith("seen") for key in network.state_dict())
     assert sum(p.numel() for p in network.parameters()) < sum(p.numel() for p in seen.parameters()) / 20
     crop, place = torch.rand(2, 3, 96, 96, requires_grad=True), torch.rand(2, 2, 96, 96)
     age, aus = torch.tensor([20.0, 70.0]), torch.zeros(2, 17)
     logits = network.score(network.features(crop, place), age, aus)
-    assert logits.shape == (2, 1, 1, 2 * MOST**2 + 5**2)
+    assert logits.shape == (2, 3, 5, 5) and network.taps == (1, 2, 6)
     logits.sum().backward()
     assert crop.grad.abs().median() > 0 and all(p.grad is None for p in seen.parameters())
     with torch.no_grad():
         older = network.score(network.features(crop, place), age + 20, aus)
         elsewhere = network.score(network.features(crop, place.flip(3)), age, aus)
     assert not torch.equal(older, logits) and not torch.equal(elsewhere, logits)
-    assert isinstance(discriminator_of({"kind": "features", "width": 8}, seen), FeatureDiscriminator)
-    assert isinstance(discriminator_of({"widths": [8, 8, 8]}, seen), PatchDiscriminator)
+    table = read_recipe(RECIPE, [])["recipe"]["discriminator"]
+    assert isinstance(discriminator_of(table, seen), PatchDiscriminator)
+    assert isinstance(discriminator_of(table | {"kind": "features"}, seen), FeatureDiscriminator)
+    deeper = Perceptual("random VGG19", vgg19(), VGG19_TAPS)
+    assert FeatureDiscriminator(deeper, [8, 8]).taps == (3, 4)
     with pytest.raises(BadInput, match="needs a network that has them"):
         discriminator_of({"kind": "features"}, None)
     with pytest.raises(BadInput, match="pixels or features, not 'dots'"):
         discriminator_of({"kind": "dots"}, seen)
+
+
+def test_heads_on_features_learn_to_tell_drawn_crops_from_real_ones():
+    torch.manual_seed(0)
+    network = FeatureDiscriminator(Perceptual("random", squeezenet(), SQUEEZENET_TAPS), [8, 8, 8])
+    objective = task.Objective(
+        task.Recipe(r1_every=1),
+        None,
+        network,
+        SimpleNamespace(without_wrinkles=lambda: None),
+        None,
+        None,
+    )
+    real, drawn = (
+        task.Crops(
+            picture, torch.zeros(4, 2, 48, 48), torch.tensor([10.0, 30.0, 50.0, 80.0]), torch.zeros(4, 17)
+        )
+        for picture in (torch.rand(4, 3, 48, 48), torch.rand(4, 3, 48, 48) * 0.2)
+    )
+    optimizer, found = torch.optim.Adam(network.parameters(), 1e-2), []
+    for number in range(30):
+        step = Step({}, number)
+        step.result = task.Handed(real, drawn)
+        total, terms = objective.discriminate(step)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        found.append({name: float(value) for name, value in terms.items()})
+    first, last = found[0], found[-1]
+    assert set(last) == {"d_real", "d_drawn", "d_wrong", "d_r1"}
+    assert last["d_drawn"] < 0.8 * first["d_drawn"] and last["d_real"] < first["d_real"]
 
 
 def test_an_edit_is_steered_towards_what_the_reader_says_of_real_faces_of_that_age(steering, face, marks):

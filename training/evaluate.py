@@ -92,12 +92,15 @@ def readers(given: argparse.Namespace, model: GanimeAge) -> dict:
 
     test, train = (Faces(needed(given, "faces"), 128, (split,)) for split in ("test", "train"))
     races = Faces(given.races, 128, ("test",)) if given.races else None
+    pairs = pairs_of(photos_of(given.photos)) if given.photos else []
+    if given.photos and not pairs:
+        raise BadInput(
+            "--photos of readers are pairs of one person, NAME_neutral_ID and NAME_smile_ID; none is there"
+        )
     found = measure(model, test, train, races and (races, races_of(races)))
     found["recut"] = recut(model, test)
     found["summary"]["recut_years_apart"] = found["recut"]["years_apart"]
-    if given.photos:
-        found["smiles"] = smiles(FaceEditor(model), pairs_of(photos_of(given.photos)))
-    return found
+    return found | ({"smiles": smiles(FaceEditor(model), pairs)} if pairs else {})
 
 
 def identity(given: argparse.Namespace, model: GanimeAge) -> dict:

@@ -31,7 +31,7 @@ from ganime_age.learning.engine.recipe import read_recipe  # noqa: E402
 from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
-from ganime_age.learning.tasks.prototype_fitting.gain_fit import Edits, fit_gains  # noqa: E402
+from ganime_age.learning.tasks.prototype_fitting.gain_fit import SOURCE_AGES, Edits, fit_gains  # noqa: E402
 from ganime_age.learning.tasks.prototype_fitting.prototype_fit import centre, fit_pixels, set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
@@ -83,16 +83,24 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
+    parser.add_argument(
+        "--source-ages",
+        type=float,
+        nargs=2,
+        default=SOURCE_AGES,
+        metavar=("LOW", "HIGH"),
+        help="the youngest and the oldest of these faces",
+    )
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
     return parser.parse_args()
 
 
 def remember(fit: dict[str, Any]) -> None:
-    """Write a fit's gains to FITTED, and its figures beside those of the fits of other ages."""
+    """Write a fit's gains to FITTED, and its figures beside those of fits that share no age with it."""
     low, high = fit["ages"]
-    known = json.loads(FITTED.read_text())["fits"] if FITTED.is_file() else []
-    others = [one for one in known if not low <= one["ages"][0] <= one["ages"][1] <= high]
+    known = json.loads(FITTED.read_text()).get("fits", []) if FITTED.is_file() else []
+    others = [one for one in known if one["ages"][1] < low or one["ages"][0] > high]
     figures = {name: value for name, value in fit.items() if name != "gains"}
     FITTED.write_text(json.dumps({"gains": fit["gains"], "fits": [*others, figures]}, indent=1) + "\n")
 
@@ -132,9 +140,11 @@ def main() -> None:
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
     if given.fit_gains:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
-        edits = Edits(faces, model, load_light(AgeJudge, AGE_JUDGE, "age_judge"), given.count)
+        judge, sources = load_light(AgeJudge, AGE_JUDGE, "age_judge"), tuple(given.source_ages)
+        edits = Edits(faces, model, judge, given.count, source_ages=sources)
         found = fit_gains(model, edits, youngest=given.from_age, oldest=given.to_age)
         options = f"--from-age {given.from_age} --to-age {given.to_age} --count {given.count}"
+        options += f" --source-ages {sources[0]:g} {sources[1]:g}"
         command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
         made_by = {"command": command, "date": datetime.date.today().isoformat()}
         remember(found | {"made_by": made_by})

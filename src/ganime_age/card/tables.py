@@ -67,18 +67,17 @@ def readers(results: Results) -> str:
 
 
 def _smiles(results: Results) -> str:
-    """What is read of neutral and smiling photos of the same people, and why AU06 is not."""
-    rise, higher, told = (
-        results.number("smiles", "lower_lids", name)
-        for name in ("rise_percent", "higher", "told_by_au12_and_au07")
-    )
+    """What is read of neutral and smiling photos of the same people, and what their lower lids show."""
+    lids = {name: results.number("smiles", "lower_lids", name) for name in ("rise_percent", "higher")}
     text = (
         f"{results.number('smiles', 'people')} people, neutral and smiling: mean readings, and the share of people of "
-        f"whom the smiling photo reads higher. AU06 has no labels; what geometry shows of it, the rise of the lower "
-        f"lids, is {rise} % of the eye distance in the mean (up in {higher} of the people), a fraction of the "
-        f"landmarks' own error, and AU12 and AU07 tell {told} of its variance: a reading of AU06 made of it would be "
-        f"theirs. No photo here shows AU09 with and without."
+        f"whom the smiling photo reads higher. AU06 has no labels. What geometry shows of it, the lower lids, rises by "
+        f"{lids['rise_percent']} % of the eye distance in the mean, in {lids['higher']} of the people"
     )
+    if results.get("smiles", "lower_lids")["told_by_au12_and_au07"] is not None:
+        told = results.number("smiles", "lower_lids", "told_by_au12_and_au07")
+        text += f"; AU12 and AU07 explain {told} of its variance"
+    text += "."
     units = {f"{code} {AU_NAMES[code]}": row for code, row in results.get("smiles", "units").items()}
     told_as = {"neutral": "neutral", "smiling": "smiling", "higher": "higher, share of people"}
     return f"{text}\n\n{columns(units, told_as, 'action unit')}"

@@ -74,7 +74,8 @@ class Readers(nn.Module):
     """One backbone, five heads. Any square face size; the window of the frame is resized to `size` pixels.
 
     widths: channels of the four stages (strides 2, 4, 8, 16). blocks: residual blocks of each of the last three.
-    local: keywords of the LocalReader that corrects landmarks and action units; None: there is none.
+    local: keywords of the LocalReader that corrects landmarks and action units; None: there is none. mirrored: whether
+    a reading is the mean of a face's and its mirror image's, whose errors are not quite the same.
     """
 
     mean_shape: Tensor
@@ -86,9 +87,11 @@ class Readers(nn.Module):
         widths: tuple[int, ...] = (24, 48, 96, 192),
         blocks: tuple[int, ...] = (2, 2, 3),
         local: dict[str, Any] | None = None,
+        mirrored: bool = False,
     ):
         super().__init__()
         self.size, self.widths, self.blocks = size, tuple(widths), tuple(blocks)
+        self.mirrored = mirrored
         stages = [nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
         for inputs, outputs, count in zip(widths[:-1], widths[1:], blocks, strict=True):
             stages.append(ResidualBlock(inputs, outputs, 2))
@@ -117,7 +120,7 @@ class Readers(nn.Module):
     @property
     def settings(self) -> dict[str, Any]:
         """What a fingerprint must know beside the tensors."""
-        return {"size": self.size}
+        return {"size": self.size, "mirrored": self.mirrored}
 
     def window(self, face: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,3,size,size): the part of the frame that is read."""
@@ -125,26 +128,33 @@ class Readers(nn.Module):
         return resize(face[..., top:bottom, left:right], self.size)
 
     def forward(self, face: Tensor, identity: bool = True) -> Readings:
-        """Faces (B,3,S,S) in [-1,1], any square size -> Readings. identity: False leaves it zero and saves time.
-
-        Readers with a local reader, who read photos and steer nothing, look at each face's mirror image, too, and
-        answer with the mean: two errors that are not quite the same.
-        """
+        """Faces (B,3,S,S) in [-1,1], any square size -> Readings. identity: False leaves it zero and saves time."""
         window = self.window(face)
+        if self.mirrored:
+            both = self.read_window(torch.cat([window, window.flip(3)]), identity)
+            read = mean_of_mirrored(*map(Readings._make, zip(*(part.chunk(2) for part in both), strict=True)))
+        else:
+            read = self.read_window(window, identity)
         if self.local is None:
-            return self.read_window(window, identity)
-        both = self.read_window(torch.cat([window, window.flip(3)]), identity)
-        read = mean_of_mirrored(*map(Readings._make, zip(*(part.chunk(2) for part in both), strict=True)))
-        points = torch.cat([read.landmarks, mirrored_landmarks(read.landmarks)])
-        faces, aus = torch.cat([face, face.flip(3)]), torch.cat([read.action_units] * 2)
-        points, aus = self.corrected(faces, points, aus)
-        (own, other), (its_aus, other_aus) = points.chunk(2), aus.chunk(2)
-        landmarks, aus = (own + mirrored_landmarks(other)) / 2, (its_aus + other_aus) / 2
+            return read
+        landmarks, aus = (
+            self.corrected_both_ways(face, read)
+            if self.mirrored
+            else self.corrected(face, read.landmarks, read.action_units)
+        )
         # Roll is measured on the corrected landmarks; yaw and pitch stay the backbone's.
         roll = eye_line_angle(landmarks)[:, None]
         return read._replace(
             landmarks=landmarks, action_units=aus, pose=torch.cat([read.pose[:, :2], roll], 1)
         )
+
+    def corrected_both_ways(self, face: Tensor, read: Readings) -> tuple[Tensor, Tensor]:
+        """`corrected` of faces (B,3,S,S) and of their mirror images, the mean."""
+        points = torch.cat([read.landmarks, mirrored_landmarks(read.landmarks)])
+        units = torch.cat([read.action_units, read.action_units])
+        points, units = self.corrected(torch.cat([face, face.flip(3)]), points, units)
+        (own, other), (own_units, other_units) = points.chunk(2), units.chunk(2)
+        return (own + mirrored_landmarks(other)) / 2, (own_units + other_units) / 2
 
     def corrected(self, face: Tensor, landmarks: Tensor, action_units: Tensor) -> tuple[Tensor, Tensor]:
         """Landmarks (B,68,2) and action units (B,17) that `read_window` read on faces (B,3,S,S), after the local

@@ -23,12 +23,11 @@ class PatchDiscriminator(nn.Module):
         last = widths[-1]
         self.final = nn.Conv2d(last, last, 3, padding=1)
         self.real = nn.Conv2d(last, 1, 1)
-        self.project = nn.Sequential(
-            nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, last)
-        )
+        self.project = projector(last)
 
     def features(self, crop: Tensor, place: Tensor) -> list[Tensor]:
-        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> one map (B,C,h,w), h and w about s/8."""
+        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> a list of one map (B,C,h,w), h and w about
+        s/8."""
         x = torch.cat([crop, place], 1)
         for stage in self.stages:
             x = activate(stage(x))
@@ -37,6 +36,16 @@ class PatchDiscriminator(nn.Module):
     def score(self, features: list[Tensor], age: Tensor, aus: Tensor) -> Tensor:
         """Patch logits (B,1,h,w): real, and of that age (B,) in years and those action units (B,17) in 0..5?"""
         # Projection (Miyato & Koyama, ICLR 2018): psi(phi(x)) + <phi(x), embed(y)> at each place.
-        condition = self.project(torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1))
+        condition = self.project(condition_of(age, aus))
         (found,) = features
         return self.real(found) + (found * condition[:, :, None, None]).mean(1, keepdim=True)
+
+
+def condition_of(age: Tensor, aus: Tensor) -> Tensor:
+    """Ages (B,) in years and action units (B,17) in 0..5 as a discriminator is told them, (B,AGE_BUMPS+17)."""
+    return torch.cat([gaussian_basis(age, 0.0, 100.0, AGE_BUMPS), aus / AU_MAX], 1)
+
+
+def projector(width: int) -> nn.Sequential:
+    """From `condition_of` to what features of a width are projected on."""
+    return nn.Sequential(nn.Linear(AGE_BUMPS + len(AU_CODES), 128), nn.SiLU(), nn.Linear(128, width))

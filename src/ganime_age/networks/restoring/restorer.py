@@ -53,9 +53,9 @@ class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
     draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes. share:
     0..1, how much of what it draws on the skin an edit lays on a face. outward: whether it draws on the skin what
-    an older age brings and nothing else; younger ages and expressions are left to the prototypes there. finer: what of
-    it an edit lays on a face: light and shade finer than a standard deviation of so many pixels of a frame of 256, in
-    no colour of its own; broader shade is left to the prototypes, too. 0: all of it.
+    an older age brings and nothing else; younger ages and expressions are left to the prototypes there. finer:
+    standard deviation of a Gaussian, in pixels at which it draws; above 0 only the brightness of what it draws on the
+    skin is laid on a face, without what the Gaussian leaves of it: broad shade and colour are left to the prototypes.
 
     The mean face on which places are told is stored with the weights: `use_mean_shape` sets it before training."""
 
@@ -79,8 +79,10 @@ class Restorer(nn.Module):
             raise BadInput(f"a restorer draws {', '.join(draws)}; choose from {', '.join(DRAWS)}")
         if not 0 <= share <= 1:
             raise BadInput(f"a restorer lays a share of 0 to 1 of what it draws on the skin, not {share:g}")
-        if finer < 0:
-            raise BadInput(f"a restorer draws on the skin what is finer than some pixels, 0 for all, not {finer:g}")
+        if not 0 <= finer <= self.size / 4:
+            raise BadInput(
+                f"a restorer draws what is finer than 0 (all of it) to {self.size // 4} px, not {finer:g}"
+            )
         self.draws, self.share, self.outward, self.finer = tuple(draws), share, outward, finer
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.register_buffer("skin", torch.zeros(1, 1, SKIN_SIDE, SKIN_SIDE))

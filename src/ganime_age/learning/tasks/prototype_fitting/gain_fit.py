@@ -52,8 +52,8 @@ DEEPER = 1.3
 """Largest factor by which creases are deepened, or made shallower, at once so that edits have no bias."""
 FRONTAL = 20.0
 """Degrees of yaw up to which a face counts."""
-SOURCE_AGES = (16.0, 60.0)
-"""Youngest and oldest face that is edited: whoever asks for another age of a photo is most often grown up in it."""
+SOURCE_AGES = (4.0, 60.0)
+"""Youngest and oldest face that is edited, where nothing else is asked."""
 APART = 6.0
 """Years that lie between a face's age and the one asked, at least."""
 
@@ -75,16 +75,27 @@ class Edits:
     """Some validation faces, and what is read on edits of them."""
 
     @torch.no_grad()
-    def __init__(self, faces: Faces, model: GanimeAge, judge: AgeJudge, count: int, seed: int = 0):
-        """count: how many faces are edited; all of them say what real faces read. BadInput when there are none."""
-        self.model, self.judge = model, judge
+    def __init__(
+        self,
+        faces: Faces,
+        model: GanimeAge,
+        judge: AgeJudge,
+        count: int,
+        seed: int = 0,
+        source_ages: tuple[float, float] = SOURCE_AGES,
+    ):
+        """count: how many faces of the ages source_ages are edited; all of the folder say what real faces read.
+        BadInput when there are none."""
+        self.model, self.judge, self.source_ages = model, judge, source_ages
+        low, high = source_ages
         age, yaw = faces.labels["age"], faces.labels["pose"][:, 0]
         landmarks = ~np.isnan(faces.labels["landmarks"]).any((1, 2))
-        fit = landmarks & (np.abs(np.nan_to_num(yaw)) < FRONTAL) & (age >= SOURCE_AGES[0])
-        rows = np.flatnonzero(fit & (age <= SOURCE_AGES[1]))
+        fit = landmarks & (np.abs(np.nan_to_num(yaw)) < FRONTAL)
+        rows = np.flatnonzero(fit & (age >= low) & (age <= high))
         if not len(rows):
             raise BadInput(
-                f"{faces.folder} has no validation face with an age and landmarks; gains need some"
+                f"{faces.folder} has no validation face of {low:g} to {high:g} years with landmarks that looks ahead; "
+                "gains need some"
             )
         rng = np.random.default_rng(seed)
         rows = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
@@ -222,7 +233,7 @@ def fit_gains(
         "before": table(before),
         "after": table(after),
         "ages": [youngest, oldest],
-        "source_ages": list(SOURCE_AGES),
+        "source_ages": list(edits.source_ages),
         "faces": sum(len(one["age"]) for one in edits.batches),
         "objective": f"mean |read - read on real faces| + |mean of the same| + {LIKENESS:g} (1 - cosine), years; "
         "then creases without bias",

@@ -367,17 +367,17 @@ def discriminator_of(
     keywords: dict[str, Any], perceptual: Perceptual | None
 ) -> PatchDiscriminator | FeatureDiscriminator:
     """The discriminator of a recipe's table, see Recipe; BadInput for another kind, or without features."""
-    rest = {name: value for name, value in keywords.items() if name != "kind"}
     kind = keywords.get("kind", "pixels")
+    widths = {name: value for name, value in keywords.items() if name != "kind"}
     if kind == "pixels":
-        return PatchDiscriminator(**rest)
+        return PatchDiscriminator(**widths)
     if kind != "features":
         raise BadInput(f"recipe.discriminator.kind is pixels or features, not {kind!r}")
     if perceptual is None:
         raise BadInput(
             "a discriminator on features needs a network that has them: --set recipe.perceptual=SQUEEZENET"
         )
-    return FeatureDiscriminator(perceptual, **rest)
+    return FeatureDiscriminator(perceptual, **widths)
 
 
 def interesting(faces: Faces, holes: float) -> np.ndarray:
