@@ -42,6 +42,7 @@ class Wanted:
     """Stands in for Edits: an edit costs the distance of the prototypes' gains from wanted ones."""
 
     batches: list = []
+    source_ages = (4.0, 60.0)
 
     def __init__(self, prototypes):
         self.prototypes = prototypes
@@ -88,8 +89,11 @@ def test_edits_are_held_against_what_is_read_on_real_faces(model, tmp_path):
     found = edits.score(95)
     assert found.cosine == pytest.approx(1, abs=1e-3) and found.error >= abs(found.bias)
     assert found.cost == pytest.approx(found.error + abs(found.bias) + 10 * (1 - found.cosine), abs=1e-2)
+    low, high = np.quantile(faces.labels["age"], [0.3, 0.7])
+    between = Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6, source_ages=(low, high))
+    assert all(((low <= one["age"]) & (one["age"] <= high)).all() for one in between.batches)
     faces.labels["age"][:] = np.nan
-    with pytest.raises(BadInput, match="no validation face with an age and landmarks"):
+    with pytest.raises(BadInput, match="no validation face of 4 to 60 years"):
         Edits(faces, model, AgeJudge(32, (8, 8)).eval(), count=6)
 
 
@@ -135,3 +139,16 @@ def test_recipe_and_weights_have_the_gains_that_were_fitted():
         assert np.allclose(packed["outward"][name], chosen, atol=0.011)  # half precision
     assert gains["wrinkles"] == fitted["wrinkles"]
     assert np.allclose(packed["wrinkles"], fitted["wrinkles"], atol=0.011)
+
+
+def test_fits_of_other_ages_stay_beside_a_new_one(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "training"))
+    import refine_prototypes
+
+    monkeypatch.setattr(refine_prototypes, "FITTED", tmp_path / "gains.json")
+    for number, ages in enumerate(([28, 100], [10, 15], [10, 21], [63, 79])):
+        refine_prototypes.remember({"gains": {"number": number}, "ages": ages, "faces": number})
+    found = json.loads((tmp_path / "gains.json").read_text())
+    assert found["gains"] == {"number": 3}
+    assert [(fit["ages"], fit["faces"]) for fit in found["fits"]] == [([10, 21], 2), ([63, 79], 3)]
+    assert not any("gains" in fit for fit in found["fits"])

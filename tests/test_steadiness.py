@@ -1,10 +1,14 @@
 """What the readers say twice of one person: of one face cut out in other ways, of neutral and smiling photos."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ganime_age.card import tables
+from ganime_age.card.results import Results
 from ganime_age.edits import AU_UNSEEN
 from ganime_age.errors import BadInput
 from ganime_age.learning.data.faces import Faces
@@ -50,3 +54,14 @@ def test_what_causes_tell_of_an_effect_is_explained():
     assert steadiness.explained(causes, causes @ [2.0, -1.0] + 3) == pytest.approx(1)
     assert steadiness.explained(causes, other) < 0.05
     assert steadiness.explained(causes, causes[:, 0] + other) == pytest.approx(0.5, abs=0.12)
+
+
+@pytest.mark.parametrize("told, words", [(0.66, "explain 0.66 of its variance."), (None, "of the people.")])
+def test_the_card_shows_what_smiles_read(told, words):
+    rows = {"AU12": {"neutral": 0.2, "smiling": 2.5, "higher": 0.98}}
+    lids = {"rise_percent": 0.31, "higher": 0.88, "told_by_au12_and_au07": told}
+    found = {"smiles": {"people": 51, "units": rows, "lower_lids": lids}}
+    shown = tables.smiles(Results(Path("readers.json"), found))
+    text, table = shown.split("\n\n")
+    assert text.startswith("51 people") and text.endswith(words) and "0.31 %" in text
+    assert "| AU12 lip corner puller | 0.2 | 2.5 | 0.98 |" in table

@@ -62,11 +62,11 @@ def readers(results: Results) -> str:
     units = {f"{code} {AU_NAMES[code]}": value for code, value in results.get("au_correlation").items()}
     parts.append(table(["action unit", "correlation with the label"], units.items()))
     if results.has("smiles"):
-        parts.append(_smiles(results))
+        parts.append(smiles(results))
     return "\n\n".join(parts)
 
 
-def _smiles(results: Results) -> str:
+def smiles(results: Results) -> str:
     """What is read of neutral and smiling photos of the same people, and what their lower lids show."""
     lids = {name: results.number("smiles", "lower_lids", name) for name in ("rise_percent", "higher")}
     text = (
