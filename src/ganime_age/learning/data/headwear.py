@@ -86,8 +86,7 @@ def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2
 
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
-    their hair (B,1,S,S). Of some hats the underside is seen. Cloth shows a piece of another face's
-    picture, one colour, or stripes."""
+    their hair (B,1,S,S). Cloth shows a piece of another face's picture, one colour, or stripes."""
     count, side = len(faces), faces.shape[-1]
     line = (torch.arange(side, device=faces.device) + 0.5) / side
     y, x = line[:, None], line[None, :]
@@ -116,25 +115,7 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
     cloth = torch.where((kind < 0.85)[:, None], fabric(faces), skin(faces, landmarks))
-    below = torch.where((kind > 0.3) & (kind < 0.85) & (across.abs() < 1), (y - low) / half, -1.0)
-    faces, band, dark = underside(faces, cover, below)
-    faces = faces + cover * (cloth - faces) + band * (dark * (cloth + 1) - 1 - faces)
-    return faces, hair * (1 - cover - band)
-
-
-def underside(faces: Tensor, cover: Tensor, below: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Half of the hats show their dark underside, and their shadow falls on what is below. cover (B,1,S,S): what the
-    hats hide. below (B,S,S): how far a pixel lies below a hat's lower edge, in half the width of the head; negative
-    where none is above it -> faces (B,3,S,S) in the shade, the underside (B,1,S,S) in 0..1, and the share of the light
-    that it gets (B,1,1,1)."""
-    chance = torch.rand(3, len(faces), 1, 1, device=faces.device)
-    wide, dark = 0.04 + 0.2 * chance[0], (0.2 + 0.5 * chance[2])[:, None]
-    shown = (chance[1] < 0.5) & (cover.amax((2, 3)) > 0)[:, :, None]
-    hat = shown & (below >= 0)
-    whole = torch.maximum((hat & (below < wide))[:, None].float(), (cover > 0.5).float())
-    band = (F.avg_pool2d(whole, 3, 1, 1) - cover).clamp(0, 1) * shown[:, None]
-    shade = hat * ((wide - below) / 0.25 + 1).clamp(0, 1)
-    return (faces + 1) * (1 - 0.7 * (1 - dark) * shade[:, None]) - 1, band, dark
+    return faces + cover * (cloth - faces), hair * (1 - cover)
 
 
 def fabric(faces: Tensor) -> Tensor:
