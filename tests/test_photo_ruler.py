@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ganime_age.card import photos as card_photos
 from ganime_age.card.photos import photos as photos_table
 from ganime_age.card.results import Results
 from ganime_age.errors import BadInput
@@ -419,6 +420,8 @@ def test_a_blind_sheet_hides_what_is_edited_and_its_form_counts(tmp_path, marks,
     assert (
         found["edits"] == {"answered": 2, "natural": 1, "share": 0.5} and found["real_photos"]["share"] == 1
     )
+    shown = card_photos.blind(Results(form, {"blind": found | {"by": "a friend"}}))
+    assert "1 of 2 edits and 1 of 1 real photos looked natural to a friend." in shown
     for text, why in (("009,made", "no picture"), ("001,yes", "no answer"), ("001,made\n001,made", "twice")):
         form.write_text(f"picture,answer\n{text}\n")
         with pytest.raises(BadInput, match=why):

@@ -49,7 +49,8 @@ them read by the committee of age judges (--committee), the matcher face_reid_00
 files, judges of hair and expression. --ages is a CSV with the columns file and age or source, --headwear one with file
 and outline (x y x y ... in 0..1 of the photo), --races a face folder with the race of each face. --count is how many
 photos, --parts what of ages, faces, races, rows, expressions and sizes is measured. --blind FOLDER writes a page of
-edits and real photos to be told apart instead; --blind-read FORM adds what was answered to the results.
+edits and real photos to be told apart instead; --blind-read FORM adds what was answered to the results, and
+--blind-by WHO by whom.
 
 judges (--faces; --races, a face folder with age ranges and races) reads test faces by the committee (--committee), at
 most --count of each source; --fit first calibrates it on the validation split and writes its committee.json.
@@ -239,8 +240,9 @@ def answered(given: argparse.Namespace) -> dict:
     from ganime_age.learning.evaluation.photos.blind import read_form
 
     result = dict(Results.read(results_path(given)).values)
-    result["blind"] = read_form(given.blind_read, given.blind)
-    result["summary"] |= {f"blind_natural_{kind}": row["share"] for kind, row in result["blind"].items()}
+    found = read_form(given.blind_read, given.blind)
+    result["blind"] = found | {"by": given.blind_by}
+    result["summary"] |= {f"blind_natural_{kind}": row["share"] for kind, row in found.items()}
     return result
 
 
@@ -403,6 +405,9 @@ def photo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--blind", type=Path, metavar="FOLDER", help="write a blind sheet of edits and photos")
     group.add_argument("--blind-read", type=Path, metavar="FORM", help="add the answers of a sheet's form")
+    group.add_argument(
+        "--blind-by", default="a viewer", metavar="WHO", help="who answered, and how, for the card"
+    )
     group.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the edits: a stopped run goes on")
     group.add_argument("--fit", action="store_true", help="judges: calibrate the committee first")
     group.add_argument("--parts", default="", metavar="A,B", help="ages,faces,races,rows,expressions,sizes")

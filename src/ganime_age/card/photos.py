@@ -58,6 +58,7 @@ def photos(results: Results) -> str:
         f"{_counts(results)}: {results.get('notes', 'who')}.",
         f"Judges: {judges}. None steered an edit.",
         summary(results, held),
+        blind(results),
         matcher(results),
         "The default method, its two parts, and the other methods, on the same photos:",
         columns(results.get("methods"), OF_METHOD, "edited by") if results.has("methods") else "",
@@ -73,6 +74,18 @@ def photos(results: Results) -> str:
         f"How it is measured:\n\n{_notes(results)}",
     ]
     return "\n\n".join(part for part in _without_empty_tables(parts))
+
+
+def blind(results: Results) -> str:
+    """What a viewer of the blind sheet counted."""
+    if not results.has("blind"):
+        return ""
+    told = {key: results.get("blind", key) for key in ("edits", "real_photos")}
+    counts = " and ".join(
+        f"{row['natural']} of {row['answered']} {key.replace('_', ' ')}" for key, row in told.items()
+    )
+    by = results.get("blind", "by")
+    return f"The blind sheet, edits among real photos in random order: {counts} looked natural to {by}."
 
 
 _JUDGE = {
