@@ -132,7 +132,8 @@ class Readers(nn.Module):
         window = self.window(face)
         if self.mirrored:
             both = self.read_window(torch.cat([window, window.flip(3)]), identity)
-            read = mean_of_mirrored(*map(Readings._make, zip(*(part.chunk(2) for part in both), strict=True)))
+            halves = zip(*(part.chunk(2) for part in both), strict=True)
+            read = mean_of_mirrored(*(Readings(*half) for half in halves))
         else:
             read = self.read_window(window, identity)
         if self.local is None:
