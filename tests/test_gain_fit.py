@@ -150,5 +150,7 @@ def test_fits_of_other_ages_stay_beside_a_new_one(monkeypatch, tmp_path):
         refine_prototypes.remember({"gains": {"number": number}, "ages": ages, "faces": number})
     found = json.loads((tmp_path / "gains.json").read_text())
     assert found["gains"] == {"number": 3}
-    assert [(fit["ages"], fit["faces"]) for fit in found["fits"]] == [([10, 21], 2), ([63, 79], 3)]
+    assert [(fit["ages"], fit["faces"]) for fit in found["fits"]] == [
+        ([28, 100], 0), ([10, 21], 2), ([63, 79], 3),
+    ]  # fmt: skip
     assert not any("gains" in fit for fit in found["fits"])

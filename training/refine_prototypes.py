@@ -97,10 +97,10 @@ def arguments() -> argparse.Namespace:
 
 
 def remember(fit: dict[str, Any]) -> None:
-    """Write a fit's gains to FITTED, and its figures beside those of fits that share no age with it."""
+    """Write a fit's gains to FITTED, and its figures after those of earlier fits that saw other ages, too."""
     low, high = fit["ages"]
     known = json.loads(FITTED.read_text()).get("fits", []) if FITTED.is_file() else []
-    others = [one for one in known if one["ages"][1] < low or one["ages"][0] > high]
+    others = [one for one in known if not low <= one["ages"][0] <= one["ages"][1] <= high]
     figures = {name: value for name, value in fit.items() if name != "gains"}
     FITTED.write_text(json.dumps({"gains": fit["gains"], "fits": [*others, figures]}, indent=1) + "\n")
 

@@ -164,13 +164,15 @@ def moved(gains: Gains, knot: int, part: str, factor: float) -> Gains:
     return other
 
 
-def unbiased(gains: Gains, bias: Callable[[Gains], float], passes: int = 2) -> Gains:
-    """The same with all creases as deep, by one factor a pass and within DEEPER each, as leaves no bias: gains ->
-    years, mean over the ages."""
+def unbiased(
+    gains: Gains, bias: Callable[[Gains], float], knots: Iterable[int] = range(KNOTS), passes: int = 2
+) -> Gains:
+    """The same with creases as deep at the knots, by one factor a pass and within DEEPER each, as leaves no bias: gains
+    -> years, mean over the ages."""
 
     def deeper(factor: float) -> Gains:
         found = gains
-        for knot in range(KNOTS):
+        for knot in knots:
             found = moved(found, knot, "creases", factor)
         return found
 
@@ -219,7 +221,9 @@ def fit_gains(
                     told(f"{KNOT_AGES[knot]} years: {part} x {factor}: {least:.2f} -> {found:.2f}")
                     best, least, taken = other, found, taken + 1
         told(f"sweep {sweep + 1}: {taken} moves; {as_recipe(best)}")
-        best = unbiased(best, lambda gains: float(np.mean([score.bias for score in scores(gains, fitted)])))
+        best = unbiased(
+            best, lambda gains: float(np.mean([score.bias for score in scores(gains, fitted)])), fitted
+        )
         told(f"without bias: {as_recipe(best)}")
         if not taken:
             break
