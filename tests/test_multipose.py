@@ -69,7 +69,7 @@ def real(tmp_path_factory, model, portrait):
     matrix = frame_matrix(found.landmarks, 128)
     face = crop(portrait, matrix, 128)
     with torch.inference_mode():
-        read = model.readers(to_tensor(face[None]))  # as the gates do
+        read = model.readers.read_window(model.readers.window(to_tensor(face[None])))  # as the gates do
     points = ((found.landmarks @ matrix[:, :2].T + matrix[:, 2]) / 128).astype(np.float32)
     pictures = [face - np.minimum(face, i % 8) for i in range(40)]
     write_shard(folder / "a.tar", {f"{i}.webp": encoded(p, "webp") for i, p in enumerate(pictures)})

@@ -56,7 +56,9 @@ def test_what_causes_tell_of_an_effect_is_explained():
     assert steadiness.explained(causes, causes[:, 0] + other) == pytest.approx(0.5, abs=0.12)
 
 
-@pytest.mark.parametrize("told, words", [(0.66, "explain 0.66 of its variance."), (None, "of the people.")])
+@pytest.mark.parametrize(
+    "told, words", [(0.66, "explain 0.66 of its variance."), (None, "of the people at all.")]
+)
 def test_the_card_shows_what_smiles_read(told, words):
     rows = {"AU12": {"neutral": 0.2, "smiling": 2.5, "higher": 0.98}}
     lids = {"rise_percent": 0.31, "higher": 0.88, "told_by_au12_and_au07": told}

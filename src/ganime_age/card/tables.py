@@ -71,8 +71,8 @@ def smiles(results: Results) -> str:
     lids = {name: results.number("smiles", "lower_lids", name) for name in ("rise_percent", "higher")}
     text = (
         f"{results.number('smiles', 'people')} people, neutral and smiling: mean readings, and the share of people of "
-        f"whom the smiling photo reads higher. AU06 has no labels. What geometry shows of it, the lower lids, rises by "
-        f"{lids['rise_percent']} % of the eye distance in the mean, in {lids['higher']} of the people"
+        f"whom the smiling photo reads higher. AU06 has no labels. What geometry shows of it: the lower lids rise by "
+        f"{lids['rise_percent']} % of the eye distance in the mean, and in {lids['higher']} of the people at all"
     )
     if results.get("smiles", "lower_lids")["told_by_au12_and_au07"] is not None:
         told = results.number("smiles", "lower_lids", "told_by_au12_and_au07")
