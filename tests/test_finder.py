@@ -149,8 +149,22 @@ def test_measuring_a_finder_that_knows_the_reference(tmp_path):
         "recall": 1.0, "false_per_photo": 0.0, "landmark_error_percent": 0.0, "seconds_1024": 0,
     }  # fmt: skip
     assert result["recall_by_source"] == {"a": {"faces": 1, "found": 1, "recall": 1.0}}
+    assert result["counts"]["beyond_reference"] == 0
     with pytest.raises(BadInput, match=r"reference\.json"):
         measure(lambda photo: [], tmp_path / "elsewhere")
+
+
+def test_a_face_that_the_reference_lacks_is_false_unless_the_witness_finds_it(tmp_path):
+    Image.new("RGB", (80, 80)).save(tmp_path / "a_1.png")
+    (tmp_path / "reference.json").write_text(json.dumps({"a_1.png": {"size": [80, 80], "faces": []}}))
+    boxes = [np.float32([5, 5, 30, 35]), np.float32([45, 40, 75, 75])]
+    faces = [FoundFace(box, 0.9, np.zeros((68, 2), np.float32)) for box in boxes]
+    alone = measure(lambda photo: faces, tmp_path)
+    witnessed = measure(lambda photo: faces, tmp_path, lambda photo: faces[1:])
+    assert alone["counts"]["false"] == 2 and witnessed["counts"]["false"] == 1
+    assert witnessed["counts"]["beyond_reference"] == 2
+    assert [row["box"] for row in witnessed["false"]] == [boxes[0].tolist()]
+    assert [row["box"] for row in witnessed["unlisted"]] == [boxes[1].tolist()]
 
 
 def dotted() -> Shown:

@@ -69,8 +69,8 @@ def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_fi
     for request, target in zip(REQUESTS, targets, strict=True):
         result = editor.edit(portrait_file, **request)
         there, here = np.array(Image.open(target)).astype(int), np.array(result.image)
-        off = np.abs(there - here)  # where rounding is amplified, a few numbers in 300,000 may be off by two
-        assert off.max() <= 2 and (off > 1).mean() < 2e-5
+        off = np.abs(there - here)
+        assert off.max() <= 1 and off.mean() < 1e-3
         assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
     assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
     assert not edited, "a request without a change edits nothing"

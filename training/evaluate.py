@@ -203,12 +203,13 @@ def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
 
     wanted, result = parts_of(given, "photos", "conditions"), measured_before(given)
     detector, raw = EmbeddedDetector(model.detector), needed(given, "raw")
+    others = measure_conditions.other_finders(given.models)
     if "photos" in wanted:
-        result |= measure_finder.measure(detector, raw) | {"made_by": None}
+        result |= measure_finder.measure(detector, raw, others.get("yunet")) | {"made_by": None}
     elif result["summary"]:
         check_current({"finder": Results(results_path(given), result)}, model)
     if "conditions" in wanted:
-        finders = {"ganime_age": detector} | measure_conditions.other_finders(given.models)
+        finders = {"ganime_age": detector} | others
         count = 20 if given.quick else measure_conditions.COUNT
         result["conditions"] = measure_conditions.measure(finders, raw, count)
     return result

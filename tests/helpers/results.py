@@ -62,7 +62,7 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
         },
         "finder": {
             "summary": named("recall false_per_photo landmark_error_percent seconds_1024"),
-            "counts": {"photos": 231, "reference_faces": 245, "false": 12, "false_without_reference": 7},
+            "counts": {"photos": 231, "reference_faces": 245, "false": 4, "beyond_reference": 11},
             "conditions": {
                 "photos": 48,
                 "how": "small: resized",
@@ -74,7 +74,7 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
                     },
                 },
             },
-            "settings": {"matching": "one-to-one"},
+            "settings": {"matching": "one-to-one", "witness": "YuNet"},
             "recall_by_source": {"this": {"faces": 21} | named("recall")},
             "recall_by_box_side": {"128 px": named("recall"), "64-128 px": named("recall")},
         },

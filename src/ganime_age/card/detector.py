@@ -34,12 +34,14 @@ def finder(results: Results) -> str:
 
 
 def _unlisted(results: Results) -> str:
-    """How many false faces stand where the reference lists none, where that was counted."""
-    if not results.has("counts", "false_without_reference"):
+    """Which of the faces that the reference lacks count as false, where a witness was asked."""
+    if not results.has("settings", "witness"):
         return ""
+    witness = results.get("settings", "witness")
     return (
-        f" Of {results.number('counts', 'false')} false faces "
-        f"{results.number('counts', 'false_without_reference')} stand on photos for which the reference lists none."
+        f" {results.number('counts', 'beyond_reference')} found faces stand where the reference, another detector's, "
+        f"lists none; false are the {results.number('counts', 'false')} of them that a third detector, {witness}, does "
+        "not find either."
     )
 
 

@@ -14,6 +14,10 @@ from ...images.alignment import warp
 from ...images.search import FACE_CENTRE, MARKER_SPAN
 from ...networks.mirror import MIRROR
 from .backgrounds import Backgrounds, FaceBank, ellipse_mask, soft_frame
+from .coverings import wear_mask
+
+MASKED = 0.15
+"""Share of the faces that wear a mask."""
 
 
 class Face(NamedTuple):
@@ -66,6 +70,8 @@ class Composer:
             alpha = cv2.blur(cv2.erode(alpha, np.ones((7, 7), np.uint8)), (5, 5))
         mask = self.masks[rng.choice(4, p=(0.4, 0.25, 0.25, 0.1))]
         pixels[..., 3] = cv2.multiply(alpha, mask, scale=1 / 255)
+        if rng.random() < MASKED:
+            wear_mask(pixels, landmarks, rng)
         if rng.random() < 0.15:
             self._occlude(pixels, rng)
         return Face(pixels, landmarks)
