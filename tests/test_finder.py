@@ -13,7 +13,7 @@ from PIL import Image
 from ganime_age.errors import BadInput
 from ganime_age.images.boxes import box_overlap, keep_apart
 from ganime_age.images.detectors import EmbeddedDetector
-from ganime_age.images.search import FoundFace
+from ganime_age.images.search import FoundFace, largest_first
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.task import Step
 from ganime_age.learning.evaluation.detection import measure_conditions
@@ -107,12 +107,19 @@ def test_no_face_is_found_inside_a_better_one():
     assert keep_apart(boxes, np.array([0.9, 0.8, 0.7])) == [0, 2]
 
 
+def test_a_large_face_that_is_doubtful_comes_after_a_small_sure_one():
+    points = np.zeros((68, 2), np.float32)
+    boxes = [np.float32([0, 0, side, side]) for side in (90, 20, 40)]
+    faces = [FoundFace(box, score, points) for box, score in zip(boxes, (0.52, 0.97, 0.99), strict=True)]
+    assert [face.score for face in largest_first(faces)] == [0.99, 0.97, 0.52]
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (300, 70), (90, 700)])
 def test_any_photo_size_gives_a_list_largest_first(shape):
     photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     found = EmbeddedDetector(tiny(), threshold=0.0)(photo)
-    areas = [np.prod(f.box[2:] - f.box[:2]) for f in found]
-    assert areas == sorted(areas, reverse=True)
+    areas = [(f.score >= 0.6, np.prod(f.box[2:] - f.box[:2])) for f in found]
+    assert areas == sorted(areas, reverse=True)  # the doubtful ones last
     assert all(
         f.landmarks.shape == (68, 2) and f.box.dtype == np.float32 and 0 <= f.score <= 1 for f in found
     )

@@ -45,6 +45,9 @@ SHADOWS = np.uint8(np.round(255 * (np.arange(256) / 255) ** 0.45))
 """Each level of a photo with its shadows lifted: its brightness 0..1 to the power of 0.45."""
 
 
+DOUBTFUL = 0.6  # score below which a face is as often none
+
+
 LEAST_HOPE = 0.2  # score at the first look below which there is no second
 
 
@@ -54,7 +57,10 @@ def check_photo(photo: np.ndarray) -> None:
 
 
 def largest_first(faces: list[FoundFace]) -> list[FoundFace]:
-    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+    """By the area of their boxes, but those scored below DOUBTFUL after all others: a large one is most often none."""
+    return sorted(
+        faces, key=lambda face: (face.score < DOUBTFUL, -float(np.prod(face.box[2:] - face.box[:2])))
+    )
 
 
 class FaceSearch(ABC):

@@ -70,7 +70,7 @@ def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str,
     """
     rng = np.random.default_rng([seed, step])
     scenes = [composer.scene(rng) for _ in range(size)]
-    faces = size * 3 // 4
+    faces = size * 5 // 8
     closeups = [
         composer.closeup_of_face(rng) if i < faces else composer.closeup_of_none(rng) for i in range(size)
     ]

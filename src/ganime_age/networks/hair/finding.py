@@ -34,6 +34,9 @@ SEEN = (0.15, 0.95)
 hair."""
 TOLD_APART = 0.08
 """Squared distance of two colours, in units of [-1,1], at which a pixel's place between them counts half."""
+OFF_LINE = (0.01, 0.03)
+"""Squared distance of a pixel's colour from the line between hair and what lies beside it, in the line's: up to the
+first it is a mixture of the two, from the second on something else, such as gloss."""
 COUNTS = (0.1, 0.3)
 """How sure a pixel must be before its colour begins to count, and counts fully, for the colours around it."""
 LARGEST_MATTE = 320
@@ -138,10 +141,11 @@ def refined(matte: Tensor, picture: Tensor, small: Tensor | None = None) -> Tens
     small = resize(picture, side) if small is None or small.shape[-1] != side else small
     fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
-    drawn = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
-    # Away from its outline hair is hair, whatever its gloss looks like.
+    drawn, told = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
+    # Away from its outline hair is hair, whatever its gloss looks like, but where skin shows between strands.
     likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
-    return torch.maximum(drawn, enlarge(1 - grown_mask(1 - likely, CORE), picture.shape[-1]))
+    core = enlarge(1 - grown_mask(1 - likely, CORE), picture.shape[-1])
+    return torch.maximum(drawn, core * (1 - told))
 
 
 def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 0.004) -> Tensor:
@@ -161,8 +165,9 @@ def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 
     return torch.addcmul(level, slope, light)
 
 
-def local_matte(matte: Tensor, picture: Tensor, wide: int) -> Tensor:
-    """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it.
+def local_matte(matte: Tensor, picture: Tensor, wide: int) -> tuple[Tensor, Tensor]:
+    """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it; and how
+    surely a pixel is a mixture of the two, (B,1,S,S) in 0..1.
 
     wide: half the width of the band that is redrawn, in pixels of a picture of MATTE_SIDE. On the line from the local
     colour of what is surely no hair to that of what surely is, each pixel's share is its matte, as far as both can be
@@ -179,11 +184,14 @@ def local_matte(matte: Tensor, picture: Tensor, wide: int) -> Tensor:
     far = way.square().sum(1, keepdim=True)
     way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known * known_beside
     start = (other * way).sum(1, keepdim=True)
-    maps = enlarge(torch.cat([way, start, trust, inner, outer, reach], 1), picture.shape[-1])
-    way, start, trust, inner, outer, reach = maps.split([3, 1, 1, 1, 1, 1], 1)
-    drawn = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
-    drawn = ((drawn - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
-    return torch.maximum(torch.lerp(matte, drawn, trust), inner) * (1 - outer) * reach
+    maps = torch.cat([way, start, trust, inner, outer, reach, other, far + 1e-4], 1)
+    maps = enlarge(maps, picture.shape[-1])
+    way, start, trust, inner, outer, reach, beside, far = maps.split([3, 1, 1, 1, 1, 1, 3, 1], 1)
+    share = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
+    drawn = ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
+    off = (picture - beside - share * far * way).square().sum(1, keepdim=True) / far
+    told = trust * (1 - ramp(off, *OFF_LINE))
+    return torch.maximum(torch.lerp(matte, drawn, trust), inner) * (1 - outer) * reach, told
 
 
 def nearest_mean(small: Tensor, sure: Tensor, wide: int) -> tuple[Tensor, Tensor]:

@@ -80,6 +80,8 @@ MOST_COLOUR, YOUNG_COLOUR = 1.5, 1.2
 """Largest factor on the saturation of hair, and of hair that grows younger: skin seen between it would glow."""
 THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
+OWN = (0.85, 1.0)
+"""Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
 THIN = (0.2, 0.8)
 """Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
 second on all of it may turn."""
@@ -173,8 +175,10 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     flow, cell = enlarge(brushed(luma(picture), hair), side), cell_of(side)
     picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
     light, (level, around, inner, tint) = luma(picture), maps.split([1, 1, 1, 3], 1)
+    inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
-    flow = flow * lacking(detail, hair, around, cell)
+    # Strands at the edge, whose own contrast is that with the skin, would be lost on it.
+    flow = flow * (1 - inner * (1 - lacking(detail, hair, around, cell)))
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)

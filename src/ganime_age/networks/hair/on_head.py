@@ -31,6 +31,9 @@ BARE = (0.3, 0.6)
 """How far the colour of a place at the ears lies on the way from the hair's to the skin's: hair, and surely skin."""
 APART = (0.1, 0.25)
 """Distance of the colours of hair and skin up to which they tell nothing, and from which on they tell all."""
+ASIDE = (0.1, 0.3)
+"""Squared distance of a colour from the line between the hair's and the skin's, in the line's: up to the first it lies
+on it, from the second on it is neither's, such as red hair in the light."""
 EAR_SIDE = 256
 """Largest side at which ears are looked for."""
 
@@ -95,8 +98,10 @@ def bare_ears(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     way = head.skin - head.colour
     along = ((small - head.colour) * way).sum(1, keepdim=True)
     length = way.square().sum(1, keepdim=True)
-    told = ramp(length.sqrt(), *APART)
-    return told * (1 - ramp(off, 0.7, 1.3)) * ramp(along / length.clamp_min(1e-4), *BARE)
+    share = along / length.clamp_min(1e-4)
+    aside = (small - head.colour - share * way).square().sum(1, keepdim=True) / length.clamp_min(1e-4)
+    told = ramp(length.sqrt(), *APART) * (1 - ramp(aside, *ASIDE))
+    return told * (1 - ramp(off, 0.7, 1.3)) * ramp(share, *BARE)
 
 
 def off_oval(x: Tensor, y: Tensor) -> Tensor:
