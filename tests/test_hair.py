@@ -7,7 +7,7 @@ import torch
 from ganime_age.networks.hair import growing
 from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
 from ganime_age.networks.hair.filters import square_around
-from ganime_age.networks.hair.finding import Place, hanging_together
+from ganime_age.networks.hair.finding import Place, hanging_together, refined
 from ganime_age.networks.hair.on_head import unnatural
 from ganime_age.networks.hair.strands import directions
 from ganime_age.networks.layers import luma
@@ -176,6 +176,49 @@ def test_an_ear_within_hair_stays_skin(prototypes):
     older = prototypes.grow_hair(given, hair[None, None].float(), marks, ages)
     change = (older - given).abs().mean(1)[0]
     assert change[63:75, 31:35].max() < 0.03 and change[84:94, 24:32].mean() > 0.1
+
+
+def test_bright_red_hair_beside_a_face_is_no_ear(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    lit = hair.clone()
+    lit[:, :29], lit[:60], lit[78:], lit[:, 37:] = False, False, False, False
+    given = torch.where(lit, torch.tensor([1.0, -0.1, -0.9])[None, :, None, None], given)
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    change = (prototypes.grow_hair(given, hair[None, None].float(), marks, ages) - given).abs().mean(1)[0]
+    assert change[lit].mean() > 0.1
+
+
+def test_skin_that_shows_between_the_strands_of_a_fringe_is_no_hair():
+    skin, dark = (torch.tensor(c)[None, :, None, None] for c in ((0.6, 0.2, 0.0), (-0.8, -0.85, -0.9)))
+    line = torch.arange(256)
+    strand = (line[None] % 16 < 6) | (line[:, None] < 100)  # a fringe from row 100 to row 130
+    hair = (strand & (line[:, None] < 130))[None, None]
+    picture = torch.where(hair, dark, skin).expand(1, 3, 256, 256)
+    # As a network sees it: less and less hair from row 104 to row 136.
+    coarse = ((68 - torch.arange(128.0)) / 16).clamp(0, 1)[None, None, :, None].expand(1, 1, 128, 128)
+    matte = refined(coarse, picture)
+    fringe = torch.zeros(256, 256, dtype=torch.bool)
+    fringe[112:124, 32:-32] = True
+    between, strands = (matte[0, 0][fringe & one].mean() for one in (~hair[0, 0], hair[0, 0]))
+    assert between < 0.2 and strands > 0.8 and matte[..., :90, 32:-32].min() > 0.95
+
+
+def test_the_shadow_of_a_shaven_beard_goes_and_shade_stays(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    where = beard_region(marks, 128)
+    inside, amount = (where > 0.99).expand_as(skin), torch.ones(1, 1, 1, 1)
+    blue = skin + where * (torch.tensor([0.15, 0.1, 0.08])[None, :, None, None] - skin)
+    bare = shave(blue, Beard.of(blue, marks), amount)
+    left, before = ((one - skin)[inside].abs().mean() for one in (bare, blue))
+    tints = [one - luma(one) for one in (bare, blue, skin)]
+    tint_left, tint_before = ((one - tints[2])[inside].abs().mean() for one in tints[:2])
+    assert left < 0.7 * before and tint_left < 0.3 * tint_before
+    shade = (skin + 1) * (1 - 0.2 * where) - 1  # darker, as warm
+    assert (shave(shade, Beard.of(shade, marks), amount) - shade)[inside].abs().max() < 0.02
+    grey = luma(blue).expand_as(blue)  # a photo without colour does not tell
+    assert (shave(grey, Beard.of(grey, marks), amount) - grey)[inside].abs().max() < 0.02
 
 
 def test_a_dense_moustache_goes_alone_and_a_shaven_chin_stays(model):

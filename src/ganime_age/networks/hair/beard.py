@@ -64,6 +64,13 @@ BARE = (0.72, 0.95)
 it, and what is brighter than the second stays."""
 
 
+SHADOW, SHADOWED = (0.7, 0.95), (0.1, 0.3)
+"""Warmth, in the cheeks', up to which a place where beards grow lies in the shadow of a shaven one, and from which on
+it is bare; and mean share of shadow there, as BEARDED. Shade is darker than the light, and as warm."""
+LIFTED = 0.5
+"""How much of the darkness of such a shadow goes, in logs; the rest is the shade of the face's own form."""
+
+
 class Beard(NamedTuple):
     """The beards of B pictures, where a face has one."""
 
@@ -79,6 +86,8 @@ class Beard(NamedTuple):
     """(B,1,S,S) in 0..1: places with a beard and those beside them, where all that is dark goes with it."""
     skin: Tensor
     """(B,3,s,s): the colour of the skin there, from both cheeks, at the side of 128 or less."""
+    shadow: Tensor
+    """(B,3,s,s): what takes the shadow of a shaven beard away, added in shares of the colours above black."""
 
     @classmethod
     def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> Beard:
@@ -100,7 +109,7 @@ class Beard(NamedTuple):
         near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
         maps = enlarge(torch.cat([share, stubble, white, lip, near], 1), picture.shape[-1])
         share, stubble, white, lip, near = maps.split(1, 1)
-        return cls(share, stubble, white, lip, near, face.skin)
+        return cls(share, stubble, white, lip, near, face.skin, face.unshadowed(ahead))
 
 
 class LowerFace(NamedTuple):
@@ -165,6 +174,15 @@ class LowerFace(NamedTuple):
         white = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *WHITE)) * ramp(warmth, *COLOURED)
         white = white * ramp(enlarge(self.rough_here, where.shape[-1]), *ROUGH) * where
         return box(white, 1) * ramp(self.on_both_sides(white), *BEARDED)
+
+    def unshadowed(self, where: Tensor) -> Tensor:
+        """What takes a shaven beard's shadow away, in shares of the colours above black: (B,3,s,s), 0 elsewhere."""
+        own, skin = box(self.small, 2) + BLACK, self.skin + BLACK
+        own_warmth, warmth = warm(own - BLACK), warm(self.skin)
+        grey = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *SHADOW)) * ramp(warmth, *COLOURED)
+        share = box(grey * where, 2) * ramp(self.on_both_sides(grey), *SHADOWED)
+        dark = (luma(own) / luma(skin).clamp_min(0.05)).clamp(0.05, 1) ** (1 - LIFTED)
+        return share * (skin * dark / own.clamp_min(0.05) - 1).clamp(-0.5, 1)
 
 
 def between_cheeks(small: Tensor, cheeks: Tensor, line: Tensor) -> Tensor:
@@ -252,4 +270,5 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     # Small maps round off a beard's outline: beside it each pixel tells by itself.
     dark = beard.near * (1 - ramp((light + BLACK) / (SHADE * (luma(bare) + BLACK)), *BARE))
     goes = torch.maximum(beard.stubble, dark)
-    return picture + (amount * goes).clamp(0, 1) * (bare + SKIN_DETAIL * detail - picture)
+    lit = picture + (picture + BLACK) * amount * enlarge(beard.shadow, light.shape[-1])
+    return lit + (amount * goes).clamp(0, 1) * (bare + SKIN_DETAIL * detail - lit)
