@@ -100,8 +100,18 @@ class Backgrounds:
         return np.ascontiguousarray(piece[:, ::-1] if rng.random() < 0.5 else piece)
 
     def _plate(self, rng: np.random.Generator) -> np.ndarray:
-        kinds = (self._quilt, self._picture, clouds, shapes, text, self._faceless, self._leaves, folds)
-        plate = kinds[rng.choice(8, p=(0.15, 0.2, 0.05, 0.05, 0.05, 0.15, 0.2, 0.15))](rng)
+        kinds = (
+            self._quilt,
+            self._picture,
+            clouds,
+            shapes,
+            text,
+            self._faceless,
+            self._leaves,
+            folds,
+            pebbles,
+        )
+        plate = kinds[rng.choice(9, p=(0.15, 0.15, 0.05, 0.05, 0.05, 0.15, 0.15, 0.15, 0.1))](rng)
         return cv2.addWeighted(plate, 0.6, clouds(rng), 0.4, 0) if rng.random() < 0.1 else plate
 
     def _quilt(self, rng: np.random.Generator) -> np.ndarray:
@@ -206,6 +216,31 @@ def leaf(rng: np.random.Generator, radius: int) -> np.ndarray:
     a = rng.uniform(0, np.pi)
     spin = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
     return radius * (np.stack([np.cos(angles), np.sin(angles)], 1) * stretch) @ spin
+
+
+def pebbles(rng: np.random.Generator) -> np.ndarray:
+    """Round things of about one size that lie on one another in one light, as stones, fruit and coins do: each bright
+    to one side, dark to the other, with a shadow around it and spots of its own."""
+    tint = rng.integers(60, 200) + rng.normal(0, 12, 3)
+    plate, size = np.full((PLATE, PLATE, 3), 0.4 * tint, np.float32), rng.uniform(5, 26)
+    towards, strength = rng.uniform(0, 2 * np.pi), rng.uniform(10, 60)
+    line = np.arange(PLATE, dtype=np.float32)
+    for x, y in rng.uniform(0, PLATE, (int(1.6 * (PLATE / size) ** 2 / np.pi), 2)):
+        radius = size * np.exp(rng.normal(0, 0.25))
+        box = np.s_[
+            max(int(y - 1.3 * radius), 0) : int(y + 1.3 * radius),
+            max(int(x - 1.3 * radius), 0) : int(x + 1.3 * radius),
+        ]
+        turn, flat = rng.uniform(0, np.pi), rng.uniform(0.6, 1)
+        dx, dy = (line[box[1]] - x)[None] / radius, (line[box[0]] - y)[:, None] / radius
+        along, across = dx * np.cos(turn) + dy * np.sin(turn), (dy * np.cos(turn) - dx * np.sin(turn)) / flat
+        far = np.sqrt(along**2 + across**2)
+        light = strength * (dx * np.cos(towards) + dy * np.sin(towards)) - 0.5 * strength * far**2
+        own = tint + rng.normal(0, 22) + light[..., None] + rng.normal(0, rng.uniform(1, 14), (*far.shape, 1))
+        plate[box] *= 1 - 0.5 * np.clip(1.25 - far, 0, 1)[..., None]
+        share = np.clip((1 - far) * radius, 0, 1)[..., None]
+        plate[box] += share * (own - plate[box])
+    return np.clip(plate, 0, 255).astype(np.uint8)
 
 
 def shade(rng: np.random.Generator, side: int) -> np.ndarray:
