@@ -36,7 +36,7 @@ class EmbeddedDetector(FaceSearch):
     searched at this size, landmarks are read from the full photo. threshold: least score (0..1) of a face.
     """
 
-    def __init__(self, network: "FaceDetector", max_side: int = 1024, threshold: float = 0.5):
+    def __init__(self, network: "FaceDetector", max_side: int = 1024, threshold: float = 0.55):
         super().__init__(network.crop_side, max_side, threshold)
         self.network = folded(network)
 

@@ -68,7 +68,7 @@ class FaceSearch(ABC):
     size, landmarks are read from the full photo. threshold: least score (0..1) of a face. crop_side: pixels of the crop
     in which landmarks are marked."""
 
-    def __init__(self, crop_side: int, max_side: int = 1024, threshold: float = 0.5):
+    def __init__(self, crop_side: int, max_side: int = 1024, threshold: float = 0.55):
         self.crop_side, self.max_side, self.threshold = crop_side, max_side, threshold
 
     @abstractmethod
