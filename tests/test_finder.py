@@ -13,7 +13,7 @@ from PIL import Image
 from ganime_age.errors import BadInput
 from ganime_age.images.boxes import box_overlap, keep_apart
 from ganime_age.images.detectors import EmbeddedDetector
-from ganime_age.images.search import FoundFace, largest_first
+from ganime_age.images.search import FoundFace, sure_first
 from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.task import Step
 from ganime_age.learning.evaluation.detection import measure_conditions
@@ -111,7 +111,7 @@ def test_a_large_face_that_is_doubtful_comes_after_a_small_sure_one():
     points = np.zeros((68, 2), np.float32)
     boxes = [np.float32([0, 0, side, side]) for side in (90, 20, 40)]
     faces = [FoundFace(box, score, points) for box, score in zip(boxes, (0.52, 0.97, 0.99), strict=True)]
-    assert [face.score for face in largest_first(faces)] == [0.99, 0.97, 0.52]
+    assert [face.score for face in sure_first(faces)] == [0.99, 0.97, 0.52]
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (300, 70), (90, 700)])

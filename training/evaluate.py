@@ -13,8 +13,8 @@ it stands (--parts recipes); alone on the machine, minutes. A part that is left 
 and so do speed, training and fuzz.
 
 finder (--raw) measures the detector on the photos as they are (--parts photos) and made harder (--parts conditions),
-there beside YuNet and InsightFace where --models and their packages hold them; a part that is left out keeps its
-figures.
+there beside YuNet and InsightFace where --models and their packages hold them. YuNet is also asked about faces that the
+reference lacks: without it all of them count as false. A part that is left out keeps its figures.
 
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
@@ -203,13 +203,13 @@ def finder(given: argparse.Namespace, model: GanimeAge) -> dict:
 
     wanted, result = parts_of(given, "photos", "conditions"), measured_before(given)
     detector, raw = EmbeddedDetector(model.detector), needed(given, "raw")
-    others = measure_conditions.other_finders(given.models)
     if "photos" in wanted:
-        result |= measure_finder.measure(detector, raw, others.get("yunet")) | {"made_by": None}
+        witness = measure_conditions.yunet_of(given.models)
+        result |= measure_finder.measure(detector, raw, witness) | {"made_by": None}
     elif result["summary"]:
         check_current({"finder": Results(results_path(given), result)}, model)
     if "conditions" in wanted:
-        finders = {"ganime_age": detector} | others
+        finders = {"ganime_age": detector} | measure_conditions.other_finders(given.models)
         count = 20 if given.quick else measure_conditions.COUNT
         result["conditions"] = measure_conditions.measure(finders, raw, count)
     return result
@@ -425,7 +425,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--method", default="ganimation_age", help="edits, reenactment: the method that edits"
     )
-    parser.add_argument("--models", type=Path, help="edits: the folder of the judges' files")
+    parser.add_argument("--models", type=Path, help="the folder of the judges' files; finder: of other detectors")
     parser.add_argument("--judges", default="default", help="edits: who judges, see above")
     parser.add_argument("--count", type=int, default=200, help="how many faces are edited, moved")
     parser.add_argument("--split", default="test", help="reenactment: which faces; val to choose by")

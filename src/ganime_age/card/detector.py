@@ -38,6 +38,8 @@ def _unlisted(results: Results) -> str:
     if not results.has("settings", "witness"):
         return ""
     witness = results.get("settings", "witness")
+    if witness is None:
+        return " Every found face that the reference, another detector's, lacks counts as false."
     return (
         f" {results.number('counts', 'beyond_reference')} found faces stand where the reference, another detector's, "
         f"lists none; false are the {results.number('counts', 'false')} of them that a third detector, {witness}, does "

@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import MissingModel
 from .alignment import crop, shrink
-from .search import FaceSearch, FoundFace, check_photo, largest_first
+from .search import THRESHOLD, FaceSearch, FoundFace, check_photo, largest_first
 from .tensors import to_tensor
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class EmbeddedDetector(FaceSearch):
     searched at this size, landmarks are read from the full photo. threshold: least score (0..1) of a face.
     """
 
-    def __init__(self, network: "FaceDetector", max_side: int = 1024, threshold: float = 0.55):
+    def __init__(self, network: "FaceDetector", max_side: int = 1024, threshold: float = THRESHOLD):
         super().__init__(network.crop_side, max_side, threshold)
         self.network = folded(network)
 

@@ -45,7 +45,10 @@ SHADOWS = np.uint8(np.round(255 * (np.arange(256) / 255) ** 0.45))
 """Each level of a photo with its shadows lifted: its brightness 0..1 to the power of 0.45."""
 
 
-DOUBTFUL = 0.6  # score below which a face is as often none
+THRESHOLD = 0.55  # least score of a face, by default: of what scores less on ordinary photos, more is none than is one
+
+
+DOUBTFUL = 0.6  # score below which a face comes after all others
 
 
 LEAST_HOPE = 0.2  # score at the first look below which there is no second
@@ -57,10 +60,13 @@ def check_photo(photo: np.ndarray) -> None:
 
 
 def largest_first(faces: list[FoundFace]) -> list[FoundFace]:
-    """By the area of their boxes, but those scored below DOUBTFUL after all others: a large one is most often none."""
-    return sorted(
-        faces, key=lambda face: (face.score < DOUBTFUL, -float(np.prod(face.box[2:] - face.box[:2])))
-    )
+    return sorted(faces, key=lambda face: -float(np.prod(face.box[2:] - face.box[:2])))
+
+
+def sure_first(faces: list[FoundFace]) -> list[FoundFace]:
+    """The largest first, but those scored below DOUBTFUL after all others: a piece of cloth may be larger than any
+    face of its photo."""
+    return sorted(largest_first(faces), key=lambda face: face.score < DOUBTFUL)
 
 
 class FaceSearch(ABC):
@@ -68,7 +74,7 @@ class FaceSearch(ABC):
     size, landmarks are read from the full photo. threshold: least score (0..1) of a face. crop_side: pixels of the crop
     in which landmarks are marked."""
 
-    def __init__(self, crop_side: int, max_side: int = 1024, threshold: float = 0.55):
+    def __init__(self, crop_side: int, max_side: int = 1024, threshold: float = THRESHOLD):
         self.crop_side, self.max_side, self.threshold = crop_side, max_side, threshold
 
     @abstractmethod
@@ -89,8 +95,9 @@ class FaceSearch(ABC):
         """As alignment.crop."""
 
     def __call__(self, photo: np.ndarray) -> list[FoundFace]:
-        """Every face of a photo (H,W,3) uint8 RGB, the largest box first. Where none is upright, the photo is
-        searched once more on its left and on its right side; where none lies, too, upright with its shadows lifted."""
+        """Every face of a photo (H,W,3) uint8 RGB, the largest box first, doubtful ones last (`sure_first`). Where none
+        is upright, the photo is searched once more on its left and on its right side; where none lies, too, upright
+        with its shadows lifted."""
         check_photo(photo)
         found = self._upright(photo) or self._lying(photo, 1) + self._lying(photo, 3)
         found = found or self._upright(SHADOWS[photo])
@@ -98,7 +105,7 @@ class FaceSearch(ABC):
         scores = np.array([score for _, score in found])
         boxes = np.array([face_box(points) for points in landmarks])
         kept = keep_apart(boxes, scores)
-        return largest_first(
+        return sure_first(
             [FoundFace(boxes[i], float(scores[i]), landmarks[i].astype(np.float32)) for i in kept]
         )
 

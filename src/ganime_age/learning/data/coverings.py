@@ -36,7 +36,8 @@ def wear_mask(pixels: np.ndarray, landmarks: np.ndarray, rng: np.random.Generato
         ends = landmarks[[first, 16 - first]] * (1 - share) + landmarks[[6, 10]] * share
         middle = landmarks[30] * (1 - share) + landmarks[8] * share
         fold = np.int32(np.round(np.array([ends[0], middle, ends[1]]) * side * 2**SHIFT))
-        shade = [max(0, level - int(rng.uniform(15, 60))) for level in colour]
+        depth = int(rng.uniform(15, 60))
+        shade = [max(0, level - depth) for level in colour]
         cv2.polylines(cloth, [fold], False, shade, max(1, round(0.008 * side)), cv2.LINE_AA, SHIFT)
     lay(pixels, cloth, cover)
 
@@ -72,8 +73,9 @@ def fabric(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def fill(cover: np.ndarray, outline: np.ndarray) -> None:
-    """Fills an outline (N,2) in 0..1 in a mask (S,S), in place."""
-    cv2.fillPoly(cover, [np.int32(np.round(outline * len(cover) * 2**SHIFT))], 255, cv2.LINE_AA, SHIFT)
+    """Fills the hull of an outline (N,2) in 0..1 in a mask (S,S), in place: of a turned head it may cross itself."""
+    hull = cv2.convexHull(np.int32(np.round(outline * len(cover) * 2**SHIFT)))
+    cv2.fillConvexPoly(cover, hull, 255, cv2.LINE_AA, SHIFT)
 
 
 def lay(pixels: np.ndarray, over: np.ndarray, cover: np.ndarray) -> None:

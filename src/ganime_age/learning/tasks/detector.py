@@ -24,6 +24,8 @@ from ..engine.task import Losses, Player, Step, Task
 Answer = TypeVar("Answer", Proposals, FaceLandmarks)
 MOST_FACES = 6
 """Faces on one canvas at most."""
+FACES = 0.625
+"""Share of the closeups that show a face."""
 SOUGHT = (30.0, 72.0)
 """Range of frame sides in pixels that the proposal network must find."""
 TOLERATED = (22.0, 92.0)
@@ -70,7 +72,7 @@ def draw_batch(composer: Composer, size: int, seed: int, step: int) -> dict[str,
     """
     rng = np.random.default_rng([seed, step])
     scenes = [composer.scene(rng) for _ in range(size)]
-    faces = size * 5 // 8
+    faces = round(FACES * size)
     closeups = [
         composer.closeup_of_face(rng) if i < faces else composer.closeup_of_none(rng) for i in range(size)
     ]

@@ -64,9 +64,10 @@ BARE = (0.72, 0.95)
 it, and what is brighter than the second stays."""
 
 
-SHADOW, SHADOWED = (0.7, 0.95), (0.1, 0.3)
-"""Warmth, in the cheeks', up to which a place where beards grow lies in the shadow of a shaven one, and from which on
-it is bare; and mean share of shadow there, as BEARDED. Shade is darker than the light, and as warm."""
+SHADOW, DIM, SHADOWED = (0.7, 0.95), (0.9, 1.0), (0.1, 0.3)
+"""Warmth, and brightness above black, in the cheeks', up to which a place where beards grow lies in the shadow of a
+shaven one, and from which on it is bare: shade is as warm as the light, and rosy cheeks are no brighter than the chin.
+And mean share of shadow there, as BEARDED."""
 LIFTED = 0.5
 """How much of the darkness of such a shadow goes, in logs; the rest is the shade of the face's own form."""
 
@@ -179,9 +180,11 @@ class LowerFace(NamedTuple):
         """What takes a shaven beard's shadow away, in shares of the colours above black: (B,3,s,s), 0 elsewhere."""
         own, skin = box(self.small, 2) + BLACK, self.skin + BLACK
         own_warmth, warmth = warm(own - BLACK), warm(self.skin)
-        grey = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *SHADOW)) * ramp(warmth, *COLOURED)
+        light = luma(own) / luma(skin).clamp_min(0.05)
+        grey = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *SHADOW)) * (1 - ramp(light, *DIM))
+        grey = grey * ramp(warmth, *COLOURED)
         share = box(grey * where, 2) * ramp(self.on_both_sides(grey), *SHADOWED)
-        dark = (luma(own) / luma(skin).clamp_min(0.05)).clamp(0.05, 1) ** (1 - LIFTED)
+        dark = light.clamp(0.05, 1) ** (1 - LIFTED)
         return share * (skin * dark / own.clamp_min(0.05) - 1).clamp(-0.5, 1)
 
 

@@ -142,7 +142,7 @@ def refined(matte: Tensor, picture: Tensor, small: Tensor | None = None) -> Tens
     fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
     drawn, told = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
-    # Away from its outline hair is hair, whatever its gloss looks like, but where skin shows between strands.
+    # Away from its outline hair is hair, whatever its gloss looks like; near it skin shows between strands.
     likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
     core = enlarge(1 - grown_mask(1 - likely, CORE), picture.shape[-1])
     return torch.maximum(drawn, core * (1 - told))
@@ -167,7 +167,7 @@ def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 
 
 def local_matte(matte: Tensor, picture: Tensor, wide: int) -> tuple[Tensor, Tensor]:
     """A matte (B,1,S,S) of a picture (B,3,S,S), redrawn along its outline by the colours to both sides of it; and how
-    surely a pixel is a mixture of the two, (B,1,S,S) in 0..1.
+    surely a pixel near it is a mixture of the two, (B,1,S,S) in 0..1.
 
     wide: half the width of the band that is redrawn, in pixels of a picture of MATTE_SIDE. On the line from the local
     colour of what is surely no hair to that of what surely is, each pixel's share is its matte, as far as both can be
@@ -184,13 +184,14 @@ def local_matte(matte: Tensor, picture: Tensor, wide: int) -> tuple[Tensor, Tens
     far = way.square().sum(1, keepdim=True)
     way, trust = way / (far + 1e-4), far / (far + TOLD_APART) * known * known_beside
     start = (other * way).sum(1, keepdim=True)
-    maps = torch.cat([way, start, trust, inner, outer, reach, other, far + 1e-4], 1)
+    near = grown_mask(outer, 3 * wide)
+    maps = torch.cat([way, start, trust, inner, outer, reach, other, far + 1e-4, near], 1)
     maps = enlarge(maps, picture.shape[-1])
-    way, start, trust, inner, outer, reach, beside, far = maps.split([3, 1, 1, 1, 1, 1, 3, 1], 1)
+    way, start, trust, inner, outer, reach, beside, far, near = maps.split([3, 1, 1, 1, 1, 1, 3, 1, 1], 1)
     share = ((picture * way).sum(1, keepdim=True) - start).clamp(0, 1)
     drawn = ((share - SEEN[0]) / (SEEN[1] - SEEN[0])).clamp(0, 1)
     off = (picture - beside - share * far * way).square().sum(1, keepdim=True) / far
-    told = trust * (1 - ramp(off, *OFF_LINE))
+    told = near * trust * (1 - ramp(off, *OFF_LINE))
     return torch.maximum(torch.lerp(matte, drawn, trust), inner) * (1 - outer) * reach, told
 
 

@@ -177,7 +177,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     light, (level, around, inner, tint) = luma(picture), maps.split([1, 1, 1, 3], 1)
     inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
-    # Strands at the edge, whose own contrast is that with the skin, would be lost on it.
+    # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
     flow = flow * (1 - inner * (1 - lacking(detail, hair, around, cell)))
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
@@ -294,7 +294,8 @@ class Growth:
         hair = hair * (1 - beard.lip)
         bare = 1 - hair
         beard = beard._replace(
-            **{name: getattr(beard, name) * bare for name in ("share", "stubble", "white", "near")}
+            **{name: getattr(beard, name) * bare for name in ("share", "stubble", "white", "near")},
+            shadow=beard.shadow * resize(bare, beard.shadow.shape[-1]),
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(small, hair, landmarks, fade)

@@ -3,7 +3,7 @@ import * as ort from "./ort/ort.wasm.bundle.min.mjs";
 import { apply, area, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApart, reach, scaleOf, shrunk } from "./pixels.js";
 
 export const UNITS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45].map((n) => `AU${String(n).padStart(2, "0")}`);
-const [ANCHOR, STRIDE, MARGIN, FINEST, COARSEST, CANDIDATES, THRESHOLD, HOPE, SPAN] = [48, 8, 16, 768, 28, 48, 0.5, 0.2, 0.95];
+const [ANCHOR, STRIDE, MARGIN, FINEST, COARSEST, CANDIDATES, THRESHOLD, DOUBTFUL, HOPE, SPAN] = [48, 8, 16, 768, 28, 48, 0.55, 0.6, 0.2, 0.95];
 
 export class Editor {
   /** Reads the manifest; graphs are fetched as they are first needed. */
@@ -66,7 +66,8 @@ export class Editor {
     }
     const kept = keepApart(found.map((f) => f.box), found.map((f) => f.score)).map((i) => found[i]);
     const size = ({ box: b }) => (b[2] - b[0]) * (b[3] - b[1]);
-    return kept.sort((a, b) => size(b) - size(a));
+    const doubtful = (face) => Number(face.score < DOUBTFUL);
+    return kept.sort((a, b) => doubtful(a) - doubtful(b) || size(b) - size(a));
   }
 
   async propose(level) {

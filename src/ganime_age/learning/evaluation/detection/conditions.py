@@ -28,8 +28,9 @@ MASK, HAT = (176, 205, 222), (52, 44, 60)
 HOW = (
     "small and large: the whole photo is resized, cut around the face to 4,900 px, or set into 1,024 px of its own "
     "colours, blurred; turned about the face, every other photo the other way, its border repeated; dark: gamma and "
-    "Gaussian noise of 6 or 12 levels; mask: a surgical mask drawn from the jaw to the bridge of the nose; hat: an "
-    "opaque shape from above the brows over forehead and hair"
+    "Gaussian noise of 6 or 12 levels; mask: a surgical mask drawn from the jaw to the bridge of the nose, not "
+    "unlike those that the detector learnt from, so that worn ones may be found less often; hat: an opaque shape from "
+    "above the brows over forehead and hair"
 )
 
 

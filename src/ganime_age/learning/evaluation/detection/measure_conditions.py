@@ -110,6 +110,10 @@ def other_finders(models: Path | None) -> dict[str, Finder]:
             found["insightface"] = InsightFaceDetector(root, pack, lambda _, box, points: points)
         except MissingModel:  # the package is not there
             pass
-    if (models / YUNET).is_file():
-        found["yunet"] = YuNet(models / YUNET)
-    return found
+    yunet = yunet_of(models)
+    return found if yunet is None else found | {"yunet": yunet}
+
+
+def yunet_of(models: Path | None) -> YuNet | None:
+    """YuNet, where it is in the folder of models."""
+    return YuNet(models / YUNET) if models is not None and (models / YUNET).is_file() else None

@@ -52,10 +52,8 @@ def measure(finder: Finder, raw_folder: str | Path, witness: Finder | None = Non
     times = timing(finder, folder, [o.photo for o in outcomes])
     errors = [e for o in outcomes for e in landmark_errors(o)]
     faces = sum(len(o.reference) for o in outcomes)
-    beyond = [(o.photo, face) for o in outcomes for face in beyond_reference(o)]
-    seen = [
-        witness is not None and finds(witness, open_photo(folder / photo), face) for photo, face in beyond
-    ]
+    beyond = [(o, face) for o in outcomes for face in beyond_reference(o)]
+    seen = [witness is not None and finds(witness, folder, *one) for one in beyond]
     false = [one for one, is_seen in zip(beyond, seen, strict=True) if not is_seen]
     unlisted = [one for one, is_seen in zip(beyond, seen, strict=True) if is_seen]
     return {
@@ -173,13 +171,18 @@ def beyond_reference(o: Outcome) -> list[FoundFace]:
     return [face for j, face in enumerate(o.found) if j not in hit]
 
 
-def finds(witness: Finder, photo: np.ndarray, face: FoundFace) -> bool:
-    """Whether another finder finds this face too, by LEAST_OVERLAP."""
-    return any(box_overlap(one.box, face.box) >= LEAST_OVERLAP for one in witness(photo))
+def finds(witness: Finder, folder: Path, o: Outcome, face: FoundFace) -> bool:
+    """Whether another finder finds this face too, and no face of the reference, by LEAST_OVERLAP."""
+    listed = [np.array(one["box"], np.float32) for one in o.reference]
+    return any(
+        box_overlap(one.box, face.box) >= LEAST_OVERLAP
+        and all(box_overlap(box, one.box) < LEAST_OVERLAP for box in listed)
+        for one in witness(open_photo(folder / o.photo))
+    )
 
 
-def row_of(photo: str, face: FoundFace) -> dict[str, Any]:
-    return {"photo": photo, "box": face.box.round(1).tolist(), "score": round(face.score, 3)}
+def row_of(o: Outcome, face: FoundFace) -> dict[str, Any]:
+    return {"photo": o.photo, "box": face.box.round(1).tolist(), "score": round(face.score, 3)}
 
 
 def timing(finder: Finder, folder: Path, photos: list[str], count: int = 9) -> dict[str, float]:
