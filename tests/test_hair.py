@@ -8,9 +8,9 @@ from ganime_age.networks.hair import growing
 from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
 from ganime_age.networks.hair.filters import square_around
 from ganime_age.networks.hair.finding import Place, hanging_together, refined
-from ganime_age.networks.hair.on_head import unnatural
+from ganime_age.networks.hair.on_head import Head, unnatural
 from ganime_age.networks.hair.strands import directions
-from ganime_age.networks.layers import luma
+from ganime_age.networks.layers import luma, resize
 from ganime_age.networks.prototypes import KNOTS, Prototypes
 from ganime_age.networks.warp import sideways
 from helpers.ring import RING, edit, ring_prototypes
@@ -155,6 +155,19 @@ def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
     assert torch.equal(older, prototypes.grow_hair(given, mask, marks, ages))
 
 
+def test_strands_are_drawn_at_the_outline_where_skin_shows_through():
+    _, _, marks = head()
+    rows, columns = (torch.arange(256).view(shape).expand(256, 256) for shape in ((-1, 1), (1, -1)))
+    fringe = (rows >= 60) & (rows < 90)
+    hair = torch.where(rows < 60, 1.0, torch.where(fringe, 0.45, 0.0))[None, None]
+    dark, skin = (torch.tensor(c)[None, :, None, None] for c in ((-0.85, -0.88, -0.9), (0.6, 0.2, 0.0)))
+    picture = torch.where((rows < 60) | (fringe & (columns % 8 < 4)), dark, skin).expand(1, 3, 256, 256)
+    known = Head.of(resize(picture, 128), hair, marks, growing.REACH_FADE)
+    strands = growing.strands_of(picture, hair, known)
+    assert strands.cut(picture).shape == strands.rise.shape[:1] + (3, 256, 256)
+    assert strands.rise[0, 0, 66:86, 64:192].std(0).mean() > 0.16  # along the strands of the fringe
+
+
 def test_strands_run_as_the_hair_of_the_photo_does():
     side = 128
     line = torch.arange(side) / side
@@ -202,6 +215,30 @@ def test_skin_that_shows_between_the_strands_of_a_fringe_is_no_hair():
     fringe[112:124, 32:-32] = True
     between, strands = (matte[0, 0][fringe & one].mean() for one in (~hair[0, 0], hair[0, 0]))
     assert between < 0.2 and strands > 0.8 and matte[..., :90, 32:-32].min() > 0.95
+
+
+def test_gloss_away_from_the_outline_is_hair_although_it_looks_like_skin_that_shows_through():
+    skin, brown = (torch.tensor(c)[None, :, None, None] for c in ((0.6, 0.2, 0.0), (-0.6, -0.7, -0.8)))
+    line = torch.arange(256)[None, None, :, None]
+    picture = torch.where(line < 150, brown, skin).expand(1, 3, 256, 256)
+    picture = torch.where((line >= 60) & (line < 80), brown + 0.4 * (skin - brown), picture)
+    coarse = ((80 - torch.arange(128.0)) / 8).clamp(0, 1)[None, None, :, None].expand(1, 1, 128, 128).clone()
+    coarse[:, :, 30:40] *= 0.65  # of the gloss the network is less sure
+    assert refined(coarse, picture)[:, :, 63:77].min() > 0.95
+
+
+def test_hair_that_hangs_over_the_chin_is_no_shadow_and_rosy_cheeks_leave_it_alone(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    where, ones = beard_region(marks, 128), torch.ones(1, 1, 1, 1)
+    inside = (where > 0.99).expand(1, 3, -1, -1)
+    rosy = torch.tensor([0.5, 0.1, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    rosy = rosy + where * (torch.tensor([0.55, 0.25, 0.15])[None, :, None, None] - rosy)
+    assert (shave(rosy, Beard.of(rosy, marks), ones) - rosy)[inside].abs().max() < 0.02
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)
+    blue = skin + where * (torch.tensor([0.15, 0.1, 0.08])[None, :, None, None] - skin)
+    fade, older = growing.REACH_FADE, torch.tensor([False])
+    under = growing.Growth.of(blue, (where > 0).float(), marks, older, fade).beard
+    assert under.shadow.abs().max() < 0.05 and Beard.of(blue, marks).shadow.abs().max() > 0.2
 
 
 def test_the_shadow_of_a_shaven_beard_goes_and_shade_stays(model):

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from ganime_age.cli import main as cli
 from ganime_age.cli import static_space
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.images import search
 from helpers.browser import CHROMIUM, NO_CHROMIUM, PATIENCE
 
 pytest.importorskip("onnx")
@@ -20,6 +22,14 @@ pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parent.parent
 RUNTIME = Path(os.environ.get("ONNXRUNTIME_WEB", ROOT / "node_modules" / "onnxruntime-web"))
 NO_RUNTIME = "no onnxruntime-web: npm install onnxruntime-web@1.30.0, or name its folder in ONNXRUNTIME_WEB"
+
+
+def test_the_page_looks_for_faces_with_the_packages_numbers():
+    text = (Path(static_space.__file__).parents[1] / "space" / "web" / "editor.js").read_text()
+    names, values = re.search(r"const \[(ANCHOR[^\]]*)\] = \[([^\]]*)\]", text).groups()
+    page = dict(zip(names.split(", "), map(float, values.split(", ")), strict=True))
+    assert page["THRESHOLD"] == search.THRESHOLD and page["DOUBTFUL"] == search.DOUBTFUL
+    assert page["HOPE"] == search.LEAST_HOPE and page["CANDIDATES"] == search.MOST_CANDIDATES
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

@@ -425,7 +425,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--method", default="ganimation_age", help="edits, reenactment: the method that edits"
     )
-    parser.add_argument("--models", type=Path, help="the folder of the judges' files; finder: of other detectors")
+    parser.add_argument(
+        "--models", type=Path, help="the folder of the judges' files; finder: of other detectors"
+    )
     parser.add_argument("--judges", default="default", help="edits: who judges, see above")
     parser.add_argument("--count", type=int, default=200, help="how many faces are edited, moved")
     parser.add_argument("--split", default="test", help="reenactment: which faces; val to choose by")

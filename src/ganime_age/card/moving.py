@@ -16,7 +16,7 @@ from ..images.video_writer import new_clip
 from ..provenance.xmp import xmp
 from .contact_sheet import astronaut
 
-SIDE, RATE = 128, 8
+SIDE, RATE = 120, 8
 """Side of a face in pixels, and frames a second."""
 WINDOW, SHOWN = (60, 0, 380, 320), (110, 0, 330, 220)
 """What is edited of the portrait, and what is shown: left, top, right, bottom, of its 512 pixels a side."""
