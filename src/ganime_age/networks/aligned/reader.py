@@ -1,7 +1,7 @@
 """What the readers of identity and of attributes share: a trunk that sees a face on 112 pixels, aligned by five points.
 
-1 to 1.5 million weights, MobileFaceNet (Chen et al., CCBR 2018) has 1, spent otherwise: that network's depthwise layers at
-56x56 wait for memory, so that a CPU trains it at a sixth of the speed of the dense residual layers here, which start
+1 to 1.5 million weights; MobileFaceNet (Chen et al., CCBR 2018) has 1, spent otherwise: that network's depthwise layers
+at 56x56 wait for memory, so that a CPU trains it at a sixth of the speed of the dense residual layers here, which start
 at 28x28. The last feature map is not averaged but read place by place, as ArcFace does (Deng et al., CVPR 2019, sec.
 3.2.2, setting E): on an aligned face a feature's place says which part of the face it is.
 """
