@@ -840,7 +840,7 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
     left, top, width, height = (round(v * 320) for v in draft["box"])
     edited = pixels(view["after"])[top : top + height, left : left + width]
     small = np.asarray(Image.fromarray(edited.astype(np.uint8)).resize(drawn.shape[1::-1]), int)
-    assert np.abs(small - drawn).mean() < 7.5
+    assert np.abs(small - drawn).mean() < 5
     photo = Image.fromarray(portrait[top : top + height, left : left + width]).resize(drawn.shape[1::-1])
     assert np.abs(small - drawn).mean() < np.abs(small - np.asarray(photo, int)).mean() / 2
     files.leave(request)

@@ -424,9 +424,13 @@ class Prototypes(nn.Module):
     def find_hair(self, picture: Tensor, frame: Place | None = None) -> Tensor:
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
         side = MATTE_SIDE if frame is None else matte_side(frame.side)
-        # Reduced once for the network and for its matte; that of older weights has a side of its own.
-        small = resize(picture, side) if isinstance(self.hair, HairMatte) else picture
-        matte = self.hair(small, side)
+        if isinstance(self.hair, HairMatte):
+            # Reduced once for network and matte. What the network misses in a picture it seldom misses in the mirror.
+            small = resize(picture, side)
+            own, mirrored = self.hair(torch.cat([small, small.flip(3)]), side).chunk(2)
+            matte = (own + mirrored.flip(3)) / 2
+        else:  # that of older weights has a side of its own
+            small, matte = picture, self.hair(picture, side)
         return refined(matte if frame is None else hanging_together(matte, frame), picture, small)
 
     def masks(
