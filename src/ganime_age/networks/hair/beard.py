@@ -66,7 +66,7 @@ it, and what is brighter than the second stays."""
 
 SHADOW, DIM, SHADOWED = (0.7, 0.95), (0.9, 1.0), (0.1, 0.3)
 """Warmth, and brightness above black, in the cheeks', up to which a place where beards grow lies in the shadow of a
-shaven one, and from which on it is bare: shade is as warm as the light, and rosy cheeks are no brighter than the chin.
+shaven one, and from which on it is bare: shade is as warm as the cheeks, and beside rosy cheeks a chin is as bright.
 And mean share of shadow there, as BEARDED."""
 LIFTED = 0.5
 """How much of the darkness of such a shadow goes, in logs; the rest is the shade of the face's own form."""
