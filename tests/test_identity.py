@@ -171,11 +171,40 @@ def test_edited_faces_keep_their_source_and_its_embedding(folder):
     assert np.array_equal(made.teacher, faces.labels["teacher"][made.sources])
 
 
-def test_one_half_of_each_of_two_equal_faces_is_that_face():
+def standard_landmarks():
+    """The mean face's (68,2), 0..1 of a frame."""
+    return GanimeAge.from_pretrained().prototypes.mean_shape.numpy().astype(np.float64)
+
+
+def test_a_blend_of_two_equal_faces_is_that_face():
     picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     points = np.random.default_rng(1).uniform(0.3, 0.7, (68, 2))
-    both, between = made_faces.blended(picture, picture, points, points, 0.5)
+    both, between = made_faces.blended(picture, picture, points, points, np.random.default_rng(2))
     assert np.abs(both.astype(int) - picture).max() <= 2 and np.allclose(between, points, atol=1e-5)
+
+
+def test_eyes_nose_and_mouth_of_a_blend_come_from_each_face_by_a_share_of_their_own():
+    points = standard_landmarks()
+    first, second = np.zeros((128, 128, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
+    first[..., 0], first[::2, :, 1], second[1::2, :, 1] = 60, 200, 200  # stripes that tell how much is whose
+    both, _ = made_faces.blended(first, second, points, points, np.random.default_rng(3))
+    assert np.ptp(both[..., 0]) <= 1  # the mean colour is the first's
+    shares = []
+    for part in made_faces.PARTS:
+        x, y = (points[part].mean(0) * 64).astype(int) * 2
+        shares.append(both[y, x, 1] / 200)
+    assert np.ptp(shares) > 0.2
+
+
+def test_a_bent_face_takes_its_landmarks_along():
+    points = standard_landmarks()
+    picture = np.zeros((128, 128, 3), np.uint8)
+    for x, y in (points * 128).round().astype(int):
+        picture[y - 1 : y + 2, x - 1 : x + 2] = 255
+    shown, moved = made_faces.bent(picture, points, np.random.default_rng(9))
+    assert np.abs(moved - points).max() * 128 > 2
+    values = [shown[y, x, 0] for x, y in (moved * 128).round().astype(int)]
+    assert np.mean(np.array(values) > 100) > 0.95
 
 
 def test_perfect_and_blind_readers_measure_as_such():

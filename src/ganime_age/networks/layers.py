@@ -222,6 +222,8 @@ def resize(x: Tensor, side: int) -> Tensor:
     return F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
+DARK = 0.1
+"""Brightness above black, in units of [-1,1], below which `relit` takes no ratio of colours."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness, ITU-R BT.601."""
 
@@ -230,6 +232,15 @@ def luma(face: Tensor) -> Tensor:
     """(B,3,H,W) -> (B,1,H,W), ITU-R BT.601."""
     red, green, blue = face.split(1, 1)
     return torch.add(torch.add(LUMA[0] * red, green, alpha=LUMA[1]), blue, alpha=LUMA[2])
+
+
+def relit(face: Tensor, change: Tensor) -> Tensor:
+    """What a change of brightness (B,1,H,W) adds to faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
+    brighter, and where it is darker less of the light that is there, so that colours keep their ratios. A shadow that
+    took the same from each of them would turn skin brown."""
+    # d c_k = (c_k / luma(c)) d luma(c), c measured from black
+    shadow = (face + 1) * (change / (luma(face) + 1).clamp_min(DARK))
+    return torch.where(change < 0, shadow, change)
 
 
 def enlarge(x: Tensor, side: int) -> Tensor:

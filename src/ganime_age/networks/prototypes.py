@@ -36,12 +36,13 @@ from .layers import (
     places,
     planes_apart,
     precise,
+    relit,
     resize,
 )
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
-from .skin.skin_map import skin_map
+from .skin.skin_map import lips_map, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
 from .skin.wrinkles import Skin, Wrinkles
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
@@ -92,6 +93,9 @@ FIRST_GREY = (32.0, 42.0)
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
+LIPS = 0.75
+"""How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
+dark and red with what lies behind."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -261,7 +265,9 @@ class Prototypes(nn.Module):
         texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
         texture = self.warp_to_face(texture, grid)
         out = self.change_texture(out, Skin(moved, skin, points, grid, light), texture, ages)
-        tones = self.warp_to_face(torch.cat(self.totals("tone", amounts["tone"]), 1), grid).chunk(2, 1)
+        maps = self.totals("tone", amounts["tone"])
+        maps[0] = maps[0] * (1 - LIPS * lips_map(self.mean_shape) * (ages[1] < ages[0])[:, None, None, None])
+        tones = self.warp_to_face(torch.cat(maps, 1), grid).chunk(2, 1)
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
         tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
@@ -330,7 +336,13 @@ class Prototypes(nn.Module):
         before, after = ((age_basis(age) * wrinkles.onset).sum(1) for age in ages)
         return choose(
             after > before,
-            lambda: tone + wrinkles(skin, self.mean_shape, (after - before).clamp_min(0)),
+            lambda: (
+                tone
+                + relit(
+                    resize(skin.face, tone.shape[-1]),
+                    wrinkles(skin, self.mean_shape, (after - before).clamp_min(0)),
+                )
+            ),
             lambda: tone,
         )
 

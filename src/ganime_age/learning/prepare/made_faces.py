@@ -31,6 +31,12 @@ AGES = (2.0, 85.0)
 """Years that edits go to, evenly drawn."""
 CANDIDATES = 64
 """Faces of which a face is blended with the one whose landmarks are most like its own."""
+PARTS = (np.r_[17:22, 36:42], np.r_[22:27, 42:48], np.r_[27:36], np.r_[48:68])
+"""Landmarks of the parts of a face that blend apart from the rest: an eye with its brow, the other, nose, mouth."""
+SEAM = 0.03
+"""How softly a part ends, a share of the side."""
+BENDING = 0.024
+"""How far a blended face is bent at most, a share of the side (standard deviation)."""
 Teacher = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Pictures (B,S,S,3) uint8, landmarks (B,68,2) in 0..1 -> embeddings (B,128) of unit length."""
 
@@ -70,23 +76,22 @@ def edits(model: GanimeAge, faces: Faces, count: int, seed: int) -> Iterator[Mad
 
 
 def blends(teacher: Teacher, faces: Faces, count: int, seed: int) -> Iterator[Made]:
-    """Faces between two that look the same way: the second, moved onto the first's five points, is laid over it."""
+    """Faces between two that look the same way: the second, moved onto the first's five points, is laid over it, part
+    by part, and the outcome is bent. Every second one is of a person with a name, where there are any."""
     chance = np.random.default_rng(seed)
-    landmarks_of = np.array(faces.labels["landmarks"])
+    landmarks_of, named = np.array(faces.labels["landmarks"]), np.flatnonzero(faces.labels["person"] >= 0)
     shapes = np.stack([centred(points) for points in landmarks_of])
     for start in range(0, count, BATCH):
         first = chance.choice(len(faces), min(BATCH, count - start))
+        if len(named):
+            first[::2] = chance.choice(named, len(first[::2]))
         others = chance.choice(len(faces), (len(first), CANDIDATES))
         apart = np.abs(shapes[others] - shapes[first][:, None]).sum((2, 3)) + 1e9 * (others == first[:, None])
         second = others[np.arange(len(first)), apart.argmin(1)]
         frames = faces.pixels(np.concatenate([first, second]))[:, :3].transpose(0, 2, 3, 1)
         pairs = [
-            blended(
-                frames[i],
-                frames[i + len(first)],
-                landmarks_of[a],
-                landmarks_of[b],
-                chance.uniform(0.35, 0.65),
+            bent(
+                *blended(frames[i], frames[i + len(first)], landmarks_of[a], landmarks_of[b], chance), chance
             )
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         ]
@@ -101,16 +106,55 @@ def centred(points: np.ndarray) -> np.ndarray:
 
 
 def blended(
-    first: np.ndarray, second: np.ndarray, points: np.ndarray, others: np.ndarray, share: float
+    first: np.ndarray, second: np.ndarray, points: np.ndarray, others: np.ndarray, chance: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`share` of the first picture (S,S,3) and the rest of the second, moved so that its five points fit the first's;
-    and the landmarks (68,2) between theirs."""
+    """Two pictures (S,S,3) in one, the second moved so that its five points fit the first's and in the first's mean
+    colour; eyes, nose, mouth and the rest have each a share of their own. Also the landmarks (68,2), mixed alike."""
     side = len(first)
     move = similarity(five_points(others * side), five_points(points * side))
     moved = cv2.warpAffine(np.ascontiguousarray(second), move, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    there = (others * side) @ move[:, :2].T + move[:, 2]
-    both = cv2.addWeighted(np.ascontiguousarray(first), share, moved, 1 - share, 0)
-    return both, (share * points + (1 - share) * there / side).astype(np.float32)
+    there = ((others * side) @ move[:, :2].T + move[:, 2]) / side
+    share, own = np.full((side, side), chance.random(), np.float32), np.full(len(points), chance.random())
+    for part in PARTS:
+        amount = chance.random()
+        hull = cv2.convexHull((points[part] * side).round().astype(np.int32))
+        cv2.fillConvexPoly(share, hull, amount)
+        own[part] = amount
+    share = cv2.GaussianBlur(share, (0, 0), SEAM * side)[..., None]
+    shift = mean_colour(first, points) - mean_colour(moved, points)
+    both = share * first + (1 - share) * (moved + shift)
+    return both.clip(0, 255).astype(np.uint8), own[:, None] * points + (1 - own[:, None]) * there
+
+
+def mean_colour(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The mean (3,) of a picture (S,S,3) over the box of landmarks in it."""
+    side = len(picture)
+    left, top = (points.min(0) * side).astype(int).clip(0, side - 1)
+    right, bottom = (points.max(0) * side).astype(int).clip((left + 1, top + 1), side)
+    mean: np.ndarray = picture[top:bottom, left:right].mean((0, 1))
+    return mean
+
+
+def bent(
+    picture: np.ndarray, points: np.ndarray, chance: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (S,S,3) bent smoothly at random, so that its face has other proportions, and its landmarks (68,2)."""
+    side = len(picture)
+    coarse = (chance.normal(size=(5, 5, 2)) * BENDING * chance.random()).astype(np.float32)
+    offset = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)  # shares of the side
+    rows, columns = np.indices((side, side), np.float32)
+    shown = cv2.remap(
+        picture,
+        columns + offset[..., 0] * side,
+        rows + offset[..., 1] * side,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    moved = points
+    for _ in range(3):  # what is shown at p was at p + offset(p)
+        x, y = (moved * side).round().astype(int).clip(0, side - 1).T
+        moved = points - offset[y, x]
+    return shown, moved.astype(np.float32)
 
 
 def write(folder: Path, faces: Faces, made: Iterator[Made], kind: str, total: int) -> int:

@@ -158,7 +158,7 @@ class Strands(NamedTuple):
 
 
 def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
-    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1."""
+    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1, without what is grey already."""
     side, mean, window = picture.shape[-1], luma(head.colour), square_around(hair)
     white = WHITE[0] * luma(head.skin) + WHITE[1]
     # A white strand keeps the photo's light: the shade around it as it is, highlights and its own detail compressed,
@@ -171,14 +171,17 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
     level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarge(torch.cat([level, around, inner, nearby - luma(nearby)], 1), side)
+    maps = enlarge(torch.cat([level, around, inner, grey_before(head), nearby - luma(nearby)], 1), side)
     flow, cell = enlarge(brushed(luma(picture), hair), side), cell_of(side)
     picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
-    light, (level, around, inner, tint) = luma(picture), maps.split([1, 1, 1, 3], 1)
+    light, (level, around, inner, pale, tint) = luma(picture), maps.split([1, 1, 1, 1, 3], 1)
     inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
-    flow = flow * (1 - inner * (1 - lacking(detail, hair, around, cell)))
+    flat = lacking(detail, hair, around, cell)
+    flow = flow * (1 - inner * (1 - flat))
+    # What is pale and shows strands is light on hair; hair that has turned, and cloth, are more even.
+    hair = hair * (1 - pale * flat)
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
@@ -307,8 +310,7 @@ class Growth:
     @cached_property
     def greying(self) -> Strands:
         """The strands of the hair that is not grey yet."""
-        hair = self.hair * enlarge(1 - grey_before(self.head), self.hair.shape[-1])
-        return strands_of(self.picture, hair, self.head)
+        return strands_of(self.picture, self.hair, self.head)
 
     def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
         """The pictures with older hair, see `turn_grey`."""

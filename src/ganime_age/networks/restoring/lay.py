@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Held, Window, choose, luma, recorded
+from ..layers import Edited, Held, Window, choose, luma, recorded, relit
 from ..mouth import opening_of
 from ..skin.wrinkles import blur
 from ..warp import canonical_grid
@@ -170,6 +170,6 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     change = aged - before
     if restorer.finer:
         light = luma(change)
-        change = light - blur(light, restorer.finer)
+        change = relit(face, light - blur(light, restorer.finer))
     out = face + on_skin * lit * change + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

@@ -12,8 +12,7 @@ SKIN_SIDE = 64
 def skin_map(mean_shape: Tensor, forehead: float = 0.8) -> Tensor:
     """(1,1,64,64) in 0..1: skin in the frame of mean_shape (68,2), without eyes, brows, lips and nostrils. forehead:
     how high it is, in lengths of the nose."""
-    line = (torch.arange(SKIN_SIDE, device=mean_shape.device, dtype=mean_shape.dtype) + 0.5) / SKIN_SIDE
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(-1, 2)
+    pixels = pixels_like(mean_shape)
     # The jaw's outline is closed by half an ellipse above the ears.
     jaw = mean_shape[:17]
     centre, across = (jaw[0] + jaw[16]) / 2, (jaw[16, 0] - jaw[0, 0]) / 2
@@ -32,6 +31,18 @@ def skin_map(mean_shape: Tensor, forehead: float = 0.8) -> Tensor:
     ):
         skin = skin * (1 - soft_inside(pixels, points, grow, 0.015))
     return skin.view(1, 1, SKIN_SIDE, SKIN_SIDE)
+
+
+def lips_map(mean_shape: Tensor) -> Tensor:
+    """(1,1,64,64) in 0..1: lips and what lies between them, in the frame of mean_shape (68,2)."""
+    lips = soft_inside(pixels_like(mean_shape), mean_shape[48:60], 0.0, 0.015)
+    return lips.view(1, 1, SKIN_SIDE, SKIN_SIDE)
+
+
+def pixels_like(mean_shape: Tensor) -> Tensor:
+    """The places (N,2) in 0..1 of the pixels of such a map."""
+    line = (torch.arange(SKIN_SIDE, device=mean_shape.device, dtype=mean_shape.dtype) + 0.5) / SKIN_SIDE
+    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(-1, 2)
 
 
 def band(points: Tensor) -> Tensor:

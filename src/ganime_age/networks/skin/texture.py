@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from ..hair.filters import ramp
-from ..layers import bicubic, enlarge, luma, resize
+from ..layers import bicubic, enlarge, luma, relit, resize
 
 BANDS = 3
 """Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
 TEXTURE_SIDE = 128
-"""Side of the frame whose finest band is the first of BANDS; still finer detail changes like that band."""
+"""Side of the frame whose finest band is the first of BANDS; still finer detail goes with that band."""
 TEXTURE_GAIN = (0.3, 1.6)
 """Least and largest factor on a band of detail."""
+UNMEASURED = 0.5
+"""How much of the gain of the octave below one gets that is finer than what was measured: pores shall not be pepper."""
 SPOT = (1.5, 3.0)
 """Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
 freckle or a glint, and from the second on it is one and no texture: it gets no stronger."""
@@ -63,16 +65,18 @@ def scale_texture(face: Tensor, skin: Tensor, change: Tensor, limit: Limit | Non
     light, skin, details = luma(face), resize(skin, change.shape[-1]), []
     gains = skin * ((0.5 * change).exp().clamp(*TEXTURE_GAIN) - 1)
     sides = octaves(face.shape[-1])
-    finer = len(sides) - 1 - BANDS  # octaves that were never measured change like the finest one that was
+    finer = len(sides) - 1 - BANDS  # octaves that were never measured go with the finest one that was
     for level, (side, half) in enumerate(pairwise(sides)):
         detail, light = split_band(light, half)
         gain = gains[:, max(level - finer, 0), None]
         gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
-        gain = torch.where(gain > 0, gain * texture_share(detail, skin), gain)
+        share = UNMEASURED ** max(finer - level, 0) * texture_share(detail, skin)
+        gain = torch.where(gain > 0, gain * share, gain)
         if limit is not None and side > FINEST:
             gain = (1 + gain) * kept(detail, limit) - 1
         details.append(detail * gain)
-    return face + joined(details) + (0 if limit is None else evened(face, limit))
+    change = joined(details)
+    return face + (relit(face, change) if limit is None else change + evened(face, limit))
 
 
 def evened(face: Tensor, limit: Limit) -> Tensor:
