@@ -168,6 +168,19 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through():
     assert strands.rise[0, 0, 66:86, 64:192].std(0).mean() > 0.16  # along the strands of the fringe
 
 
+@pytest.mark.parametrize("strands", [True, False], ids=["gloss", "cloth"])
+def test_light_on_dark_strands_turns_grey_and_grey_cloth_stays(prototypes, strands):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head(256)
+    torch.manual_seed(0)
+    shine = -0.2 + (0.6 * torch.rand(1, 1, 1, 96) - 0.3) * float(strands)  # colourless, bright in the mean
+    given[:, :, 30:70, 80:176] = shine
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = prototypes.grow_hair(given, hair[None, None].float(), marks, ages)
+    rise = (luma(older) - luma(given))[0, 0, 38:62, 90:166].mean()
+    assert rise > 0.1 if strands else rise < 0.03
+
+
 def test_strands_run_as_the_hair_of_the_photo_does():
     side = 128
     line = torch.arange(side) / side

@@ -21,6 +21,7 @@ from ganime_age.learning.tasks.restoring.steering import Line, Steering, line_of
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
+from ganime_age.networks.layers import luma
 from ganime_age.networks.mouth import gap
 from ganime_age.networks.perceptual import SQUEEZENET_TAPS, VGG19_TAPS, Perceptual, squeezenet, vgg19
 from ganime_age.networks.prototypes import Prototypes
@@ -225,7 +226,10 @@ def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
     drawn = change.abs().amax(0) > 1e-3
     clear = drawn & ((face[0].abs() < 0.9).all(0))
     assert clear.float().mean() > 0.05
-    assert (change.amax(0) - change.amin(0))[clear].max() < 1e-4, "in no colour of its own"
+    ratio = (face[0] + change + 1) / (face[0] + 1)
+    darker = luma(change[None])[0, 0] < 0
+    assert (ratio.amax(0) - ratio.amin(0))[clear & darker].max() < 1e-3, "less of the light that is there"
+    assert (change.amax(0) - change.amin(0))[clear & ~darker].max() < 1e-4, "white light"
     whole = restorer(marks)
     broad = (lay(whole, face, marks, marks, request(75.0)).face - face)[0]
 

@@ -93,7 +93,7 @@ FIRST_GREY = (32.0, 42.0)
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
-LIPS = 0.75
+LIPS = 0.5
 """How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
 dark and red with what lies behind."""
 DARKEST = 0.6

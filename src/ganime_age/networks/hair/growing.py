@@ -131,6 +131,13 @@ def lacking(detail: Tensor, hair: Tensor, around: Tensor, cell: int) -> Tensor:
     return enlarge(1 - (spread / full).clamp(max=1), detail.shape[-1])
 
 
+def even(flat: Tensor, cell: int) -> Tensor:
+    """Where something pale is even, or beside what is even, (B,1,S,S): hair that has turned, and cloth up to its hem.
+    What is pale and shows strands is light on hair. flat (B,1,S,S) in 0..1: pale without detail. cell: `cell_of`."""
+    side = flat.shape[-1]
+    return enlarge(F.max_pool2d(resize(flat, max(side // (2 * cell), 1)), 5, 1, 2), side)
+
+
 class Strands(NamedTuple):
     """What is known of the hair of B pictures before it turns grey, whatever the age: in the part (B,_,P,P) of the
     pictures that holds all of it."""
@@ -180,8 +187,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
     flat = lacking(detail, hair, around, cell)
     flow = flow * (1 - inner * (1 - flat))
-    # What is pale and shows strands is light on hair; hair that has turned, and cloth, are more even.
-    hair = hair * (1 - pale * flat)
+    hair = hair * (1 - pale * even(pale * flat, cell))
     gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)

@@ -24,7 +24,8 @@ TEXTURE_SIDE = 128
 TEXTURE_GAIN = (0.3, 1.6)
 """Least and largest factor on a band of detail."""
 UNMEASURED = 0.5
-"""How much of the gain of the octave below one gets that is finer than what was measured: pores shall not be pepper."""
+"""How much of the gain of the octave below one gets from the second on that is finer than what was measured: pores
+shall not be pepper. The first one still holds much of what was."""
 SPOT = (1.5, 3.0)
 """Standard deviations of a band of the skin's detail: more than the first begins to be a spot, such as a mole, a
 freckle or a glint, and from the second on it is one and no texture: it gets no stronger."""
@@ -70,7 +71,7 @@ def scale_texture(face: Tensor, skin: Tensor, change: Tensor, limit: Limit | Non
         detail, light = split_band(light, half)
         gain = gains[:, max(level - finer, 0), None]
         gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
-        share = UNMEASURED ** max(finer - level, 0) * texture_share(detail, skin)
+        share = UNMEASURED ** max(finer - 1 - level, 0) * texture_share(detail, skin)
         gain = torch.where(gain > 0, gain * share, gain)
         if limit is not None and side > FINEST:
             gain = (1 + gain) * kept(detail, limit) - 1
