@@ -2,15 +2,15 @@
 
 NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder with a manifest; its test split is
 read; readers takes --races, a face folder with age ranges and races, and --photos of people, neutral and smiling, too),
-finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training or fuzz (need
-nothing). Results go to model_card/results/.
+finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training, fuzz or load
+(need nothing). Results go to model_card/results/.
 
 training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
 steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
 it stands (--parts recipes); alone on the machine, minutes. A part that is left out keeps the figures of the file.
 
 --device cuda, or auto, lets readers, judges and methods compute on a GPU. ONNX networks and MediaPipe stay on the CPU,
-and so do speed, training and fuzz.
+and so do speed, training, fuzz and load.
 
 finder (--raw) measures the detector on the photos as they are (--parts photos) and made harder (--parts conditions),
 there beside YuNet and InsightFace where --models and their packages hold them. YuNet is also asked about faces that the
@@ -18,6 +18,9 @@ reference lacks: without it all of them count as false. A part that is left out 
 
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
+
+load lets five visitors use the page for 30 minutes (--parts space) and edits a folder of 1,000 photos, one in twenty of
+them bad (--parts folder): what was lost, what was left, and how memory grew. Linux; nothing else should run.
 
 identity (--faces; --split, --identity, a light folder of the recipe of that name) tells photos of one person from
 photos of two by that network or else the weights', by the readers' own head and by --judges' identity judge, on real
@@ -308,6 +311,23 @@ def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:
     return {"summary": found}
 
 
+def load(given: argparse.Namespace, model: GanimeAge) -> dict:
+    """What became of half an hour of visitors on the page, and of a folder of a thousand photos, some of them bad."""
+    minutes, photos = ("0.5", "40") if given.quick else ("30", "1000")
+    tries = {
+        "space": ("load_space.py", "--minutes", minutes),
+        "folder": ("load_folder.py", "--photos", photos),
+    }
+    wanted, result = parts_of(given, *tries), measured_before(given)
+    for name in wanted:
+        script, *words = tries[name]
+        command = [sys.executable, ROOT / "tests" / "helpers" / script, *words]
+        tried = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        found = {f"{name}_{key}": value for key, value in json.loads(tried.stdout).items()}
+        result |= {"summary": result["summary"] | found, "made_by": None}
+    return result
+
+
 def parts_of(given: argparse.Namespace, *names: str) -> list[str]:
     """The parts of a measurement that --parts names, by default all."""
     wanted = given.parts.split(",") if given.parts else list(names)
@@ -377,6 +397,7 @@ MEASURES = {
     "training": training,
     "provenance": provenance,
     "fuzz": fuzz,
+    "load": load,
 }
 """What the command line can name -> the function that measures it."""
 NEED_TRAIN = (
@@ -384,7 +405,7 @@ NEED_TRAIN = (
     "photos", "judges",
 )  # fmt: skip
 """Those of them that need the packages of the extra `train`."""
-ON_CPU = ("speed", "training", "fuzz")
+ON_CPU = ("speed", "training", "fuzz", "load")
 """Those whose figures are of a CPU; training measures a GPU beside it where there is one."""
 
 
@@ -445,7 +466,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--after", help="estimator, multipose: the readers that were trained further")
     parser.add_argument("--identity", type=Path, metavar="DIR", help="identity: a light folder of its reader")
     parser.add_argument(
-        "--quick", action="store_true", help="a try: 20 faces; training: one repeat; fuzz: 100"
+        "--quick",
+        action="store_true",
+        help="a try: 20 faces; training: one repeat; fuzz: 100; load: 40 photos",
     )
     parser.add_argument("--weights", help="a folder or Hub repository instead of the embedded weights")
     parser.add_argument("--out", type=Path, help="model_card/results, but identity then writes nothing")

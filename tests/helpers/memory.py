@@ -1,7 +1,12 @@
-"""What Python and numpy hold while something runs; unlike a process's memory, it is the same on every machine."""
+"""What Python and numpy hold while something runs, the same on every machine; and the memory of a process over time."""
 
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 
 
 def most_held(run: Callable[[Callable[..., None]], object]) -> int:
@@ -18,3 +23,62 @@ def most_held(run: Callable[[Callable[..., None]], object]) -> int:
         tracemalloc.stop()
     assert held[0], "nothing was called"
     return held[0]
+
+
+class Resident:
+    """The resident memory of a process and of those that it started, looked at every so many seconds (Linux)."""
+
+    def __init__(self, process: int, every: float):
+        self.process, self.every = process, every
+        self.seen: list[tuple[float, float]] = []  # minutes since the start, MB
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Resident":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        started = time.monotonic()
+        while not self._over.is_set():
+            if held := sum(resident(process) for process in family(self.process)):
+                self.seen.append(((time.monotonic() - started) / 60, held))
+            self._over.wait(self.every)
+
+    def slope(self, warm_up: float) -> tuple[float, float]:
+        """MB a minute by least squares, and its standard error, without the first share of what was seen; NaN for
+        fewer than three looks."""
+        after = np.array(self.seen[int(warm_up * len(self.seen)) :])
+        if len(after) < 3:
+            return float("nan"), float("nan")
+        (slope, _), covariance = np.polyfit(after[:, 0], after[:, 1], 1, cov="unscaled")
+        residual = after[:, 1] - np.polyval(np.polyfit(after[:, 0], after[:, 1], 1), after[:, 0])
+        return float(slope), float((covariance[0, 0] * residual.var(ddof=2)) ** 0.5)
+
+
+def family(process: int) -> list[int]:
+    """A process and all that it started, directly or not."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = status.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents.setdefault(int(after_name[1]), []).append(int(status.parent.name))
+    found = [process]
+    for one in found:
+        found += parents.get(one, [])
+    return found
+
+
+def resident(process: int) -> float:
+    """Resident memory in MB; 0 for a process that has ended."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024 if "VmRSS:" in status else 0.0

@@ -36,6 +36,7 @@ RELIES_ON = {
     "age_estimator": (),
     "multipose": (),
     "fuzz": (),
+    "load": (),
 }
 """Results file -> the parts whose weights decide its figures; see also `relies_on`."""
 

@@ -121,6 +121,33 @@ def speed(results: Results) -> str:
     return f"{text}\n\n{summary(results, figures)}"
 
 
+def load(results: Results) -> str:
+    """What half an hour of visitors and a large folder lost, left and took."""
+    kinds = {
+        "space": (
+            "the page",
+            "{jobs} jobs of {visitors} visitors in {minutes} minutes, {mixed} mixed up; {refused} bad files refused",
+        ),
+        "folder": (
+            "a folder",
+            "{photos} photos by two processes in {minutes} minutes; {bad} bad ones, {bad_not_named} of them not named",
+        ),
+    }
+    wanted = {"lost": "lost", "files_left": "files left", "memory_mb": "memory, MB"}
+    wanted |= {
+        "memory_mb_a_minute": "growth, MB a minute",
+        "memory_mb_a_minute_standard_error": "its standard error",
+    }
+    found, rows = results.get("summary"), {}
+    for kind, (name, said) in kinds.items():
+        own = {
+            key.removeprefix(f"{kind}_"): value for key, value in found.items() if key.startswith(f"{kind}_")
+        }
+        if own:
+            rows[f"{name}: {said.format_map(own)}"] = own
+    return columns(rows, wanted, "what was done")
+
+
 def provenance(results: Results) -> str:
     """The watermark: detection after common changes, visibility, false positives."""
     found = {
@@ -182,6 +209,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ("finder", "Face finder", finder),
     ("provenance", "Watermark", provenance),
     ("speed", "Speed of an edit", speed),
+    ("load", "Under load", load),
     ("training", "Speed of training", training),
 )
 """Name of the results file, heading, rendering function. A missing file has no section."""
