@@ -193,6 +193,24 @@ def test_strands_run_as_the_hair_of_the_photo_does():
         assert torch.allclose(found.norm(dim=-1), torch.ones(()), atol=0.05)
 
 
+@pytest.mark.parametrize("night", [True, False], ids=["night", "day"])
+def test_far_from_the_head_black_beside_black_is_no_hair(prototypes, night):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    _, _, marks = head()
+    given = torch.full((1, 3, 128, 128), -0.95)
+    if not night:
+        given[..., 104:] = 0.5
+    given[..., 34:102, 44:84] = 0.3  # the face
+    taken = torch.zeros(1, 1, 128, 128)
+    taken[..., 20:110, 16:104] = 1.0
+    taken[..., 34:102, 44:84] = 0.0
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    change = (prototypes.grow_hair(given, taken, marks, ages) - given).abs().mean(1)[0]
+    assert change[60:80, 34:40].mean() > 0.1, "hair beside the face"
+    far = change[104:109, 98:103].mean()
+    assert far < 0.02 if night else far > 0.05
+
+
 def test_an_ear_within_hair_stays_skin(prototypes):
     prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
     given, hair, marks = head()

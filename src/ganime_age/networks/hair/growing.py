@@ -19,7 +19,7 @@ from ..layers import Window, choose, constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
 from .filters import BLACK, border_fade, box, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import Head, bare_ears, unnatural
+from .on_head import Head, bare_ears, in_the_dark, unnatural
 from .strands import brushed
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
@@ -298,7 +298,8 @@ class Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
         small = resize(picture, min(MATTE_SIDE, side))  # what all of them look at
-        hair = hair * (1 - enlarge(unnatural(small), side))
+        no_hair = torch.maximum(unnatural(small), in_the_dark(small, hair, landmarks))
+        hair = hair * (1 - enlarge(no_hair, side))
         beard = Beard.of(picture, landmarks, small)
         hair = hair * (1 - beard.lip)
         bare = 1 - hair

@@ -34,6 +34,10 @@ APART = (0.1, 0.25)
 ASIDE = (0.1, 0.3)
 """Squared distance of a colour from the line between the hair's and the skin's, in the line's: up to the first it lies
 on it, from the second on it is neither's, such as red hair in the light."""
+NIGHT = (-0.8, -0.65)
+"""Brightness up to which black is all that can be seen, and from which on colours tell."""
+AWAY = (0.35, 0.9)
+"""Half widths of a face from the outline of the head at which hair in the dark begins to be doubtful, and is."""
 EAR_SIDE = 256
 """Largest side at which ears are looked for."""
 
@@ -86,6 +90,18 @@ def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
     away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]
     x, y = ((away * axis[:, None]).sum(-1).view(-1, 1, side, side) for axis in (x_axis, y_axis))
     return x, y
+
+
+def in_the_dark(small: Tensor, hair: Tensor, landmarks: Tensor) -> Tensor:
+    """Where what is taken for hair (B,1,S,S) of pictures (B,3,s,s) with landmarks (B,68,2) in 0..1 is as black as what
+    lies beside it, and away from the head: (B,1,s,s) in 0..1. Nobody can tell black hair from a black hat, a black
+    jacket and the night there, and strands drawn on those look worse than hair that ends."""
+    side, light = small.shape[-1], luma(small)
+    bare = 1 - resize(hair, side)
+    around, weight = box(torch.cat([light * bare, bare], 1), max(side // 10, 1)).split(1, 1)
+    beside = (around + 1e-3) / (weight + 1e-3)  # within wide hair nothing lies beside
+    far = ramp(off_oval(*on_head(landmarks, side)), *AWAY)
+    return far * (1 - ramp(light, *NIGHT)) * (1 - ramp(beside, *NIGHT))
 
 
 def bare_ears(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
