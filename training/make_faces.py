@@ -1,8 +1,8 @@
 """Make more faces for the recipe `identity`: `python training/make_faces.py KIND FACES OUT --count N`.
 
 KIND is edited (our own edits to other ages and expressions by the prototypes, which stay who they were) or blended
-(faces between two of them, whom the ONNX network --teacher names). OUT becomes a face folder, of the training split
-alone; give it to training/train.py beside FACES.
+(mixed of two of them, part by part, and bent; the ONNX network --teacher names them). OUT becomes a face folder, of the
+training split alone; give it to training/train.py beside FACES.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cv2
 import torch
@@ -14,7 +15,7 @@ _WORDS = ("out of memory", "not enough memory", "insufficient memory", "allocate
 """Phrases of the out-of-memory errors of PyTorch's allocators (CPU, CUDA, MPS) and OpenCV's, which have no class."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def enough_memory(device: str | torch.device) -> Iterator[None]:
     """MissingModel where memory runs out within; what was taken is free again afterwards."""
     try:
@@ -80,3 +81,11 @@ def checked_device(name: str | torch.device) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise MissingModel("no MPS device is available here; choose the device cpu")
     return device
+
+
+def share_memory_pools() -> None:
+    """Let all threads of this process take memory from two pools, where the C library is glibc. It would give each of a
+    server's threads a pool of its own, in which the tensors of an edit leave gaps that no other thread can use."""
+    most_arenas = -8  # M_ARENA_MAX of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(most_arenas, 2)
