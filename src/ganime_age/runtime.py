@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -11,6 +12,10 @@ import torch
 
 from .errors import BadInput, GanimeAgeError, MissingModel
 
+PROGRAMS = "256"
+"""Programs of oneDNN that are kept: an edit needs about a hundred."""
+POOLS, M_ARENA_MAX = "2", -8
+"""Pools of memory of all threads; and their number's in malloc.h."""
 _WORDS = ("out of memory", "not enough memory", "insufficient memory", "allocate memory")
 """Phrases of the out-of-memory errors of PyTorch's allocators (CPU, CUDA, MPS) and OpenCV's, which have no class."""
 
@@ -83,9 +88,11 @@ def checked_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def share_memory_pools() -> None:
-    """Let all threads of this process take memory from two pools, where the C library is glibc. It would give each of a
-    server's threads a pool of its own, in which the tensors of an edit leave gaps that no other thread can use."""
-    most_arenas = -8  # M_ARENA_MAX of malloc.h
+def bound_memory() -> None:
+    """Let this process, and those that it starts, edit any number of photos in the same memory: to be called before the
+    first edit. oneDNN keeps a program for every size of a picture, up to 1,024 of them; and glibc gives each thread a
+    pool of its own, in which the tensors of an edit leave gaps that no other thread can use."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PROGRAMS)
+    os.environ.setdefault("MALLOC_ARENA_MAX", POOLS)  # read when a process starts
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(most_arenas, 2)
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, int(os.environ["MALLOC_ARENA_MAX"]))

@@ -514,7 +514,9 @@ def _demo(args: argparse.Namespace) -> int:
 def _editor(args: argparse.Namespace) -> FaceEditor:
     from ..editor import FaceEditor
     from ..model.model import GanimeAge
+    from ..runtime import bound_memory
 
+    bound_memory()
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
     detector = _detector(args.detector, model, args.device)
     recogniser = _recogniser(getattr(args, "identity", None), args.device)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import gradio as gr
 
 from ..editor import FaceEditor
-from ..runtime import best_device, share_memory_pools
+from ..runtime import best_device, bound_memory
 from . import age, api, examples, expression, files, head, insightface, reenact, results, theme
 from .handlers import Handlers, Parts, Seen, answering
 from .jobs import WAITING, Jobs
@@ -89,7 +89,7 @@ def build(editor: Any) -> gr.Blocks:
 
     When the queue is full Gradio shows its own message; no handler runs.
     """
-    share_memory_pools()
+    bound_memory()
     work = Jobs(editor)
     with api.Page(title="ganime_age", delete_cache=(600, files.HOUR), fill_width=True) as page:
         api.add(work, **LINE)  # first, so that the endpoints have their own names
