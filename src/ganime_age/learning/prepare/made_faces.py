@@ -120,9 +120,9 @@ def blended(
         hull = cv2.convexHull((points[part] * side).round().astype(np.int32))
         cv2.fillConvexPoly(share, hull, amount)
         own[part] = amount
-    share = cv2.GaussianBlur(share, (0, 0), SEAM * side)[..., None]
+    soft = cv2.GaussianBlur(share, (0, 0), SEAM * side)[..., None]
     shift = mean_colour(first, points) - mean_colour(moved, points)
-    both = share * first + (1 - share) * (moved + shift)
+    both = soft * first + (1 - soft) * (moved + shift)
     return both.clip(0, 255).astype(np.uint8), own[:, None] * points + (1 - own[:, None]) * there
 
 
