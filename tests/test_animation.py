@@ -214,7 +214,7 @@ def test_of_two_faces_the_largest_is_edited_or_the_one_asked_for(tmp_path, edito
     clip = make_clip(tmp_path / "two.mp4", [photo] * 2)
     before = [reading.age for reading in editor.read(pictures_of(clip)[0][0])]
     for face in (0, 1):
-        result = editor.edit_video(clip, tmp_path / f"{face}.mp4", age=75, face=face)
+        result = editor.edit_video(clip, tmp_path / f"{face}.mp4", age=80, face=face)
         assert result.warnings == (
             f"up to 2 faces were found at once; face {face} is edited (0 is the largest)",
         )
