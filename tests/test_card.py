@@ -81,6 +81,16 @@ def test_every_figure_of_every_table_stands_in_its_results_file(small_model, res
             assert f"{value:.3g}" in own, (name, value)
 
 
+def test_what_was_lost_and_how_memory_grew_stands_in_the_card(small_model, results):
+    own = section(render(small_model, results), "### Under load")
+    found = json.loads((results / "load.json").read_text())["summary"]
+    assert (
+        f"{found['space_jobs']} jobs of {found['space_visitors']} visitors" in own and "a folder" not in own
+    )
+    for key in ("lost", "files_left", "memory_mb_a_minute", "memory_mb_a_minute_at_most"):
+        assert f"{found[f'space_{key}']:.3g}" in "".join(cells(own))
+
+
 def test_doing_nothing_the_matcher_and_each_group_stand_beside_the_edits(small_model, results):
     edits = json.loads((results / "edits-ganimation_age.json").read_text())
     own = section(render(small_model, results), "### Edits: ganimation_age")

@@ -29,8 +29,6 @@ BAD = 20
 """One photo in so many is bad."""
 EVERY = 2.0
 """Seconds between two looks at the memory."""
-WARM_UP = 0.25
-"""Share of the time in which caches fill: memory counts from then on."""
 
 
 def main() -> None:
@@ -72,7 +70,6 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
     seconds = time.monotonic() - started
     report = json.loads((out / "report.json").read_text("utf-8"))
     made = {path.stem for path in out.iterdir() if path.suffix != ".json"}
-    slope, spread = memory.slope(WARM_UP)
     return {
         "photos": count,
         "bad": len(bad),
@@ -82,8 +79,7 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
         "good_named_as_bad": len(set(report["failed"]) - bad),
         "files_left": sum(path.name.startswith(".") or path.suffix == ".part" for path in out.iterdir()),
         "memory_mb": round(max(held for _, held in memory.seen), 1),
-        "memory_mb_a_minute": round(slope, 3),
-        "memory_mb_a_minute_standard_error": round(spread, 3),
+        **memory.growth(),
         "minutes": round(seconds / 60, 1),
         "photos_a_second": round(count / seconds, 2),
     }

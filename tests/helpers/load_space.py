@@ -35,8 +35,6 @@ MARGIN = 48
 """Pixels of the photo's own background on each side; further from the face than an edit reaches."""
 EVERY = 10.0
 """Seconds between two looks at the server's memory."""
-WARM_UP = 0.25
-"""Share of the time in which caches fill: memory counts from then on."""
 
 
 def main() -> None:
@@ -80,7 +78,6 @@ def measure(folder: Path, visitors: int, minutes: float) -> dict[str, Any]:
     finally:
         server.terminate()
         server.wait(60)
-    slope, spread = memory.slope(WARM_UP)
     return {
         "visitors": visitors,
         "jobs": sum(found.values()),
@@ -88,8 +85,7 @@ def measure(folder: Path, visitors: int, minutes: float) -> dict[str, Any]:
         "mixed": found["mixed"],
         "refused": found["refused"],
         "memory_mb": round(memory.seen[-1][1], 1),
-        "memory_mb_a_minute": round(slope, 3),
-        "memory_mb_a_minute_standard_error": round(spread, 3),
+        **memory.growth(),
         "files_left": len(left),
         "seconds_from_start_to_first_edit": round(first, 2),
         "minutes": round(seconds / 60, 1),

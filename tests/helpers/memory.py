@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+WARM_UP = 0.25
+"""Share of the time in which caches fill: memory counts from then on."""
+
 
 def most_held(run: Callable[[Callable[..., None]], object]) -> int:
     """The most bytes, allocated since the start, that are held whenever `run` calls what it is given."""
@@ -49,15 +52,20 @@ class Resident:
                 self.seen.append(((time.monotonic() - started) / 60, held))
             self._over.wait(self.every)
 
-    def slope(self, warm_up: float) -> tuple[float, float]:
-        """MB a minute by least squares, and its standard error, without the first share of what was seen; NaN for
-        fewer than three looks."""
-        after = np.array(self.seen[int(warm_up * len(self.seen)) :])
-        if len(after) < 3:
-            return float("nan"), float("nan")
-        (slope, _), covariance = np.polyfit(after[:, 0], after[:, 1], 1, cov="unscaled")
-        residual = after[:, 1] - np.polyval(np.polyfit(after[:, 0], after[:, 1], 1), after[:, 0])
-        return float(slope), float((covariance[0, 0] * residual.var(ddof=2)) ** 0.5)
+    def growth(self) -> dict[str, float]:
+        """MB a minute by least squares after WARM_UP, its standard error, and two of them more: what it is at most. NaN
+        for fewer than three looks."""
+        after = np.array(self.seen[int(WARM_UP * len(self.seen)) :])
+        slope = spread = float("nan")
+        if len(after) >= 3:
+            line, covariance = np.polyfit(after[:, 0], after[:, 1], 1, cov="unscaled")
+            residual = after[:, 1] - np.polyval(line, after[:, 0])
+            slope, spread = float(line[0]), float((covariance[0, 0] * residual.var(ddof=2)) ** 0.5)
+        return {
+            "memory_mb_a_minute": round(slope, 3),
+            "memory_mb_a_minute_standard_error": round(spread, 3),
+            "memory_mb_a_minute_at_most": round(slope + 2 * spread, 3),
+        }
 
 
 def family(process: int) -> list[int]:

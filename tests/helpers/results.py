@@ -89,6 +89,13 @@ def made_up(weights: dict[str, str], chance=None) -> dict[str, dict]:
             "repeats": 5,
             "threads": 2,
         },
+        "load": {
+            "summary": named(
+                "space_jobs space_visitors space_minutes space_mixed space_refused space_lost space_files_left "
+                "space_memory_mb space_memory_mb_a_minute space_memory_mb_a_minute_standard_error "
+                "space_memory_mb_a_minute_at_most"
+            )
+        },
         "training": {
             "summary": named("images_per_second_ours images_per_second_ganimation images_per_second_ratio"),
             "side": 128,

@@ -137,6 +137,7 @@ def load(results: Results) -> str:
     wanted |= {
         "memory_mb_a_minute": "growth, MB a minute",
         "memory_mb_a_minute_standard_error": "its standard error",
+        "memory_mb_a_minute_at_most": "at most",
     }
     found, rows = results.get("summary"), {}
     for kind, (name, said) in kinds.items():
