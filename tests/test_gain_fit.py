@@ -11,11 +11,13 @@ from ganime_age.errors import BadInput
 from ganime_age.learning.engine.recipe import read_recipe
 from ganime_age.learning.tasks.prototype_fitting.gain_fit import (
     KNOT_AGES,
+    MOST,
     Edits,
     Score,
     as_recipe,
     fit_gains,
     gains_of,
+    moved,
     unbiased,
 )
 from ganime_age.model.model import GanimeAge
@@ -72,15 +74,25 @@ def test_gains_go_where_edits_cost_least_and_the_young_ones_stay(model):
 
 
 def test_at_last_creases_are_as_deep_as_leaves_no_bias():
-    given = {"outward": {}, "wrinkles": {"depth": [0.0] * 6 + [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]}}
+    given = {"outward": {}, "wrinkles": {"depth": [0.0] * 7 + [0.8, 0.85, 0.9, 0.95, 1.0]}}
     years = lambda gains: 8 * np.log(np.mean(gains["wrinkles"]["depth"])) + 4  # noqa: E731
     found = unbiased(given, years)
     assert years(given) < -2 and years(found) == pytest.approx(0, abs=0.05)
     before, after = (np.array(gains["wrinkles"]["depth"]) for gains in (given, found))
-    assert np.allclose(after[6:] / before[6:], after[6] / before[6]) and not after[:6].any()
+    assert np.allclose(after[7:] / before[7:], after[7] / before[7]) and not after[:7].any()
     assert unbiased(given, lambda gains: -1.0) == given, (
         "what depth does not change is no reason for more of it"
     )
+
+
+def test_creases_are_no_deeper_than_an_age_may_have():
+    gains = {"outward": {}, "wrinkles": {"depth": [1.0] * KNOTS}}
+    for knot in range(KNOTS):
+        for _ in range(12):
+            gains = moved(gains, knot, "creases", 1.18)
+    depth = np.array(gains["wrinkles"]["depth"])
+    assert not depth[:6].any() and 0 < depth[6] < 0.2 * depth[8] and depth[-1] == MOST["depth"]
+    assert (np.diff(depth) >= 0).all()
 
 
 def test_edits_are_held_against_what_is_read_on_real_faces(model, tmp_path):

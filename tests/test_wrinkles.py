@@ -1,15 +1,19 @@
-"""Creases: where an older face gets them, which ones, and that many people give a sharp layout and no one's moles."""
+"""Creases: where an older face gets them, which ones, and that layouts run as those of many people do."""
 
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
-from ganime_age.learning.prepare.wrinkle_layouts import Creases, lighter_folds, rebuild
+from ganime_age.learning.data.faces import Faces
+from ganime_age.learning.prepare.wrinkle_layouts import draw, fit_wrinkles, grain_of, structure
 from ganime_age.model.model import GanimeAge
+from ganime_age.networks.layers import enlarge, resize
 from ganime_age.networks.prototypes import KNOTS, Prototypes
-from ganime_age.networks.skin.wrinkles import WINDOW
+from ganime_age.networks.skin.wrinkles import DRAWN, WINDOW, Wrinkles
+from helpers.ages import face_folder
 
 HEIGHT, WIDTH = WINDOW[1] - WINDOW[0], WINDOW[3] - WINDOW[2]
 
@@ -146,32 +150,73 @@ def test_weights_refined_with_creases_keep_all_else(tmp_path):
     assert len(after["prototypes.wrinkles.layouts"]) == 2
 
 
-def test_many_people_give_a_sharp_layout_without_what_one_of_them_has():
+def test_a_large_face_gets_lines_that_a_small_one_cannot_show():
     torch.manual_seed(0)
-    people = 60
-    clean = torch.stack([0.3 * stripes(True, shift=shift) for shift in torch.rand(people) * 12])
-    detail = clean + 0.3 * torch.randn(people, HEIGHT, WIDTH)
-    detail[0, 56:64, 32:40] -= 1.5  # a mole of the first
-    pattern = detail[:1].clone()
-    skin = torch.zeros(HEIGHT, WIDTH)
-    skin[32:96, 16:80] = 1
-    seen = torch.ones(people, HEIGHT // 4, WIDTH // 4)
-    known = Creases(detail.half(), seen, torch.full((people,), 70.0), torch.ones(people, dtype=torch.bool))
-    found = rebuild(pattern, torch.tensor([0]), known, torch.arange(people), skin)[0]
-    where = skin > 0
-
-    def agreement(picture):
-        return torch.corrcoef(torch.stack([picture[where], clean[0][where]]))[0, 1]
-
-    assert agreement(found) > 0.9 > 0.75 > agreement(pattern[0])
-    assert detail.mean(0)[where].std() < 0.5 * found[where].std(), "a plain mean has hardly a crease"
-    mole, clear = (slice(56, 64), slice(32, 40)), (slice(56, 64), slice(56, 64))
-    assert (found[mole].mean() - found[clear].mean()).abs() < 0.5, "1.5 in the pattern"
-    assert found[~where].abs().max() == 0
+    made = Prototypes(hair_width=4, wrinkles=1, wrinkle_side=DRAWN).eval().requires_grad_(False)
+    made.mean_shape.copy_(mean_face())
+    made.region.fill_(1.0)
+    lines = (torch.pi * torch.arange(2 * HEIGHT) / 1.5).sin()[:, None]  # 3 pixels from one to the next
+    made.wrinkles.layouts.copy_((100 * lines).expand(2 * HEIGHT, 2 * WIDTH)[None])
+    made.wrinkles.onset[-3:] = 1.0
+    inside = (..., slice(200, 400), slice(160, 360))
+    large = older(made, enlarge(faint(True), 512))
+    fine = (large - enlarge(resize(large, 256), 512))[inside].std()
+    assert fine > 0.02
+    small = older(made, faint(True))[..., 100:200, 80:180]
+    assert small.std() < 0.5 * fine, "what it cannot show is left out, and makes no false pattern"
 
 
-def test_a_layout_keeps_its_lines_and_lends_less_of_its_folds():
-    line, fold = (stripes(True, period)[None] for period in (5.0, 60.0))
-    inside = (0, slice(40, -40))
-    assert (lighter_folds(line) / line.abs().max() - line)[inside].abs().max() < 0.05
-    assert 0.6 < lighter_folds(fold)[inside].abs().max() < 0.75
+def test_a_face_may_get_the_mirror_image_of_a_layout(prototypes):
+    rising = (torch.pi / 6 * (torch.arange(HEIGHT)[:, None] + torch.arange(WIDTH)[None])).sin()
+    prototypes.wrinkles.layouts.copy_(torch.stack([100 * rising, 100 * stripes(True)]))
+    face = torch.zeros(1, 3, 256, 256)
+    face[..., WINDOW[0] : WINDOW[1], WINDOW[2] : WINDOW[3]] = 0.03 * rising.flip(1)
+    change = older(prototypes, face)[0, 0, 100:200, 80:180]
+    agreement = torch.corrcoef(torch.stack([change.flatten(), face[0, 0, 100:200, 80:180].flatten()]))[0, 1]
+    assert agreement > 0.8
+
+
+def lined(across: bool, people: int = 6) -> torch.Tensor:
+    """Brightness (B,1,256,256) of faces with lines every 7 pixels, each with its own at other places."""
+    line = torch.arange(256.0)
+    waves = torch.stack([(2 * torch.pi * (line + 7 * k / people) / 7).sin() for k in range(people)])
+    waves = waves[:, None, :, None] if across else waves[:, None, None]
+    return 0.3 * waves.expand(people, 1, 256, 256)
+
+
+def measured(light: torch.Tensor) -> torch.Tensor:
+    return structure(light).mean(0).expand(3, -1, -1, -1)
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_layouts_run_as_the_creases_of_old_faces_do(across):
+    old, young = measured(lined(across)), measured(torch.zeros(2, 1, 256, 256))
+    drawn = draw(grain_of(old, young), 0)[100:400, 100:400]
+    down, beside = drawn.diff(dim=0).square().mean(), drawn.diff(dim=1).square().mean()
+    assert (down > 4 * beside) == across and (beside > 4 * down) == (not across)
+    assert not torch.equal(drawn, draw(grain_of(old, young), 1)[100:400, 100:400])
+    assert torch.equal(drawn, draw(grain_of(old, young), 0)[100:400, 100:400])
+    assert drawn.min() < -1.5 * drawn.max(), "valleys are narrow and deep, the ridges beside them broad"
+    assert draw(grain_of(old, old), 0).abs().max() < 1e-3, "what young skin has too is no crease"
+
+
+def test_layouts_are_measured_on_the_old_faces_of_a_folder(tmp_path, prototypes):
+    table = pd.read_parquet(face_folder(tmp_path) / "manifest.parquet")
+    table["landmarks"] = [prototypes.mean_shape.flatten().numpy()] * len(table)
+    before = prototypes.wrinkles.layouts.clone()
+    for ages, found in ((40.0, False), ([70.0, 25.0, 70.0] * 5, True)):
+        table.assign(age=ages).to_parquet(tmp_path / "manifest.parquet")
+        prototypes.wrinkles = Wrinkles(2, KNOTS, DRAWN)
+        fit_wrinkles(Faces(tmp_path, 256), prototypes)
+        layouts = prototypes.wrinkles.layouts
+        assert layouts.shape == (2, 2 * before.shape[1], 2 * before.shape[2]) and bool(layouts.any()) == found
+    assert not torch.equal(layouts[0], layouts[1])
+    nose = (prototypes.mean_shape[30] * DRAWN).round().int() - 2 * torch.tensor([WINDOW[2], WINDOW[0]])
+    assert not layouts[:, nose[1], nose[0]].any(), "no creases on a nose"
+
+
+def test_layouts_are_as_deep_as_old_faces_are_where_they_are():
+    light = lined(True)
+    light[..., :128, :] /= 3
+    drawn = draw(grain_of(measured(light), measured(torch.zeros_like(light))), 0)
+    assert 2 < drawn[300:450, 100:400].std() / drawn[60:210, 100:400].std() < 5

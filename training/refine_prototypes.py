@@ -2,7 +2,7 @@
 
     python training/refine_prototypes.py --regions                 each action unit keeps to its part of the face
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
-    python training/refine_prototypes.py --wrinkles FACES          layouts of creases, from the old faces among them
+    python training/refine_prototypes.py --wrinkles FACES          layouts of creases, as the old faces among them have
     python training/refine_prototypes.py --tones FACES             tones and texture of ages, on skin without hair
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
@@ -37,10 +37,10 @@ from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
 from ganime_age.networks.judging.age_judge import AgeJudge  # noqa: E402
-from ganime_age.networks.skin.wrinkles import SIDE  # noqa: E402
+from ganime_age.networks.skin.wrinkles import DRAWN, SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
-MOUTHS, LAYOUTS, PIXEL_FACES = 2500, 24, 10000
+MOUTHS, LAYOUTS, PIXEL_FACES = 2500, 4, 10000
 HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
 AGE_JUDGE = ROOT / "training" / "checkpoints" / "age_judge"  # it steers trainings; none that reports is asked
 FITTED = ROOT / "training" / "recipes" / "prototypes_gains.json"
@@ -93,6 +93,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
+    parser.add_argument("--sweeps", type=int, default=2, help="how often each age's gains are visited, at most")
     return parser.parse_args()
 
 
@@ -115,7 +116,7 @@ def main() -> None:
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
-        room["wrinkles"] = LAYOUTS
+        room |= {"wrinkles": LAYOUTS, "wrinkle_side": DRAWN}
     if given.gains:
         room["youth"] = True
     model = with_room(given.weights, **room)
@@ -142,9 +143,9 @@ def main() -> None:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
         judge, sources = load_light(AgeJudge, AGE_JUDGE, "age_judge"), tuple(given.source_ages)
         edits = Edits(faces, model, judge, given.count, source_ages=sources)
-        found = fit_gains(model, edits, youngest=given.from_age, oldest=given.to_age)
+        found = fit_gains(model, edits, given.sweeps, given.from_age, given.to_age)
         options = f"--from-age {given.from_age} --to-age {given.to_age} --count {given.count}"
-        options += f" --source-ages {sources[0]:g} {sources[1]:g}"
+        options += f" --source-ages {sources[0]:g} {sources[1]:g} --sweeps {given.sweeps}"
         command = f"python training/refine_prototypes.py --fit-gains FACES {options}"
         made_by = {"command": command, "date": datetime.date.today().isoformat()}
         remember(found | {"made_by": made_by})

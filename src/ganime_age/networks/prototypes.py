@@ -44,7 +44,7 @@ from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
 from .skin.skin_map import lips_map, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
-from .skin.wrinkles import Skin, Wrinkles
+from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
 KNOTS = 12
@@ -122,8 +122,8 @@ class Prototypes(nn.Module):
     is duller than any of them. region (1,64,64): what belongs to the face. All maps lie in the frame of mean_shape.
     hair: keywords of the hair network HairMatte; without them it is HairMask with hair_width, as in older weights.
     teeth: whether an opened mouth shows a row of teeth (OpenMouth), or mean colours as in older weights. wrinkles: how
-    many layouts of creases there are (Wrinkles); 0 in older weights. youth: whether there are age_eyes and a
-    detail_limit; not in older weights.
+    many layouts of creases there are (Wrinkles), 0 in older weights; wrinkle_side: pixels of the frame they lie in.
+    youth: whether there are age_eyes and a detail_limit; not in older weights.
     """
 
     unit_shape: Tensor
@@ -143,12 +143,13 @@ class Prototypes(nn.Module):
         hair: dict[str, Any] | None = None,
         teeth: bool = False,
         wrinkles: int = 0,
+        wrinkle_side: int = SIDE,
         youth: bool = False,
     ):
         super().__init__()
         self.hair: HairMask | HairMatte = HairMask(hair_width) if hair is None else HairMatte(**hair)
         self.mouth: Mouth = OpenMouth() if teeth else MouthInterior()
-        self.wrinkles = Wrinkles(wrinkles, KNOTS) if wrinkles else None
+        self.wrinkles = Wrinkles(wrinkles, KNOTS, wrinkle_side) if wrinkles else None
         for kind, count in (("age", KNOTS), ("unit", UNITS)):
             self.register_buffer(f"{kind}_shape", torch.zeros(count, 68, 2))
             self.register_buffer(f"{kind}_tone", torch.zeros(count, 3, 64, 64))
@@ -270,8 +271,8 @@ class Prototypes(nn.Module):
         tones = self.warp_to_face(torch.cat(maps, 1), grid).chunk(2, 1)
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
-        tone = self.deepen(tone, Skin(moved, skin, points, grid, light), ages)
-        return torch.addcmul(out, skin, enlarge(tone, face.shape[-1])).clamp(-1, 1)
+        out = torch.addcmul(out, skin, enlarge(tone, face.shape[-1]))
+        return self.deepen(out, Skin(moved, skin, points, grid, light), ages).clamp(-1, 1)
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
@@ -327,23 +328,21 @@ class Prototypes(nn.Module):
             skin = skin * (1 - covered)
         return face, 1 - skin
 
-    def deepen(self, tone: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
-        """A tone (B,3,s,s) with the creases that faces get on the way from the source to the target ages (B,). None on
+    def deepen(self, face: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """A face (B,3,S,S) with the creases that it gets on the way from the source to the target ages (B,). None on
         the way back: what a face has of its own is smoothed with its texture."""
         wrinkles = self.wrinkles
         if wrinkles is None:
-            return tone
+            return face
         before, after = ((age_basis(age) * wrinkles.onset).sum(1) for age in ages)
         return choose(
             after > before,
-            lambda: (
-                tone
-                + relit(
-                    resize(skin.face, tone.shape[-1]),
-                    wrinkles(skin, self.mean_shape, (after - before).clamp_min(0)),
-                )
+            lambda: torch.addcmul(
+                face,
+                skin.mask,
+                relit(face, wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))),
             ),
-            lambda: tone,
+            lambda: face,
         )
 
     def map_grid(self, landmarks: Tensor, side: int) -> Tensor:
@@ -592,12 +591,12 @@ def _fit_mouth(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *o
 
 
 def _fit_wrinkles(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:
-    """Before tensors are loaded: as many layouts of creases as they hold, as with hair."""
+    """Before tensors are loaded: as many layouts of creases as they hold and as large, as with hair."""
     layouts = state.get(f"{prefix}wrinkles.layouts")
-    own = 0 if prototypes.wrinkles is None else len(prototypes.wrinkles.layouts)
-    count = 0 if layouts is None else len(layouts)
-    if count != own and f"{prefix}mean_shape" in state:
-        prototypes.wrinkles = Wrinkles(count, KNOTS).to(prototypes.mean_shape.device) if count else None
+    own = None if prototypes.wrinkles is None else prototypes.wrinkles.layouts.shape
+    if f"{prefix}mean_shape" in state and own != (None if layouts is None else layouts.shape):
+        fitting = None if layouts is None else wrinkles_like(layouts, KNOTS)
+        prototypes.wrinkles = fitting and fitting.to(prototypes.mean_shape.device)
 
 
 def _fit_youth(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:

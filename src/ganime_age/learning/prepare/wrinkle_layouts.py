@@ -1,14 +1,16 @@
-"""Layouts of creases, measured for `networks.skin.wrinkles.Wrinkles`: patterns of old people, each rebuilt from others.
+"""Layouts of creases for `networks.skin.wrinkles.Wrinkles`, drawn by what many old faces have in common.
 
-A mean of many old faces has no creases, for no two lie at the same place. So one person's pattern says where creases
-lie, and for every patch of it the patches of other people that match it best, shifted and mirrored as they fit, are
-averaged: non-local means (Buades, Coll & Morel, CVPR 2005) across people, without the person's own patches. What many
-people share is kept sharp; pores, moles, shadows and JPEG blocks of one photo go.
+A mean of many old faces has no creases, for no two lie at the same place. What is alike in them is which way creases
+run and how much there is of them: across the forehead, upright between the brows, around the eyes and out of their
+corners, from the nose down. Both are measured in the mean shape's frame, as the structure tensor (Förstner & Gülch
+1987) of a few bands of brightness, mean of old faces less that of young ones; so nothing of one person's is kept.
+Layouts are noise that is averaged along these directions (line integral convolution, Cabral & Leedom, SIGGRAPH 1993),
+of which only the dark lines stay: skin lies in valleys between smooth ridges.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,134 +19,116 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...edits import AU_CODES
-from ...networks.layers import luma, resize
+from ...networks.layers import enlarge, luma, resize
 from ...networks.prototypes import Prototypes
-from ...networks.skin.wrinkles import DEEPEST, SIDE, WINDOW, blur, height_zones
+from ...networks.skin.wrinkles import DEEPEST, DRAWN, SIDE, WINDOW, blur
 from ...networks.warp import canonical_grid
 from ..data.faces import Faces
 
-OLD, YOUNG = 50.0, (18.0, 30.0)
-"""Years from which a face lends its patches, and between which the mean face has no creases."""
-YOUNG_FACES = 600
-"""How many young faces are measured."""
-PATTERN_AGE = 60.0
-"""Years from which a person's pattern may become a layout."""
-TURNED = 22.0
+OLD, YOUNG = (62.0, 100.0), (20.0, 30.0)
+"""Years of the faces whose creases are measured, and of those whose skin counts as smooth."""
+MOST_FACES = 1500
+"""How many faces of either kind are measured."""
+TURNED = 15.0
 """Degrees of yaw or pitch up to which a face is measured."""
+STILL = 1.5
+"""Largest smile and opening (AU12 and AU25, in 0..5) of a face that is measured."""
+BARE, SHARP = 0.8, 0.6
+"""Shares of the faces that are measured: those with the least detail between the inner corners of the eyes, where
+glasses have their bridge, and of them those with the most of the finest detail."""
 BROAD = 5.0
 """Standard deviation, in pixels of SIDE, of what is shading and no crease."""
-CREASED = 0.55
-"""The share of the old faces, those with the deepest creases, that lend patches."""
-COVERED = (0.6, 0.95)
-"""Least share of the measured skin that a photo shows of a face that lends patches, and of one that lends a pattern."""
-GLASSES = 0.045
-"""Energy of creases between the inner corners of the eyes from which a face is taken to wear glasses."""
-LOPSIDED = 0.6
-"""The share of the faces, those whose halves are most alike, of which one may lend its pattern: light from one side
-would be a crease."""
-SAME = 0.5
-"""Correlation from which two patterns count as one."""
-STILL = 1.5
-"""Largest smile and opening (AU12 and AU25, in 0..5) of a face that lends its pattern."""
-PATCH, STEP, SHIFT = 32, 8, 4
-"""Side of a patch, distance of two patches, and largest shift to either side, in pixels of SIDE."""
-CANDIDATES, KEPT = 48, 20
-"""How many patches are compared at full size, and how many of them are averaged."""
-RESTORED = 2.0
-"""Largest factor that gives a mean of patches the energy of the pattern."""
-UNSHARP = 3.0
-"""Standard deviation, in pixels of SIDE, of the blur that an unsharp mask takes away."""
-FOLDED, FOLDS = 3.0, 0.65
-"""Standard deviation, in pixels of SIDE, from which on creases are folds, and the share of these that a layout keeps:
-the tone of the ages draws the rest, at the same place in every face."""
-LEVELLED = 2.0
-"""Largest factor that makes a shallow zone of a layout as deep as others."""
+LEAST_SPREAD = 0.08
+"""Least standard deviation of the skin's brightness, in units of [-1,1], that details are measured in."""
+BANDS = ((1.4, 2.8), (0.7, 1.4), (0.0, 0.8))
+"""Standard deviations, in pixels of SIDE, of the Gaussians between which each band of brightness lies."""
+MAP_SIDE = 64
+"""Side of the maps that are measured."""
+SMOOTH = (1.5, 1.2)
+"""Standard deviations, in pixels of MAP_SIDE, by which directions and strengths are smoothed."""
+OWN = 0.15
+"""How much the directions of old faces count beside what they have more than young ones."""
+STROKES = ((1.5, 3.0, 26.0), (0.8, 1.6, 16.0), (0.42, 0.85, 10.0))
+"""Of each band: standard deviations of the Gaussians between which its noise lies, and how far to either side it is
+averaged along a line, in pixels of SIDE."""
+KEPT = (0.6, 1.0, 1.0)
+"""Share of each band that layouts keep: broad folds are in the tones of the ages, too, at the same place in every face.
+"""
+VALLEY = 0.5
+"""Standard deviations below the mean from which on a line is dark."""
+SHOULDERS = 2.2
+"""Width of the bright ridges beside it, in the coarser of its standard deviations."""
+CLEAR = 0.1
+"""How far one direction prevails where lines are half as deep as where all run alike."""
+WANDERS = (0.16, 14.0)
+"""Radians by which lines leave their direction, and the standard deviation, in pixels of SIDE, over which they do."""
+UNEVEN = (0.5, 16.0)
+"""The same of the logarithm of how deep lines are."""
 EYES, BROWS, NOSE = (slice(36, 42), slice(42, 48)), (slice(17, 22), slice(22, 27)), 27
 
 
-class Creases(NamedTuple):
-    """Creases of N old faces in WINDOW of the mean shape's frame."""
+class Grain(NamedTuple):
+    """What creases have in common, in the mean shape's frame."""
 
-    detail: Tensor
-    """(N,192,160) float16: brightness without shading, in standard deviations of the skin's."""
-    seen: Tensor
-    """(N,48,40): which of it the photo shows, 0..1."""
-    age: Tensor
-    """(N,) years."""
-    still: Tensor
-    """(N,) bool: neither smiles nor has an open mouth."""
-
-    def of(self, rows: Tensor) -> Creases:
-        """Those of some faces."""
-        return Creases(*(values[rows] for values in self))
-
-
-class Weighed(NamedTuple):
-    """Patches (..,n) of n weighed pixels, for correlations that shadows and hard light do not change."""
-
-    pixels: Tensor
-    mean: Tensor
-    """(..)."""
-    energy: Tensor
-    """(..): weighed sum of squares about the mean."""
+    across: Tensor
+    """(3,64,64): the structure tensor xx, xy, yy of brightness, whose main direction lies across creases."""
+    strength: Tensor
+    """(BANDS,64,64): standard deviation of each band, in that of the skin's brightness."""
 
 
 @torch.no_grad()
 def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
-    """Fill the layouts of `prototypes.wrinkles` from the old faces among some of 256 pixels, as many as it has room
-    for; where there are fewer patterns they repeat. Without any the layouts are empty."""
+    """Fill the layouts of `prototypes.wrinkles`, measured on the old and the young faces among some of 256 pixels.
+    Without any the layouts are empty."""
     wrinkles = prototypes.wrinkles
-    rows = rows_between(faces, OLD, 100)
-    if wrinkles is None or not len(rows):
+    rows = [rows_between(faces, *ages) for ages in (OLD, YOUNG)]
+    if wrinkles is None or not len(rows[0]):
         return
-    skin = crease_mask(prototypes)
-    found = measure(faces, rows, prototypes)
-    found = found._replace(detail=found.detail - smooth_face(faces, prototypes))
-    wrinkles.layouts.zero_()
-    patterns = choose_patterns(found, prototypes, skin, len(wrinkles.layouts))
-    if not len(patterns):
-        return
-    lending = lenders(found, skin, patterns)
-    layouts = rebuild(found.detail[patterns].float(), patterns, found.of(lending), lending, skin)
-    layouts = lighter_folds(equally_deep(crisp(layouts), height_zones(prototypes.mean_shape)))
-    stored = (layouts / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8)
-    wrinkles.layouts.copy_(stored[torch.arange(len(wrinkles.layouts)) % len(stored)])
+    grain = grain_of(*(measure(faces, some, prototypes) for some in rows))
+    skin = enlarge(crease_mask(prototypes)[None, None], DRAWN)[0, 0]
+    top, bottom, left, right = (edge * DRAWN // SIDE for edge in WINDOW)
+    for number, layout in enumerate(wrinkles.layouts):
+        drawn = (draw(grain, number) * skin)[top:bottom, left:right]
+        layout.copy_((drawn / DEEPEST * 127).round().clamp(-127, 127).to(torch.int8))
 
 
 def rows_between(faces: Faces, youngest: float, oldest: float) -> np.ndarray:
-    """Rows of the faces of these ages that look ahead."""
+    """Rows of still faces of these ages that look ahead, MOST_FACES at most."""
     labels = faces.labels
     ahead = (np.abs(labels["pose"][:, :2]) < TURNED).all(1)
     known = ~np.isnan(labels["landmarks"]).any((1, 2))
-    return np.flatnonzero(ahead & known & (labels["age"] >= youngest) & (labels["age"] <= oldest))
+    units = np.nan_to_num(labels["action_units"][:, [AU_CODES.index("AU12"), AU_CODES.index("AU25")]])
+    fit = ahead & known & (units < STILL).all(1)
+    rows = np.flatnonzero(fit & (labels["age"] >= youngest) & (labels["age"] <= oldest))
+    return rows[np.linspace(0, len(rows) - 1, min(MOST_FACES, len(rows))).astype(int)]
 
 
-def smooth_face(faces: Faces, prototypes: Prototypes) -> Tensor:
-    """What stands in `Creases.detail` of a face without creases, the mean of young ones and their mirror images:
-    (192,160) float16."""
-    rows = rows_between(faces, *YOUNG)
-    if not len(rows):
-        return torch.zeros(WINDOW[1] - WINDOW[0], WINDOW[3] - WINDOW[2], dtype=torch.float16)
-    rows = rows[np.linspace(0, len(rows) - 1, min(YOUNG_FACES, len(rows))).astype(int)]
-    mean = measure(faces, rows, prototypes).detail.float().mean(0)
-    return ((mean + mean.flip(1)) / 2).half()
-
-
-def measure(faces: Faces, rows: np.ndarray, prototypes: Prototypes, batch: int = 32) -> Creases:
-    """The creases of some faces."""
-    parts = []
-    for part in np.array_split(rows, -(-len(rows) // batch)):
+def measure(faces: Faces, rows: np.ndarray, prototypes: Prototypes, batch: int = 16) -> Tensor:
+    """Means over those of some faces that wear no glasses and are sharp, (BANDS,4,64,64): the structure tensor of each
+    band of brightness, xx, xy and yy, and its energy. 0 without faces."""
+    maps, shares, bridges = [], [], []
+    for part in np.array_split(rows, -(-len(rows) // batch)) if len(rows) else ():
         shown = faces.batch(part)
-        units = shown["action_units"].nan_to_num(0)[:, [AU_CODES.index("AU12"), AU_CODES.index("AU25")]]
-        detail, seen = canonical_creases(shown["face"], shown["valid"], shown["landmarks"], prototypes)
-        parts.append(Creases(detail.half(), seen, shown["age"], (units < STILL).all(1)))
-    return Creases(*(torch.cat(values) for values in zip(*parts, strict=True)))
+        light, seen = canonical_light(shown["face"], shown["valid"], shown["landmarks"], prototypes)
+        details = [(blur(light, low) if low else light) - blur(light, high) for low, high in BANDS]
+        found = torch.stack([structure(detail.clamp(-1, 1)) for detail in details], 1)
+        maps.append((found * seen[:, None, None]).half())
+        shares.append(seen)
+        bridges.append(bridge_energy(light, prototypes))
+    if not maps:
+        return torch.zeros(len(BANDS), 4, MAP_SIDE, MAP_SIDE)
+    found, seen, bridge = torch.cat(maps), torch.cat(shares), torch.cat(bridges)
+    finest = found[:, -1, 3].float().sum((1, 2)) / seen.sum((1, 2)).clamp_min(1)
+    bare = bridge <= bridge.quantile(BARE)
+    kept = bare & (finest >= finest[bare].quantile(1 - SHARP))
+    return found[kept].float().sum(0) / seen[kept].sum(0).clamp_min(1)
 
 
-def canonical_creases(
+def canonical_light(
     face: Tensor, real: Tensor, landmarks: Tensor, prototypes: Prototypes
 ) -> tuple[Tensor, Tensor]:
-    """Faces (B,3,S,S) with their valid area (B,1,S,S) and landmarks (B,68,2) -> Creases.detail and Creases.seen."""
+    """Faces (B,3,S,S) with their valid area (B,1,S,S) and landmarks (B,68,2) -> their brightness in the mean shape's
+    frame (B,1,256,256), in standard deviations of the skin's, and where it is all skin, (B,64,64) of 0 and 1."""
     face, real = resize(face, SIDE), (resize(real, SIDE) > 0.98).float()
     seen = real * (1 - prototypes.find_hair(face))
     skin = prototypes.face_region(landmarks, SIDE) * seen
@@ -156,14 +140,39 @@ def canonical_creases(
     light, seen = F.grid_sample(maps, grid, mode="bicubic", padding_mode="border", align_corners=False).split(
         1, 1
     )
-    detail = ((light - blur(light, BROAD)) / spread).clamp(-DEEPEST, DEEPEST)
-    sure = F.avg_pool2d(-F.max_pool2d(-seen, 9, 1, 4), 4).clamp(0, 1)
-    top, bottom, left, right = WINDOW
-    return detail[:, 0, top:bottom, left:right], sure[:, 0, top // 4 : bottom // 4, left // 4 : right // 4]
+    sure = F.avg_pool2d(-F.max_pool2d(-seen, 9, 1, 4), SIDE // MAP_SIDE) > 0.9
+    return light / spread.clamp_min(LEAST_SPREAD), sure[:, 0].float()
+
+
+def bridge_energy(light: Tensor, prototypes: Prototypes) -> Tensor:
+    """Brightness (B,1,256,256) in the mean shape's frame -> (B,): detail where glasses have their bridge."""
+    marks = prototypes.mean_shape * SIDE
+    x, y = int(marks[NOSE, 0]), int(marks[36:48, 1].mean())
+    bridge = (light - blur(light, BROAD))[..., max(y - 6, 0) : y + 4, max(x - 9, 0) : x + 9]
+    return bridge.square().mean((1, 2, 3))
+
+
+def structure(detail: Tensor) -> Tensor:
+    """Details (B,1,256,256) -> (B,4,64,64), see `measure`."""
+    across = F.pad(detail[..., 2:] - detail[..., :-2], (1, 1)) / 2
+    down = F.pad(detail[..., 2:, :] - detail[..., :-2, :], (0, 0, 1, 1)) / 2
+    parts = torch.cat([across.square(), across * down, down.square(), detail.square()], 1)
+    return F.avg_pool2d(parts, SIDE // MAP_SIDE)
+
+
+def grain_of(old: Tensor, young: Tensor) -> Grain:
+    """What old faces have more than young ones, (BANDS,4,64,64) each, the same on both sides of the face."""
+    both = [
+        (maps + maps.flip(3) * maps.new_tensor([1, -1, 1, 1])[:, None, None]) / 2 for maps in (old, young)
+    ]
+    more = both[0] - both[1]
+    share = (more + OWN * both[0])[:, :3] / (both[0][:, :1] + both[0][:, 2:3]).clamp_min(1e-6)
+    across = blur(share.sum(0)[:, None], SMOOTH[0])[:, 0]
+    return Grain(across, blur(more[:, 3:].clamp_min(0).sqrt(), SMOOTH[1])[:, 0])
 
 
 def crease_mask(prototypes: Prototypes) -> Tensor:
-    """(192,160) in 0..1: skin on which creases are drawn, without eyes, brows, lips and nose."""
+    """(256,256) in 0..1: skin on which creases are drawn, without eyes, brows, lips and nose."""
     marks = (prototypes.mean_shape.numpy() * SIDE).astype(np.float32)
     drawn = np.ones((SIDE, SIDE), np.float32)
     nose = np.concatenate([marks[NOSE : NOSE + 9], marks[[39, 42]] * 0.3 + marks[NOSE] * 0.7])
@@ -175,208 +184,70 @@ def crease_mask(prototypes: Prototypes) -> Tensor:
         drawn[cv2.dilate(filled, ellipse) > 0] = 0
     soft = torch.from_numpy(cv2.GaussianBlur(drawn, (0, 0), 2.5))
     face = (2 * resize(prototypes.region[None], SIDE)[0, 0] - 0.9).clamp(0, 1)  # well within jaw and hair
-    top, bottom, left, right = WINDOW
-    return (soft * face)[top:bottom, left:right]
+    return soft * face
 
 
-def energies(detail: Tensor, weight: Tensor, batch: int = 256) -> Tensor:
-    """Details (N,192,160) -> their mean squares where weight (192,160) is 1, (N,)."""
-    sums = [(part.float().square() * weight).sum((1, 2)) for part in detail.split(batch)]
-    return torch.cat(sums) / weight.sum().clamp_min(1e-6)
+def draw(grain: Grain, seed: int) -> Tensor:
+    """Creases (512,512) of a grain, in standard deviations of the skin's brightness; other ones for each seed."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = DRAWN / SIDE
+    turned = WANDERS[0] * slow_noise(generator, WANDERS[1] * scale)
+    double, clear = directions(grain.across, turned)
+    total = torch.zeros(DRAWN, DRAWN)
+    for (low, high, reach), kept, strength in zip(STROKES, KEPT, grain.strength, strict=True):
+        noise = torch.randn(1, 1, DRAWN, DRAWN, generator=generator)
+        noise = normal(blur(noise, low * scale) - blur(noise, high * scale))
+        brushed = integrate(noise, double, round(reach * scale))
+        # Averaging along a line that bends blurs across it, too.
+        brushed = normal(blur(brushed, 0.7 * low * scale) - blur(brushed, 1.3 * high * scale))
+        valleys = (brushed + VALLEY).clamp_max(0) * (
+            UNEVEN[0] * slow_noise(generator, UNEVEN[1] * scale)
+        ).exp()
+        valleys = normal(valleys - blur(valleys, SHOULDERS * high * scale))
+        total += (valleys * clear)[0, 0] * enlarge(kept * strength[None, None], DRAWN)[0, 0]
+    return total
 
 
-def coverage(found: Creases, skin: Tensor) -> Tensor:
-    """(N,): the share of the measured skin that each photo shows."""
-    coarse = F.avg_pool2d(skin[None, None], 4)[0, 0]
-    return (found.seen * coarse).sum((1, 2)) / coarse.sum()
+def normal(x: Tensor) -> Tensor:
+    """The same with a standard deviation of 1."""
+    return x / x.std().clamp_min(1e-6)
 
 
-def choose_patterns(found: Creases, prototypes: Prototypes, skin: Tensor, count: int) -> Tensor:
-    """Rows of up to `count` still faces that show all their skin, wear no glasses, and have deep creases on forehead,
-    temples and cheeks and fine skin on lip and chin, where a beard would be."""
-    marks = (prototypes.mean_shape * SIDE) - torch.tensor([WINDOW[2], WINDOW[0]])
-    places = face_boxes(marks)
-    deep = {name: energies(found.detail, box * skin) for name, box in places.items() if name != "bridge"}
-    bridge = energies(found.detail, places["bridge"])
-    mirrored = torch.cat([(part.float() - part.float().flip(2)).half() for part in found.detail.split(256)])
-    ranks = {name: values.argsort().argsort() / len(values) for name, values in deep.items()}
-    lopsided = energies(mirrored, skin) / energies(found.detail, skin).clamp_min(1e-6)
-    score = ranks["forehead"] + ranks["temples"] + ranks["cheeks"] - 1.2 * (ranks["chin"] + ranks["lip"])
-    fit = found.still & (found.age >= PATTERN_AGE) & (bridge < GLASSES)
-    fit &= (coverage(found, skin) > COVERED[1]) & (lopsided.argsort().argsort() < LOPSIDED * len(lopsided))
-    order = score.masked_fill(~fit, -torch.inf).argsort(descending=True)[: int(fit.sum())]
-    return order[distinct(found.detail[order[: 4 * count]].float() * skin)[:count]]
+def slow_noise(generator: torch.Generator, spread: float) -> Tensor:
+    """(1,1,512,512), standard normal, that changes over `spread` pixels."""
+    small = torch.randn(1, 1, DRAWN // 8, DRAWN // 8, generator=generator)
+    return normal(enlarge(blur(small, spread / 8), DRAWN))
 
 
-def distinct(patterns: Tensor) -> Tensor:
-    """Rows of patterns (K,192,160), in their order, without those that are nearly an earlier one: photos of the same
-    person, or the same photo twice."""
-    flat = F.normalize((patterns - patterns.mean((1, 2), keepdim=True)).flatten(1))
-    alike = (flat @ flat.T) > SAME
-    kept: list[int] = []
-    for row in range(len(patterns)):
-        if not alike[row, kept].any():
-            kept.append(row)
-    return torch.tensor(kept, dtype=torch.long)
+def directions(across: Tensor, turned: Tensor) -> tuple[Tensor, Tensor]:
+    """A structure tensor (3,64,64) -> the direction of the lines, turned by radians (1,1,512,512), as the cosine and
+    the sine of twice its angle, (1,2,512,512); and how clear it is, (1,1,512,512) in 0..1."""
+    xx, xy, yy = enlarge(across[None], DRAWN).split(1, 1)
+    angle = torch.atan2(2 * xy, xx - yy) + torch.pi + 2 * turned
+    prevails = ((xx - yy).square() + 4 * xy.square()).sqrt()
+    return torch.cat([angle.cos(), angle.sin()], 1), prevails / (prevails + CLEAR)
 
 
-def face_boxes(marks: Tensor) -> dict[str, Tensor]:
-    """Parts of WINDOW, (192,160) of 0 and 1 each. marks (68,2): the mean shape's landmarks in its pixels."""
-    brow = min(marks[19, 1], marks[24, 1])
-    eyes, lips, chin = marks[36:48, 1].mean(), marks[48:60], marks[8, 1]
-    corners: dict[str, list[tuple[Any, ...]]] = {
-        "forehead": [(marks[18, 0], 8, marks[25, 0], brow - 6)],
-        "bridge": [(marks[27, 0] - 9, eyes - 6, marks[27, 0] + 9, eyes + 4)],
-        "temples": [
-            (marks[36, 0] - 24, eyes - 12, marks[36, 0] - 4, eyes + 18),
-            (marks[45, 0] + 4, eyes - 12, marks[45, 0] + 24, eyes + 18),
-        ],
-        "cheeks": [
-            (lips[0, 0] - 30, marks[31, 1] - 4, lips[0, 0], lips[0, 1] + 10),
-            (lips[6, 0], marks[35, 1] - 4, lips[6, 0] + 30, lips[6, 1] + 10),
-        ],
-        "lip": [(lips[0, 0] + 4, marks[33, 1] + 5, lips[6, 0] - 4, lips[3, 1] - 3)],
-        "chin": [(marks[8, 0] - 26, lips[9, 1] + 5, marks[8, 0] + 26, chin - 3)],
-    }
-    rows = torch.arange(WINDOW[1] - WINDOW[0])[:, None]
-    columns = torch.arange(WINDOW[3] - WINDOW[2])[None]
-    boxes = {}
-    for name, parts in corners.items():
-        inside: list[Tensor] = [
-            (columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1) for x0, y0, x1, y1 in parts
-        ]
-        boxes[name] = torch.stack(inside).any(0).float()
-    return boxes
+def integrate(noise: Tensor, double: Tensor, reach: int) -> Tensor:
+    """Noise (1,1,s,s) averaged along the lines of `directions` (1,2,s,s), `reach` pixels to either side, less of it far
+    away: line integral convolution."""
+    side = noise.shape[-1]
+    line = (torch.arange(side) + 0.5) * (2 / side) - 1
+    start = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
+    maps, total = torch.cat([noise, double], 1), noise.clone()
+    for sign in (1, -1):
+        place, way = start, sign * half_angle(double)
+        for step in range(reach):
+            place = place + way * (2 / side)
+            seen = F.grid_sample(maps, place, padding_mode="reflection", align_corners=False)
+            there = half_angle(seen[:, 1:])
+            # A line has no sense of direction: go on, not back.
+            way = torch.where((there * way).sum(-1, keepdim=True) < 0, -there, there)
+            total += (0.5 + 0.5 * np.cos(np.pi * (step + 1) / (reach + 1))) * seen[:, :1]
+    return total
 
 
-def lenders(found: Creases, skin: Tensor, patterns: Tensor) -> Tensor:
-    """Rows of the faces that lend patches: those with the deepest creases, and the patterns' own."""
-    smooth = torch.cat([blur(part[:, None].float(), 1.0)[:, 0].half() for part in found.detail.split(256)])
-    energy, shown = energies(smooth, skin), coverage(found, skin) > COVERED[0]
-    deep = energy >= energy[shown].quantile(1 - CREASED) if shown.any() else shown
-    lends = shown & deep
-    lends[patterns] = True
-    return lends.nonzero()[:, 0]
-
-
-def rebuild(patterns: Tensor, owners: Tensor, found: Creases, people: Tensor, skin: Tensor) -> Tensor:
-    """Patterns (K,192,160) of people (K,) -> layouts (K,192,160), the means of patches of others.
-
-    found: who lends patches; people (N,): which person each of them is, numbered like `owners`.
-    """
-    pool = torch.cat([found.detail, found.detail.flip(2)])  # everybody, then everybody mirrored
-    small = torch.cat([F.avg_pool2d(part[:, None].float(), 2)[:, 0] for part in pool.split(256)])
-    seen, people = torch.cat([found.seen, found.seen.flip(2)]), torch.cat([people, people])
-    small_patterns = F.avg_pool2d(patterns[:, None], 2)[:, 0]
-    window = hann(PATCH)
-    total, weight = torch.zeros_like(patterns), torch.zeros_like(skin)
-    own = people[:, None] == owners  # (2N,K)
-    for top in range(0, skin.shape[0] - PATCH + 1, STEP):
-        for left in range(0, skin.shape[1] - PATCH + 1, STEP):
-            place = (slice(top, top + PATCH), slice(left, left + PATCH))
-            if skin[place].mean() < 0.15:
-                continue
-            match = coarse_match(small, small_patterns, skin, (top, left))
-            whole = seen[:, top // 4 : (top + PATCH) // 4, left // 4 : (left + PATCH) // 4].mean((1, 2)) > 0.9
-            match[own | ~whole[:, None]] = -1
-            agreement, order = match.topk(min(CANDIDATES, len(match)), 0)
-            for k, pattern in enumerate(patterns):
-                near = order[agreement[:, k] > -1, k]
-                if len(near):
-                    total[k][place] += window * mean_patch(pool[near], pattern, skin, (top, left))
-            weight[place] += window
-    rebuilt = total / weight.clamp_min(1e-3)
-    lost = local_energy(patterns * skin) / local_energy(rebuilt * skin).clamp_min(1e-5)
-    return rebuilt * lost.sqrt().clamp(1, RESTORED) * skin
-
-
-def crisp(layouts: Tensor) -> Tensor:
-    """Layouts (K,192,160) after an unsharp mask, of the energy that they had: averaging blurs lines first."""
-    sharper = 2 * layouts - blur(layouts[:, None], UNSHARP)[:, 0]
-    return sharper * (layouts.square().mean() / sharper.square().mean().clamp_min(1e-9)).sqrt()
-
-
-def equally_deep(layouts: Tensor, zones: Tensor) -> Tensor:
-    """Layouts (K,192,160) whose creases are as deep in each zone (Z,192) as in the fourth part of them that is deepest
-    there, up to LEVELLED times deeper: the zone's layout is chosen by its place, and age alone says how deep it is."""
-    energy = torch.einsum("khw,zh->kz", layouts.square(), zones)
-    gain = (energy.quantile(0.75, dim=0) / energy.clamp_min(1e-9)).sqrt().clamp(1, LEVELLED)
-    return layouts * (gain @ zones)[:, :, None]
-
-
-def lighter_folds(layouts: Tensor) -> Tensor:
-    """Layouts (K,192,160) with FOLDS of what is broader than a line."""
-    return layouts - (1 - FOLDS) * blur(layouts[:, None], FOLDED)[:, 0]
-
-
-def hann(side: int) -> Tensor:
-    """(side,side): a window that never is 0."""
-    line = torch.hann_window(side + 2, periodic=False)[1:-1]
-    return torch.outer(line, line)
-
-
-def weighed(pixels: Tensor, weight: Tensor) -> Weighed:
-    """Patches (..,n) with weights (n,) of their pixels."""
-    mean = pixels @ weight / weight.sum()
-    return Weighed(pixels, mean, (pixels.square() @ weight - mean.square() * weight.sum()).clamp_min(1e-4))
-
-
-def coarse_match(pool: Tensor, patterns: Tensor, skin: Tensor, corner: tuple[int, int]) -> Tensor:
-    """How well the patch of everybody in `pool` (N,96,80) matches that of each pattern (K,96,80) at a corner (top, left
-    in full size), over all shifts: the largest correlation (N,K)."""
-    top, left, side = corner[0] // 2, corner[1] // 2, PATCH // 2
-    here = (slice(top, top + side), slice(left, left + side))
-    weight = (F.avg_pool2d(skin[None, None], 2)[0, 0][here] * hann(side)).flatten()
-    wanted = weighed(patterns[:, here[0], here[1]].flatten(1), weight)
-    centred = (wanted.pixels - wanted.mean[:, None]) * weight
-    best = torch.full((len(pool), len(patterns)), -1.0)
-    for y, x in shifts(SHIFT // 2, (top, left), side, pool.shape[1:]):
-        there = weighed(pool[:, y : y + side, x : x + side].flatten(1), weight)
-        norm = (there.energy[:, None] * wanted.energy).sqrt()
-        best = torch.maximum(best, there.pixels @ centred.T / norm)
-    return best
-
-
-def mean_patch(near: Tensor, pattern: Tensor, skin: Tensor, corner: tuple[int, int]) -> Tensor:
-    """The mean (PATCH,PATCH) of the best patches of some faces (n,192,160), each shifted to match the patch of a
-    pattern (192,160) at a corner, and of that patch's energy."""
-    top, left = corner
-    here = (slice(top, top + PATCH), slice(left, left + PATCH))
-    weight = skin[here] * hann(PATCH)
-    wanted = weighed(pattern[here].flatten(), weight.flatten())
-    centred = (pattern[here] - wanted.mean) * weight
-    places = shifts(SHIFT, corner, PATCH, skin.shape)
-    (y0, x0), (y1, x1) = places[0], places[-1]
-    around = near[:, None, y0 : y1 + PATCH, x0 : x1 + PATCH].float()
-    # Over all shifts at once: sums of w f, w t f and w f^2 are correlations with the kernels w, w t and w.
-    sums, products = (
-        F.conv2d(around, torch.stack([weight, centred])[:, None]).flatten(2).unbind(1)
-    )  # (n,shifts)
-    squares = F.conv2d(around.square(), weight[None, None]).flatten(1)
-    mean = sums / weight.sum()
-    energy = (squares - mean.square() * weight.sum()).clamp_min(1e-4)
-    score, shift = (products / (energy * wanted.energy).sqrt()).max(1)
-    score, best = score.clamp_min(1e-3).topk(min(KEPT, len(score)))
-    total = torch.zeros_like(weight)
-    for i, agreement in zip(best.tolist(), score.tolist(), strict=True):
-        y, x = places[int(shift[i])]
-        factor = agreement * (wanted.energy / energy[i, shift[i]]).sqrt()
-        shown = around[i, 0, y - y0 : y - y0 + PATCH, x - x0 : x - x0 + PATCH]
-        total += factor * (shown - mean[i, shift[i]])
-    return total / score.sum()
-
-
-def shifts(
-    reach: int, corner: tuple[int, int], side: int, shape: tuple[int, ...] | torch.Size
-) -> list[tuple[int, int]]:
-    """The corners (top, left) up to `reach` pixels around one, of patches that lie in a picture of a shape."""
-    tops, lefts = (
-        range(max(0, at - reach), min(length - side, at + reach) + 1)
-        for at, length in zip(corner, shape, strict=True)
-    )
-    return [(top, left) for top in tops for left in lefts]
-
-
-def local_energy(maps: Tensor) -> Tensor:
-    """Maps (K,H,W) -> their mean squares nearby, (K,H,W)."""
-    return blur(maps.square()[:, None], 8.0)[:, 0]
+def half_angle(double: Tensor) -> Tensor:
+    """Cosine and sine of twice an angle (1,2,s,s) -> the unit vector of the angle, (1,s,s,2)."""
+    angle = torch.atan2(double[:, 1], double[:, 0]) / 2
+    return torch.stack([angle.cos(), angle.sin()], -1)

@@ -82,6 +82,10 @@ THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 OWN = (0.85, 1.0)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
+HAIRLINE, THROUGH = 0.2, 0.6
+"""Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
+much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
+"""
 THIN = (0.2, 0.8)
 """Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
 second on all of it may turn."""
@@ -178,10 +182,12 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
     level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
-    maps = enlarge(torch.cat([level, around, inner, grey_before(head), nearby - luma(nearby)], 1), side)
+    facing = 1 - ramp(head.off, 0.0, HAIRLINE)
+    maps = torch.cat([level, around, inner, grey_before(head), facing, nearby - luma(nearby)], 1)
+    maps = enlarge(maps, side)
     flow, cell = enlarge(brushed(luma(picture), hair), side), cell_of(side)
     picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
-    light, (level, around, inner, pale, tint) = luma(picture), maps.split([1, 1, 1, 1, 3], 1)
+    light, (level, around, inner, pale, facing, tint) = luma(picture), maps.split([1, 1, 1, 1, 1, 3], 1)
     inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
@@ -194,6 +200,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     rise = torch.lerp(level * drawn - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    rise = rise * (1 - THROUGH * (1 - inner) * facing)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.

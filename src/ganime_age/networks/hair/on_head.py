@@ -47,6 +47,8 @@ class Head(NamedTuple):
 
     place: Tensor
     """(B,1,s,s), see `place_on_head`."""
+    off: Tensor
+    """(B,1,s,s), see `off_oval`."""
     small: Tensor
     """(B,3,s,s), the picture at a side of 128 or less."""
     hair: Tensor
@@ -69,12 +71,13 @@ class Head(NamedTuple):
         """Of pictures (B,3,S,S) with hair (B,1,S,S) and landmarks (B,68,2) in 0..1. fade: see FRAME_FADE."""
         side = min(MATTE_SIDE, picture.shape[-1])
         small, mask = resize(picture, side), resize(hair, side)
-        place = place_on_head(*on_head(landmarks, side))
+        x, y = on_head(landmarks, side)
+        place = place_on_head(x, y)
         # The hair's colour is that at the head's outline: far from it a mask errs more often.
         near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
         within = border_fade(side, fade[0], fade[2], like=small)
         colour = weighted_mean(small, mask * near)
-        return cls(place, small, mask, skin_colour(small, landmarks), colour, within)
+        return cls(place, off_oval(x, y), small, mask, skin_colour(small, landmarks), colour, within)
 
 
 def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
