@@ -24,6 +24,7 @@ OTHERS = {
     "head": [{"points": 70}, {"triangles": 9}, {"identity": 2}, {"expression": 2}],
     "prototypes": [
         {"hair_width": 4}, {"hair": {"widths": [4, 8, 8]}}, {"teeth": True}, {"wrinkles": 2}, {"youth": True},
+        {"wrinkles": 2, "wrinkle_side": 512},
     ],
     "ganimation_age": [
         {"kind": "restorer"}, {"widths": [8, 8, 8]}, {"blocks": 1},

@@ -19,7 +19,7 @@ reference lacks: without it all of them count as false. A part that is left out 
 fuzz reads 2,000 damaged pictures and 2,000 damaged folders of weights (tests/helpers/fuzz.py): how many were refused,
 the slowest one's seconds of computing, the memory they took.
 
-load lets five visitors use the page for 30 minutes (--parts space) and edits a folder of 1,000 photos, one in twenty of
+load lets five visitors use the page for 30 minutes (--parts space) and edits a folder of 6,000 photos, one in twenty of
 them bad (--parts folder): what was lost, what was left, and how memory grew. Linux; nothing else should run.
 
 identity (--faces; --split, --identity, a light folder of the recipe of that name) tells photos of one person from
@@ -312,8 +312,8 @@ def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def load(given: argparse.Namespace, model: GanimeAge) -> dict:
-    """What became of half an hour of visitors on the page, and of a folder of a thousand photos, some of them bad."""
-    minutes, photos = ("0.5", "40") if given.quick else ("30", "1000")
+    """What became of half an hour of visitors on the page, and of a folder of 6,000 photos, some of them bad."""
+    minutes, photos = ("0.5", "40") if given.quick else ("30", "6000")
     tries = {
         "space": ("load_space.py", "--minutes", minutes),
         "folder": ("load_folder.py", "--photos", photos),

@@ -93,7 +93,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--from-age", type=int, default=0, help="the youngest age whose gains are fitted")
     parser.add_argument("--to-age", type=int, default=100, help="the oldest one")
-    parser.add_argument("--sweeps", type=int, default=2, help="how often each age's gains are visited, at most")
+    parser.add_argument(
+        "--sweeps", type=int, default=2, help="how often each age's gains are visited, at most"
+    )
     return parser.parse_args()
 
 
