@@ -200,6 +200,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     rise = torch.lerp(level * drawn - 1 - (around - BLACK), level * gloss - 1 - light, inner)
+    # On the way to the face the hair lies ever thinner on the skin.
     rise = rise - THROUGH * (1 - inner) * facing * (level - 1 - (around - BLACK)).clamp_min(0)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))

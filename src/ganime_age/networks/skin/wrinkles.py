@@ -81,7 +81,7 @@ class Wrinkles(nn.Module):
 
     layouts (count,384,320) int8, or (count,192,160) of older weights: brightness in WINDOW, in DEEPEST / 127 standard
     deviations of the skin's brightness. onset (knots,): how deep creases are at each age knot, 1 for as deep as the
-    layouts. side: pixels of the frame that layouts lie in.
+    layouts.
     """
 
     layouts: Tensor
