@@ -207,6 +207,7 @@ def test_layouts_are_measured_on_the_old_faces_of_a_folder(tmp_path, prototypes)
     for ages, found in ((40.0, False), ([70.0, 25.0, 70.0] * 5, True)):
         table.assign(age=ages).to_parquet(tmp_path / "manifest.parquet")
         prototypes.wrinkles = Wrinkles(2, KNOTS, DRAWN)
+        prototypes.wrinkles.layouts.fill_(9)  # those before must not stay
         fit_wrinkles(Faces(tmp_path, 256), prototypes)
         layouts = prototypes.wrinkles.layouts
         assert layouts.shape == (2, 2 * before.shape[1], 2 * before.shape[2]) and bool(layouts.any()) == found

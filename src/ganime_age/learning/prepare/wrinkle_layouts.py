@@ -81,8 +81,11 @@ def fit_wrinkles(faces: Faces, prototypes: Prototypes) -> None:
     """Fill the layouts of `prototypes.wrinkles`, measured on the old and the young faces among some of 256 pixels.
     Without any the layouts are empty."""
     wrinkles = prototypes.wrinkles
+    if wrinkles is None:
+        return
+    wrinkles.layouts.zero_()
     rows = [rows_between(faces, *ages) for ages in (OLD, YOUNG)]
-    if wrinkles is None or not len(rows[0]):
+    if not len(rows[0]):
         return
     grain = grain_of(*(measure(faces, some, prototypes) for some in rows))
     skin = enlarge(crease_mask(prototypes)[None, None], DRAWN)[0, 0]

@@ -96,7 +96,7 @@ class Wrinkles(nn.Module):
     @property
     def side(self) -> int:
         """Pixels of the mean shape's frame that the layouts lie in."""
-        return self.layouts.shape[1] * SIDE // (WINDOW[1] - WINDOW[0])
+        return side_of(self.layouts)
 
     def forward(self, skin: Skin, mean_shape: Tensor, depth: Tensor) -> Tensor:
         """What creases of depth (B,) add to the brightness of faces, (B,1,S,S)."""
@@ -158,10 +158,15 @@ class Wrinkles(nn.Module):
 
 def wrinkles_like(layouts: Tensor, knots: int) -> Wrinkles:
     """Room for layouts (count,h,w) of any size, at so many age knots."""
-    return Wrinkles(len(layouts), knots, layouts.shape[1] * SIDE // (WINDOW[1] - WINDOW[0]))
+    return Wrinkles(len(layouts), knots, side_of(layouts))
 
 
-def height_zones(mean_shape: Tensor, side: int = SIDE) -> Tensor:
+def side_of(layouts: Tensor) -> int:
+    """Pixels of the frame in which layouts (count,h,w) lie."""
+    return layouts.shape[1] * SIDE // (WINDOW[1] - WINDOW[0])
+
+
+def height_zones(mean_shape: Tensor, side: int) -> Tensor:
     """mean_shape (68,2) -> (3,h): how much each row of WINDOW, in a frame of `side` pixels, belongs to forehead, eyes
     and cheeks, mouth and chin. They sum to 1."""
     top, bottom = (edge * side // SIDE for edge in WINDOW[:2])
