@@ -417,3 +417,15 @@ def test_the_portraits_crown_turns_grey_and_its_eyes_and_lips_and_the_background
     left, top, right, bottom = face.box.round().astype(int)
     assert (change[top - (bottom - top) // 2 : top, left:right] > 15).mean() > 0.4
     assert change[:, :40].max() == 0
+
+
+def test_white_hair_has_the_colour_of_the_light_and_is_grey_in_neutral_light():
+    pale, dark = (0.3, 0.0, -0.15), (-0.5, -0.65, -0.72)  # skin in neutral light
+    neutral = torch.tensor([pale, dark])[:, :, None, None]
+    assert torch.allclose(growing.cast(neutral), torch.ones(2, 3, 1, 1))
+    warm, blue = (
+        torch.tensor(colour).view(1, 3, 1, 1) for colour in ((0.86, 0.04, -0.54), (-0.1, -0.4, -0.35))
+    )
+    red_to_blue = [factor[0, 0] / factor[0, 2] for factor in (growing.cast(warm), growing.cast(blue))]
+    assert red_to_blue[0] > 1.5 and red_to_blue[1] < 0.97
+    assert luma(growing.cast(warm)).item() == pytest.approx(1.0, abs=1e-5)

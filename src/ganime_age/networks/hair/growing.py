@@ -7,6 +7,7 @@ hair gets one factor on its brightness and one on its saturation (`turn_young`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -51,6 +52,10 @@ FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
+SKIN_RED, SKIN_BLUE = 1.45, (0.75, 1.0)
+"""Red in the green of skin, up to which, and blue in its green, between which the light on a photo is neutral."""
+CAST = 0.8
+"""How much of what the skin's colour lies beyond that white hair has, too."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
@@ -229,9 +234,22 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
     part, hair = strands.cut(picture), strands.hair
-    return strands.put(
-        picture, torch.addcmul(part + hair * (strands.rise * turned), hair * faded, strands.chroma)
-    )
+    rise = strands.rise * turned
+    changed = torch.addcmul(part + hair * rise, hair * faded, strands.chroma)
+    # White hair has the colour of the light on it.
+    lit = hair * turned * (luma(part) + rise + 1)
+    return strands.put(picture, torch.addcmul(changed, lit, cast(head.skin) - 1))
+
+
+def cast(skin: Tensor) -> Tensor:
+    """The colour of the light on skin (B,3,1,1) that is redder, yellower or bluer than skin is in neutral light: a
+    factor (B,3,1,1) for each channel, of brightness 1; exactly 1 in neutral light."""
+    red, green, blue = (skin + BLACK).clamp_min(0.02).split(1, 1)
+    low, high = (math.log(value) for value in SKIN_BLUE)
+    warm_red, blueness = ((red / green).log() - math.log(SKIN_RED)).clamp_min(0), (blue / green).log()
+    beyond = blueness - blueness.clamp(low, high)
+    factor = torch.cat([CAST * warm_red, torch.zeros_like(green), CAST * beyond], 1).exp()
+    return factor / luma(factor)
 
 
 def turn_young(
