@@ -429,3 +429,27 @@ def test_white_hair_has_the_colour_of_the_light_and_is_grey_in_neutral_light():
     red_to_blue = [factor[0, 0] / factor[0, 2] for factor in (growing.cast(warm), growing.cast(blue))]
     assert red_to_blue[0] > 1.5 and red_to_blue[1] < 0.97
     assert luma(growing.cast(warm)).item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_skin_that_shows_between_the_strands_on_a_face_does_not_turn_grey(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    given = torch.where(hair, given - 0.35, given).clamp_min(-1)
+    taken = torch.where(hair, 1.0, 0.0)[None, None]
+    taken[..., 58:66, 44:84] = 1.0  # a stripe of the face that a network takes for hair
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = prototypes.grow_hair(given, taken, marks, ages)
+    changed = (older - given).abs().amax(1)[0]
+    assert changed[60:64, 50:78].max() < 0.02
+    assert changed[64:96, 8:20].mean() > 0.2
+
+
+def test_hair_of_the_colour_of_skin_turns_grey_on_a_face_too(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head()
+    fair = torch.where(hair, given + 0.9, given).clamp(-1, 1)
+    taken = torch.where(hair, 1.0, 0.0)[None, None]
+    taken[..., 58:66, 44:84] = 1.0
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = prototypes.grow_hair(fair, taken, marks, ages)
+    assert (older - fair).abs().amax(1)[0, 60:64, 50:78].mean() > 0.05

@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import dye, in_larger, surround, wear
+from ganime_age.learning.data.headwear import dye, hang, in_larger, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -306,6 +306,21 @@ def test_dyed_hair_and_new_surroundings_leave_the_face_and_each_other_alone():
     corner = (moved - faces)[:, :, :20, :10].abs().amax((1, 2, 3))
     assert (corner > 0.1).float().mean() > 0.8
     assert torch.equal(surround(dye(faces, masks, 0.0), masks, landmarks, 0.0), faces)
+
+
+def test_hair_that_hangs_beside_a_face_is_hair_and_has_its_colour():
+    faces, masks, landmarks = forty_heads()
+    same, still = hang(faces, masks, landmarks, chance=0.0)
+    assert torch.equal(same, faces) and torch.equal(still, masks)
+    hung, more = hang(faces, masks, landmarks, chance=1.0)
+    new = (more - masks)[:, 0] > 0.9
+    assert (new.flatten(1).sum(1) > 10).float().mean() > 0.7
+    assert torch.equal(hung[(more == masks).expand_as(faces)], faces[(more == masks).expand_as(faces)])
+    assert hung.mean(1)[new].mean().item() == pytest.approx(
+        faces.mean(1)[masks[:, 0] > 0.5].mean().item(), abs=0.35
+    )
+    bald = torch.zeros_like(masks)
+    assert torch.equal(hang(faces, bald, landmarks, chance=1.0)[1], bald), "who has no hair gets none"
 
 
 def test_what_a_hat_covers_is_no_hair():

@@ -1,5 +1,5 @@
-"""What a hair network should have seen: hats, scarves and bald heads drawn onto faces, dyed hair, other clothes and
-backgrounds, and faces in larger pictures."""
+"""What a hair network should have seen: hats, scarves and bald heads drawn onto faces, tails and free strands of hair,
+dyed hair, other clothes and backgrounds, and faces in larger pictures."""
 
 from __future__ import annotations
 
@@ -118,8 +118,46 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     return faces + cover * (cloth - faces), hair * (1 - cover)
 
 
+def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2) -> tuple[Tensor, Tensor]:
+    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down beside the face: a
+    tail that comes out behind an ear, or a few free strands, with the colour of their hair (B,1,S,S) -> both anew."""
+    count, side, device = len(faces), faces.shape[-1], faces.device
+    line = (torch.arange(side, device=device) + 0.5) / side
+    y, x = line[:, None], line[None, :]
+    left, right = landmarks[:, 0, 0], landmarks[:, 16, 0]
+    half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
+    middle, ears = ((left + right) / 2).view(-1, 1, 1), landmarks[:, [0, 16], 1].mean(1).view(-1, 1, 1)
+    draw = torch.rand(9, count, 1, 1, device=device)
+    tail = draw[0] < 0.5
+    turned = torch.where(draw[1] < 0.5, -1.0, 1.0)
+    # From the root down it bends outwards or in: x = root + bend t + curl t^2, t the way down in half widths of a face.
+    down = (y - ears) / half - (0.2 * draw[2] + torch.where(tail, 0.3, 0.0))
+    length = 0.8 + 2.2 * draw[3]
+    root = torch.where(tail, 0.85 + 0.3 * draw[4], 0.9 + 0.35 * draw[4])
+    bend, curl = (draw[5] - 0.35) * 0.5, (draw[6] - 0.5) * 0.25
+    off = turned * (x - middle) / half - (root + bend * down + curl * down.square())
+    # A tail is widest half way down; of free strands there are some beside each other.
+    way = (down / length).clamp(0, 1)
+    wide = (
+        torch.where(tail, 0.1 + 0.3 * draw[7], 0.06 + 0.16 * draw[7])
+        * (way * (1 - way) * 4).clamp_min(0.02).sqrt()
+    )
+    shape = ((wide - off.abs()) * half * side).clamp(0, 1) * (down > 0) * (way < 1)
+    strand = torch.sin(off * (20 + 25 * draw[8]) + 6 * draw[4] + (down + 3 * draw[6]).sin())
+    few = torch.where(tail, 1.0, ((strand - 0.2) * 3).clamp(0, 1))
+    mean = weighted_mean(faces, hair)
+    varied = (weighted_mean((faces - mean).square(), hair) + 1e-4).sqrt()
+    light = 2 * draw[2] - 1.3 + 0.35 * strand + 0.6 * torch.sin(2 * down + 6 * draw[8])
+    own = mean + varied * (light[:, None] + 0.25 * torch.randn_like(faces[:, :1]))
+    has = hair.mean((2, 3), keepdim=True) > 0.04
+    chosen = has & (torch.rand(count, 1, 1, 1, device=device) < chance)
+    cover = (shape * few)[:, None] * chosen
+    return torch.lerp(faces, own.clamp(-1, 1), cover), torch.maximum(hair, cover)
+
+
 def fabric(faces: Tensor) -> Tensor:
-    """Cloth (B,3,S,S): an enlarged corner of another picture, one colour, stripes, or wool, shaded from the top."""
+    """Cloth (B,3,S,S): an enlarged corner of another picture, one colour, stripes, wool or the folds of a curtain,
+    shaded from the top."""
     count, side = len(faces), faces.shape[-1]
     corner = faces.roll(1, 0)[:, :, side // 2 :, : side // 2]
     piece = F.interpolate(corner, size=(side, side), mode="bilinear", align_corners=False)
@@ -131,6 +169,7 @@ def fabric(faces: Tensor) -> Tensor:
     kind = torch.rand(count, 1, 1, 1, device=faces.device)
     cloth = torch.where(kind < 0.25, piece, torch.where(kind < 0.5, colours[0].expand_as(piece), striped))
     cloth = torch.where(kind < 0.65, cloth, wool(count, side, faces))
+    cloth = torch.where(kind < 0.85, cloth, folds(count, side, faces))
     shade = (
         0.3
         * (torch.rand(count, 1, 1, 1, device=faces.device) - 0.5)
@@ -165,6 +204,23 @@ def wool(count: int, side: int, like: Tensor) -> Tensor:
     tint = (torch.rand(count, 3, 1, 1, device=device) - 0.5) * 0.3
     fine = torch.rand(2, count, 1, 1, 1, device=device)
     return (grey + tint + 0.2 * fine[0] * grain + 0.25 * fine[1] * ribs).clamp(-1, 1)
+
+
+def folds(count: int, side: int, like: Tensor) -> Tensor:
+    """A curtain (B,3,S,S) in muted colours, often dark: upright folds that widen and bend a little, as hair does."""
+    device = like.device
+    draw = torch.rand(6, count, 1, 1, 1, device=device)
+    line = (torch.arange(side, device=device) + 0.5) / side
+    y, x = line[:, None], line[None, :]
+    across = x + 0.1 * (draw[0] - 0.5) * y + 0.02 * draw[1] * torch.sin(6 * y + 6 * draw[2])
+    waves = torch.zeros(count, 1, side, side, device=device)
+    for pitch in (5.0, 13.0, 31.0):
+        phase, own = (torch.rand(count, 1, 1, 1, device=device) for _ in range(2))
+        waves = waves + own * torch.sin(6.28 * pitch * (0.6 + 0.8 * draw[3]) * across + 6.28 * phase)
+    grey = 1.6 * draw[4].square() - 0.95
+    tint = (torch.rand(count, 3, 1, 1, device=device) - 0.5) * 0.3
+    light = 1 + 0.35 * draw[5] * waves
+    return ((grey + tint + 1).clamp_min(0.02) * light - 1).clamp(-1, 1)
 
 
 def skin(faces: Tensor, landmarks: Tensor) -> Tensor:

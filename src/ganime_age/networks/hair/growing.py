@@ -20,7 +20,7 @@ from ..layers import Window, choose, constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
 from .filters import BLACK, border_fade, box, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import Head, bare_ears, in_the_dark, unnatural
+from .on_head import Head, bare_skin, in_the_dark, unnatural
 from .strands import brushed
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
@@ -335,7 +335,7 @@ class Growth:
         )
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(small, hair, landmarks, fade)
-        hair = hair * (1 - enlarge(bare_ears(picture, landmarks, head), side))
+        hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
         return cls(picture, hair * dense * border_fade(side, *fade[:2], like=picture), head, beard)

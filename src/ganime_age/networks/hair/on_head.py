@@ -28,7 +28,11 @@ that is to change does, and up to the third more and more strands turn."""
 EAR = (1.14, 0.15, 0.34, 0.6)
 """An ear in the units of `on_head`: its middle, and its half width and height with room for another one's."""
 BARE = (0.3, 0.6)
-"""How far the colour of a place at the ears lies on the way from the hair's to the skin's: hair, and surely skin."""
+"""How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin."""
+BROW, TEMPLE = (-1.05, -0.85), (0.85, 1.0)
+"""Heights, and distances from the middle, in the units of `on_head`, between which a face begins and ends."""
+DARKER = (1.7, 2.3)
+"""How many times as bright as the hair skin is from which on a glossy strand of it no more looks like skin."""
 APART = (0.1, 0.25)
 """Distance of the colours of hair and skin up to which they tell nothing, and from which on they tell all."""
 ASIDE = (0.1, 0.3)
@@ -107,20 +111,23 @@ def in_the_dark(small: Tensor, hair: Tensor, landmarks: Tensor) -> Tensor:
     return far * (1 - ramp(light, *NIGHT)) * (1 - ramp(beside, *NIGHT))
 
 
-def bare_ears(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
-    """Where ears of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 show their skin: (B,1,s,s) in 0..1. They lie
-    within hair, and a small network of hair often takes them for it."""
+def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """Where pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 show skin within what is taken for hair: (B,1,s,s) in
+    0..1. Ears lie within hair, and skin shows between the strands that hang into a face; a small network takes both for
+    it. On the face only hair that is much darker than the skin can be told from it."""
     small = resize(picture, min(EAR_SIDE, picture.shape[-1]))
     x, y = on_head(landmarks, small.shape[-1])
     middle_x, middle_y, wide, high = EAR
     off = ((x.abs() - middle_x) / wide).square() + ((y - middle_y) / high).square()
+    times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
+    on_face = ramp(y, *BROW) * (1 - ramp(x.abs(), *TEMPLE)) * ramp(times, *DARKER)
     way = head.skin - head.colour
     along = ((small - head.colour) * way).sum(1, keepdim=True)
     length = way.square().sum(1, keepdim=True)
     share = along / length.clamp_min(1e-4)
     aside = (small - head.colour - share * way).square().sum(1, keepdim=True) / length.clamp_min(1e-4)
     told = ramp(length.sqrt(), *APART) * (1 - ramp(aside, *ASIDE))
-    return told * (1 - ramp(off, 0.7, 1.3)) * ramp(share, *BARE)
+    return told * torch.maximum(1 - ramp(off, 0.7, 1.3), on_face) * ramp(share, *BARE)
 
 
 def off_oval(x: Tensor, y: Tensor) -> Tensor:
