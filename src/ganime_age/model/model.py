@@ -171,6 +171,7 @@ class GanimeAge(
         landmarks: Tensor | None = None,
         parts: Collection[str] = AGE_PARTS,
         hair: Tensor | None = None,
+        changed: Tensor | None = None,
     ) -> Edited:
         """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
 
@@ -181,8 +182,9 @@ class GanimeAge(
         pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. What is neither near the face
         nor hair stays as it is, whatever a generator paints there. parts: of AGE_PARTS, what the age changes; only the
         default method can leave some out. hair (B,1,S,S) in 0..1: where it is, if it has its new age already
-        (`grow_hair`); by default it is found and grown here. BadInput when the method is unknown or cannot change
-        what is asked, MissingModel when its weights, or the readers', are not loaded.
+        (`grow_hair`); by default it is found and grown here. changed: the faces as `change_by_prototypes` gave them, if
+        it did. BadInput when the method is unknown or cannot change what is asked, MissingModel when its weights, or
+        the readers', are not loaded.
         """
         row = method_row(method_called(method))
         self.require(row.part)
@@ -194,7 +196,29 @@ class GanimeAge(
         if changes[0] and set(parts) != set(AGE_PARTS):
             check_whole(row)
         request = source_age, target_age, source_aus, target_aus
-        return self.change(faces, request, row, landmarks, parts, hair)
+        return self.change(faces, request, row, landmarks, parts, hair, changed)
+
+    def change_by_prototypes(
+        self,
+        faces: Tensor,
+        request: tuple[Tensor, Tensor, Tensor, Tensor],
+        method: str,
+        landmarks: Tensor,
+        parts: Collection[str] = AGE_PARTS,
+        hair: Tensor | None = None,
+    ) -> Tensor | None:
+        """The first part of `edit`, for who does both at a time: what prototypes make of faces (B,3,S,S), before a
+        method's network draws on it; None where the method draws on the faces themselves. request: source and target
+        ages, source and target action units."""
+        row = method_row(method_called(method))
+        self.require(row.part)
+        if not self.draws_on_prototypes(row):
+            return None
+        return self.prototypes_of(parts)(faces, landmarks, *request, hair)
+
+    def prototypes_of(self, parts: Collection[str]) -> Prototypes:
+        """The prototypes, of whose ages only some parts (AGE_PARTS) change something."""
+        return self.prototypes if set(parts) == set(AGE_PARTS) else self.prototypes.only(parts)
 
     def change(
         self,
@@ -204,6 +228,7 @@ class GanimeAge(
         landmarks: Tensor | None = None,
         parts: Collection[str] = AGE_PARTS,
         hair: Tensor | None = None,
+        changed: Tensor | None = None,
     ) -> Edited:
         """`edit` of a request (source and target ages, source and target action units) that was checked: arithmetic on
         tensors alone, so that it can be recorded as a graph (onnx/)."""
@@ -216,10 +241,8 @@ class GanimeAge(
         if landmarks is None:
             seen = resize(faces, min(faces.shape[-1], self.face_size))
             landmarks = self.read(seen, identity=False).landmarks
-        prototypes = self.prototypes
-        if set(parts) != set(AGE_PARTS):
-            prototypes = prototypes.only(parts)
-        shown = prototypes(faces, landmarks, *request, hair)
+        prototypes = self.prototypes_of(parts)
+        shown = prototypes(faces, landmarks, *request, hair) if changed is None else changed
         if "skin" not in parts:  # what a generator draws of an age is skin
             request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)

@@ -299,10 +299,13 @@ class Mouth(nn.Module):
         """face (B,3,S,S) whose landmarks went from `before` to `after` (B,68,2), action units (B,17) asked, the skin's
         mean and spread of brightness and its share of colour (B,1,1,1) each -> the face with its mouth filled and the
         share filled (B,1,S,S)."""
+        fresh = newly_open(before, after) * self.known
+        if may_ask(fresh) and not (fresh > 0).any():
+            return face, torch.zeros_like(face[:, :1])
         # A GPU would have to be asked where the lips are.
         window = window_around(after, face.shape[-1]) if recorded() or may_ask(face) else None
         now = gap(after, face.shape[-1], window)
-        share = now.inside * (newly_open(before, after) * self.known)[:, None, None, None]
+        share = now.inside * fresh[:, None, None, None]
         smile = aus[:, SMILE] / AU_MAX
         colours = self.colours(now, smile, skin, colour, eye_white(face, after)).clamp(-1, 1)
         if window is None:

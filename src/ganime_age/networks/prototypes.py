@@ -267,7 +267,9 @@ class Prototypes(nn.Module):
         texture = self.warp_to_face(texture, grid)
         out = self.change_texture(out, Skin(moved, skin, points, grid, light), texture, ages)
         maps = self.totals("tone", amounts["tone"])
-        maps[0] = maps[0] * (1 - LIPS * lips_map(self.mean_shape) * (ages[1] < ages[0])[:, None, None, None])
+        maps[0] = choose(
+            ages[1] < ages[0], lambda: maps[0] * (1 - LIPS * lips_map(self.mean_shape)), lambda: maps[0]
+        )
         tones = self.warp_to_face(torch.cat(maps, 1), grid).chunk(2, 1)
         aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
         tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted

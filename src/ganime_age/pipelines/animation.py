@@ -143,30 +143,51 @@ def _edit_of(wanted: np.ndarray) -> Edit:
 
 
 class Followed(NamedTuple):
-    """A frame of a clip in which the face was found and made ready. shot: what its shot keeps; drawing: None where
-    nothing is to be drawn."""
+    """A frame of a clip in which the face was found and read. shot: what its shot keeps."""
 
     frame: Frame
     face: Face
     shot: Shot
-    drawing: Drawing | None
+
+
+Prepared = tuple[Followed, Drawing | None]
+"""What is to be drawn in a frame: nothing where it is None."""
 
 
 def edit_frames(
     pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack, mark: bool
 ) -> Iterator[Frame]:
-    """Every frame with the tracked face edited; where there is none it comes back as it was. The face is found and read
-    in the next frames while one is drawn."""
-    with ahead(follow_face(pipeline, frames, edit, method, track)) as followed:
-        for one in followed:
+    """Every frame with the tracked face edited; where there is none it comes back as it was. In threads of their own
+    the face is found and read in one frame, its hair grows in another, prototypes change it in a third, and in a fourth
+    a generator draws on it."""
+
+    def prepared(frames: Iterable[Frame | Followed]) -> Iterator[Frame | Prepared]:
+        for one in frames:
+            yield one if isinstance(one, Frame) else (one, one.shot.prepare(one.face, edit, method))
+
+    def changed(frames: Iterable[Frame | Prepared]) -> Iterator[Frame | Prepared]:
+        for one in frames:
+            yield one if isinstance(one, Frame) else (one[0], one[0].shot.change(one[1], method))
+
+    def drawn(frames: Iterable[Frame | Prepared]) -> Iterator[Frame]:
+        for one in frames:
             if isinstance(one, Frame):
                 yield one
             else:
-                yield one.frame._replace(pixels=one.shot.draw(one.face, one.drawing, method, mark))
+                (frame, face, shot), drawing = one
+                yield frame._replace(pixels=shot.draw(face, drawing, method, mark))
+
+    with (
+        ahead(follow_face(pipeline, frames, track), share=True) as followed,
+        ahead(prepared(followed), share=True) as ready,
+        ahead(changed(ready), share=True) as half,
+        ahead(drawn(half), share=True) as done,
+    ):
+        yield from done
 
 
 def follow_face(
-    pipeline: FacePipeline, frames: Iterable[Frame], edit: Edit, method: str, track: FaceTrack
+    pipeline: FacePipeline, frames: Iterable[Frame], track: FaceTrack
 ) -> Iterator[Frame | Followed]:
     """The frames, each with its face where there is one."""
     seen = ClipFace(pipeline, track, READ_EVERY if track.steady else 1)
@@ -175,8 +196,7 @@ def follow_face(
         if landmarks is None:
             yield frame
         else:
-            face = seen.read(frame.pixels, landmarks)
-            yield Followed(frame, face, seen.shot, seen.shot.prepare(face, edit, method))
+            yield Followed(frame, seen.read(frame.pixels, landmarks), seen.shot)
 
 
 def edit_clip(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +21,8 @@ SEARCH_EVERY = 24
 """Frames after which the whole picture is searched for faces anew, even while the face is followed."""
 READ_EVERY = 3
 """Frames after which age, action units and landmarks are read anew; between them landmarks follow the detector's."""
-HAIR_EVERY = 3
-"""Frames after which hair is looked for anew; between them it moves with the face."""
+HAIR_EVERY, HAIR_AT_REST = 3, 12
+"""Frames after which hair is looked for anew, and while the head rests; between them it moves with the face."""
 AT_REST = 0.002
 """Mean distance, in sides of the face's frame, that landmarks may have moved in it for a head to count as at rest: what
 has grown on its hair is carried along until hair is looked for anew."""
@@ -101,7 +101,7 @@ class ClipFace:
 class Shot:
     """What drawing a face in one shot of a clip keeps for the frames that follow. steady: whether the face is steadied.
 
-    `prepare` and `draw` take the same frames in the same order; each may run in a thread of its own.
+    `prepare`, `change` and `draw` take the same frames in the same order; each may run in a thread of its own.
     """
 
     def __init__(self, pipeline: FacePipeline, steady: bool):
@@ -116,15 +116,20 @@ class Shot:
         hair = self._hair_of(face, edit) if self.pipeline.grows_hair(face, edit, method) else None
         return self.pipeline.prepare(face, edit, method, found=hair)
 
+    def change(self, drawing: Drawing | None, method: str) -> Drawing | None:
+        """`FacePipeline.change_first`. While a face is steadied, a shot has one choice of creases, which would flicker
+        if they were chosen anew in every frame."""
+        if drawing is None:
+            return None
+        with chosen_once(self._creases) if self.steady else nullcontext():
+            return self.pipeline.change_first(drawing, method)
+
     def draw(self, face: Face, drawing: Drawing | None, method: str, mark: bool) -> np.ndarray:
-        """The whole frame (H,W,3) uint8 after an edit. While a face is steadied, a shot has one choice of creases,
-        which would flicker if they were chosen anew in every frame, and what the network draws is carried along."""
+        """The whole frame (H,W,3) uint8 after an edit. While a face is steadied, what the network draws is carried
+        along."""
         if drawing is None:
             return face.photo
-        with ExitStack() as stack:
-            if self.steady:
-                stack.enter_context(chosen_once(self._creases))
-                stack.enter_context(carrying(self._drawn))
+        with carrying(self._drawn) if self.steady else nullcontext():
             (made,) = self.pipeline.draw_batch([drawing], method)
         return self.pipeline.paste(face, made, mark, CLIP_STRENGTH)
 
@@ -132,7 +137,7 @@ class Shot:
         places, self._hair_age = places_of(face), self._hair_age + 1
         # Of a head that turns, what was added before would lie beside the hair.
         rests = np.abs(places - self._places).mean() < AT_REST
-        if self._hair is not None and rests and self._hair_age < HAIR_EVERY:
+        if self._hair is not None and rests and self._hair_age < HAIR_AT_REST:
             return self.pipeline.still_on(self._hair, face)
         before = None if self._hair is None else self.pipeline.carry_hair(self._hair, face)
         if before is not None and self._hair_age < HAIR_EVERY:

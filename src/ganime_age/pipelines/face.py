@@ -157,7 +157,7 @@ class Drawing(NamedTuple):
     """What a generator is given for one face: the picture that it draws on, the request as tensors (source and target
     ages (1,), source and target action units (1,17)), the landmarks (1,68,2) in 0..1 of the frame, the parts that an
     age changes, and yaw, pitch and roll in degrees by which the head is turned, where it is. hair: what was grown on
-    the ground before."""
+    the ground before. changed (1,3,S,S): the face as prototypes changed it, if they did already."""
 
     ground: Crop
     request: tuple[Tensor, Tensor, Tensor, Tensor]
@@ -165,6 +165,7 @@ class Drawing(NamedTuple):
     parts: tuple[str, ...] = AGE_PARTS
     turn: tuple[float, ...] = ()
     hair: Hair | None = None
+    changed: Tensor | None = None
 
     def kind(self) -> tuple[Any, ...]:
         """Drawings of one kind fit into one batch: sides, and what is asked to change."""
@@ -402,6 +403,16 @@ class FacePipeline:
             matte = F.grid_sample(found.matte, found.around.grid, padding_mode="border", align_corners=False)
         return Hair(matte, torch.ones_like(matte))
 
+    def change_first(self, drawing: Drawing, method: str) -> Drawing:
+        """A drawing of which the prototypes' part is done, so that the next one's can be while this one is drawn."""
+        face = to_tensor(drawing.ground.face, self.device, apart=True)
+        hair = None if drawing.hair is None else drawing.hair.matte
+        with torch.inference_mode(), self._precision():
+            changed = self.model.change_by_prototypes(
+                face, drawing.request, method, drawing.landmarks, drawing.parts, hair
+            )
+        return drawing._replace(changed=changed)
+
     def draw_batch(self, drawings: Sequence[Drawing], method: str) -> list[Generated]:
         """What the generator makes of N >= 1 drawings of one kind."""
         before, wanted, units_before, units_wanted = (
@@ -411,6 +422,7 @@ class FacePipeline:
         landmarks = _joined([one.landmarks for one in drawings])
         parts, turn = drawings[0].parts, drawings[0].turn  # the same in all of one kind
         hair, moved = [one.hair for one in drawings if one.hair is not None], None
+        changed = [one.changed for one in drawings if one.changed is not None]
         with torch.inference_mode(), self._precision():
             edited = self.model.edit(
                 faces,
@@ -422,6 +434,7 @@ class FacePipeline:
                 landmarks,
                 parts=parts,
                 hair=_joined([one.matte for one in hair]) if hair else None,
+                changed=_joined(changed) if len(changed) == len(drawings) else None,
             )
             if turn:
                 degrees = torch.tensor([turn], device=self.device).expand(len(faces), -1)

@@ -196,7 +196,7 @@ def reenact_clip(
     def change(frames: Iterable[Frame]) -> Iterator[Frame]:
         # The face is followed in the next frames while these are painted.
         with (
-            ahead(follow_driving(mover, follower, frames, relative)) as asked,
+            ahead(follow_driving(mover, follower, frames, relative), share=True) as asked,
             side_by_side(partial(paint, mover), asked) as painted,
         ):
             yield from move_frames(painted)

@@ -35,6 +35,8 @@ LARGE = (4000, 3000)
 """Width and height of the 12-megapixel photo."""
 CLIP, CLIP_HEAD, CLIP_FRAMES = (1280, 720), 420, 48
 """Width and height of the clip, the head's width in it, at which its face has a frame of about 256 px, its length."""
+WARM_UP = 3
+"""Frames of a clip that is edited before, as the first edit of a process takes longer."""
 FOLDER = 16
 """Photos for each worker of a folder."""
 
@@ -132,16 +134,18 @@ def edit_and_read(editor: Any, photo: bytes) -> float:
 
 
 def frames_per_second(editor: FaceEditor, frames: int, method: str) -> tuple[float, float]:
-    """Frames a second of an age edit of a clip whose face moves, and of a photo that it drives."""
+    """Frames a second of an age edit of a clip whose face moves, and of a photo that it drives, after a short clip that
+    warms up."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = f"{folder}/source.mp4", f"{folder}/target.mp4"
-        with new_clip(source, Fraction(25)) as write:
-            for i in range(frames):
-                head = np.array(face_photo(CLIP_HEAD, CLIP))
-                away = round(20 * math.sin(i / 5)), round(8 * math.cos(i / 7))
-                write(Frame(np.roll(head, away, (1, 0)), Fraction(i, 25), Fraction(1, 25)))
-        aged = editor.edit_video(source, target, age=70, method=method)
-        driven = editor.reenact_video(face_photo(256), source, target)
+        for length in (WARM_UP, frames):
+            with new_clip(source, Fraction(25)) as write:
+                for i in range(length):
+                    head = np.array(face_photo(CLIP_HEAD, CLIP))
+                    away = round(20 * math.sin(i / 5)), round(8 * math.cos(i / 7))
+                    write(Frame(np.roll(head, away, (1, 0)), Fraction(i, 25), Fraction(1, 25)))
+            aged = editor.edit_video(source, target, age=70, method=method)
+            driven = editor.reenact_video(face_photo(256), source, target)
     return frames / aged.seconds, frames / driven.seconds
 
 
