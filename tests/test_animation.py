@@ -10,6 +10,7 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ganime_age import BadInput, Edit, FaceEditor, GanimeAge, Keyframe
@@ -360,6 +361,19 @@ def test_what_is_read_ahead_or_written_behind_keeps_order_and_says_its_errors():
         for item in range(20):
             later(item)
     assert taken[5:] == [0]
+
+
+def test_threads_beside_each_other_compute_on_a_share_of_the_cores_and_others_on_all():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        cores = lambda _: torch.get_num_threads()  # noqa: E731
+        with side_by_side(cores, range(4)) as made, ahead(map(cores, range(2)), share=True) as more:
+            assert [*made, *more] == [2] * 6
+        with ahead(map(cores, range(2))) as alone:
+            assert [*alone, torch.get_num_threads()] == [4] * 3
+    finally:
+        torch.set_num_threads(before)
 
 
 GREY = np.full((100, 300, 3), 90, np.uint8)

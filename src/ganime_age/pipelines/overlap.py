@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Event
+from threading import Barrier, Event, Lock
 from typing import TypeVar
 
 import torch
@@ -24,15 +24,21 @@ WORKERS = 2
 """Frames that are drawn at a time."""
 
 
+_TELLING = Lock()
+
+
 def sharing(threads: int, name: str) -> ThreadPoolExecutor:
     """So many threads, in each of which PyTorch computes on half of the cores that it computes on in this one."""
-    cores, ready = torch.get_num_threads(), Barrier(threads + 1)
-    made = ThreadPoolExecutor(threads, name, _compute_on, (max(1, cores // 2),))
-    begun = [made.submit(ready.wait) for _ in range(threads)]
-    ready.wait()
-    for one in begun:
-        one.result()
-    torch.set_num_threads(cores)  # each thread keeps what it was told; threads that begin later are told this
+    with _TELLING:
+        cores, ready = torch.get_num_threads(), Barrier(threads + 1)
+        made = ThreadPoolExecutor(threads, name, _compute_on, (max(1, cores // 2),))
+        begun = [made.submit(ready.wait) for _ in range(threads)]
+        ready.wait()
+        for one in begun:
+            one.result()
+        torch.set_num_threads(
+            cores
+        )  # each thread keeps what it was told; those that begin later are told this
     return made
 
 
