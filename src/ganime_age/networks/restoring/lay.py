@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Held, Window, choose, luma, recorded, relit
+from ..layers import Edited, Held, Window, choose, luma, may_ask, recorded, relit
 from ..mouth import opening_of
 from ..skin.wrinkles import blur
 from ..warp import canonical_grid
@@ -27,6 +27,9 @@ AU25, AU26, AU45 = 14, 15, 16
 
 DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
+STILL = 0.001
+"""Mean change of the landmarks, in sides of the frame, a quarter of a pixel, up to which what was drawn stays in place.
+"""
 TAKEN_OVER = 0.5
 """Share of what was drawn before in what is laid on a clip's face after it was drawn anew, so that it does not jump."""
 
@@ -54,6 +57,8 @@ class Carried:
     def _moved(self, landmarks: Tensor, side: int) -> Tensor | None:
         if self.change is None or self.landmarks is None:
             return None
+        if may_ask(landmarks) and (landmarks - self.landmarks).abs().mean() < STILL:
+            return self.change
         grid = canonical_grid(landmarks, self.landmarks, side)
         return F.grid_sample(self.change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
 
