@@ -35,8 +35,8 @@ LARGE = (4000, 3000)
 """Width and height of the 12-megapixel photo."""
 CLIP, CLIP_HEAD, CLIP_FRAMES = (1280, 720), 420, 48
 """Width and height of the clip, the head's width in it, at which its face has a frame of about 256 px, its length."""
-WARM_UP = 3
-"""Frames of a clip that is edited before, as the first edit of a process takes longer."""
+WARM_UP, CLIPS = 3, 3
+"""Frames of a clip that is edited before, as the first edit of a process takes longer; and how often it then is."""
 FOLDER = 16
 """Photos for each worker of a folder."""
 
@@ -134,11 +134,12 @@ def edit_and_read(editor: Any, photo: bytes) -> float:
 
 
 def frames_per_second(editor: FaceEditor, frames: int, method: str) -> tuple[float, float]:
-    """Frames a second of an age edit of a clip whose face moves, and of a photo that it drives, after a short clip that
-    warms up."""
+    """Frames a second of an age edit of a clip whose face moves, and of a photo that it drives: medians of CLIPS, after
+    a short clip that warms up."""
+    seconds = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = f"{folder}/source.mp4", f"{folder}/target.mp4"
-        for length in (WARM_UP, frames):
+        for length in (WARM_UP, *[frames] * CLIPS):
             with new_clip(source, Fraction(25)) as write:
                 for i in range(length):
                     head = np.array(face_photo(CLIP_HEAD, CLIP))
@@ -146,7 +147,9 @@ def frames_per_second(editor: FaceEditor, frames: int, method: str) -> tuple[flo
                     write(Frame(np.roll(head, away, (1, 0)), Fraction(i, 25), Fraction(1, 25)))
             aged = editor.edit_video(source, target, age=70, method=method)
             driven = editor.reenact_video(face_photo(256), source, target)
-    return frames / aged.seconds, frames / driven.seconds
+            seconds.append((aged.seconds, driven.seconds))
+    aged_seconds, driven_seconds = zip(*seconds[1:], strict=True)
+    return frames / statistics.median(aged_seconds), frames / statistics.median(driven_seconds)
 
 
 def photos_per_second(workers: int) -> float:
