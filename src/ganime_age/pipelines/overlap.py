@@ -23,7 +23,6 @@ WAITING = 3
 WORKERS = 2
 """Frames that are drawn at a time."""
 
-
 _TELLING = Lock()
 
 
@@ -36,9 +35,8 @@ def sharing(threads: int, name: str) -> ThreadPoolExecutor:
         ready.wait()
         for one in begun:
             one.result()
-        torch.set_num_threads(
-            cores
-        )  # each thread keeps what it was told; those that begin later are told this
+        # Each of them keeps what it was told; threads that begin later are told this.
+        torch.set_num_threads(cores)
     return made
 
 

@@ -126,7 +126,7 @@ def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2) ->
     y, x = line[:, None], line[None, :]
     left, right = landmarks[:, 0, 0], landmarks[:, 16, 0]
     half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
-    middle, ears = ((left + right) / 2).view(-1, 1, 1), landmarks[:, [0, 16], 1].mean(1).view(-1, 1, 1)
+    middle, ears = ((landmarks[:, 0] + landmarks[:, 16]) / 2).view(-1, 2, 1, 1).unbind(1)
     draw = torch.rand(9, count, 1, 1, device=device)
     tail = draw[0] < 0.5
     turned = torch.where(draw[1] < 0.5, -1.0, 1.0)
