@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from threading import Barrier
 
@@ -21,7 +22,7 @@ from ganime_age.images.search import FoundFace
 from ganime_age.images.video_reader import Frame
 from ganime_age.networks.skin.wrinkles import Wrinkles
 from ganime_age.pipelines.animation import edit_frames
-from ganime_age.pipelines.clip_face import ClipFace
+from ganime_age.pipelines.clip_face import HAIR_AT_REST, HAIR_EVERY, ClipFace, Shot
 from ganime_age.pipelines.overlap import ahead, behind, side_by_side
 from ganime_age.pipelines.tracking import HOLD, FaceTrack, OneEuro, SlowMean
 from ganime_age.provenance.watermark import SIDE, THRESHOLD, score
@@ -515,3 +516,38 @@ def test_hair_of_a_head_at_rest_is_laid_where_the_head_went(editor, small):
     again = pipeline.lay_hair(pipeline.still_on(grown, after))[0].photo.astype(int)
     assert np.abs(laid - photo).mean() > 1
     assert np.abs(again - np.roll(laid, (5, 8), (0, 1)))[13:, 16:].mean() < 0.05
+
+
+def test_what_prototypes_change_first_is_drawn_on_as_if_at_once(editor, small):
+    pipeline, edit = editor.pipeline, Edit.of(75, {"AU12": 3.0})
+    (face,) = pipeline.read(
+        [pipeline.align(small, marks := editor.read(small)[0].landmarks, face_box(marks))], identity=False
+    )
+    drawing = pipeline.prepare(face, edit, "ganimation_age")
+    first = pipeline.change_first(drawing, "ganimation_age")
+    assert drawing.changed is None and first.changed is not None
+    half, whole = (pipeline.draw_batch([one], "ganimation_age")[0].face for one in (first, drawing))
+    assert np.array_equal(half, whole)
+    before = torch.from_numpy(face.face).permute(2, 0, 1)[None] / 127.5 - 1
+    assert (first.changed - before).abs().mean() > 0.02, "the prototypes' part is done"
+
+
+def test_hair_is_looked_for_less_often_while_a_head_rests(editor, small, monkeypatch):
+    pipeline, looked = editor.pipeline, []
+    find = pipeline.find_hair
+    monkeypatch.setattr(pipeline, "find_hair", lambda *given: looked.append(len(given) < 3) or find(*given))
+    marks = editor.read(small)[0].landmarks
+    (face,) = pipeline.read([pipeline.align(small, marks, face_box(marks))], identity=False)
+
+    def looks(frames: int, turning: float) -> int:
+        looked.clear()
+        shot = Shot(pipeline, steady=True)
+        for number in range(frames):
+            points = face.reading.landmarks + np.float32([number * turning, 0])
+            shot.prepare(
+                replace(face, reading=replace(face.reading, landmarks=points)), Edit.of(75), "ganimation_age"
+            )
+        return sum(looked)
+
+    assert looks(HAIR_AT_REST + 1, 0.0) == 2
+    assert looks(2 * HAIR_EVERY + 1, 2.0) == 3

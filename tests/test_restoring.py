@@ -27,7 +27,7 @@ from ganime_age.networks.perceptual import SQUEEZENET_TAPS, VGG19_TAPS, Perceptu
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids
 from ganime_age.networks.restoring.feature_discriminator import FeatureDiscriminator
-from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying, lay
+from ganime_age.networks.restoring.lay import DRAW_EVERY, STILL, Carried, Request, carrying, lay
 from ganime_age.networks.restoring.patch_discriminator import PatchDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 from ganime_age.networks.skin.skin_map import skin_map
@@ -171,6 +171,16 @@ def test_on_a_clip_skin_is_drawn_now_and_then_and_moves_with_the_face_between(fa
         lay(network, moved, next_marks, next_marks, request(75.0))
         lay(network, face, shut(marks), marks, request(75.0, AU12=4.0, AU25=4.0))
     assert len(drawn) == 6, "anew after DRAW_EVERY frames, and wherever a mouth is drawn"
+
+
+def test_on_a_clip_what_was_drawn_does_not_tremble_with_landmarks_that_hardly_move(face, marks):
+    network, carried = restorer(marks), Carried()
+    with carrying(carried):
+        first = lay(network, face, marks, marks, request(75.0)).face
+        trembling, moving = (marks + amount * STILL for amount in (0.9, 20.0))
+        again = lay(network, face, trembling, trembling, request(75.0)).face
+        moved = lay(network, face, moving, moving, request(75.0)).face
+    assert torch.equal(again, first) and (moved - first).abs().max() > 1e-3
 
 
 def test_weights_that_learnt_no_ages_leave_the_skin(face, marks):

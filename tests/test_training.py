@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import dye, hang, in_larger, surround, wear
+from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -321,6 +321,13 @@ def test_hair_that_hangs_beside_a_face_is_hair_and_has_its_colour():
     )
     bald = torch.zeros_like(masks)
     assert torch.equal(hang(faces, bald, landmarks, chance=1.0)[1], bald), "who has no hair gets none"
+
+
+def test_the_folds_of_a_curtain_are_upright():
+    torch.manual_seed(1)
+    cloth = folds(60, 64, torch.zeros(1)).mean(1)
+    across, down = (cloth.diff(dim=axis).abs().mean((1, 2)) for axis in (2, 1))
+    assert (across > 2 * down).float().mean() > 0.9 and across.median() > 0.005
 
 
 def test_what_a_hat_covers_is_no_hair():

@@ -266,15 +266,28 @@ class Prototypes(nn.Module):
         texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
         texture = self.warp_to_face(texture, grid)
         out = self.change_texture(out, Skin(moved, skin, points, grid, light), texture, ages)
-        maps = self.totals("tone", amounts["tone"])
-        maps[0] = choose(
-            ages[1] < ages[0], lambda: maps[0] * (1 - LIPS * lips_map(self.mean_shape)), lambda: maps[0]
-        )
-        tones = self.warp_to_face(torch.cat(maps, 1), grid).chunk(2, 1)
-        aged, acted = (light[1] * match_colour(tone, colour) for tone in tones)
-        tone = in_light(aged, moved, light[0], ages[1] > ages[0]) + acted
-        out = torch.addcmul(out, skin, enlarge(tone, face.shape[-1]))
+        out = self.change_tone(out, Skin(moved, skin, points, grid, light), amounts["tone"], colour, ages)
         return self.deepen(out, Skin(moved, skin, points, grid, light), ages).clamp(-1, 1)
+
+    def change_tone(
+        self,
+        face: Tensor,
+        skin: Skin,
+        amounts: dict[str, Tensor],
+        colour: Tensor,
+        ages: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """A face (B,3,S,S) with the tone that knots (B,K) and units (B,17) change from the first to the second of two
+        ages (B,). colour: see `colourfulness`."""
+        whole, acted = self.totals("tone", amounts)
+        aged = choose(
+            ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
+        )
+        mean, spread = skin.light
+        tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
+        aged, acted = (spread * match_colour(tone, colour) for tone in tones)
+        tone = in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted
+        return torch.addcmul(face, skin.mask, enlarge(tone, face.shape[-1]))
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
