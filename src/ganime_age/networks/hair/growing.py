@@ -52,10 +52,9 @@ FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
-SKIN_RED, SKIN_BLUE = 1.45, (0.75, 1.0)
-"""Red in the green of skin, up to which, and blue in its green, between which the light on a photo is neutral."""
-CAST = 0.8
-"""How much of what the skin's colour lies beyond that white hair has, too."""
+SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
+"""Red in the green of skin, up to which, and blue in its green, between which the light on a photo may be neutral: dark
+skin is redder and less blue than pale skin in the same light."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
@@ -248,7 +247,7 @@ def cast(skin: Tensor) -> Tensor:
     low, high = (math.log(value) for value in SKIN_BLUE)
     warm_red, blueness = ((red / green).log() - math.log(SKIN_RED)).clamp_min(0), (blue / green).log()
     beyond = blueness - blueness.clamp(low, high)
-    factor = torch.cat([CAST * warm_red, torch.zeros_like(green), CAST * beyond], 1).exp()
+    factor = torch.cat([warm_red, torch.zeros_like(green), beyond], 1).exp()
     return factor / luma(factor)
 
 
