@@ -42,6 +42,7 @@ from .layers import (
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
+from .skin.sharpness import no_sharper, sharpness
 from .skin.skin_map import lips_map, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
 from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
@@ -350,15 +351,13 @@ class Prototypes(nn.Module):
         if wrinkles is None:
             return face
         before, after = ((age_basis(age) * wrinkles.onset).sum(1) for age in ages)
-        return choose(
-            after > before,
-            lambda: torch.addcmul(
-                face,
-                skin.mask,
-                relit(face, wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))),
-            ),
-            lambda: face,
-        )
+
+        def deepened() -> Tensor:
+            creases = wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))
+            creases = no_sharper(creases, sharpness(luma(skin.face), skin.mask))
+            return torch.addcmul(face, skin.mask, relit(face, creases))
+
+        return choose(after > before, deepened, lambda: face)
 
     def map_grid(self, landmarks: Tensor, side: int) -> Tensor:
         """`canonical_grid` of faces of `side` pixels with these landmarks, at DRAWN_SIDE at most."""

@@ -114,7 +114,12 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     shape = torch.where(kind < 0.3, wide & ~oval, dome)
     cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
+    # It is round, darker to the sides, and some have a cuff, lighter or darker than the crown.
+    bend, edge = torch.rand(2, count, 1, 1, device=faces.device)
+    cuff = (y > low - half * 0.35) & (kind < 0.7) & (bend > 0.5)
+    light = (1 - 0.6 * bend * across.square().clamp(max=1)) * torch.where(cuff, 0.7 + 0.6 * edge, 1.0)
     cloth = torch.where((kind < 0.85)[:, None], fabric(faces), skin(faces, landmarks))
+    cloth = ((cloth + 1) * light[:, None] - 1).clamp(-1, 1)
     return faces + cover * (cloth - faces), hair * (1 - cover)
 
 
@@ -167,8 +172,8 @@ def fabric(faces: Tensor) -> Tensor:
     )[:, None, :, None]
     striped = torch.where(waves > 0, colours[0], colours[1])
     kind = torch.rand(count, 1, 1, 1, device=faces.device)
-    cloth = torch.where(kind < 0.25, piece, torch.where(kind < 0.5, colours[0].expand_as(piece), striped))
-    cloth = torch.where(kind < 0.65, cloth, wool(count, side, faces))
+    cloth = torch.where(kind < 0.2, piece, torch.where(kind < 0.4, colours[0].expand_as(piece), striped))
+    cloth = torch.where(kind < 0.55, cloth, wool(count, side, faces))
     cloth = torch.where(kind < 0.85, cloth, folds(count, side, faces))
     shade = (
         0.3

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..layers import Window, choose, constant, enlarge, luma, resize
 from .beard import Beard, shave, warm
-from .filters import BLACK, border_fade, box, part_of, ramp, smooth, square_around, weighted_mean
+from .brows import brows
+from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
 from .on_head import Head, bare_skin, in_the_dark, unnatural
 from .strands import brushed
@@ -41,7 +42,7 @@ NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 DETAIL, GLOSS = 0.5, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FULL, STRANDS = (0.28, 0.15), 0.8
+FULL, STRANDS = (0.28, 0.15), 0.4
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
 PITCH_DARK = (0.15, 0.5)
@@ -50,6 +51,12 @@ BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
 FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
+STRAY = 6
+"""How far beside hair single strands of it may lie, in pixels of a picture of 128."""
+COLOURED = (0.04, 0.1)
+"""Mean distance of hair's colour from grey, in units of [-1,1], from which on strands of it can be told, and are."""
+ALIKE = (0.3, 0.6)
+"""Share of the hair's colour in what lies beside it up to which strands can be told from it, and from which on not."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
@@ -86,11 +93,15 @@ THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 OWN = (0.85, 1.0)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
-HAIRLINE, THROUGH = 0.2, 0.6
+HAIRLINE, THROUGH = 0.2, 0.9
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
-THIN = (0.2, 0.8)
+BROWS_TURN = 0.6
+"""How much of brows turns with the hair: they keep some of their colour the longest."""
+SOME = (0.002, 0.01)
+"""Share of a picture that is hair up to which there is none, and from which on there is some."""
+THIN = (0.2, 0.5)
 """Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
 second on all of it may turn."""
 
@@ -162,6 +173,8 @@ class Strands(NamedTuple):
     """(B,1,P,P), by how much a strand that turns white grows brighter."""
     chroma: Tensor
     """(B,3,P,P), the hair's own colour without its brightness."""
+    stray: Tensor
+    """(B,3,P,P), the same of single strands beside the hair, in their share of each pixel."""
 
     def cut(self, x: Tensor) -> Tensor:
         """The part of pictures or maps (B,C,S,S)."""
@@ -187,11 +200,13 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     level = torch.maximum((white + 1) * lit, around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
     facing = 1 - ramp(head.off, 0.0, HAIRLINE)
-    maps = torch.cat([level, around, inner, grey_before(head), facing, nearby - luma(nearby)], 1)
+    tint = nearby - luma(nearby)
+    maps = torch.cat([level, around, inner, grey_before(head), facing, tint, *beside(head, tint)], 1)
     maps = enlarge(maps, side)
-    flow, cell = enlarge(brushed(luma(picture), hair), side), cell_of(side)
+    flow, cell = enlarge(brushed(luma(picture), hair, (head.off == 0).to(hair)), side), cell_of(side)
     picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
-    light, (level, around, inner, pale, facing, tint) = luma(picture), maps.split([1, 1, 1, 1, 1, 3], 1)
+    light = luma(picture)
+    level, around, inner, pale, facing, tint, ground, near = maps.split([1, 1, 1, 1, 1, 3, 1, 1], 1)
     inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
@@ -209,10 +224,27 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
-    present = ((picture - light) * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
+    present = in_tint(picture - light, tint)
+    stray = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1) * (1 - hair) * tint
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
-    return Strands(window, hair, white, early, rise, chroma)
+    return Strands(window, hair, white, early, rise, chroma, stray)
+
+
+def beside(head: Head, tint: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of the hair's colour without its brightness (B,3,s,s) what lies beside hair has, and where single
+    strands of that colour may lie, (B,1,s,s) each: around hair that has some colour, on what has another one."""
+    bare = 1 - head.hair
+    present = in_tint(head.small - luma(head.small), tint)
+    total, weight = box(torch.cat([present * bare, bare], 1), STRAY).split(1, 1)
+    ground = ((total + 1e-3) / (weight + 1e-3)).clamp(0, 1)
+    coloured = ramp(chroma(tint), *COLOURED) * (1 - ramp(ground, *ALIKE))
+    return ground, coloured * box(grown_mask(head.hair, STRAY), STRAY // 2) * ramp(head.off, 0.0, HAIRLINE)
+
+
+def in_tint(colour: Tensor, tint: Tensor) -> Tensor:
+    """How much of a tint (B,3,H,W) colours without their brightness (B,3,H,W) have: (B,1,H,W), 1 for all of it."""
+    return (colour * tint).sum(1, keepdim=True) / (tint.square().sum(1, keepdim=True) + FAINT)
 
 
 def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, colour: Tensor) -> Tensor:
@@ -234,7 +266,7 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
     part, hair = strands.cut(picture), strands.hair
     rise = strands.rise * turned
-    changed = torch.addcmul(part + hair * rise, hair * faded, strands.chroma)
+    changed = torch.addcmul(part + hair * rise, hair * faded, strands.chroma) + faded * strands.stray
     # White hair has the colour of the light on it.
     lit = hair * turned * (luma(part) + rise + 1)
     return strands.put(picture, torch.addcmul(changed, lit, cast(head.skin) - 1))
@@ -337,7 +369,11 @@ class Growth:
         hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
-        return cls(picture, hair * dense * border_fade(side, *fade[:2], like=picture), head, beard)
+        hair = hair * dense * border_fade(side, *fade[:2], like=picture)
+        # They turn to the colour of the head's hair: nothing is known of it where none is found.
+        turn = BROWS_TURN * older[:, None, None, None] * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
+        hair = torch.maximum(hair, turn * brows(picture, landmarks))
+        return cls(picture, hair, head, beard)
 
     @cached_property
     def greying(self) -> Strands:

@@ -27,6 +27,10 @@ that is to change does, and up to the third more and more strands turn."""
 
 EAR = (1.14, 0.15, 0.34, 0.6)
 """An ear in the units of `on_head`: its middle, and its half width and height with room for another one's."""
+AROUND = (3.0, 6.0)
+"""Up to how many of its own squared radii hair lies around an ear, and from which on it does not."""
+WHOLE = (0.4, 0.7)
+"""Share of skin around a place up to which it is a strand in the light, and from which on it is an ear."""
 BARE = (0.3, 0.6)
 """How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin."""
 BROW, TEMPLE = (-1.05, -0.85), (0.85, 1.0)
@@ -121,13 +125,26 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     off = ((x.abs() - middle_x) / wide).square() + ((y - middle_y) / high).square()
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     on_face = ramp(y, *BROW) * (1 - ramp(x.abs(), *TEMPLE)) * ramp(times, *DARKER)
-    way = head.skin - head.colour
-    along = ((small - head.colour) * way).sum(1, keepdim=True)
+    # The hair around an ear, on its own side of the head, tells it from hair that is as pale as skin.
+    ring = resize(head.hair, small.shape[-1]) * ramp(off, 1.3, 1.6) * (1 - ramp(off, *AROUND))
+    left, right = (
+        weighted_mean(small, ring * side + 1e-4 * ring) for side in ((x < 0).to(ring), (x > 0).to(ring))
+    )
+    beside = torch.where(x < 0, left, right)
+    ear = skin_seen(small, beside, head.skin)
+    ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
+    return torch.maximum(ear, on_face * skin_seen(small, head.colour, head.skin))
+
+
+def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor) -> Tensor:
+    """Where pictures (B,3,s,s) have the colour of skin (B,3,1,1) and not that of hair (B,3,1,1 or s,s), if both can be
+    told apart: (B,1,s,s) in 0..1."""
+    way = skin - hair
+    along = ((picture - hair) * way).sum(1, keepdim=True)
     length = way.square().sum(1, keepdim=True)
     share = along / length.clamp_min(1e-4)
-    aside = (small - head.colour - share * way).square().sum(1, keepdim=True) / length.clamp_min(1e-4)
-    told = ramp(length.sqrt(), *APART) * (1 - ramp(aside, *ASIDE))
-    return told * torch.maximum(1 - ramp(off, 0.7, 1.3), on_face) * ramp(share, *BARE)
+    aside = (picture - hair - share * way).square().sum(1, keepdim=True) / length.clamp_min(1e-4)
+    return ramp(length.sqrt(), *APART) * (1 - ramp(aside, *ASIDE)) * ramp(share, *BARE)
 
 
 def off_oval(x: Tensor, y: Tensor) -> Tensor:

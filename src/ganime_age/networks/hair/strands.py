@@ -15,25 +15,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import constant, enlarge, resize
+from ..skin.sharpness import no_sharper, sharpness
 from .filters import box
 
 SIDE = 512
 """Largest side at which strands are brushed."""
 TILE = 128
 """Side of the square of noise that covers a picture by being repeated."""
-REACHES = (1.0, 2.0, 4.0)
-"""Pixels between the places that are averaged, at each pass: a strand is some dozen pixels long."""
+REACHES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Pixels between the places that are averaged, at each pass: a strand is some sixty pixels long."""
 NEAR, WIDE = 1 / 96, 1 / 24
 """Radii, in sides, over which directions are averaged, and averaged again where they are faint."""
 FAINT = 1e-5
 """Squared change of brightness from pixel to pixel, in units of [-1,1], at which hair that hangs counts as much."""
 
 
-def brushed(light: Tensor, hair: Tensor) -> Tensor:
+def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     """Brightness in [-1,1] and hair in 0..1, (B,1,S,S) each -> strands (B,1,s,s), s at most SIDE, about standard
-    normal where there is hair. The same for the same picture, whatever is asked of it."""
+    normal where there is hair, and as sharp as the head (B,1,t,t in 0..1) is. The same for the same picture, whatever
+    is asked of it."""
     side = min(SIDE, light.shape[-1])
     light, hair = resize(light, side), resize(hair, side)
+    shares = sharpness(light, head)
     along, sure = directions(light, hair)
     tile = constant(noise(), light).view(1, 1, TILE, TILE)
     strands = tiled(tile, side).expand_as(light)
@@ -46,7 +49,7 @@ def brushed(light: Tensor, hair: Tensor) -> Tensor:
             for way in (places + step, places - step)
         )
         strands = strands / 2 + (ahead + behind) / 4
-    strands = strands - strands.mean((2, 3), keepdim=True)
+    strands = no_sharper(strands - strands.mean((2, 3), keepdim=True), shares)
     return sure * strands / strands.square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt()
 
 
