@@ -190,7 +190,7 @@ def test_strands_run_as_the_hair_of_the_photo_does():
     for turn in (0.0, 0.5, 1.2):  # radians by which strands are turned from upright
         wave = 25 * (line[None] * np.cos(turn) + line[:, None] * np.sin(turn))
         light = (0.3 * torch.sin(2 * torch.pi * wave))[None, None]
-        found = directions(light, torch.ones_like(light))[0][0, 20:-20, 20:-20]
+        found = directions(light, torch.ones_like(light))[0][0].permute(1, 2, 0)[20:-20, 20:-20]
         upright = torch.tensor([-np.sin(turn), np.cos(turn)], dtype=torch.float32)
         assert (found @ upright).abs().mean() > 0.97
         assert torch.allclose(found.norm(dim=-1), torch.ones(()), atol=0.05)

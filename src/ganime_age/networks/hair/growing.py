@@ -51,6 +51,8 @@ BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
 FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
+ROUND, ROUND_LIGHT = 5, 0.25
+"""Pixels of a picture of 128 over which hair is rounded off, and how much brighter it is where it faces up."""
 STRAY = 6
 """How far beside hair single strands of it may lie, in pixels of a picture of 128."""
 COLOURED = (0.04, 0.1)
@@ -197,7 +199,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     around = luma(nearby) + BLACK
     lit = (around / (mean + BLACK)).clamp(0, 2.5)
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
-    level = torch.maximum((white + 1) * lit, around)
+    level = torch.maximum((white + 1) * lit * rounded(head.hair), around)
     inner = -F.max_pool2d(-sure, 3, 1, 1)
     facing = 1 - ramp(head.off, 0.0, HAIRLINE)
     tint = nearby - luma(nearby)
@@ -229,6 +231,14 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
     return Strands(window, hair, white, early, rise, chroma, stray)
+
+
+def rounded(hair: Tensor) -> Tensor:
+    """Light from above on hair (B,1,s,s) as if it were round: a factor (B,1,s,s), above 1 where it faces up."""
+    wide = box(hair, ROUND)
+    below, above = (F.pad(wide, (0, 0, *pad), mode="replicate") for pad in ((0, 2 * ROUND), (2 * ROUND, 0)))
+    way = (below - above)[..., ROUND:-ROUND, :]
+    return (ROUND_LIGHT * way).exp()
 
 
 def beside(head: Head, tint: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..layers import constant, enlarge, resize
 from ..skin.sharpness import no_sharper, sharpness
-from .filters import box
+from .filters import box, part_of, square_around
 
 SIDE = 512
 """Largest side at which strands are brushed."""
@@ -36,25 +36,35 @@ def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     is asked of it."""
     side = min(SIDE, light.shape[-1])
     light, hair = resize(light, side), resize(hair, side)
-    shares = sharpness(light, head)
     along, sure = directions(light, hair)
-    tile = constant(noise(), light).view(1, 1, TILE, TILE)
-    strands = tiled(tile, side).expand_as(light)
-    line = (torch.arange(side, device=light.device, dtype=light.dtype) + 0.5) * (2 / side) - 1
+    window = square_around(hair)
+    noisy = tiled(constant(noise(), light).view(1, 1, TILE, TILE), side).expand_as(light)
+    strands = convolved(*(part_of(x, window) for x in (noisy, along)))
+    strands = strands - strands.mean((2, 3), keepdim=True)
+    if window is not None:
+        strands = window.put(torch.zeros_like(light), strands)
+    strands = no_sharper(strands, sharpness(light, head))
+    power = (strands.square() * hair).sum((2, 3), keepdim=True) / hair.sum((2, 3), keepdim=True).clamp_min(1)
+    return sure * strands / power.clamp_min(1e-6).sqrt()
+
+
+def convolved(noisy: Tensor, along: Tensor) -> Tensor:
+    """Noise (B,1,s,s) averaged along directions (B,2,s,s)."""
+    side, along = noisy.shape[-1], along.permute(0, 2, 3, 1)
+    line = (torch.arange(side, device=noisy.device, dtype=noisy.dtype) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     for reach in REACHES:
         step = along * (2 * reach / side)
         ahead, behind = (
-            F.grid_sample(strands, way, padding_mode="reflection", align_corners=False)
+            F.grid_sample(noisy, way, padding_mode="reflection", align_corners=False)
             for way in (places + step, places - step)
         )
-        strands = strands / 2 + (ahead + behind) / 4
-    strands = no_sharper(strands - strands.mean((2, 3), keepdim=True), shares)
-    return sure * strands / strands.square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt()
+        noisy = noisy / 2 + (ahead + behind) / 4
+    return noisy
 
 
 def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
-    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,s,s,2), of either sign; and
+    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,2,s,s), of either sign; and
     whether it runs any way there, (B,1,s,s) in 0..1."""
     side, half = light.shape[-1], light.shape[-1] // 2
     across = F.pad(light[..., 2:] - light[..., :-2], (1, 1)) * hair
@@ -71,7 +81,7 @@ def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     cosine, sine = (twice / length).split(1, 1)
     sign = torch.where(sine < 0, -torch.ones_like(sine), torch.ones_like(sine))
     across, down = (((1 + part) / 2).clamp(0, 1).sqrt() for part in (cosine, -cosine))
-    return torch.cat([-sign * down, across], 1).permute(0, 2, 3, 1), (2 * length / FAINT).clamp(max=1)
+    return torch.cat([-sign * down, across], 1), (2 * length / FAINT).clamp(max=1)
 
 
 @lru_cache(maxsize=1)
