@@ -21,7 +21,7 @@ from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import Head, bare_skin, in_the_dark, unnatural
+from .on_head import Head, bare_skin, fringe, in_the_dark, unnatural
 from .strands import brushed
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
@@ -377,6 +377,8 @@ class Growth:
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(small, hair, landmarks, fade)
         hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
+        tips = enlarge(fringe(picture, landmarks, head), side) * older[:, None, None, None]
+        hair = torch.maximum(hair, tips)
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
         hair = hair * dense * border_fade(side, *fade[:2], like=picture)

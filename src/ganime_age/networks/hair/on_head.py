@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import luma, resize
-from .filters import BLACK, border_fade, box, ramp, weighted_mean
+from ..layers import enlarge, luma, resize
+from .filters import BLACK, border_fade, box, grown_mask, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -46,6 +46,12 @@ NIGHT = (-0.8, -0.65)
 """Brightness up to which black is all that can be seen, and from which on colours tell."""
 AWAY = (0.35, 0.9)
 """Half widths of a face from the outline of the head at which hair in the dark begins to be doubtful, and is."""
+FRINGE_SIDE, TIPS, TIP = 512, 8, (0.5, 0.85)
+"""Largest side at which tips of strands on a forehead are looked for; how far from other hair they lie, in pixels of a
+picture of 128; and the shares of the hair's colour that they begin to have, and surely have."""
+ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
+"""Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the units
+of `on_head`, below which, and distances from the middle within which, it is one."""
 EAR_SIDE = 256
 """Largest side at which ears are looked for."""
 
@@ -134,6 +140,23 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     ear = skin_seen(small, beside, head.skin)
     ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
     return torch.maximum(ear, on_face * skin_seen(small, head.colour, head.skin))
+
+
+def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """Where single dark strands of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 hang into the forehead from what
+    was found of the hair, (B,1,s,s) in 0..1: a small network finds no such tips. Of hair that is not much darker than
+    the skin nothing is told."""
+    small = resize(picture, min(FRINGE_SIDE, picture.shape[-1]))
+    side = small.shape[-1]
+    x, y = on_head(landmarks, side)
+    brows = F.grid_sample(y, 2 * landmarks[:, None, 17:27] - 1, padding_mode="border", align_corners=False)
+    above = ramp(brows.amin((2, 3), keepdim=True) - y, *ABOVE_BROWS) * ramp(y, *CROWN)
+    above = above * (1 - ramp(x.abs(), *BETWEEN))
+    near = enlarge(box(grown_mask(head.hair, TIPS), TIPS // 2), side)
+    times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
+    way = head.colour - head.skin
+    share = ((small - head.skin) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True).clamp_min(1e-4)
+    return above * near * ramp(times, *DARKER) * ramp(share, *TIP)
 
 
 def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor) -> Tensor:
