@@ -57,13 +57,17 @@ STRAY = 6
 """How far beside hair single strands of it may lie, in pixels of a picture of 128."""
 COLOURED = (0.04, 0.1)
 """Mean distance of hair's colour from grey, in units of [-1,1], from which on strands of it can be told, and are."""
-ALIKE = (0.3, 0.6)
+ALIKE = (0.1, 0.25)
 """Share of the hair's colour in what lies beside it up to which strands can be told from it, and from which on not."""
 GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
 """Red in the green of skin, up to which, and blue in its green, between which the light on a photo may be neutral: dark
 skin is redder and less blue than pale skin in the same light."""
+SHARED, WARM_SKIN = (0.18, 0.3), (0.34, -0.19)
+"""How much of the skin's logs of red in green and of blue in green white hair shares, and these logs of the mean skin,
+beyond which none of it counts: two thirds of what was measured on 288 training faces of 66 years and older with bright
+hair, some of which still had a colour of its own."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
@@ -283,13 +287,18 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
 
 
 def cast(skin: Tensor) -> Tensor:
-    """The colour of the light on skin (B,3,1,1) that is redder, yellower or bluer than skin is in neutral light: a
-    factor (B,3,1,1) for each channel, of brightness 1; exactly 1 in neutral light."""
+    """The colour of white hair beside skin (B,3,1,1): a factor (B,3,1,1) for each channel, of brightness 1. It has some
+    of the skin's warmth, and all of what skin has beyond that in neutral light; beside grey skin it is exactly 1."""
     red, green, blue = (skin + BLACK).clamp_min(0.02).split(1, 1)
     low, high = (math.log(value) for value in SKIN_BLUE)
-    warm_red, blueness = ((red / green).log() - math.log(SKIN_RED)).clamp_min(0), (blue / green).log()
-    beyond = blueness - blueness.clamp(low, high)
-    factor = torch.cat([warm_red, torch.zeros_like(green), beyond], 1).exp()
+    red, blue = (red / green).log(), (blue / green).log()
+    warm_light = (blue / WARM_SKIN[1]).clamp(0, 1)  # skin is red in cold light, too
+    warmth = (
+        SHARED[0] * red.clamp(max=WARM_SKIN[0]) * warm_light,
+        SHARED[1] * WARM_SKIN[1] * warm_light,
+    )
+    beyond = (red - math.log(SKIN_RED)).clamp_min(0), blue - blue.clamp(low, high)
+    factor = torch.cat([warmth[0] + beyond[0], torch.zeros_like(green), warmth[1] + beyond[1]], 1).exp()
     return factor / luma(factor)
 
 

@@ -50,8 +50,8 @@ FRINGE_SIDE, TIPS, TIP = 512, 8, (0.5, 0.85)
 """Largest side at which tips of strands on a forehead are looked for; how far from other hair they lie, in pixels of a
 picture of 128; and the shares of the hair's colour that they begin to have, and surely have."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
-"""Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the units
-of `on_head`, below which, and distances from the middle within which, it is one."""
+"""Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
+units of `on_head`, below which, and distances from the middle within which, it is one."""
 EAR_SIDE = 256
 """Largest side at which ears are looked for."""
 
@@ -155,7 +155,9 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     near = enlarge(box(grown_mask(head.hair, TIPS), TIPS // 2), side)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     way = head.colour - head.skin
-    share = ((small - head.skin) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True).clamp_min(1e-4)
+    share = ((small - head.skin) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True).clamp_min(
+        1e-4
+    )
     return above * near * ramp(times, *DARKER) * ramp(share, *TIP)
 
 

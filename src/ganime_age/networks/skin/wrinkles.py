@@ -33,6 +33,8 @@ BROWS, NOSE = (19, 24), 33
 TURNED, PROFILE = (0.4, 0.75), 0.25
 """Values of `sideways` up to which creases are as deep as asked, and from which on this share of it: the layouts are of
 faces seen from the front, and to the far side of a head they are bent."""
+CHEEK_POINTS = ((3, 31), (13, 35))
+"""Pairs of landmarks, on the jaw and beside the nose, half-way between which a cheek has its middle."""
 SOFT = 0.02
 """Height, in frame sides, over which a zone fades into the next."""
 CREASE = (0.7, 2.2)
@@ -44,6 +46,9 @@ SHADE = (0.35, 1.4)
 """Least and largest light under a crease, over the skin's mean: a crease takes away a share of the light it gets."""
 
 
+CHEEKS, WIDE = 0.5, 0.13
+"""Depth of creases in the middle of a cheek, and how far from there it grows to 1, in frame sides: what old faces show
+there between folds is the net of their skin's texture and pores more than lines."""
 CONTRAST = 0.28
 """Standard deviation of a face's brightness over its mean, both above black, of the median old face."""
 
@@ -127,7 +132,7 @@ class Wrinkles(nn.Module):
         side = self.side
         choice = self.choose(skin, mean_shape, layouts)  # (B,Z,K)
         rows = torch.einsum("bzk,zh->bkh", choice, height_zones(mean_shape, side))
-        chosen = torch.einsum("bkh,khw->bhw", rows, layouts)[:, None]
+        chosen = torch.einsum("bkh,khw->bhw", rows, layouts)[:, None] * on_cheeks(mean_shape, side)
         top, bottom, left, right = (edge * side // SIDE for edge in WINDOW)
         creases = F.pad(chosen, (left, side - right, top, side - bottom))
         if kept is not None:
@@ -175,6 +180,21 @@ def height_zones(mean_shape: Tensor, side: int) -> Tensor:
     brows, nose = mean_shape[BROWS[0] : BROWS[1] + 1 : BROWS[1] - BROWS[0], 1].mean(), mean_shape[NOSE, 1]
     below_brows, below_nose = ((height - line).div(SOFT).sigmoid() for line in (brows, nose))
     return torch.stack([1 - below_brows, below_brows - below_nose, below_nose])
+
+
+def on_cheeks(mean_shape: Tensor, side: int) -> Tensor:
+    """mean_shape (68,2) -> how deep creases are at each pixel of WINDOW in a frame of `side` pixels, (h,w)."""
+    top, bottom, left, right = (edge * side // SIDE for edge in WINDOW)
+    y, x = (
+        (torch.arange(*span, device=mean_shape.device, dtype=mean_shape.dtype) + 0.5) / side
+        for span in ((top, bottom), (left, right))
+    )
+    depth = torch.ones(len(y), len(x), dtype=mean_shape.dtype, device=mean_shape.device)
+    for jaw, nose in CHEEK_POINTS:
+        middle = (mean_shape[jaw] + mean_shape[nose]) / 2
+        away = ((x[None, :] - middle[0]).square() + (y[:, None] - middle[1]).square()) / WIDE**2
+        depth = depth * (1 - (1 - CHEEKS) * torch.exp(-2 * away))
+    return depth
 
 
 def blur(x: Tensor, spread: float) -> Tensor:
