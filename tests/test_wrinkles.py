@@ -221,3 +221,13 @@ def test_layouts_are_as_deep_as_old_faces_are_where_they_are():
     light[..., :128, :] /= 3
     drawn = draw(grain_of(measured(light), measured(torch.zeros_like(light))), 0)
     assert 2 < drawn[300:450, 100:400].std() / drawn[60:210, 100:400].std() < 5
+
+
+def test_creases_on_an_enlarged_photo_are_as_soft_as_it_is(prototypes):
+    torch.manual_seed(1)
+    sharp = faint(True) + 0.15 * torch.randn(1, 1, 256, 256)
+    soft = enlarge(resize(sharp, 48), 256)
+    fine = lambda x: (x - enlarge(resize(x, 64), 256)).std()  # noqa: E731
+    drawn = [older(prototypes, face).mean(1, keepdim=True) for face in (sharp, soft)]
+    assert drawn[1].std() > 0.3 * drawn[0].std() > 0
+    assert fine(drawn[1]) / drawn[1].std() < 0.7 * fine(drawn[0]) / drawn[0].std()

@@ -43,7 +43,8 @@ def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     strands = strands - strands.mean((2, 3), keepdim=True)
     if window is not None:
         strands = window.put(torch.zeros_like(light), strands)
-    strands = no_sharper(strands, sharpness(light, head))
+    # Noise has as much of every wavelength, a photo ever less of the finer ones: so these go with the square.
+    strands = no_sharper(strands, [share.square() for share in sharpness(light, head)])
     power = (strands.square() * hair).sum((2, 3), keepdim=True) / hair.sum((2, 3), keepdim=True).clamp_min(1)
     return sure * strands / power.clamp_min(1e-6).sqrt()
 

@@ -45,8 +45,9 @@ def sharpness(light: Tensor, where: Tensor) -> list[Tensor]:
 def no_sharper(detail: Tensor, shares: list[Tensor]) -> Tensor:
     """Detail (B,1,S,S) that is drawn on a photo, with no more of each octave than the photo has. shares: its
     `sharpness`."""
-    bands, sides = [], octaves(detail.shape[-1])
+    # What a photo lacks is taken away, so that on a sharp one detail stays exactly.
+    lacking, sides, rest = [], octaves(detail.shape[-1]), detail
     for share, half in zip(shares[:-1], sides[1:], strict=False):
-        band, detail = split_band(detail, half)
-        bands.append(band * share)
-    return joined([*bands, detail])
+        band, rest = split_band(rest, half)
+        lacking.append(band * (1 - share))
+    return detail - joined(lacking) if lacking else detail

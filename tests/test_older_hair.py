@@ -1,0 +1,125 @@
+"""Older hair where a matte says little: brows, tips on a forehead, single strands, and the light on a head of hair."""
+
+import pytest
+import torch
+
+from ganime_age.networks.hair import growing
+from ganime_age.networks.hair.brows import brows
+from ganime_age.networks.hair.on_head import Head, bare_skin, fringe
+from ganime_age.networks.layers import luma
+
+SKIN, DARK, FAIR = (0.5, 0.1, -0.1), (-0.7, -0.75, -0.8), (0.35, 0.05, -0.3)
+SIDE = 256
+
+
+def painted(*colours_and_masks):
+    """(1,3,256,256): skin, and each colour where its mask (256,256) is."""
+    picture = torch.tensor(SKIN).view(1, 3, 1, 1).expand(1, 3, SIDE, SIDE).clone()
+    for colour, mask in colours_and_masks:
+        picture = torch.where(mask, torch.tensor(colour).view(1, 3, 1, 1), picture)
+    return picture
+
+
+@pytest.fixture
+def marks(editor):
+    """(1,68,2): the mean face."""
+    return editor.model.prototypes.mean_shape.float()[None]
+
+
+def places():
+    line = (torch.arange(SIDE) + 0.5) / SIDE
+    return line[None, :].expand(SIDE, SIDE), line[:, None].expand(SIDE, SIDE)
+
+
+def crown(marks):
+    """(256,256) bool: hair above the forehead, and to the sides of the head."""
+    x, y = places()
+    left, right, brow = marks[0, 0, 0], marks[0, 16, 0], marks[0, 17:27, 1].min()
+    return (y < brow - 0.12) | (x < left - 0.01) | (x > right + 0.01)
+
+
+def known(picture, hair, marks):
+    return Head.of(picture, hair[None, None].float(), marks)
+
+
+def grown(editor, picture, hair, marks, age=80.0):
+    """The picture with its hair from 25 years to `age`, by the weights that ship."""
+    ages = torch.tensor([25.0]), torch.tensor([age])
+    return editor.model.prototypes.grow_hair(picture, hair[None, None].float(), marks, ages)
+
+
+def brow_lines(marks):
+    """(256,256) bool: dark lines along the brows."""
+    x, y = places()
+    points = marks[0, 17:27]
+    return ((x[..., None] - points[:, 0]).square() + (y[..., None] - points[:, 1]).square()).amin(
+        -1
+    ) < 0.012**2
+
+
+def test_brows_are_found_and_turn_partly_with_the_hair(editor, marks):
+    hair, lines = crown(marks), brow_lines(marks)
+    picture = painted((DARK, hair), (DARK, lines))
+    share = brows(picture, marks)[0, 0]
+    assert share[lines].mean() > 0.6
+    eyes = (marks[0, 36:48] * SIDE).long()
+    assert share[eyes[:, 1], eyes[:, 0]].max() == 0 and share[hair].mean() < 0.01
+    rise = (luma(grown(editor, picture, hair, marks)) - luma(picture))[0, 0]
+    assert 0.02 < rise[lines].mean() < 0.6 * rise[hair & (places()[1] > 0.1)].mean()
+
+
+def test_brows_stay_where_no_hair_tells_their_colour(editor, marks):
+    picture = painted((DARK, brow_lines(marks)))
+    assert torch.equal(grown(editor, picture, torch.zeros(SIDE, SIDE, dtype=torch.bool), marks), picture)
+
+
+def test_dark_tips_on_a_forehead_turn_with_the_hair_they_hang_from(editor, marks):
+    hair, (x, y) = crown(marks), places()
+    brow = marks[0, 17:27, 1].min()
+    tips = (y >= brow - 0.12) & (y < brow - 0.05) & ((x - 0.5).abs() < 0.1) & ((x * 32).long() % 2 == 0)
+    picture = painted((DARK, hair), (DARK, tips))  # the matte holds no tips
+    found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+    upper = tips & (y < brow - 0.08)
+    assert found[upper].mean() > 0.5
+    assert found[(marks[0, 17:27, 1].max() < y)].max() == 0  # nothing below the brows
+    rise = (luma(grown(editor, picture, hair, marks)) - luma(picture))[0, 0]
+    assert rise[upper].mean() > 0.1
+
+
+def test_of_fair_hair_no_tips_are_looked_for(marks):
+    hair = crown(marks)
+    picture = painted((FAIR, hair))
+    assert fringe(picture, marks, known(picture, hair, marks)).max() == 0
+
+
+@pytest.mark.parametrize(("colour", "skin"), [(DARK, True), (FAIR, False)], ids=["dark", "fair"])
+def test_an_ear_within_dark_hair_is_skin_and_fair_hair_in_its_place_is_hair(marks, colour, skin):
+    hair, (x, y) = crown(marks), places()
+    ear = marks[0, 16] + torch.tensor([0.03, 0.02])
+    spot = ((x - ear[0]) / 0.025).square() + ((y - ear[1]) / 0.05).square() < 1
+    picture = painted((colour, hair), (SKIN if skin else (0.42, 0.1, -0.25), spot))
+    found = bare_skin(picture, marks, known(picture, hair, marks))[0, 0]
+    middle = tuple((ear.flip(0) * SIDE).long())
+    assert (found[middle] > 0.9) if skin else (found[spot].max() < 0.1)
+
+
+@pytest.mark.parametrize(
+    ("ground", "turns"), [((0.4, 0.4, 0.4), True), ((0.6, 0.2, -0.3), False)], ids=["grey", "alike"]
+)
+def test_single_strands_beside_coloured_hair_lose_its_colour(editor, marks, ground, turns):
+    hair, (x, y) = crown(marks), places()
+    red = (0.4, -0.1, -0.5)
+    beside = x > marks[0, 16, 0] + 0.12
+    strand = beside & ((x - marks[0, 16, 0] - 0.14).abs() < 0.004) & (y > 0.3) & (y < 0.7)
+    picture = painted((red, hair), (ground, beside), (red, strand))
+    older = grown(editor, picture, hair & ~beside, marks)
+    colour = lambda p: (p.amax(1) - p.amin(1))[0, strand & (y > 0.4) & (y < 0.6)].mean()  # noqa: E731
+    assert (colour(older) < 0.75 * colour(picture)) if turns else colour(older) > 0.97 * colour(picture)
+
+
+def test_hair_is_brighter_where_it_faces_up():
+    hair = torch.zeros(1, 1, 128, 128)
+    hair[..., 20:90, 30:100] = 1
+    light = growing.rounded(hair)[0, 0, :, 64]
+    assert light[22] > 1.1 and light[87] < 0.9
+    assert light[50:60] == pytest.approx(torch.ones(10)) and light[:5] == pytest.approx(torch.ones(5))
