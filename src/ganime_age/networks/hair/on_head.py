@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import enlarge, luma, resize
-from .filters import BLACK, border_fade, box, grown_mask, ramp, weighted_mean
+from .filters import BLACK, border_fade, box, ramp, weighted_mean
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -152,7 +152,9 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     brows = F.grid_sample(y, 2 * landmarks[:, None, 17:27] - 1, padding_mode="border", align_corners=False)
     above = ramp(brows.amin((2, 3), keepdim=True) - y, *ABOVE_BROWS) * ramp(y, *CROWN)
     above = above * (1 - ramp(x.abs(), *BETWEEN))
-    near = enlarge(box(grown_mask(head.hair, TIPS), TIPS // 2), side)
+    # They hang down: above hair a hat would be taken for them.
+    hangs = F.max_pool2d(F.pad(head.hair, (2, 2, TIPS, 0)), (TIPS + 1, 5), 1)
+    near = enlarge(box(hangs, 2), side)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     way = head.colour - head.skin
     share = ((small - head.skin) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True).clamp_min(
