@@ -168,7 +168,8 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     monkeypatch.setattr(growing, "STRANDS", 0.0)
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
-    assert strands.rise[fringe].std(0).mean() > 1.5 * undrawn.rise[fringe].std(0).mean()
+    assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.04
+    assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 
 
 @pytest.mark.parametrize("strands", [True, False], ids=["gloss", "cloth"])

@@ -45,7 +45,7 @@ def known(picture, hair, marks):
 def grown(editor, picture, hair, marks, age=80.0):
     """The picture with its hair from 25 years to `age`, by the weights that ship."""
     ages = torch.tensor([25.0]), torch.tensor([age])
-    return editor.model.prototypes.grow_hair(picture, hair[None, None].float(), marks, ages)
+    return editor.model.prototypes.grow_hair(picture, hair[None, None].float(), marks, ages, growing.REACH_FADE)
 
 
 def brow_lines(marks):

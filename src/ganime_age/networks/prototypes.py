@@ -229,11 +229,12 @@ class Prototypes(nn.Module):
         #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py), and
         #                closing lids the eyes (lids.py)
-        #   3. hair      turns grey strand by strand, lighter by d on the mean (hair/growing.py)
+        #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone, of ages less in the dark  (Rowland & Perrett 1995)
-        #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face (wrinkles.py)
+        #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face, no sharper than it
+        #                (wrinkles.py, sharpness.py)
         #
         # skin and hair are masks of the moved face, std the skin's standard deviation of brightness: a tone measured
         # in these units suits flat and contrasted light alike.

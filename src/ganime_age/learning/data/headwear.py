@@ -86,7 +86,7 @@ def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2
 
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
-    their hair (B,1,S,S). Cloth shows a piece of another face's picture, one colour, or stripes."""
+    their hair (B,1,S,S). Cloth is `fabric`, and all of it is darker to the sides, as round things are."""
     count, side = len(faces), faces.shape[-1]
     line = (torch.arange(side, device=faces.device) + 0.5) / side
     y, x = line[:, None], line[None, :]
@@ -115,8 +115,8 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     cover = (shape & (torch.rand(count, 1, 1, device=faces.device) < chance))[:, None].float()
     cover = F.avg_pool2d(cover, 3, 1, 1)
     # It is round, darker to the sides, and some have a cuff, lighter or darker than the crown.
-    bend, edge = torch.rand(2, count, 1, 1, device=faces.device)
-    cuff = (y > low - half * 0.35) & (kind < 0.7) & (bend > 0.5)
+    bend, edge, cuffed = torch.rand(3, count, 1, 1, device=faces.device)
+    cuff = (y > low - half * 0.35) & (kind > 0.3) & (kind < 0.7) & (cuffed < 0.5)
     light = (1 - 0.6 * bend * across.square().clamp(max=1)) * torch.where(cuff, 0.7 + 0.6 * edge, 1.0)
     cloth = torch.where((kind < 0.85)[:, None], fabric(faces), skin(faces, landmarks))
     cloth = ((cloth + 1) * light[:, None] - 1).clamp(-1, 1)

@@ -9,8 +9,8 @@ from ..layers import enlarge, luma, resize
 from ..skin.glasses import dark_frames
 from .filters import BLACK, box, inside_polygon, ramp
 
-SIDE = 128
-"""Side at which the skin beside brows is looked at."""
+SIDE, GLASSES_SIDE = 128, 256
+"""Sides at which the skin beside brows, and glasses, are looked at in a picture two frames wide."""
 ABOVE, BELOW = 0.2, 0.3
 """How far brows reach above and below their landmarks, in distances from the eyes."""
 DARK = (0.5, 0.85)
@@ -20,7 +20,8 @@ DARK = (0.5, 0.85)
 def brows(picture: Tensor, landmarks: Tensor) -> Tensor:
     """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 -> the hairs of their brows, (B,1,S,S) in 0..1.
     None of a face with dark frames of glasses, which lie where its brows do."""
-    small = resize(luma(picture), min(SIDE, picture.shape[-1])) + BLACK
+    light = luma(picture) + BLACK
+    small = resize(light, min(SIDE, light.shape[-1]))
     side = small.shape[-1]
     down = landmarks[:, 36:48].mean(1) - landmarks[:, 17:27].mean(1)
     where = torch.zeros_like(small)
@@ -28,11 +29,9 @@ def brows(picture: Tensor, landmarks: Tensor) -> Tensor:
         line = landmarks[:, first:last]
         upper, lower = line - ABOVE * down[:, None], line + BELOW * down[:, None]
         where = torch.maximum(where, inside_polygon(torch.cat([upper, lower.flip(1)], 1), side))
-    # The skin above the brows, where no hair hangs: the brighter half of what lies around.
+    # The skin beside the brows: the brighter half of what lies around.
     wide = max(side // 16, 1)
-    mean = box(small, wide)
-    bright = torch.maximum(small, mean)
-    skin = enlarge(box(bright, wide), picture.shape[-1])
-    hairs = 1 - ramp((luma(picture) + BLACK) / skin, *DARK)
-    bare = 1 - dark_frames(picture, landmarks)[:, None, None, None]
-    return enlarge(box(where, 1), picture.shape[-1]) * hairs * bare
+    skin = enlarge(box(torch.maximum(small, box(small, wide)), wide), light.shape[-1])
+    hairs = 1 - ramp(light / skin, *DARK)
+    bare = 1 - dark_frames(picture, landmarks, GLASSES_SIDE)[:, None, None, None]
+    return enlarge(box(where, 1), light.shape[-1]) * hairs * bare

@@ -1,8 +1,9 @@
 """How hair grows older and younger (`Growth`).
 
 Grey grows strand by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when
-enough of the head's hair has turned; roots and temples come first, strands at the border of the frame last. Younger
-hair gets one factor on its brightness and one on its saturation (`turn_young`).
+enough of the head's hair has turned; roots and temples come first, strands at the border of the frame last. Brows, tips
+on a forehead and single strands beside the hair turn with it, and light falls on it from above. Younger hair gets one
+factor on its brightness and one on its saturation (`turn_young`).
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ REACH = (-0.5, -0.35, 1.5, 1.65)
 """How far hair is changed around a face's frame, in its sides: left, top, right, bottom. Long hair hangs down."""
 REACH_FADE = (0.01, 0.06, 0.1)
 """FRAME_FADE of a picture that reaches so far."""
-WHITE = (0.65, 0.2)
-"""Brightness of white hair: its slope on that of the skin beside it, and what it has beside."""
+WHITE, IN_WHITE = (0.45, 0.28), 0.92
+"""Brightness of white hair: its slope on that of the skin beside it, and what it has beside; and the brightness above
+black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
+.4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
 MOST_TURNED = 0.88
 """Largest share of a head's strands that turn."""
 VARIETY = 0.6
@@ -99,7 +102,7 @@ THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 OWN = (0.85, 1.0)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
-HAIRLINE, THROUGH = 0.2, 0.9
+HAIRLINE, THROUGH = 0.2, 0.75
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
@@ -108,8 +111,8 @@ BROWS_TURN = 0.6
 SOME = (0.002, 0.01)
 """Share of a picture that is hair up to which there is none, and from which on there is some."""
 THIN = (0.2, 0.5)
-"""Shares of hair in a pixel: at the first it keeps its colour, as thin hair on skin would turn to a veil; from the
-second on all of it may turn."""
+"""Shares of hair in a pixel: at the first it stays as it is, as thin hair on skin would turn to a veil; from the second
+on all of it may turn. Off the face single strands lose their colour alone."""
 
 
 def grey_before(head: Head) -> Tensor:
@@ -193,9 +196,9 @@ class Strands(NamedTuple):
 
 def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1, without what is grey already."""
-    side, mean, window = picture.shape[-1], luma(head.colour), square_around(hair)
+    side, mean = picture.shape[-1], luma(head.colour)
     white = WHITE[0] * luma(head.skin) + WHITE[1]
-    # A white strand keeps the photo's light: the shade around it as it is, highlights and its own detail compressed,
+    # A white strand keeps the photo's light, and some from above: the shade as it is, highlights and detail compressed,
     # for the gloss of dark hair is a multiple of its colour and that of white hair is not.
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
     total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
@@ -207,8 +210,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     inner = -F.max_pool2d(-sure, 3, 1, 1)
     facing = 1 - ramp(head.off, 0.0, HAIRLINE)
     tint = nearby - luma(nearby)
-    maps = torch.cat([level, around, inner, grey_before(head), facing, tint, *beside(head, tint)], 1)
-    maps = enlarge(maps, side)
+    ground, near = beside(head, tint)
+    window = square_around(torch.maximum(hair, enlarge(near, side)))
+    maps = enlarge(torch.cat([level, around, inner, grey_before(head), facing, tint, ground, near], 1), side)
     flow, cell = enlarge(brushed(luma(picture), hair, (head.off == 0).to(hair)), side), cell_of(side)
     picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
     light = luma(picture)
@@ -224,15 +228,17 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
-    rise = torch.lerp(level * drawn - 1 - (around - BLACK), level * gloss - 1 - light, inner)
     # On the way to the face the hair lies ever thinner on the skin.
-    rise = rise - THROUGH * (1 - inner) * facing * (level - 1 - (around - BLACK)).clamp_min(0)
+    thin = THROUGH * facing
+    edge = (level - 1 - (around - BLACK)) * (1 - thin) + level * (drawn - 1) * (1 - thin / 2)
+    rise = torch.lerp(edge, level * gloss - 1 - light, inner)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = in_tint(picture - light, tint)
-    stray = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1) * (1 - hair) * tint
-    tint = tint * (present / hair.clamp_min(0.05)).clamp(0, 1)
+    share = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1)
+    own_share = (present / hair.clamp_min(0.05)).clamp(0, 1)
+    stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
     return Strands(window, hair, white, early, rise, chroma, stray)
 
@@ -253,7 +259,8 @@ def beside(head: Head, tint: Tensor) -> tuple[Tensor, Tensor]:
     total, weight = box(torch.cat([present * bare, bare], 1), STRAY).split(1, 1)
     ground = ((total + 1e-3) / (weight + 1e-3)).clamp(0, 1)
     coloured = ramp(chroma(tint), *COLOURED) * (1 - ramp(ground, *ALIKE))
-    return ground, coloured * box(grown_mask(head.hair, STRAY), STRAY // 2) * ramp(head.off, 0.0, HAIRLINE)
+    near = box(grown_mask(head.hair, STRAY), STRAY // 2) * ramp(head.off, 0.0, HAIRLINE)
+    return ground, coloured * near * head.within
 
 
 def in_tint(colour: Tensor, tint: Tensor) -> Tensor:
@@ -265,10 +272,11 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     """Hair grown older. picture (B,3,S,S) in [-1,1] with its strands, lighter, the measured change of the hair's
     brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the picture
     with its hair changed."""
-    skin_light, mean = luma(head.skin), luma(head.colour)
-    # The mean brightness is to rise by lighter * (skin + 1); with strands that stay and strands that turn white, that
-    # is a share of lighter * (skin + 1) / (white - mean).
-    share = lighter * (skin_light + 1) / (strands.white - mean).clamp_min(0.35)
+    mean = luma(head.colour)
+    # The mean brightness is to rise by lighter * (skin + 1), or, since dark skin does not make white hair dark, by
+    # lighter * IN_WHITE * (white + 1); with strands that stay and strands that turn white, that is a share of
+    # lighter * IN_WHITE * (white + 1) / (white - mean).
+    share = lighter * IN_WHITE * (strands.white + 1) / (strands.white - mean).clamp_min(0.35)
     share = share.clamp(1e-4, MOST_TURNED)
     # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
@@ -281,7 +289,7 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     part, hair = strands.cut(picture), strands.hair
     rise = strands.rise * turned
     changed = torch.addcmul(part + hair * rise, hair * faded, strands.chroma) + faded * strands.stray
-    # White hair has the colour of the light on it.
+    # White hair has some of the skin's warmth, and the colour of the light on it.
     lit = hair * turned * (luma(part) + rise + 1)
     return strands.put(picture, torch.addcmul(changed, lit, cast(head.skin) - 1))
 
@@ -357,6 +365,16 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
+def more_hair(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """What turns grey with the hair of pictures (B,3,S,S), though no network finds it: tips on a forehead, and brows,
+    as far as they turn, (B,1,S,S) in 0..1."""
+    tips = enlarge(fringe(picture, landmarks, head), picture.shape[-1])
+    tips = tips * ramp(tips, *THIN)
+    # They turn to the colour of the head's hair: nothing is known of it where none is found.
+    turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
+    return torch.maximum(tips, turn * brows(picture, landmarks))
+
+
 @dataclass(frozen=True, eq=False)
 class Growth:
     """Hair of B pictures (B,3,S,S) in [-1,1] that is to grow in one direction, older or younger, by any number of
@@ -366,6 +384,8 @@ class Growth:
     hair: Tensor
     head: Head
     beard: Beard
+    more: Tensor
+    """(B,1,S,S) in 0..1: what turns grey with the hair, brows and tips of a fringe; nothing of who grows younger."""
 
     @classmethod
     def of(
@@ -386,20 +406,19 @@ class Growth:
         hair = torch.maximum(hair, beard.share * older[:, None, None, None])
         head = Head.of(small, hair, landmarks, fade)
         hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
-        tips = enlarge(fringe(picture, landmarks, head), side) * older[:, None, None, None]
-        hair = torch.maximum(hair, tips)
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
-        hair = hair * dense * border_fade(side, *fade[:2], like=picture)
-        # They turn to the colour of the head's hair: nothing is known of it where none is found.
-        turn = BROWS_TURN * older[:, None, None, None] * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
-        hair = torch.maximum(hair, turn * brows(picture, landmarks))
-        return cls(picture, hair, head, beard)
+        inside = border_fade(side, *fade[:2], like=picture)
+        more = choose(
+            older, lambda: inside * more_hair(picture, landmarks, head), lambda: torch.zeros_like(hair)
+        )
+        return cls(picture, hair * dense * inside, head, beard, more)
 
     @cached_property
     def greying(self) -> Strands:
         """The strands of the hair that is not grey yet."""
-        return strands_of(self.picture, self.hair, self.head)
+        own = torch.maximum(self.head.hair, resize(self.more, self.head.hair.shape[-1]))
+        return strands_of(self.picture, torch.maximum(self.hair, self.more), self.head._replace(hair=own))
 
     def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
         """The pictures with older hair, see `turn_grey`."""

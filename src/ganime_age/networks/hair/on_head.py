@@ -1,5 +1,5 @@
 """What is known of a head before its hair changes (`Head`): the place of each pixel on it, the colours of its hair and
-its skin; and what only looks like hair, a green or blue background.
+its skin; what only looks like hair, a green or blue background or an ear; and tips of hair on a forehead.
 """
 
 from __future__ import annotations
@@ -156,22 +156,25 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     hangs = F.max_pool2d(F.pad(head.hair, (2, 2, TIPS, 0)), (TIPS + 1, 5), 1)
     near = enlarge(box(hangs, 2), side)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
-    way = head.colour - head.skin
-    share = ((small - head.skin) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True).clamp_min(
-        1e-4
-    )
-    return above * near * ramp(times, *DARKER) * ramp(share, *TIP)
+    share, told = between(small, head.skin, head.colour)
+    return above * near * ramp(times, *DARKER) * told * ramp(share, *TIP)
 
 
 def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor) -> Tensor:
     """Where pictures (B,3,s,s) have the colour of skin (B,3,1,1) and not that of hair (B,3,1,1 or s,s), if both can be
     told apart: (B,1,s,s) in 0..1."""
-    way = skin - hair
-    along = ((picture - hair) * way).sum(1, keepdim=True)
-    length = way.square().sum(1, keepdim=True)
-    share = along / length.clamp_min(1e-4)
-    aside = (picture - hair - share * way).square().sum(1, keepdim=True) / length.clamp_min(1e-4)
-    return ramp(length.sqrt(), *APART) * (1 - ramp(aside, *ASIDE)) * ramp(share, *BARE)
+    share, told = between(picture, hair, skin)
+    return ramp((skin - hair).square().sum(1, keepdim=True).sqrt(), *APART) * told * ramp(share, *BARE)
+
+
+def between(picture: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """How far on the way from one colour to another, (B,3,1,1 or s,s) each, those of pictures (B,3,s,s) lie, and
+    whether they lie on it at all, in 0..1: (B,1,s,s) each."""
+    way, from_start = end - start, picture - start
+    length = way.square().sum(1, keepdim=True).clamp_min(1e-4)
+    share = (from_start * way).sum(1, keepdim=True) / length
+    aside = (from_start - share * way).square().sum(1, keepdim=True) / length
+    return share, 1 - ramp(aside, *ASIDE)
 
 
 def off_oval(x: Tensor, y: Tensor) -> Tensor:

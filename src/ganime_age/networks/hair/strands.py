@@ -16,14 +16,15 @@ from torch import Tensor
 
 from ..layers import constant, enlarge, resize
 from ..skin.sharpness import no_sharper, sharpness
-from .filters import box, part_of, square_around
+from .filters import box, part_of, square_around, weighted_mean
 
 SIDE = 512
 """Largest side at which strands are brushed."""
 TILE = 128
 """Side of the square of noise that covers a picture by being repeated."""
 REACHES = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pixels between the places that are averaged, at each pass: a strand is some sixty pixels long."""
+"""Pixels between the places that are averaged, at each pass: a strand is some sixty pixels long, no more to each side
+than the ROOM (filters.py) around hair."""
 NEAR, WIDE = 1 / 96, 1 / 24
 """Radii, in sides, over which directions are averaged, and averaged again where they are faint."""
 FAINT = 1e-5
@@ -40,13 +41,12 @@ def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     window = square_around(hair)
     noisy = tiled(constant(noise(), light).view(1, 1, TILE, TILE), side).expand_as(light)
     strands = convolved(*(part_of(x, window) for x in (noisy, along)))
-    strands = strands - strands.mean((2, 3), keepdim=True)
     if window is not None:
         strands = window.put(torch.zeros_like(light), strands)
+    strands = strands - weighted_mean(strands, hair)
     # Noise has as much of every wavelength, a photo ever less of the finer ones: so these go with the square.
     strands = no_sharper(strands, [share.square() for share in sharpness(light, head)])
-    power = (strands.square() * hair).sum((2, 3), keepdim=True) / hair.sum((2, 3), keepdim=True).clamp_min(1)
-    return sure * strands / power.clamp_min(1e-6).sqrt()
+    return sure * strands / weighted_mean(strands.square(), hair).clamp_min(1e-6).sqrt()
 
 
 def convolved(noisy: Tensor, along: Tensor) -> Tensor:

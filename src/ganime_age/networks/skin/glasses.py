@@ -26,15 +26,16 @@ DARK = (0.3, 0.5)
 """How much darker than that skin a line is where there may be, and surely are, frames."""
 
 
-def dark_frames(face: Tensor, landmarks: Tensor) -> Tensor:
-    """How surely faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 wear dark frames, (B,) in 0..1."""
+def dark_frames(face: Tensor, landmarks: Tensor, side: int = SIDE) -> Tensor:
+    """How surely faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 wear dark frames, (B,) in 0..1. side: at
+    which lines are looked for, more in pictures of more than a face's frame."""
     start = landmarks[:, places(BROWS, landmarks)].mean(1)
     down = landmarks[:, NOSE] - start
     across = (landmarks[:, CORNERS[1]] - landmarks[:, CORNERS[0]]) * WIDE
     along = torch.linspace(0, 1, STEPS, device=face.device, dtype=face.dtype)[None, :, None, None]
     beside = torch.linspace(-0.5, 0.5, ACROSS, device=face.device, dtype=face.dtype)[None, None, :, None]
     points = start[:, None, None] + along * down[:, None, None] + beside * across[:, None, None]
-    light = luma(resize(face, min(SIDE, face.shape[-1])))
+    light = luma(resize(face, min(side, face.shape[-1])))
     seen = F.grid_sample(light, 2 * points - 1, padding_mode="border", align_corners=False)
     line = seen.mean(3)[:, 0] + BLACK + 0.02  # (B,STEPS)
     depths = []

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..hair.filters import weighted_mean
 from ..layers import resize
 from .texture import joined, octaves, split_band
 
@@ -28,16 +29,16 @@ def sharpness(light: Tensor, where: Tensor) -> list[Tensor]:
     strengths, sides = [], octaves(light.shape[-1])
     for side, half in pairwise(sides):
         detail, light = split_band(light, half)
-        weight = resize(where, detail.shape[-1])
-        power = (detail.square().square() * weight).sum((2, 3), keepdim=True)
-        strengths.append((power / weight.sum((2, 3), keepdim=True).clamp_min(1e-3) + 1e-12) ** 0.25)
+        power = weighted_mean(detail.square().square(), resize(where, detail.shape[-1]))
+        strengths.append((power + 1e-12) ** 0.25)
         if side <= COARSEST:
             break
     shares = [torch.ones_like(strengths[-1])]
     for finer, coarser, side, half in reversed(
         [(*pair, *span) for pair, span in zip(pairwise(strengths), pairwise(sides), strict=False)]
     ):
-        share = finer / coarser / FALL ** math.log2(side / half)
+        width = math.log2(side / half)  # in octaves: of a narrow band there is less
+        share = finer / coarser / (FALL**width * min(width, 1) ** 0.5)
         shares.append(shares[-1] * share.clamp(max=1))
     return shares[::-1]
 

@@ -35,6 +35,9 @@ TURNED, PROFILE = (0.4, 0.75), 0.25
 faces seen from the front, and to the far side of a head they are bent."""
 CHEEK_POINTS = ((3, 31), (13, 35))
 """Pairs of landmarks, on the jaw and beside the nose, half-way between which a cheek has its middle."""
+CHEEKS, WIDE = 0.5, 0.13
+"""Depth of creases there, and how far from there nearly all of it is left, in frame sides: what old faces show in the
+middle of a cheek is the net of their skin's texture and pores more than lines."""
 SOFT = 0.02
 """Height, in frame sides, over which a zone fades into the next."""
 CREASE = (0.7, 2.2)
@@ -46,9 +49,6 @@ SHADE = (0.35, 1.4)
 """Least and largest light under a crease, over the skin's mean: a crease takes away a share of the light it gets."""
 
 
-CHEEKS, WIDE = 0.5, 0.13
-"""Depth of creases in the middle of a cheek, and how far from there it grows to 1, in frame sides: what old faces show
-there between folds is the net of their skin's texture and pores more than lines."""
 CONTRAST = 0.28
 """Standard deviation of a face's brightness over its mean, both above black, of the median old face."""
 
