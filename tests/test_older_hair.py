@@ -45,7 +45,9 @@ def known(picture, hair, marks):
 def grown(editor, picture, hair, marks, age=80.0):
     """The picture with its hair from 25 years to `age`, by the weights that ship."""
     ages = torch.tensor([25.0]), torch.tensor([age])
-    return editor.model.prototypes.grow_hair(picture, hair[None, None].float(), marks, ages, growing.REACH_FADE)
+    return editor.model.prototypes.grow_hair(
+        picture, hair[None, None].float(), marks, ages, growing.REACH_FADE
+    )
 
 
 def brow_lines(marks):
@@ -66,6 +68,43 @@ def test_brows_are_found_and_turn_partly_with_the_hair(editor, marks):
     assert share[eyes[:, 1], eyes[:, 0]].max() == 0 and share[hair].mean() < 0.01
     rise = (luma(grown(editor, picture, hair, marks)) - luma(picture))[0, 0]
     assert 0.02 < rise[lines].mean() < 0.6 * rise[hair & (places()[1] > 0.1)].mean()
+
+
+@pytest.mark.parametrize(("before", "after"), [(5.0, 22.0), (70.0, 30.0)])
+def test_brows_and_tips_stay_as_they_are_where_hair_does_not_turn_grey(editor, marks, before, after):
+    hair, lines = crown(marks), brow_lines(marks)
+    picture = painted((DARK, hair), (DARK, lines))
+    ages = torch.tensor([before]), torch.tensor([after])
+    grown = editor.model.prototypes.grow_hair(
+        picture, hair[None, None].float(), marks, ages, growing.REACH_FADE
+    )
+    assert torch.equal(grown[..., lines], picture[..., lines])
+
+
+def test_brows_behind_dark_frames_are_not_looked_for(marks):
+    """Two rings and a bridge, as dark as the brows."""
+    x, y = places()
+    rings = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    eyes = [marks[0, first : first + 6].mean(0) for first in (36, 42)]
+    for eye in eyes:
+        away = ((x - eye[0]).square() + (y - eye[1]).square()).sqrt()
+        rings |= (away > 0.085) & (away < 0.105)
+    top = marks[0, 27, 1]
+    rings |= ((y - top).abs() < 0.015) & (x > eyes[0][0] + 0.08) & (x < eyes[1][0] - 0.08)
+    lines = brow_lines(marks)
+    bare, framed = (brows(painted((DARK, dark)), marks)[0, 0, lines] for dark in (lines, lines | rings))
+    assert framed.mean() < 0.3 * bare.mean()
+
+
+def test_a_coloured_band_below_the_hair_is_no_tip_of_it(marks):
+    hair, (x, y) = crown(marks), places()
+    brow = marks[0, 17:27, 1].min()
+    band = (y >= brow - 0.12) & (y < brow - 0.07) & ((x - 0.5).abs() < 0.1)
+    found = []
+    for colour in ((-0.9, -0.75, 0.1), DARK):
+        picture = painted((DARK, hair), (colour, band))
+        found.append(fringe(picture, marks, known(picture, hair, marks))[0, 0, band].mean())
+    assert found[0] < 0.2 < 0.5 < found[1]
 
 
 def test_brows_stay_where_no_hair_tells_their_colour(editor, marks):
@@ -115,6 +154,23 @@ def test_single_strands_beside_coloured_hair_lose_its_colour(editor, marks, grou
     older = grown(editor, picture, hair & ~beside, marks)
     colour = lambda p: (p.amax(1) - p.amin(1))[0, strand & (y > 0.4) & (y < 0.6)].mean()  # noqa: E731
     assert (colour(older) < 0.75 * colour(picture)) if turns else colour(older) > 0.97 * colour(picture)
+
+
+def test_no_more_than_its_own_colour_is_taken_from_half_a_strand(editor, marks):
+    hair, (x, y) = crown(marks), places()
+    red, grey = torch.tensor((0.4, -0.1, -0.5)), torch.tensor((0.2, 0.2, 0.2))
+    edge = marks[0, 16, 0] + 0.1
+    half = (x >= edge) & (x < edge + 0.008)
+    beside = x >= edge + 0.008
+    picture = painted((tuple(red.tolist()), hair), (tuple(grey.tolist()), beside))
+    picture = torch.where(half, ((red + grey) / 2).view(1, 3, 1, 1), picture)
+    share = torch.where(half, 0.5, (hair & ~beside).float())
+    ages = torch.tensor([25.0]), torch.tensor([90.0])
+    older = editor.model.prototypes.grow_hair(picture, share[None, None], marks, ages, growing.REACH_FADE)
+    seen = half & (y > 0.4) & (y < 0.6)
+    colour = older - luma(older)
+    tint = (red - luma(red.view(1, 3, 1, 1)).flatten())[None, :, None, None]
+    assert growing.in_tint(colour, tint)[0, 0, seen].min() > -0.02
 
 
 def test_hair_is_brighter_where_it_faces_up():
