@@ -438,6 +438,8 @@ def test_white_hair_has_the_colour_of_the_light_and_is_nearly_grey_in_neutral_li
     red_to_blue = [factor[0, 0] / factor[0, 2] for factor in (growing.cast(warm), growing.cast(blue))]
     assert red_to_blue[0] > 1.5 and red_to_blue[1] < 0.97
     assert luma(growing.cast(warm)).item() == pytest.approx(1.0, abs=1e-5)
+    flushed = growing.cast(torch.tensor((0.5, -0.2, -0.3)).view(1, 3, 1, 1))
+    assert flushed[0, 0] / flushed[0, 1] < 1.08, "the red of the skin itself is none of the hair"
 
 
 def test_skin_that_shows_between_the_strands_on_a_face_does_not_turn_grey(prototypes):

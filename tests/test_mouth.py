@@ -1,5 +1,6 @@
 """What shows between lips that an edit parts."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -214,3 +215,14 @@ def test_only_a_request_that_takes_the_opening_away_closes_lips():
     wanted = units.clone()
     wanted[:, AU_CODES.index("AU25")] = torch.tensor([0.0, 2.0, 4.0, 0.0])
     assert closing(units, wanted).tolist() == pytest.approx([1.0, 0.5, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("age", [5, 85])
+def test_teeth_stay_nearly_as_they_are_at_another_age(editor, portrait, age):
+    face = editor.read(portrait)[0]
+    teeth = np.zeros(portrait.shape[:2], np.uint8)
+    cv2.fillPoly(teeth, [np.round(face.landmarks[60:68]).astype(np.int32)], 1)
+    edited = np.asarray(editor.edit(portrait, age=age, parts=["skin"], mark=False).image)
+    change = (edited.astype(float) - portrait)[cv2.erode(teeth, np.ones((2, 2))) > 0]
+    assert np.abs(change).mean() < 12
+    assert change.mean(0)[0] - change.mean(0)[2] > -8, "teeth turn blue"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
-from .hair.filters import ramp
+from .hair.filters import box, inside_polygon, ramp
 from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
@@ -97,6 +97,8 @@ mean's."""
 LIPS = 0.5
 """How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
 dark and red with what lies behind."""
+TEETH = 0.8
+"""How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -288,6 +290,7 @@ class Prototypes(nn.Module):
         mean, spread = skin.light
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
         aged, acted = (spread * match_colour(tone, colour) for tone in tones)
+        aged = aged * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
         tone = in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted
         return torch.addcmul(face, skin.mask, enlarge(tone, face.shape[-1]))
 
@@ -531,6 +534,11 @@ class Prototypes(nn.Module):
             lambda: growth.grey(lighter, colour),
             lambda: growth.young(bare[:, None, None, None], lighter, colour, self.regained(*ages)),
         )
+
+
+def mouth_inside(landmarks: Tensor, side: int) -> Tensor:
+    """What lies between the lips of faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1."""
+    return box(inside_polygon(landmarks[:, 60:68], side), max(side // 128, 1))
 
 
 def outline_slack(landmarks: Tensor, side: int) -> Tensor:

@@ -305,7 +305,9 @@ def cast(skin: Tensor) -> Tensor:
         SHARED[0] * red.clamp(max=WARM_SKIN[0]) * warm_light,
         SHARED[1] * WARM_SKIN[1] * warm_light,
     )
-    beyond = (red - math.log(SKIN_RED)).clamp_min(0), blue - blue.clamp(low, high)
+    yellow = blue - blue.clamp(low, high)
+    flushed = (red - math.log(SKIN_RED)).clamp_min(0)  # more red than warm light explains is the skin's own
+    beyond = torch.minimum(flushed, (-yellow).clamp_min(0)), yellow
     factor = torch.cat([warmth[0] + beyond[0], torch.zeros_like(green), warmth[1] + beyond[1]], 1).exp()
     return factor / luma(factor)
 
