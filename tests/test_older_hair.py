@@ -125,6 +125,29 @@ def test_dark_tips_on_a_forehead_turn_with_the_hair_they_hang_from(editor, marks
     assert rise[upper].mean() > 0.1
 
 
+def test_tips_of_strands_stay_the_hair_that_a_matte_found_and_the_skin_between_them_does_not(marks):
+    hair, (x, y) = crown(marks), places()
+    brow = marks[0, 17:27, 1].min()
+    below = (y >= brow - 0.12) & (y < brow - 0.02) & ((x - 0.5).abs() < 0.1)
+    mixed = tuple(0.55 * skin + 0.45 * dark for skin, dark in zip(SKIN, DARK, strict=True))
+    strand = below & ((x * 32).long() % 2 == 0)
+    picture = painted((DARK, hair), (mixed, strand))
+    bare = bare_skin(picture, marks, known(picture, hair | below, marks))[0, 0]
+    inner = below & (y < brow - 0.04) & (y > brow - 0.1)
+    assert bare[inner & strand].mean() < 0.3 < 0.9 < bare[inner & ~strand].median()
+
+
+def test_a_thin_strand_before_a_wall_grows_no_brighter_than_white_hair(editor, marks):
+    hair, (x, y) = crown(marks), places()
+    wall, strand = torch.tensor((0.8, 0.8, 0.8)).view(1, 3, 1, 1), (x > 0.93) & (x < 0.936) & (y > 0.2)
+    picture = torch.where(x > 0.9, wall, painted((DARK, hair & (x < 0.9))))
+    picture = torch.where(strand, torch.tensor(DARK).view(1, 3, 1, 1), picture)
+    older = grown(editor, picture, (hair & (x < 0.9)) | strand, marks)
+    white = growing.WHITE[0] * luma(torch.tensor(SKIN).view(1, 3, 1, 1)).item() + growing.WHITE[1]
+    seen = luma(older)[0, 0, strand & (y > 0.3) & (y < 0.7)]
+    assert -0.6 < seen.mean() < white and seen.max() < white + growing.BRIGHTEST
+
+
 def test_of_fair_hair_no_tips_are_looked_for(marks):
     hair = crown(marks)
     picture = painted((FAIR, hair))

@@ -21,7 +21,7 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     set_gains,
 )
 from ganime_age.networks.layers import Edited, bicubic, resize
-from ganime_age.networks.prototypes import KNOTS, NEUTRAL, Prototypes, age_basis, luma
+from ganime_age.networks.prototypes import KNOTS, MAP_SIDE, NEUTRAL, Prototypes, age_basis, calmed, luma
 from ganime_age.networks.warp import canonical_grid, displacement
 from helpers.ring import AU12, SHAPE, edit, ring_prototypes
 
@@ -60,6 +60,43 @@ def test_action_units_pull_the_pixels_along_with_the_landmarks(prototypes):
     height = lambda x: (((x[0, 0] + 1).sum(1) * rows).sum() / (x[0, 0] + 1).sum()).item()  # noqa: E731
     moved = edit(prototypes, spot, unit=5.0, marks=marks)
     assert -6.4 <= height(moved) - height(spot) < -2
+
+
+def test_a_shadow_of_age_keeps_the_colour_of_the_skin(prototypes):
+    prototypes.age_tone[-4:] = -2.0
+    colour = torch.tensor([0.4, 0.0, -0.2]).view(1, 3, 1, 1)
+    given = colour.expand(1, 3, 128, 128)
+    older = edit(prototypes, given, age=(20.0, 90.0), marks=SHAPE[None])[0, :, 64, 64]
+    left = (older + 1) / (colour.flatten() + 1)
+    assert left.max() < 0.95  # darker
+    assert left.max() / left.min() < 1.02  # and no browner: each channel keeps the same share of its light
+
+
+def test_an_older_skin_gets_half_of_the_colour_that_its_gain_exaggerates(prototypes):
+    chroma = torch.tensor([0.3, 0.0, -0.3])
+    chroma = (chroma - luma(chroma.view(1, 3, 1, 1)).flatten()).view(1, 3, 1, 1)
+    given = torch.zeros(1, 3, 128, 128)
+    given[:, 0], given[:, 2] = 0.2, -0.2
+    changes = []
+    for knots, ages in ((slice(-4, None), (25.0, 90.0)), (slice(None, 4), (25.0, 1.0))):
+        prototypes.age_tone.zero_()
+        prototypes.age_tone[knots] = chroma
+        changes.append((edit(prototypes, given, age=ages, marks=SHAPE[None]) - given)[0, :, 64, 64])
+    older, younger = changes
+    assert torch.allclose(older, 0.5 * younger, atol=0.1 * younger.abs().max().item())
+
+
+def test_at_both_ends_of_life_the_middle_forms_of_a_tone_are_calmed_and_no_others():
+    line = torch.arange(MAP_SIDE) - MAP_SIDE / 2 + 0.5
+    away = line[:, None].square() + line.square()
+    blobs = [torch.exp(-away / (2 * spread**2)) for spread in (0.6, 2.4, 14.0)]  # fine, middle, broad
+
+    def left(blob, age):
+        return (calmed(blob.expand(1, 3, -1, -1), torch.tensor([age])).max() / blob.max()).item()
+
+    fine, middle, broad = ([left(blob, age) for age in (1.0, 25.0, 60.0, 80.0)] for blob in blobs)
+    assert middle[1] == middle[2] == fine[1] == broad[2] == 1
+    assert max(middle[0], middle[3]) < 0.83 < 0.9 < min(fine[0], fine[3], broad[0], broad[3])
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):

@@ -45,7 +45,7 @@ from .skin.glasses import dark_frames
 from .skin.sharpness import no_sharper, sharpness
 from .skin.skin_map import lips_map, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
-from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
+from .skin.wrinkles import SIDE, Skin, Wrinkles, blur, wrinkles_like
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
 KNOTS = 12
@@ -99,6 +99,13 @@ LIPS = 0.5
 dark and red with what lies behind."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
+OLD_CHROMA = 0.5
+"""How much of the colour of an older age's tone a face gets: its gain exaggerates, and skin would turn orange."""
+MIDDLE, CALM = (1.5, 4.0), 0.4
+"""Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
+much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
+INFANCY, OLD_AGE = (3.0, 10.0), (60.0, 75.0)
+"""Years up to which a tone is calmed most, and from which on not; from which on it is, and is most."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -234,7 +241,8 @@ class Prototypes(nn.Module):
         #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
-        #   5. tone      + skin * std * d_tone, of ages less in the dark  (Rowland & Perrett 1995)
+        #   5. tone      + skin * std * d_tone, of ages less in the dark, a shadow in the skin's own colour
+        #                                                                 (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face, no sharper than it
         #                (wrinkles.py, sharpness.py)
         #
@@ -284,15 +292,19 @@ class Prototypes(nn.Module):
         """A face (B,3,S,S) with the tone that knots (B,K) and units (B,17) change from the first to the second of two
         ages (B,). colour: see `colourfulness`."""
         whole, acted = self.totals("tone", amounts)
+        whole = calmed(whole, ages[1])
         aged = choose(
             ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
         )
         mean, spread = skin.light
+        older = (ages[1] > ages[0])[:, None, None, None]
+        aged = match_colour(aged, torch.where(older, OLD_CHROMA, 1.0))
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
         aged, acted = (spread * match_colour(tone, colour) for tone in tones)
         aged = aged * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
-        tone = in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted
-        return torch.addcmul(face, skin.mask, enlarge(tone, face.shape[-1]))
+        tone = enlarge(in_light(aged, skin.face, mean, older) + acted, face.shape[-1])
+        light = luma(tone)
+        return face + relit(face, skin.mask * light) + skin.mask * (tone - light)
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
@@ -568,12 +580,21 @@ def _closed(
     return torch.cat(close(face, shown, share), 1)
 
 
+def calmed(tone: Tensor, age: Tensor) -> Tensor:
+    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms at both ends of life: there it is exaggerated
+    most, and they are what a face is known by."""
+    young, old = 1 - ramp(age, *INFANCY), ramp(age, *OLD_AGE)
+    less = CALM * (young + old)[:, None, None, None]
+    fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
+    return tone - less * (fine - coarse)
+
+
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
     """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1), less of it in the dark: skin
     changes a share of the light it gets, so that the shaded eyes of a face in the sun turn neither black nor milky. The
-    dark brows and stubble of a face that does not grow older (B,) do get all of the light of its youth."""
+    dark brows and stubble of a face that does not grow older (B,1,1,1) do get all of the light of its youth."""
     lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
-    whole = (tone > 0) & ~older[:, None, None, None]
+    whole = (tone > 0) & ~older
     return tone * torch.where(whole, 1.0, lit.clamp(DARKEST, 1))
 
 

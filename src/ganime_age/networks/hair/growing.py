@@ -52,6 +52,9 @@ PITCH_DARK = (0.15, 0.5)
 """Brightness above black up to which hair is black, and from which on it is bright."""
 BRIGHTEST = 0.3
 """How much brighter than white hair a strand may grow, in units of [-1,1]."""
+FEW = 0.01
+"""Share of surely hair in what lies around a place, beside which less tells little of its colour there: of a thin
+strand much of what is seen lies behind it."""
 FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
 ROUND, ROUND_LIGHT = 5, 0.25
@@ -102,7 +105,7 @@ THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 OWN = (0.85, 1.0)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
-HAIRLINE, THROUGH = 0.2, 0.75
+HAIRLINE, THROUGH = 0.2, 0.4
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
@@ -110,7 +113,7 @@ BROWS_TURN = 0.6
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
 """Share of a picture that is hair up to which there is none, and from which on there is some."""
-THIN = (0.2, 0.5)
+THIN = (0.2, 0.4)
 """Shares of hair in a pixel: at the first it stays as it is, as thin hair on skin would turn to a veil; from the second
 on all of it may turn. Off the face single strands lose their colour alone."""
 
@@ -202,7 +205,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # for the gloss of dark hair is a multiple of its colour and that of white hair is not.
     sure = (2 * head.hair - 1).clamp_min(0) + 1e-4 * head.hair
     total, weight = box(torch.cat([head.small * sure, sure], 1), 5).split([3, 1], 1)
-    nearby = (total + 1e-6 * head.colour) / (weight + 1e-6)
+    nearby = (total + FEW * head.colour) / (weight + FEW)
     around = luma(nearby) + BLACK
     lit = (around / (mean + BLACK)).clamp(0, 2.5)
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())

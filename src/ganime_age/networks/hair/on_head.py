@@ -31,8 +31,9 @@ AROUND = (3.0, 6.0)
 """Up to how many of its own squared radii hair lies around an ear, and from which on it does not."""
 WHOLE = (0.4, 0.7)
 """Share of skin around a place up to which it is a strand in the light, and from which on it is an ear."""
-BARE = (0.3, 0.6)
-"""How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin."""
+BARE, BETWEEN_STRANDS = (0.3, 0.6), (0.5, 0.95)
+"""How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin. The same for
+what shows between strands on a face."""
 BROW, TEMPLE = (-1.05, -0.85), (0.85, 1.0)
 """Heights, and distances from the middle, in the units of `on_head`, between which a face begins and ends."""
 DARKER = (1.7, 2.3)
@@ -46,14 +47,14 @@ NIGHT = (-0.8, -0.65)
 """Brightness up to which black is all that can be seen, and from which on colours tell."""
 AWAY = (0.35, 0.9)
 """Half widths of a face from the outline of the head at which hair in the dark begins to be doubtful, and is."""
-FRINGE_SIDE, TIPS, TIP = 512, 8, (0.5, 0.85)
+FRINGE_SIDE, TIPS, TIP = 512, 8, (0.35, 1.0)
 """Largest side at which tips of strands on a forehead are looked for; how far from other hair they lie, in pixels of a
 picture of 128; and the shares of the hair's colour that they begin to have, and surely have."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
-EAR_SIDE = 256
-"""Largest side at which ears are looked for."""
+EAR_SIDE = 512
+"""Largest side at which ears, and skin between strands, are looked for."""
 
 
 class Head(NamedTuple):
@@ -139,7 +140,8 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     beside = torch.where(x < 0, left, right)
     ear = skin_seen(small, beside, head.skin)
     ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
-    return torch.maximum(ear, on_face * skin_seen(small, head.colour, head.skin))
+    # Tips of strands are hair in part: what was drawn of them stays.
+    return torch.maximum(ear, on_face * skin_seen(small, head.colour, head.skin, BETWEEN_STRANDS))
 
 
 def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
@@ -160,11 +162,11 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     return above * near * ramp(times, *DARKER) * told * ramp(share, *TIP)
 
 
-def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor) -> Tensor:
+def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor, bare: tuple[float, float] = BARE) -> Tensor:
     """Where pictures (B,3,s,s) have the colour of skin (B,3,1,1) and not that of hair (B,3,1,1 or s,s), if both can be
-    told apart: (B,1,s,s) in 0..1."""
+    told apart: (B,1,s,s) in 0..1. bare: see BARE."""
     share, told = between(picture, hair, skin)
-    return ramp((skin - hair).square().sum(1, keepdim=True).sqrt(), *APART) * told * ramp(share, *BARE)
+    return ramp((skin - hair).square().sum(1, keepdim=True).sqrt(), *APART) * told * ramp(share, *bare)
 
 
 def between(picture: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
