@@ -72,6 +72,14 @@ def test_a_shadow_of_age_keeps_the_colour_of_the_skin(prototypes):
     assert left.max() / left.min() < 1.02  # and no browner: each channel keeps the same share of its light
 
 
+def test_a_shadow_on_overexposed_skin_turns_it_no_greener(prototypes):
+    prototypes.age_tone[-4:] = -2.0
+    colour = torch.tensor([1.0, 0.8, 0.5])  # red is full: nobody knows how much of it there was
+    given = colour.view(1, 3, 1, 1).expand(1, 3, 128, 128)
+    older = edit(prototypes, given, age=(20.0, 90.0), marks=SHAPE[None])[0, :, 64, 64]
+    assert older[0] == 1 and older[1] < 0.75 and older[1] - older[2] > 0.29
+
+
 def test_an_older_skin_gets_half_of_the_colour_that_its_gain_exaggerates(prototypes):
     chroma = torch.tensor([0.3, 0.0, -0.3])
     chroma = (chroma - luma(chroma.view(1, 3, 1, 1)).flatten()).view(1, 3, 1, 1)

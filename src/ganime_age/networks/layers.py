@@ -224,6 +224,8 @@ def resize(x: Tensor, side: int) -> Tensor:
 
 DARK = 0.1
 """Brightness above black, in units of [-1,1], below which `relit` takes no ratio of colours."""
+FULL = 0.75
+"""Value of a channel, in units of [-1,1], from which on up to 1 less and less of a shadow is seen in it."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness, ITU-R BT.601."""
 
@@ -237,9 +239,11 @@ def luma(face: Tensor) -> Tensor:
 def relit(face: Tensor, change: Tensor) -> Tensor:
     """What a change of brightness (B,1,H,W) adds to faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
     brighter, and where it is darker less of the light that is there, so that colours keep their ratios. A shadow that
-    took the same from each of them would turn skin brown."""
+    took the same from each of them would turn skin brown, and one on what is overexposed would turn it green: nobody
+    knows how much light a channel lost that is full."""
     # d c_k = (c_k / luma(c)) d luma(c), c measured from black
     shadow = (face + 1) * (change / (luma(face) + 1).clamp_min(DARK))
+    shadow = shadow * ((1 - face) / (1 - FULL)).clamp(0, 1)
     return torch.where(change < 0, shadow, change)
 
 
