@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, sideburns, surround, wear
+from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, shadow, sideburns, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -338,6 +338,17 @@ def test_hair_grows_before_ears_and_a_shadow_there_is_none():
     shaded = (half[1] == masks).all(1).all(1).all(1) & (half[0] != faces).any(1).any(1).any(1)
     assert 5 < shaded.sum() < 35
     share = (half[0][shaded] + 1) / (faces[shaded] + 1)
+    assert share.max() <= 1 + 1e-4 and (share.amax(1) - share.amin(1)).max() < 1e-3, "it keeps colours"
+
+
+def test_the_shadow_of_a_head_falls_beside_it_and_not_on_it():
+    faces, masks, landmarks = forty_heads()
+    assert torch.equal(shadow(faces, masks, landmarks, chance=0.0), faces)
+    shaded = shadow(faces, masks, landmarks, chance=1.0)
+    darker = (faces - shaded)[:, 0] > 0.05
+    assert (darker.flatten(1).float().mean(1) > 0.02).float().mean() > 0.8
+    assert not darker[masks[:, 0] > 0.99].any() and not darker[:, 60:90, 50:78].any()
+    share = (shaded + 1) / (faces + 1)
     assert share.max() <= 1 + 1e-4 and (share.amax(1) - share.amin(1)).max() < 1e-3, "it keeps colours"
 
 

@@ -84,6 +84,33 @@ def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2
     return faces
 
 
+def shadow(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.15) -> Tensor:
+    """Some of faces (B,3,S,S) in [-1,1] with hair (B,1,S,S) and landmarks (B,68,2) in 0..1 stand before a wall on which
+    a flash, or the sun, throws the shadow of their heads: as dark as hair, with its outline, and none."""
+    count, side, device = len(faces), faces.shape[-1], faces.device
+    line = (torch.arange(side, device=device) + 0.5) / side
+    y, x = line[:, None], line[None, :]
+    ends = landmarks[:, [0, 16]]
+    half = ((ends[:, 1, 0] - ends[:, 0, 0]) / 2).clamp_min(0.05).view(-1, 1, 1)
+    middle, ears = ends.mean(1).view(-1, 2, 1, 1).unbind(1)
+    across, down = (x - middle) / half, (y - ears) / half
+    # The head is an oval 1.25 times as high as wide, on a neck and shoulders.
+    body = (across.abs() < 0.95) & (down > 0) | (across.abs() < 0.6 * down) & (down > 1.4)
+    head = torch.maximum(hair, ((across.square() + (down / 1.25).square() < 1.2) | body)[:, None].to(hair))
+    draw = torch.rand(count, 5, device=device)
+    away = torch.where(draw[:, 0] < 0.5, -1.0, 1.0) * (0.1 + 0.5 * draw[:, 1])
+    matrix = torch.zeros(count, 2, 3, device=device)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 - 0.1 * draw[:, 2]
+    matrix[:, 0, 2], matrix[:, 1, 2] = away, 0.1 - 0.3 * draw[:, 3]
+    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
+    cast = F.grid_sample(head, grid, padding_mode="border", align_corners=False)
+    soft = torch.rand(count, 1, 1, 1, device=device)
+    cast = torch.where(soft < 0.5, F.avg_pool2d(cast, 3, 1, 1), F.avg_pool2d(cast, 9, 1, 4))
+    chosen = torch.rand(count, 1, 1, 1, device=device) < chance
+    dark = (0.3 + 0.65 * draw[:, 4].view(-1, 1, 1, 1)) * cast * (1 - head) * chosen
+    return (faces + 1) * (1 - dark) - 1
+
+
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
     their hair (B,1,S,S). Cloth is `fabric`, and all of it is darker to the sides, as round things are."""

@@ -17,7 +17,7 @@ from ...networks.layers import resize
 from .. import losses
 from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
-from ..data.headwear import dye, hang, in_larger, sideburns, surround, wear
+from ..data.headwear import dye, hang, in_larger, shadow, sideburns, surround, wear
 from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import NEEDED, hair_masks
 
@@ -113,6 +113,7 @@ def hair_loss(network: HairMask | HairMatte, covered: float, step: Step[None]) -
     face = surround(dye(face, hair), hair, step.batch["landmarks"], covered)
     face, hair = sideburns(face, hair, step.batch["landmarks"])
     face, hair = hang(face, hair, step.batch["landmarks"])
+    face = shadow(face, hair, step.batch["landmarks"])
     face, hair = wear(face, hair, step.batch["landmarks"], covered)
     # Hair is looked for in a face's frame and in more of a photo around it (networks/hair/growing.py).
     seen, counts = in_larger(torch.cat([face, hair], 1), LARGER)
