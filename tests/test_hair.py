@@ -67,20 +67,6 @@ def grown(prototypes, age, rows=slice(None)):
     return older, (luma(older) - luma(given))[0, 0]
 
 
-@pytest.mark.parametrize(("doubt", "found"), ((0.3, True), (0.05, False)))
-def test_a_thin_dark_curl_is_hair_where_the_network_does_not_rule_it_out(doubt, found):
-    matte = torch.full((1, 1, 128, 128), doubt)
-    matte[..., :40, :] = 1.0
-    picture = torch.full((1, 3, 128, 128), 0.5)
-    picture[..., :40, :] = -0.8
-    picture[..., 40:100, 60:63] = -0.7  # a curl that hangs from the hair
-    picture[..., 60:100, 90:120] = -0.8  # as dark, and no strand
-    drawn = refined(matte, picture)[0, 0]
-    curl = drawn[50:95, 61]
-    assert curl.min() > 0.9 if found else curl.max() < 0.1
-    assert drawn[60:95, 40:54].max() < 0.1 and drawn[66:94, 98:112].max() < 0.1
-
-
 def test_thin_hair_on_skin_keeps_its_colour(prototypes):
     prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
     given, hair, marks = head()

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.prepare.hair import hair_masks
 from ganime_age.learning.prepare.unit_regions import confine, is_confined
 from ganime_age.learning.tasks import prototypes as prototypes_task
+from ganime_age.learning.tasks.prototype_fitting.person_pairs import MOST_PAIRS, fit_person_pairs
 from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     Curves,
     centre,
@@ -21,7 +23,16 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     set_gains,
 )
 from ganime_age.networks.layers import Edited, bicubic, resize
-from ganime_age.networks.prototypes import KNOTS, MAP_SIDE, NEUTRAL, Prototypes, age_basis, calmed, luma
+from ganime_age.networks.prototypes import (
+    KNOTS,
+    MAP_SIDE,
+    NEUTRAL,
+    OLD_CHROMA,
+    Prototypes,
+    age_basis,
+    calmed,
+    luma,
+)
 from ganime_age.networks.warp import canonical_grid, displacement
 from helpers.ring import AU12, SHAPE, edit, ring_prototypes
 
@@ -80,18 +91,20 @@ def test_a_shadow_on_overexposed_skin_turns_it_no_greener(prototypes):
     assert older[0] == 1 and older[1] < 0.75 and older[1] - older[2] > 0.29
 
 
-def test_an_older_skin_gets_half_of_the_colour_that_its_gain_exaggerates(prototypes):
+def test_an_older_skin_gets_less_of_the_colour_that_its_gain_exaggerates(prototypes, monkeypatch):
     chroma = torch.tensor([0.3, 0.0, -0.3])
     chroma = (chroma - luma(chroma.view(1, 3, 1, 1)).flatten()).view(1, 3, 1, 1)
+    prototypes.age_tone[-4:], prototypes.age_tone[:4] = chroma, chroma
     given = torch.zeros(1, 3, 128, 128)
     given[:, 0], given[:, 2] = 0.2, -0.2
-    changes = []
-    for knots, ages in ((slice(-4, None), (25.0, 90.0)), (slice(None, 4), (25.0, 1.0))):
-        prototypes.age_tone.zero_()
-        prototypes.age_tone[knots] = chroma
-        changes.append((edit(prototypes, given, age=ages, marks=SHAPE[None]) - given)[0, :, 64, 64])
-    older, younger = changes
-    assert torch.allclose(older, 0.5 * younger, atol=0.1 * younger.abs().max().item())
+
+    def change(age):
+        return (edit(prototypes, given, age=(25.0, age), marks=SHAPE[None]) - given)[0, :, 64, 64]
+
+    older, younger = change(90.0), change(8.0)
+    monkeypatch.setattr("ganime_age.networks.prototypes.OLD_CHROMA", 1.0)
+    assert torch.allclose(older, OLD_CHROMA * change(90.0), atol=1e-4) and OLD_CHROMA < 0.8
+    assert torch.equal(younger, change(8.0)) and younger[0] > 0.005
 
 
 def test_at_both_ends_of_life_the_middle_forms_of_a_tone_are_calmed_and_no_others():
@@ -102,7 +115,7 @@ def test_at_both_ends_of_life_the_middle_forms_of_a_tone_are_calmed_and_no_other
     def left(blob, age):
         return (calmed(blob.expand(1, 3, -1, -1), torch.tensor([age])).max() / blob.max()).item()
 
-    fine, middle, broad = ([left(blob, age) for age in (1.0, 25.0, 60.0, 80.0)] for blob in blobs)
+    fine, middle, broad = ([left(blob, age) for age in (1.0, 25.0, 60.0, 100.0)] for blob in blobs)
     assert middle[1] == middle[2] == fine[1] == broad[2] == 1
     assert max(middle[0], middle[3]) < 0.83 < 0.9 < min(fine[0], fine[3], broad[0], broad[3])
 
@@ -505,3 +518,46 @@ def test_a_trained_generators_prototypes_bring_their_own_mouth(teeth):
     there = Prototypes(hair_width=4, teeth=not teeth)
     there.load_state_dict(trained.state_dict())
     assert type(there.mouth) is type(trained.mouth)
+
+
+def couples(count: int, people: int) -> Faces:
+    """Faces whose lower lip falls by .01 of the frame for each intensity of `opening`; everybody has another mouth."""
+    rng = np.random.default_rng(0)
+    opening = rng.uniform(0, 4, count).astype(np.float32)
+    person = np.arange(count) % people
+    marks = SHAPE.numpy()[None].repeat(count, 0)
+    marks = marks + 0.03 * rng.standard_normal((people, 68, 2))[person] * (np.arange(68) >= 48)[:, None]
+    marks[:, 57, 1] += 0.01 * opening
+    marks = 0.5 + rng.uniform(0.9, 1.1, (count, 1, 1)) * (marks - 0.5)  # frames of any size
+    faces = Faces.__new__(Faces)
+    faces.rows = np.arange(count)
+    faces.labels = {
+        "landmarks": marks.astype(np.float32),
+        "pose": np.zeros((count, 3), np.float32),
+        "person": person,
+        "opening": opening,
+    }
+    faces.batch = lambda rows: {"face": torch.from_numpy(opening[rows])}  # type: ignore[method-assign]
+    return faces
+
+
+def read_opening(opening: torch.Tensor) -> torch.Tensor:
+    units = torch.zeros(len(opening), len(AU_CODES))
+    units[:, AU_CODES.index("AU25")] = opening
+    return units
+
+
+def test_how_far_lips_part_is_measured_within_people(prototypes):
+    prototypes.unit_shape.zero_()
+    prototypes.unit_shape[AU12, 48, 0] = -0.01
+    faces = couples(1600, people=100)
+    count = fit_person_pairs(faces, prototypes, read_opening)
+    assert count == 100 * MOST_PAIRS
+    found = prototypes.unit_shape[AU_CODES.index("AU25")]
+    assert found[57, 1].item() == pytest.approx(0.01, rel=0.1)
+    others = found.clone()
+    others[57] = 0
+    assert others.abs().max() < 1e-3 and prototypes.unit_shape[AU12, 48, 0] == pytest.approx(-0.01)
+    before = prototypes.unit_shape.clone()
+    assert fit_person_pairs(couples(20, people=20), prototypes, read_opening) == 0  # nobody shows twice
+    assert torch.equal(prototypes.unit_shape, before)

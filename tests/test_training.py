@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, shadow, sideburns, surround, wear
+from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -321,35 +321,6 @@ def test_hair_that_hangs_beside_a_face_is_hair_and_has_its_colour():
     )
     bald = torch.zeros_like(masks)
     assert torch.equal(hang(faces, bald, landmarks, chance=1.0)[1], bald), "who has no hair gets none"
-
-
-def test_hair_grows_before_ears_and_a_shadow_there_is_none():
-    faces, masks, landmarks = forty_heads()
-    same, still = sideburns(faces, masks, landmarks, chance=0.0)
-    assert torch.equal(same, faces) and torch.equal(still, masks)
-    grown, more = sideburns(faces, masks, landmarks, chance=1.0)
-    new = (more - masks)[:, 0] > 0.5
-    assert (new.flatten(1).sum(1) > 5).float().mean() > 0.7
-    left, right, chin = landmarks[0, 0, 0], landmarks[0, 16, 0], landmarks[0, 8, 1]
-    line = (torch.arange(faces.shape[-1]) + 0.5) / faces.shape[-1]
-    middle = ((line - (left + right) / 2).abs() < 0.3 * (right - left))[None, :] | (line > chin)[:, None]
-    assert not new[:, middle].any(), "the middle of the face and what lies below it stay bare"
-    half = sideburns(faces, masks, landmarks, chance=0.5)  # as many get a shadow
-    shaded = (half[1] == masks).all(1).all(1).all(1) & (half[0] != faces).any(1).any(1).any(1)
-    assert 5 < shaded.sum() < 35
-    share = (half[0][shaded] + 1) / (faces[shaded] + 1)
-    assert share.max() <= 1 + 1e-4 and (share.amax(1) - share.amin(1)).max() < 1e-3, "it keeps colours"
-
-
-def test_the_shadow_of_a_head_falls_beside_it_and_not_on_it():
-    faces, masks, landmarks = forty_heads()
-    assert torch.equal(shadow(faces, masks, landmarks, chance=0.0), faces)
-    shaded = shadow(faces, masks, landmarks, chance=1.0)
-    darker = (faces - shaded)[:, 0] > 0.05
-    assert (darker.flatten(1).float().mean(1) > 0.02).float().mean() > 0.8
-    assert not darker[masks[:, 0] > 0.99].any() and not darker[:, 60:90, 50:78].any()
-    share = (shaded + 1) / (faces + 1)
-    assert share.max() <= 1 + 1e-4 and (share.amax(1) - share.amin(1)).max() < 1e-3, "it keeps colours"
 
 
 def test_the_folds_of_a_curtain_are_upright():

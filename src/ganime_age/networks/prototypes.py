@@ -99,12 +99,12 @@ LIPS = 0.5
 dark and red with what lies behind."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
-OLD_CHROMA = 0.5
+OLD_CHROMA = 0.65
 """How much of the colour of an older age's tone a face gets: its gain exaggerates, and skin would turn orange."""
 MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
-INFANCY, OLD_AGE = (3.0, 10.0), (60.0, 75.0)
+INFANCY, OLD_AGE = (1.5, 5.0), (60.0, 100.0)
 """Years up to which a tone is calmed most, and from which on not; from which on it is, and is most."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""

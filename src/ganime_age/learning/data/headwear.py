@@ -84,33 +84,6 @@ def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2
     return faces
 
 
-def shadow(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.15) -> Tensor:
-    """Some of faces (B,3,S,S) in [-1,1] with hair (B,1,S,S) and landmarks (B,68,2) in 0..1 stand before a wall on which
-    a flash, or the sun, throws the shadow of their heads: as dark as hair, with its outline, and none."""
-    count, side, device = len(faces), faces.shape[-1], faces.device
-    line = (torch.arange(side, device=device) + 0.5) / side
-    y, x = line[:, None], line[None, :]
-    ends = landmarks[:, [0, 16]]
-    half = ((ends[:, 1, 0] - ends[:, 0, 0]) / 2).clamp_min(0.05).view(-1, 1, 1)
-    middle, ears = ends.mean(1).view(-1, 2, 1, 1).unbind(1)
-    across, down = (x - middle) / half, (y - ears) / half
-    # The head is an oval 1.25 times as high as wide, on a neck and shoulders.
-    body = (across.abs() < 0.95) & (down > 0) | (across.abs() < 0.6 * down) & (down > 1.4)
-    head = torch.maximum(hair, ((across.square() + (down / 1.25).square() < 1.2) | body)[:, None].to(hair))
-    draw = torch.rand(count, 5, device=device)
-    away = torch.where(draw[:, 0] < 0.5, -1.0, 1.0) * (0.1 + 0.5 * draw[:, 1])
-    matrix = torch.zeros(count, 2, 3, device=device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1 - 0.1 * draw[:, 2]
-    matrix[:, 0, 2], matrix[:, 1, 2] = away, 0.1 - 0.3 * draw[:, 3]
-    grid = F.affine_grid(matrix, [count, 1, side, side], align_corners=False)
-    cast = F.grid_sample(head, grid, padding_mode="border", align_corners=False)
-    soft = torch.rand(count, 1, 1, 1, device=device)
-    cast = torch.where(soft < 0.5, F.avg_pool2d(cast, 3, 1, 1), F.avg_pool2d(cast, 9, 1, 4))
-    chosen = torch.rand(count, 1, 1, 1, device=device) < chance
-    dark = (0.3 + 0.65 * draw[:, 4].view(-1, 1, 1, 1)) * cast * (1 - head) * chosen
-    return (faces + 1) * (1 - dark) - 1
-
-
 def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get a hat, a scarf or a bald head; it covers
     their hair (B,1,S,S). Cloth is `fabric`, and all of it is darker to the sides, as round things are."""
@@ -160,75 +133,31 @@ def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2) ->
     half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
     middle, ears = ((landmarks[:, 0] + landmarks[:, 16]) / 2).view(-1, 2, 1, 1).unbind(1)
     draw = torch.rand(9, count, 1, 1, device=device)
-    tail = draw[0] < 0.6
+    tail = draw[0] < 0.5
     turned = torch.where(draw[1] < 0.5, -1.0, 1.0)
     # From the root down it bends outwards or in: x = root + bend t + curl t^2, t the way down in half widths of a face.
     down = (y - ears) / half - (0.2 * draw[2] + torch.where(tail, 0.3, 0.0))
     length = 0.8 + 2.2 * draw[3]
-    root = torch.where(tail, 0.6 + 0.55 * draw[4], 0.9 + 0.35 * draw[4])
+    root = torch.where(tail, 0.85 + 0.3 * draw[4], 0.9 + 0.35 * draw[4])
     bend, curl = (draw[5] - 0.35) * 0.5, (draw[6] - 0.5) * 0.25
     off = turned * (x - middle) / half - (root + bend * down + curl * down.square())
     # A tail is widest half way down; of free strands there are some beside each other.
     way = (down / length).clamp(0, 1)
     wide = (
-        torch.where(tail, 0.1 + 0.4 * draw[7], 0.06 + 0.16 * draw[7])
+        torch.where(tail, 0.1 + 0.3 * draw[7], 0.06 + 0.16 * draw[7])
         * (way * (1 - way) * 4).clamp_min(0.02).sqrt()
     )
     shape = ((wide - off.abs()) * half * side).clamp(0, 1) * (down > 0) * (way < 1)
     strand = torch.sin(off * (20 + 25 * draw[8]) + 6 * draw[4] + (down + 3 * draw[6]).sin())
     few = torch.where(tail, 1.0, ((strand - 0.2) * 3).clamp(0, 1))
-    light = 2 * draw[2] - 1.3 + 0.35 * strand + 0.6 * torch.sin(2 * down + 6 * draw[8])
-    # A tail comes out from behind the neck, whose sides are about .75 half widths from the middle.
-    chin = ((landmarks[:, 8, 1]).view(-1, 1, 1) - ears) / half
-    away = ((x - middle) / half).abs()
-    before = tail & (
-        (away < 0.95) & (y - ears < 0.8 * chin * half) | (away < 0.75) & (y - ears < (chin + 0.6) * half)
-    )
-    cover = (shape * few * ~before)[:, None] * torch.rand(count, 1, 1, 1, device=device).lt(chance)
-    return more_hair(faces, hair, cover, light[:, None])
-
-
-def more_hair(faces: Tensor, hair: Tensor, cover: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
-    """Faces (B,3,S,S) and their hair (B,1,S,S) with hair of its colour where `cover` (B,1,S,S) says so, if they have
-    any; light (B,1,S,S): how bright, in standard deviations of the hair's colour."""
     mean = weighted_mean(faces, hair)
     varied = (weighted_mean((faces - mean).square(), hair) + 1e-4).sqrt()
-    own = mean + varied * (light + 0.25 * torch.randn_like(faces[:, :1]))
-    cover = cover * (hair.mean((2, 3), keepdim=True) > 0.04)
+    light = 2 * draw[2] - 1.3 + 0.35 * strand + 0.6 * torch.sin(2 * down + 6 * draw[8])
+    own = mean + varied * (light[:, None] + 0.25 * torch.randn_like(faces[:, :1]))
+    has = hair.mean((2, 3), keepdim=True) > 0.04
+    chosen = has & (torch.rand(count, 1, 1, 1, device=device) < chance)
+    cover = (shape * few)[:, None] * chosen
     return torch.lerp(faces, own.clamp(-1, 1), cover), torch.maximum(hair, cover)
-
-
-def sideburns(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
-    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair before their ears, with the colour of
-    their hair (B,1,S,S), and as many a shadow there, on one side or both, which is none -> both anew."""
-    count, side, device = len(faces), faces.shape[-1], faces.device
-    line = (torch.arange(side, device=device) + 0.5) / side
-    y, x = line[:, None], line[None, :]
-    left, right = landmarks[:, 0, 0], landmarks[:, 16, 0]
-    half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
-    middle, ears = ((landmarks[:, 0] + landmarks[:, 16]) / 2).view(-1, 2, 1, 1).unbind(1)
-    draw = torch.rand(8, count, 1, 1, device=device)
-    across, down = (x - middle) / half, (y - ears) / half
-    one = torch.where(draw[0] < 0.5, across.abs(), torch.where(draw[0] < 0.75, across, -across))
-    # From the temple down to between the eyes' height and the lobe of the ear, ever narrower.
-    end = 0.9 * draw[1] - 0.1
-    way = ((down + 0.7) / (end + 0.7)).clamp(0, 1)
-    inner = 1.0 - 0.16 * draw[2] * (1 - way) - 0.1 * draw[3]
-    bent = 0.06 * torch.sin(5 * down + 6 * draw[4])
-    shape = ((one - inner - bent) * half * side / (1 + 2 * draw[5])).clamp(0, 1) * ((end - down) * 6).clamp(
-        0, 1
-    )
-    shape = shape * ((1.08 - one) * half * side).clamp(0, 1) * (down > -0.7)
-    grain = F.avg_pool2d(torch.randn(count, 1, side, side, device=device), (5, 3), 1, (2, 1))[:, 0] * 15**0.5
-    dense = 0.55 + 0.5 * draw[6] + 0.25 * grain
-    kind = torch.rand(count, 1, 1, 1, device=device)
-    cover = (shape * dense.clamp(0, 1))[:, None] * (kind < chance)
-    # A shadow keeps the skin's colour, and runs over the cheek without an edge.
-    soft = ((one - 0.9 + 0.5 * draw[2]) / (0.1 + 0.5 * draw[3])).clamp(0, 1)
-    dark = 1 - (0.2 + 0.6 * draw[7]) * soft * (1 - ((down - 1) / 0.3).clamp(0, 1))
-    shaded = (faces + 1) * dark[:, None] - 1
-    faces = torch.where((kind >= chance) & (kind < 2 * chance), shaded, faces)
-    return more_hair(faces, hair, cover, 0.4 * torch.randn_like(faces[:, :1]) + (draw[4] - 0.4)[:, None])
 
 
 def fabric(faces: Tensor) -> Tensor:
@@ -238,9 +167,6 @@ def fabric(faces: Tensor) -> Tensor:
     corner = faces.roll(1, 0)[:, :, side // 2 :, : side // 2]
     piece = F.interpolate(corner, size=(side, side), mode="bilinear", align_corners=False)
     colours = torch.rand(2, count, 3, 1, 1, device=faces.device) * 1.8 - 1
-    # A third of it is as dark as dark hair, with hardly any colour.
-    dark = 0.15 * (colours + 1) - 0.95 + 0.2 * torch.rand(count, 1, 1, 1, device=faces.device)
-    colours = torch.where(torch.rand(count, 1, 1, 1, device=faces.device) < 0.35, dark, colours)
     waves = torch.sin(
         torch.arange(side, device=faces.device) * (0.15 + torch.rand(count, 1, device=faces.device) * 1.2)
     )[:, None, :, None]

@@ -39,13 +39,6 @@ OFF_LINE = (0.01, 0.03)
 first it is a mixture of the two, from the second on something else, such as gloss."""
 COUNTS = (0.1, 0.3)
 """How sure a pixel must be before its colour begins to count, and counts fully, for the colours around it."""
-THIN_STRAND = 4
-"""Half the width of a strand, in pixels of the matte, from which on it is no thin one."""
-DEEP, STRAND = (0.15, 0.3), (0.3, 0.65)
-"""How much brighter, in units of [-1,1], what lies around a dark strand is than hair; and shares of that way down to
-the hair's brightness at which a pixel begins to be one, and surely is."""
-DOUBTED = (0.1, 0.3)
-"""Values of a matte of the network up to which it rules hair out, and from which on a thin dark strand is hair."""
 LARGEST_MATTE = 320
 """Largest side of a matte."""
 CELLS = 64
@@ -146,34 +139,13 @@ def refined(matte: Tensor, picture: Tensor, small: Tensor | None = None) -> Tens
     low, high = SURE
     side = min(matte.shape[-1], picture.shape[-1])
     small = resize(picture, side) if small is None or small.shape[-1] != side else small
-    light, small_light = luma(picture), luma(small)
-    fine = guided_filter(matte, light, small_light)
+    fine = guided_filter(matte, luma(picture), luma(small))
     fine = ((fine - low) / (high - low)).clamp(0, 1)
     drawn, told = local_matte(fine, picture, max(2, round(OUTLINE * min(MATTE_SIDE / side, 1))))
     # Away from its outline hair is hair, whatever its gloss looks like; near it skin shows between strands.
     likely = ((matte - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clamp(0, 1)
     core = enlarge(1 - grown_mask(1 - likely, CORE), picture.shape[-1])
-    found = torch.maximum(drawn, core * (1 - told))
-    return torch.maximum(found, thin_strands(matte, light, small_light))
-
-
-def thin_strands(matte: Tensor, light: Tensor, small: Tensor) -> Tensor:
-    """Thin dark strands of brightness (B,1,S,S), of which small (B,1,s,s) is a reduced copy, where a network's matte
-    (B,1,h,h) does not rule hair out: (B,1,S,S) in 0..1. A curl before a wall is too thin for a small network."""
-    # What is darker than its closing, which fills thin dark places (black top hat, Meyer 1979).
-    mask = enlarge(matte, small.shape[-1])
-    dark = weighted_mean(small, mask.square().square())
-    filled = -_highest(-_highest(small, THIN_STRAND), THIN_STRAND)
-    deep = filled - dark
-    may_be = ramp(deep, *DEEP) * ramp(mask, *DOUBTED)
-    filled, deep, may_be = enlarge(torch.cat([filled, deep, may_be], 1), light.shape[-1]).split(1, 1)
-    return may_be * ramp((filled - light) / deep.clamp_min(0.05), *STRAND)
-
-
-def _highest(x: Tensor, reach: int) -> Tensor:
-    """The highest value of (B,1,H,W) within squares of 2 reach + 1 pixels a side."""
-    side = 2 * reach + 1
-    return F.max_pool2d(F.max_pool2d(x, (1, side), 1, (0, reach)), (side, 1), 1, (reach, 0))
+    return torch.maximum(drawn, core * (1 - told))
 
 
 def guided_filter(mask: Tensor, light: Tensor, small: Tensor, softness: float = 0.004) -> Tensor:
