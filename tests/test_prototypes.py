@@ -8,11 +8,9 @@ import torch.nn.functional as F
 
 from ganime_age.edits import AU_CODES
 from ganime_age.errors import BadInput, MissingModel
-from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.prepare.hair import hair_masks
 from ganime_age.learning.prepare.unit_regions import confine, is_confined
 from ganime_age.learning.tasks import prototypes as prototypes_task
-from ganime_age.learning.tasks.prototype_fitting.person_pairs import MOST_PAIRS, fit_person_pairs
 from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     Curves,
     centre,
@@ -518,46 +516,3 @@ def test_a_trained_generators_prototypes_bring_their_own_mouth(teeth):
     there = Prototypes(hair_width=4, teeth=not teeth)
     there.load_state_dict(trained.state_dict())
     assert type(there.mouth) is type(trained.mouth)
-
-
-def couples(count: int, people: int) -> Faces:
-    """Faces whose lower lip falls by .01 of the frame for each intensity of `opening`; everybody has another mouth."""
-    rng = np.random.default_rng(0)
-    opening = rng.uniform(0, 4, count).astype(np.float32)
-    person = np.arange(count) % people
-    marks = SHAPE.numpy()[None].repeat(count, 0)
-    marks = marks + 0.03 * rng.standard_normal((people, 68, 2))[person] * (np.arange(68) >= 48)[:, None]
-    marks[:, 57, 1] += 0.01 * opening
-    marks = 0.5 + rng.uniform(0.9, 1.1, (count, 1, 1)) * (marks - 0.5)  # frames of any size
-    faces = Faces.__new__(Faces)
-    faces.rows = np.arange(count)
-    faces.labels = {
-        "landmarks": marks.astype(np.float32),
-        "pose": np.zeros((count, 3), np.float32),
-        "person": person,
-        "opening": opening,
-    }
-    faces.batch = lambda rows: {"face": torch.from_numpy(opening[rows])}  # type: ignore[method-assign]
-    return faces
-
-
-def read_opening(opening: torch.Tensor) -> torch.Tensor:
-    units = torch.zeros(len(opening), len(AU_CODES))
-    units[:, AU_CODES.index("AU25")] = opening
-    return units
-
-
-def test_how_far_lips_part_is_measured_within_people(prototypes):
-    prototypes.unit_shape.zero_()
-    prototypes.unit_shape[AU12, 48, 0] = -0.01
-    faces = couples(1600, people=100)
-    count = fit_person_pairs(faces, prototypes, read_opening)
-    assert count == 100 * MOST_PAIRS
-    found = prototypes.unit_shape[AU_CODES.index("AU25")]
-    assert found[57, 1].item() == pytest.approx(0.01, rel=0.1)
-    others = found.clone()
-    others[57] = 0
-    assert others.abs().max() < 1e-3 and prototypes.unit_shape[AU12, 48, 0] == pytest.approx(-0.01)
-    before = prototypes.unit_shape.clone()
-    assert fit_person_pairs(couples(20, people=20), prototypes, read_opening) == 0  # nobody shows twice
-    assert torch.equal(prototypes.unit_shape, before)

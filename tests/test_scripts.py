@@ -154,7 +154,7 @@ def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):
         ("evaluate.py", ("identity",), "identity needs --faces"),
         ("make_faces.py", ("blended", "nowhere", "out"), "nowhere holds no manifest"),
         ("prepare_faces.py", ("nowhere", "out"), "nowhere is not a folder"),
-        ("refine_prototypes.py", (), "name --regions, --pairs FACES, --mouth"),
+        ("refine_prototypes.py", (), "name --regions, --mouth"),
         ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
     ],
 )

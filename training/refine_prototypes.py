@@ -1,7 +1,6 @@
 """Put into weights what the recipe `prototypes` measures since they were made, without training anything anew.
 
     python training/refine_prototypes.py --regions                 each action unit keeps to its part of the face
-    python training/refine_prototypes.py --pairs FACES             lips that part, measured on two photos of one person
     python training/refine_prototypes.py --mouth FACES             a row of teeth in mouths that an edit opens
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, as the old faces among them have
     python training/refine_prototypes.py --tones FACES             tones and texture of ages, on skin without hair
@@ -10,8 +9,8 @@
                                                                    table is printed, the figures go to a results file
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
-the slopes of action units keep the gains that they were packed with, hair is found by the weights' own network and not
-by its teacher, and --pairs, once for weights whose slopes the recipe measured, needs their readers, which it lacks.
+the slopes of action units keep the gains that they were packed with, and hair is found by the weights' own network and
+not by its teacher.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from ganime_age.learning.prepare.open_mouths import fit_mouth  # noqa: E402
 from ganime_age.learning.prepare.unit_regions import confine, is_confined  # noqa: E402
 from ganime_age.learning.prepare.wrinkle_layouts import fit_wrinkles  # noqa: E402
 from ganime_age.learning.tasks.prototype_fitting.gain_fit import SOURCE_AGES, Edits, fit_gains  # noqa: E402
-from ganime_age.learning.tasks.prototype_fitting.person_pairs import LEAST_PAIRS, fit_person_pairs  # noqa: E402
 from ganime_age.learning.tasks.prototype_fitting.prototype_fit import centre, fit_pixels, set_gains  # noqa: E402
 from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
@@ -79,7 +77,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, default=EMBEDDED)
     parser.add_argument("--out", type=Path, help="another folder than the weights' own")
     parser.add_argument("--regions", action="store_true")
-    parser.add_argument("--pairs", type=Path, metavar="FACES")
     parser.add_argument("--mouth", type=Path, metavar="FACES")
     parser.add_argument("--wrinkles", type=Path, metavar="FACES")
     parser.add_argument("--tones", type=Path, metavar="FACES")
@@ -111,24 +108,13 @@ def remember(fit: dict[str, Any]) -> None:
     FITTED.write_text(json.dumps({"gains": fit["gains"], "fits": [*others, figures]}, indent=1) + "\n")
 
 
-def fit_pairs(folder: Path, model: GanimeAge) -> None:
-    """`fit_person_pairs` by the model's own readers; BadInput where people show too seldom."""
-    faces = Faces(folder, SIZE)
-    count = fit_person_pairs(faces, model.prototypes, lambda shown: model.readers(shown).action_units)
-    if count < LEAST_PAIRS:
-        raise BadInput(
-            f"{folder} has {count} pairs of photos of one person, alike in pose; {LEAST_PAIRS} are needed: give "
-            "faces with the column identity"
-        )
-
-
 def main() -> None:
     given = arguments()
-    names = ("regions", "pairs", "mouth", "wrinkles", "tones", "gains", "fit_gains")
-    if not any(getattr(given, name) for name in names):
+    asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
+    if not any(asked):
         raise BadInput(
-            "nothing is to be refined; name --regions, --pairs FACES, --mouth FACES, --wrinkles FACES, "
-            "--tones FACES, --gains RECIPE or --fit-gains FACES"
+            "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
+            "--gains RECIPE or --fit-gains FACES"
         )
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
@@ -139,8 +125,6 @@ def main() -> None:
     model.require(PROTOTYPES)
     if given.regions and not is_confined(model.prototypes):
         confine(model.prototypes)
-    if given.pairs:
-        fit_pairs(given.pairs, model)
     if given.mouth:
         fit_mouth(Faces(given.mouth, SIZE), model.prototypes, MOUTHS)
         if not model.prototypes.mouth.known:
