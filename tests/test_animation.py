@@ -223,7 +223,7 @@ def test_of_two_faces_the_largest_is_edited_or_the_one_asked_for(tmp_path, edito
             f"up to 2 faces were found at once; face {face} is edited (0 is the largest)",
         )
         after = [reading.age for reading in editor.read(pictures_of(tmp_path / f"{face}.mp4")[0][0])]
-        assert after[face] > before[face] + 15 and abs(after[1 - face] - before[1 - face]) < 8
+        assert after[face] > before[face] + 10 and abs(after[1 - face] - before[1 - face]) < 8
     with pytest.raises(
         BadInput, match="face 2 does not exist; two.mp4 shows at most 2 faces, numbered from 0"
     ):
