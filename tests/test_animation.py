@@ -189,8 +189,7 @@ def test_every_frame_of_a_clip_is_edited_and_the_sound_stays(tmp_path, moving, e
         assert np.abs(old.astype(int) - new).mean() > 2
     older = [editor.read(picture)[0] for picture, _ in after]
     grown = [new.age - editor.read(old)[0].age for new, (old, _) in zip(older, before, strict=True)]
-    # The reader sees 10 years in this face, whose skin is bright; the judges of whole photos see as many as before.
-    assert np.mean(grown) > 9 and min(grown) > 7, "every frame"
+    assert np.mean(grown) > 15 and min(grown) > 12, "every frame"
     # The clip's compression weakens the mark: a single frame may fall a little short of the threshold for photos.
     scores = [
         score(picture, frame_matrix(face.landmarks, SIDE))
@@ -223,7 +222,7 @@ def test_of_two_faces_the_largest_is_edited_or_the_one_asked_for(tmp_path, edito
             f"up to 2 faces were found at once; face {face} is edited (0 is the largest)",
         )
         after = [reading.age for reading in editor.read(pictures_of(tmp_path / f"{face}.mp4")[0][0])]
-        assert after[face] > before[face] + 10 and abs(after[1 - face] - before[1 - face]) < 8
+        assert after[face] > before[face] + 15 and abs(after[1 - face] - before[1 - face]) < 8
     with pytest.raises(
         BadInput, match="face 2 does not exist; two.mp4 shows at most 2 faces, numbered from 0"
     ):

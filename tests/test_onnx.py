@@ -70,8 +70,7 @@ def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_fi
         result = editor.edit(portrait_file, **request)
         there, here = np.array(Image.open(target)).astype(int), np.array(result.image)
         off = np.abs(there - here)
-        # How many values are rounded the other way depends on the processor: .0019 of them were on an AMD EPYC.
-        assert off.max() <= 1 and off.mean() < 3e-3
+        assert off.max() <= 1 and off.mean() < 1e-3
         assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
     assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
     assert not edited, "a request without a change edits nothing"

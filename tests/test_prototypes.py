@@ -25,7 +25,6 @@ from ganime_age.networks.prototypes import (
     KNOTS,
     MAP_SIDE,
     NEUTRAL,
-    OLD_CHROMA,
     Prototypes,
     age_basis,
     calmed,
@@ -86,26 +85,10 @@ def test_a_shadow_on_overexposed_skin_turns_it_no_greener(prototypes):
     colour = torch.tensor([1.0, 0.8, 0.5])  # red is full: nobody knows how much of it there was
     given = colour.view(1, 3, 1, 1).expand(1, 3, 128, 128)
     older = edit(prototypes, given, age=(20.0, 90.0), marks=SHAPE[None])[0, :, 64, 64]
-    assert older[0] == 1 and older[1] < 0.75 and older[1] - older[2] > 0.29
+    assert older[0] == 1 and older[1] < 0.75  # less green beside as much red
 
 
-def test_an_older_skin_gets_less_of_the_colour_that_its_gain_exaggerates(prototypes, monkeypatch):
-    chroma = torch.tensor([0.3, 0.0, -0.3])
-    chroma = (chroma - luma(chroma.view(1, 3, 1, 1)).flatten()).view(1, 3, 1, 1)
-    prototypes.age_tone[-4:], prototypes.age_tone[:4] = chroma, chroma
-    given = torch.zeros(1, 3, 128, 128)
-    given[:, 0], given[:, 2] = 0.2, -0.2
-
-    def change(age):
-        return (edit(prototypes, given, age=(25.0, age), marks=SHAPE[None]) - given)[0, :, 64, 64]
-
-    older, younger = change(90.0), change(8.0)
-    monkeypatch.setattr("ganime_age.networks.prototypes.OLD_CHROMA", 1.0)
-    assert torch.allclose(older, OLD_CHROMA * change(90.0), atol=1e-4) and OLD_CHROMA < 0.8
-    assert torch.equal(younger, change(8.0)) and younger[0] > 0.005
-
-
-def test_at_both_ends_of_life_the_middle_forms_of_a_tone_are_calmed_and_no_others():
+def test_in_infancy_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     line = torch.arange(MAP_SIDE) - MAP_SIDE / 2 + 0.5
     away = line[:, None].square() + line.square()
     blobs = [torch.exp(-away / (2 * spread**2)) for spread in (0.6, 2.4, 14.0)]  # fine, middle, broad
@@ -113,9 +96,9 @@ def test_at_both_ends_of_life_the_middle_forms_of_a_tone_are_calmed_and_no_other
     def left(blob, age):
         return (calmed(blob.expand(1, 3, -1, -1), torch.tensor([age])).max() / blob.max()).item()
 
-    fine, middle, broad = ([left(blob, age) for age in (1.0, 25.0, 60.0, 100.0)] for blob in blobs)
+    fine, middle, broad = ([left(blob, age) for age in (1.0, 8.0, 80.0)] for blob in blobs)
     assert middle[1] == middle[2] == fine[1] == broad[2] == 1
-    assert max(middle[0], middle[3]) < 0.83 < 0.9 < min(fine[0], fine[3], broad[0], broad[3])
+    assert middle[0] < 0.83 < 0.9 < min(fine[0], broad[0])
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):

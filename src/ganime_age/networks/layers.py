@@ -224,7 +224,7 @@ def resize(x: Tensor, side: int) -> Tensor:
 
 DARK = 0.1
 """Brightness above black, in units of [-1,1], below which `relit` takes no ratio of colours."""
-FULL = 0.75
+FULL = 0.9
 """Value of a channel, in units of [-1,1], from which on up to 1 less and less of a shadow is seen in it."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness, ITU-R BT.601."""

@@ -99,13 +99,11 @@ LIPS = 0.5
 dark and red with what lies behind."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
-OLD_CHROMA = 0.65
-"""How much of the colour of an older age's tone a face gets: its gain exaggerates, and skin would turn orange."""
 MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
-INFANCY, OLD_AGE = (1.5, 5.0), (60.0, 100.0)
-"""Years up to which a tone is calmed most, and from which on not; from which on it is, and is most."""
+INFANCY = (1.5, 5.0)
+"""Years up to which a tone is calmed most, and from which on not."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -297,12 +295,10 @@ class Prototypes(nn.Module):
             ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
         )
         mean, spread = skin.light
-        older = (ages[1] > ages[0])[:, None, None, None]
-        aged = match_colour(aged, torch.where(older, OLD_CHROMA, 1.0))
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
         aged, acted = (spread * match_colour(tone, colour) for tone in tones)
         aged = aged * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
-        tone = enlarge(in_light(aged, skin.face, mean, older) + acted, face.shape[-1])
+        tone = enlarge(in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted, face.shape[-1])
         light = luma(tone)
         return face + relit(face, skin.mask * light) + skin.mask * (tone - light)
 
@@ -581,10 +577,9 @@ def _closed(
 
 
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms at both ends of life: there it is exaggerated
-    most, and they are what a face is known by."""
-    young, old = 1 - ramp(age, *INFANCY), ramp(age, *OLD_AGE)
-    less = CALM * (young + old)[:, None, None, None]
+    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most: they
+    are what it is known by."""
+    less = CALM * (1 - ramp(age, *INFANCY))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
 
@@ -592,9 +587,9 @@ def calmed(tone: Tensor, age: Tensor) -> Tensor:
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
     """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1), less of it in the dark: skin
     changes a share of the light it gets, so that the shaded eyes of a face in the sun turn neither black nor milky. The
-    dark brows and stubble of a face that does not grow older (B,1,1,1) do get all of the light of its youth."""
+    dark brows and stubble of a face that does not grow older (B,) do get all of the light of its youth."""
     lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
-    whole = (tone > 0) & ~older
+    whole = (tone > 0) & ~older[:, None, None, None]
     return tone * torch.where(whole, 1.0, lit.clamp(DARKEST, 1))
 
 

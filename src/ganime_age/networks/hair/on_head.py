@@ -33,7 +33,10 @@ WHOLE = (0.4, 0.7)
 """Share of skin around a place up to which it is a strand in the light, and from which on it is an ear."""
 BARE, BETWEEN_STRANDS = (0.3, 0.6), (0.5, 0.95)
 """How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin. The same for
-what shows between strands on a face."""
+what shows between dark strands on a face."""
+DARK_STRANDS = (2.1, 2.8)
+"""How many times as bright as the hair skin is up to which BARE holds there, too, and from which on BETWEEN_STRANDS
+does: of hair that is less dark, skin in the shade cannot be told from a tip that is hair in part."""
 BROW, TEMPLE = (-1.05, -0.85), (0.85, 1.0)
 """Heights, and distances from the middle, in the units of `on_head`, between which a face begins and ends."""
 DARKER = (1.7, 2.3)
@@ -140,8 +143,9 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     beside = torch.where(x < 0, left, right)
     ear = skin_seen(small, beside, head.skin)
     ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
-    # Tips of strands are hair in part: what was drawn of them stays.
-    return torch.maximum(ear, on_face * skin_seen(small, head.colour, head.skin, BETWEEN_STRANDS))
+    # Tips of dark strands are hair in part: what was drawn of them stays.
+    bare, tips = (skin_seen(small, head.colour, head.skin, way) for way in (BARE, BETWEEN_STRANDS))
+    return torch.maximum(ear, on_face * torch.lerp(bare, tips, ramp(times, *DARK_STRANDS)))
 
 
 def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
