@@ -67,9 +67,12 @@ def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_fi
     assert ran.returncode == 0, ran.stderr
     age, weights, edited = json.loads(ran.stdout)
     for request, target in zip(REQUESTS, targets, strict=True):
+        there = np.array(Image.open(target)).astype(int)
         result = editor.edit(portrait_file, **request)
-        there, here = np.array(Image.open(target)).astype(int), np.array(result.image)
-        off = np.abs(there - here)
+        assert np.abs(there - np.array(result.image)).max() <= 1
+        # Which of oneDNN's kernels torch takes, and how they round, depends on the processor; its own do not.
+        with torch.backends.mkldnn.flags(enabled=False):
+            off = np.abs(there - np.array(editor.edit(portrait_file, **request).image))
         assert off.max() <= 1 and off.mean() < 1e-3
         assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
     assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
