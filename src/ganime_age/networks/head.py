@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .layers import constant
 
@@ -38,6 +39,8 @@ POSE_SPREAD = (20.0, 12.0, 12.0)
 """Prior standard deviation of the pose where none is given: yaw, pitch, roll in degrees."""
 ROUNDS = 6
 """Gauss-Newton steps; the state changes by less than the landmarks' noise after the third."""
+LINE = 16
+"""Numbers in a cache line of common processors: 64 bytes."""
 DAMPING = 1e-6
 """Added to the diagonal of the normal equations: scale and shift have no prior of their own."""
 
@@ -204,9 +207,8 @@ class HeadModel(nn.Module):
             residual, jacobian = linearise(state, bases, mean, marks)
             away = torch.cat([state[:, : len(bases)], state[:, len(bases) : -3] - hint, state[:, -3:]], 1)
             normal = jacobian.mT @ jacobian + torch.diag(weight + DAMPING)
-            gradient = (residual[:, None] @ jacobian)[:, 0] - weight * away
-            # The matrix is positive definite, W + DAMPING being so: solve would let the host wait to look for errors.
-            state = state + torch.linalg.solve_ex(normal, gradient).result
+            gradient = (residual[..., None] * jacobian).sum(1) - weight * away
+            state = state + solved(normal, gradient)
         coefficients, angles, scale, shift = split_state(state)
         identity, expression = coefficients.split([len(self.identity), len(self.expression)], 1)
         return Head(identity, expression, angles / RADIAN, scale[:, 0], shift)
@@ -216,6 +218,18 @@ class HeadModel(nn.Module):
         if pose is None:
             return marks.new_zeros(len(marks), 3), RADIAN * constant(POSE_SPREAD, marks)
         return pose.to(marks) * RADIAN, RADIAN * constant(POSE_NOISE, marks)
+
+
+def solved(matrix: Tensor, right: Tensor) -> Tensor:
+    """x (B,N) of matrix (B,N,N) x = right (B,N), for matrices that are known to be regular.
+
+    Rows are filled up to whole cache lines: a processor may round a matrix differently by where in memory it begins.
+    """
+    size, more = right.shape[1], -right.shape[1] % LINE
+    matrix = functional.pad(matrix, (0, more, 0, more))
+    matrix.diagonal(dim1=1, dim2=2)[:, size:] = 1
+    # Not solve, which lets the host wait to look for errors.
+    return torch.linalg.solve_ex(matrix, functional.pad(right, (0, more))).result[:, :size]
 
 
 def split_state(state: Tensor) -> tuple[Tensor, ...]:
