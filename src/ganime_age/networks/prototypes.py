@@ -97,6 +97,9 @@ mean's."""
 LIPS = 0.5
 """How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
 dark and red with what lies behind."""
+USUAL = 0.22
+"""Standard deviation of the skin's brightness in its mean, above black, of most photos: half of an age's tone goes by it
+and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
 MIDDLE, CALM = (1.5, 4.0), 0.4
@@ -239,7 +242,8 @@ class Prototypes(nn.Module):
         #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
-        #   5. tone      + skin * std * d_tone, of ages less in the dark, a shadow in the skin's own colour
+        #   5. tone      + skin * std * d_tone, of ages less in the dark, a shadow in the skin's own colour; half of its
+        #                std is that of most photos
         #                                                                 (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face, no sharper than it
         #                (wrinkles.py, sharpness.py)
@@ -296,7 +300,8 @@ class Prototypes(nn.Module):
         )
         mean, spread = skin.light
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
-        aged, acted = (spread * match_colour(tone, colour) for tone in tones)
+        aged, acted = (match_colour(tone, colour) for tone in tones)
+        aged, acted = aged * (spread * USUAL * (mean + 1).clamp_min(0.1)).sqrt(), acted * spread
         aged = aged * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
         tone = enlarge(in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted, face.shape[-1])
         light = luma(tone)

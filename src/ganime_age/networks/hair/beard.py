@@ -33,6 +33,9 @@ HAIRY = (1.5, 2.0)
 is hairy. So it is in each place."""
 STUBBLED, BRISTLY = (0.07, 0.13), (1.7, 2.0)
 """BEARDED and HAIRY of stubble, and of a beard that is half grey: less dark, but surely bristly."""
+INNER, SURELY_BRISTLY = 0.8, (2.6, 3.2)
+"""How far from the tip of the nose towards the jaw what tells of a beard that turns grey lies, and BRISTLY of such a
+one: towards the jaw a bare chin is dark, too, and a shade that turned grey would be a ribbon along it."""
 TURNED = (0.4, 0.55)
 """Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
@@ -76,7 +79,7 @@ class Beard(NamedTuple):
     """The beards of B pictures, where a face has one."""
 
     share: Tensor
-    """(B,1,S,S) in 0..1: how much of each pixel is beard."""
+    """(B,1,S,S) in 0..1: how much of each pixel surely is beard."""
     stubble: Tensor
     """(B,1,S,S) in 0..1: how much of each pixel goes with the beard."""
     white: Tensor
@@ -100,11 +103,14 @@ class Beard(NamedTuple):
         lip = upper * moustache(dense, upper, landmarks)
         share = ((BEARD[1] - face.ratio) / (BEARD[1] - BEARD[0])).clamp(0, 1)
         bearded = torch.maximum(face.bearded(share, upper), lip)
+        rim = 1 - beard_region(landmarks, upper.shape[-1], jaw=INNER)
+        surely = torch.maximum(face.bearded(share, upper, rim, SURELY_BRISTLY), lip)
         where = torch.maximum(face.where, lip)
         ahead = where * (1 - ramp(sideways(landmarks), *TURNED)[:, None, None, None])
         here = enlarge(ramp(face.rough_here, *HAIRY), share.shape[-1])
-        share = box(share * torch.maximum(here, dense) * ahead, 1) * bearded
-        stubble = torch.maximum(share, box((1 - ramp(box(face.ratio, 1), *BARE)) * ahead, 1) * bearded)
+        share = box(share * torch.maximum(here, dense) * ahead, 1)
+        stubble = bearded * torch.maximum(share, box((1 - ramp(box(face.ratio, 1), *BARE)) * ahead, 1))
+        share = share * torch.minimum(bearded, surely)
         white = face.white(ahead)
         stubble = torch.maximum(stubble, white)
         near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
@@ -161,13 +167,20 @@ class LowerFace(NamedTuple):
         on one alone is shadow. left_out: of which nothing counts."""
         return torch.minimum(*(weighted_mean(share, half * (1 - left_out)) for half in self.halves))
 
-    def bearded(self, share: Tensor, upper: Tensor) -> Tensor:
+    def bearded(
+        self,
+        share: Tensor,
+        upper: Tensor,
+        left_out: Tensor | None = None,
+        bristly: tuple[float, float] = BRISTLY,
+    ) -> Tensor:
         """Whether faces have a beard, and no moustache alone: (B,1,1,1) in 0..1. share: of beard by its darkness.
-        upper: see `upper_lip`."""
-        grows = self.on_both_sides(share)
+        upper: see `upper_lip`. left_out (B,1,s,s): of which nothing counts. bristly: see BRISTLY."""
+        nothing = torch.zeros_like(upper) if left_out is None else left_out
+        grows = self.on_both_sides(share, nothing)
         found = ramp(grows, *BEARDED) * ramp(self.rough, *HAIRY)
-        found = torch.maximum(found, ramp(grows, *STUBBLED) * ramp(self.rough, *BRISTLY))
-        return found * ramp(self.on_both_sides(share, upper), *CHIN)
+        found = torch.maximum(found, ramp(grows, *STUBBLED) * ramp(self.rough, *bristly))
+        return found * ramp(self.on_both_sides(share, torch.maximum(upper, nothing)), *CHIN)
 
     def white(self, where: Tensor) -> Tensor:
         """How much of each pixel is beard that has turned white, (B,1,s,s) in 0..1: rough, and less warm than skin."""
@@ -249,16 +262,16 @@ def grain(picture: Tensor) -> Tensor:
     return resize(detail.square(), cells)
 
 
-def beard_region(landmarks: Tensor, side: int, lips: float = 1.15) -> Tensor:
+def beard_region(landmarks: Tensor, side: int, lips: float = 1.15, jaw: float = 1.0) -> Tensor:
     """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge. lips: how
-    much larger than they are lips are left out."""
+    much larger than they are lips are left out. jaw: see INNER."""
     tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
-    jaw = tip + constant(JAW, landmarks)[:, None] * (landmarks[:, 3:14] - tip)
+    rim = tip + jaw * constant(JAW, landmarks)[:, None] * (landmarks[:, 3:14] - tip)
     left, right = (
         0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
     )
     nose = landmarks[:, places(NOSE, landmarks)] + 0.04 * (chin - tip)
-    outline = torch.cat([jaw, right, nose, left], 1)
+    outline = torch.cat([rim, right, nose, left], 1)
     middle = landmarks[:, 48:60].mean(1, keepdim=True)
     red = middle + lips * (landmarks[:, 48:60] - middle)
     return box(inside_polygon(outline, side) * (1 - inside_polygon(red, side)), max(1, side // 100))

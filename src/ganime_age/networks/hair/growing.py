@@ -35,7 +35,7 @@ black of pale skin in that of white hair beside it. Of 726 training faces of 70 
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
 MOST_TURNED = 0.88
 """Largest share of a head's strands that turn."""
-VARIETY = 0.6
+VARIETY = 0.4
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 0.6
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -43,7 +43,7 @@ FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
-DETAIL, GLOSS = 0.5, 1.2
+DETAIL, GLOSS = 0.45, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
 FULL, STRANDS = (0.28, 0.15), 0.4
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
@@ -240,7 +240,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = in_tint(picture - light, tint)
     share = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1)
-    own_share = (present / hair.clamp_min(0.05)).clamp(0, 1)
+    # At its edge skin has some of it, too: taken whole that would leave a green rim, and left whole a red one.
+    beyond = (present - ground / 2) / (1 - ground / 2)
+    own_share = (beyond / hair.clamp_min(0.05)).clamp(0, 1)
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
     return Strands(window, hair, white, early, rise, chroma, stray)
