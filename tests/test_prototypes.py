@@ -25,6 +25,7 @@ from ganime_age.networks.prototypes import (
     KNOTS,
     MAP_SIDE,
     NEUTRAL,
+    USUAL,
     Prototypes,
     age_basis,
     calmed,
@@ -248,7 +249,8 @@ def age_shares(years: float) -> np.ndarray:
 
 def test_a_small_case_gives_what_a_hand_calculates(prototypes):
     """A face of two greys, a uniform tone for the smile and one for each age knot; the dark grey gets less of these:
-    out = face + skin * std * (tone of the smile + light / mean light * tone of the ages)."""
+    out = face + skin * (std * tone of the smile + sqrt(std * USUAL * mean light) * light / mean light * tone of the
+    ages)."""
     light, dark = 0.3, -0.1
     given = torch.full((1, 3, 64, 64), light)
     given[..., 32:] = dark
@@ -261,7 +263,9 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
     way_in = 0.5 * (age_shares(NEUTRAL) - age_shares(10.0)) @ knots
     way_out = 1.5 * (age_shares(60.0) - age_shares(NEUTRAL)) @ knots
     lit = torch.ones(64)
-    lit[32:] = (dark + 1) / ((light + dark) / 2 + 1)
+    mean = (light + dark) / 2 + 1
+    lit[32:] = (dark + 1) / mean
+    aged = (spread * USUAL * mean) ** 0.5
     for ages, unit, way in (
         ((30.0, 30.0), 2.0, 0.0),
         ((NEUTRAL, 60.0), 0.0, way_out),
@@ -273,7 +277,7 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
             (..., slice(None), slice(33, 63)),
         )  # away from the edge between them
         for row in rows:
-            expected = given + spread * (0.2 * unit + lit * way)
+            expected = given + spread * 0.2 * unit + aged * lit * way
             assert torch.allclose(changed[row], expected[row], atol=2e-4), (ages, unit)
 
 

@@ -49,6 +49,8 @@ SHADE = (0.35, 1.4)
 """Least and largest light under a crease, over the skin's mean: a crease takes away a share of the light it gets."""
 
 
+GROOVE = 0.2
+"""Largest change of brightness by a crease, in the skin's above black: deeper ones would look drawn with a pencil."""
 CONTRAST = 0.28
 """Standard deviation of a face's brightness over its mean, both above black, of the median old face."""
 
@@ -120,7 +122,9 @@ class Wrinkles(nn.Module):
         # Even light flattens creases less than it flattens a face, so half of the depth goes by the face's contrast.
         contrast = (skin.light[1] * CONTRAST * bright).sqrt()
         depth = depth * (1 - (1 - PROFILE) * ramp(sideways(skin.landmarks), *TURNED))
-        return enlarge(depth[:, None, None, None] * contrast * shade, side) * drawn
+        creases = enlarge(depth[:, None, None, None] * contrast * shade, side) * drawn
+        most = GROOVE * bright
+        return most * (creases / most).tanh()
 
     def chosen(self, skin: Skin, mean_shape: Tensor) -> Tensor:
         """The creases (B,1,side,side) of the layouts that faces get, in the mean shape's frame; within `chosen_once`
