@@ -358,6 +358,18 @@ def test_a_chin_in_the_shade_is_no_beard_and_a_profile_keeps_its_own(model):
     assert Beard.of(rough.clamp(-1, 1), turned).share.max() < 0.5
 
 
+def test_a_rough_shade_along_a_jaw_does_not_turn_grey(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    torch.manual_seed(0)
+    whole = resize(beard_region(marks, 128), 256)
+    rim = whole * (1 - resize(beard_region(marks, 128, jaw=0.82), 256))
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None] + 0.02 * torch.randn(1, 3, 256, 256)
+    dark = 0.25 * torch.randn(1, 1, 256, 256) - 0.6 - skin
+    shade, beard = (Beard.of((skin + where * dark).clamp(-1, 1), marks) for where in (rim, whole))
+    assert shade.share.max() < 0.05 and beard.share.max() > 0.8
+    assert shade.stubble.max() > 0.5, "on the way to a child it goes"
+
+
 def test_dark_green_is_no_hair_and_black_hair_with_a_green_cast_is():
     cast, cloth = torch.tensor([-0.86, -0.75, -0.71]), torch.tensor([-0.95, -0.75, -0.86])
     shown = [unnatural(colour[None, :, None, None].expand(1, 3, 64, 64)).mean() for colour in (cast, cloth)]

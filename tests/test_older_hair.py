@@ -196,6 +196,19 @@ def test_no_more_than_its_own_colour_is_taken_from_half_a_strand(editor, marks):
     assert growing.in_tint(colour, tint)[0, 0, seen].min() > -0.02
 
 
+def test_shaded_skin_beside_red_hair_gets_no_green_rim(editor, marks):
+    hair, (x, y) = crown(marks), places()
+    red, shaded = (0.4, -0.3, -0.5), (0.0, -0.3, -0.4)
+    edge = marks[0, 16, 0] - 0.01
+    rim = (x > edge - 0.016) & (x <= edge)  # a matte takes it for hair in part
+    share = torch.where(rim, 0.5, (hair & (x > edge)).float())
+    picture = painted((red, hair), (shaded, rim))
+    ages = torch.tensor([25.0]), torch.tensor([90.0])
+    older = editor.model.prototypes.grow_hair(picture, share[None, None], marks, ages, growing.REACH_FADE)
+    redness = lambda p: (p[0, 0] - p[0, 1])[rim & (y > 0.45) & (y < 0.6)].mean()  # noqa: E731
+    assert redness(older) > 0.5 * redness(picture)
+
+
 def test_hair_is_brighter_where_it_faces_up():
     hair = torch.zeros(1, 1, 128, 128)
     hair[..., 20:90, 30:100] = 1

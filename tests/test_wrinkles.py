@@ -12,7 +12,7 @@ from ganime_age.learning.prepare.wrinkle_layouts import draw, fit_wrinkles, grai
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.layers import enlarge, resize
 from ganime_age.networks.prototypes import KNOTS, Prototypes
-from ganime_age.networks.skin.wrinkles import DRAWN, WINDOW, Wrinkles
+from ganime_age.networks.skin.wrinkles import DRAWN, GROOVE, WINDOW, Wrinkles
 from helpers.ages import face_folder
 
 HEIGHT, WIDTH = WINDOW[1] - WINDOW[0], WINDOW[3] - WINDOW[2]
@@ -98,6 +98,16 @@ def test_creases_fade_in_the_dark(prototypes):
     face[..., 128:] -= 0.7
     change = older(prototypes, face)[0, 0, 100:200].abs().mean(0)
     assert change[150:180].mean() < 0.7 * change[80:110].mean()
+
+
+def test_no_crease_takes_more_than_a_share_of_the_light(prototypes):
+    face = faint(True) - 0.3
+    deep = []
+    for onset in (0.2, 0.4, 20.0, 40.0):
+        prototypes.wrinkles.onset[-3:] = onset
+        deep.append(older(prototypes, face).abs().max())
+    assert deep[1] > 1.8 * deep[0] and deep[3] < 1.05 * deep[2]
+    assert deep[3] < 1.1 * GROOVE * (face.mean() + 1)
 
 
 def test_creases_fade_on_a_head_that_is_turned_to_its_profile(prototypes):

@@ -98,8 +98,8 @@ LIPS = 0.5
 """How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
 dark and red with what lies behind."""
 USUAL = 0.22
-"""Standard deviation of the skin's brightness in its mean, above black, of most photos: half of an age's tone goes by it
-and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
+"""Standard deviation of the skin's brightness in its mean, above black, of most photos: half of an age's tone goes by
+it and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
 MIDDLE, CALM = (1.5, 4.0), 0.4
