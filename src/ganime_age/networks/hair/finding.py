@@ -41,11 +41,11 @@ COUNTS = (0.1, 0.3)
 """How sure a pixel must be before its colour begins to count, and counts fully, for the colours around it."""
 LARGEST_MATTE = 320
 """Largest side of a matte."""
-CELLS = 64
-"""Cells a side in which hair beyond the frame is followed."""
-ROOTS = 0.6
-"""The upper part of a face's frame, in its sides, in which hair is a head's own; other hair must hang together with it.
-"""
+CELLS, STEPS = 96, 60
+"""Cells a side in which hair beyond the frame is followed, and from how many cells to the next."""
+ROOTS = (0.5, 0.4, 0.32, 0.36)
+"""An oval in the frame of a face, in its sides, in which hair is a head's own: its middle, half its width and height.
+Other hair must hang together with it."""
 
 
 class Place(NamedTuple):
@@ -215,13 +215,12 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     of the background."""
     side = min(CELLS, matte.shape[-1])
     share = resize(matte, side)
-    near = torch.zeros_like(share)
-    left, right, top, bottom = (
-        round(min(max(at, 0.0), 1.0) * side)
-        for at in (frame.left, frame.left + frame.side, frame.top, frame.top + ROOTS * frame.side)
-    )
-    near[..., top:bottom, left:right] = share[..., top:bottom, left:right]
-    for _ in range(side // 2):
-        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 5, 1, 2), share))
+    line = (torch.arange(side, device=share.device, dtype=share.dtype) + 0.5) / side
+    x, y = ((line - at) / frame.side for at in (frame.left, frame.top))
+    middle_x, middle_y, wide, high = ROOTS
+    off = ((x - middle_x) / wide).square()[None] + ((y - middle_y) / high).square()[:, None]
+    near = share * (off < 1)
+    for _ in range(STEPS):
+        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 3, 1, 1), share))
     own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
     return matte * enlarge(own, matte.shape[-1])
