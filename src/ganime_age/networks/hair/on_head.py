@@ -107,9 +107,12 @@ def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
     x_axis = across / (2 * half[:, None])
     y_axis = torch.stack([-x_axis[:, 1], x_axis[:, 0]], 1)
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(1, -1, 2)
-    away = (pixels - ((left + right) / 2)[:, None]) / half[:, None, None]
-    x, y = ((away * axis[:, None]).sum(-1).view(-1, 1, side, side) for axis in (x_axis, y_axis))
+    away = (line - ((left + right) / 2)[..., None]) / half[:, None, None]  # (B,2,side): of columns, of rows
+    across, down = away[:, 0, None, None, :], away[:, 1, None, :, None]
+    x, y = (
+        across * axis[:, 0, None, None, None] + down * axis[:, 1, None, None, None]
+        for axis in (x_axis, y_axis)
+    )
     return x, y
 
 
@@ -141,10 +144,10 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
         weighted_mean(small, ring * side + 1e-4 * ring) for side in ((x < 0).to(ring), (x > 0).to(ring))
     )
     beside = torch.where(x < 0, left, right)
-    ear = skin_seen(small, beside, head.skin)
+    (ear,) = skin_seen(small, beside, head.skin, BARE)
     ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
     # Tips of dark strands are hair in part: what was drawn of them stays.
-    bare, tips = (skin_seen(small, head.colour, head.skin, way) for way in (BARE, BETWEEN_STRANDS))
+    bare, tips = skin_seen(small, head.colour, head.skin, BARE, BETWEEN_STRANDS)
     return torch.maximum(ear, on_face * torch.lerp(bare, tips, ramp(times, *DARK_STRANDS)))
 
 
@@ -166,11 +169,12 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     return above * near * ramp(times, *DARKER) * told * ramp(share, *TIP)
 
 
-def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor, bare: tuple[float, float] = BARE) -> Tensor:
+def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor, *ways: tuple[float, float]) -> list[Tensor]:
     """Where pictures (B,3,s,s) have the colour of skin (B,3,1,1) and not that of hair (B,3,1,1 or s,s), if both can be
-    told apart: (B,1,s,s) in 0..1. bare: see BARE."""
+    told apart: (B,1,s,s) in 0..1 for each of `ways`, see BARE."""
     share, told = between(picture, hair, skin)
-    return ramp((skin - hair).square().sum(1, keepdim=True).sqrt(), *APART) * told * ramp(share, *bare)
+    told = ramp((skin - hair).square().sum(1, keepdim=True).sqrt(), *APART) * told
+    return [told * ramp(share, *way) for way in ways]
 
 
 def between(picture: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,9 +46,9 @@ STEPS = (0.85, 1.18)
 """Factors on a gain that are tried at each visit."""
 PARTS = {"shape": ("shape",), "skin": ("tone", "texture"), "creases": ("depth",)}
 """What is multiplied together."""
-MOST = {"shape": 2.5, "tone": 4.0, "texture": 3.0, "depth": 3.2}
+MOST = {"shape": 2.5, "tone": 4.0, "texture": 3.0, "depth": 4.8}
 """Largest gains."""
-LINED = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.05, 0.25, 0.45, 0.75, 0.9, 1.0)
+LINED = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.034, 0.17, 0.3, 0.69, 0.92, 1.0)
 """Share of the largest depth that creases may have at each age knot: the readers hardly see fine lines, and asked for
 forty a face would get those of eighty, on which people see them drawn."""
 DEEPER = 1.3
