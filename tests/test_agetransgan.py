@@ -156,7 +156,7 @@ def test_what_is_drawn_is_the_difference_of_two_pictures_and_nothing_asked_is_no
 def test_the_pictures_are_drawn_of_the_face_as_the_prototypes_change_it(model):
     torch.manual_seed(0)
     other = copy.deepcopy(model)
-    other.prototypes.age_tone.normal_(std=0.3)
+    other.prototypes.age_tone.normal_(std=0.5)
     other.prototypes.region.fill_(1.0)
     faces, aus = torch.rand(1, 3, 64, 64) * 2 - 1, torch.zeros(1, 17)
     with torch.no_grad():
