@@ -81,6 +81,11 @@ DEPTH = 0.12
 """How much darker than the mean mouth it is drawn there, as a share of a mouth's contrast."""
 WHITE, EYES_SIDE = 0.9, 256
 """Brightness of teeth in that of the white of the eyes; the side at which these are looked at."""
+CAST, LEAST_CAST = 0.6, 0.35
+"""How far the colour of the white of the eyes, as a power, is that of the light on teeth, for a little skin is seen with
+it; and the least share of its brightness that a channel gets."""
+LEAST_LIGHT = 0.1
+"""Least brightness of that white above black."""
 TONGUE = (0.035, 0.02)
 """Distances from the lower lip, in frame sides, between which the tongue rises out of the dark."""
 
@@ -317,7 +322,7 @@ class Mouth(nn.Module):
     def colours(
         self, now: Gap, smile: Tensor, skin: tuple[Tensor, Tensor], colour: Tensor, white: Tensor
     ) -> Tensor:
-        """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1; white: `eye_white` (B,)."""
+        """(B,3,h,w) in [-1,1] for each pixel of a gap; smile: AU12 (B,) in 0..1; white: `eye_white` (B,3)."""
         raise NotImplementedError
 
 
@@ -395,24 +400,30 @@ def arch(along: Tensor) -> tuple[Tensor, Tensor]:
 
 def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Tensor) -> Tensor:
     """Colours (B,3,h,w), 0 the darkest and 1 the brightest of a mouth, in the light on the skin, in [-1,1]; teeth are
-    at least as bright as WHITE of the white of the eyes (B,)."""
+    at least as bright as WHITE of the white of the eyes (B,3), and as warm or cold."""
     mean, spread = (part.flatten(1) for part in skin)  # (B,1) each
     levels = torch.cat([torch.ones_like(mean), mean, spread], 1) @ light  # (B,2)
     dark, contrast = levels.clamp_min(-1)[:, :, None, None, None].unbind(1)
-    least = WHITE * (white[:, None, None, None] - dark)
-    return dark + torch.maximum(contrast, least).clamp_min(0) * look
+    white = white[:, :, None, None] + 1
+    bright = luma(white).clamp_min(LEAST_LIGHT)
+    cast = (white / bright).clamp_min(LEAST_CAST) ** CAST
+    least = WHITE * (bright - 1 - dark)
+    return (dark + 1 + torch.maximum(contrast, least).clamp_min(0) * look) * cast - 1
 
 
 def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
-    """The brightness (B,) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same in
-    the same light."""
+    """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same in the
+    same light."""
     eyes = landmarks[:, 36:48].view(-1, 2, 6, 2)
     middle = eyes.mean(2, keepdim=True)  # (B,2,1,2)
     corners = eyes[:, :, 0:4:3]
     at = torch.cat([torch.lerp(middle, corners, share) for share in (0.45, 0.6)], 2).flatten(1, 2)  # (B,8,2)
-    small = resize(luma(face), min(EYES_SIDE, face.shape[-1]))
+    small = resize(face, min(EYES_SIDE, face.shape[-1]))
     seen = F.grid_sample(small, 2 * at[:, None] - 1, padding_mode="border", align_corners=False)
-    return seen.flatten(1).sort(1).values[:, -3:].mean(1)
+    seen = seen[:, :, 0]
+    blue = seen[:, 2]  # of which skin has least, in any light
+    white = (blue >= blue.sort(1).values[:, -3:-2]).to(blue)[:, None]
+    return (seen * white).sum(2) / white.sum(2)
 
 
 def sample(patch: Tensor, along: Tensor, down: Tensor) -> Tensor:

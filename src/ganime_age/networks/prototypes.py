@@ -107,6 +107,10 @@ MIDDLE, CALM = (1.5, 4.0), 0.4
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
 INFANCY = (1.5, 5.0)
 """Years up to which a tone is calmed most, and from which on not."""
+SHADE, SHADED = 0.25, (15.0, 25.0)
+"""How much of the shade, and of the colour, that lies on the foreheads of the young is laid on another's; in full up to
+the first of two years of age, and all of it from the second on. It is that of a child's round forehead, and in part of
+its fringe: on a grown-up's it ended at the brows like a patch."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -294,7 +298,7 @@ class Prototypes(nn.Module):
         """A face (B,3,S,S) with the tone that knots (B,K) and units (B,17) change from the first to the second of two
         ages (B,). colour: see `colourfulness`."""
         whole, acted = self.totals("tone", amounts)
-        whole = calmed(whole, ages[1])
+        whole = unshaded(calmed(whole, ages[1]), ages[1], self.mean_shape)
         aged = choose(
             ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
         )
@@ -587,6 +591,17 @@ def calmed(tone: Tensor, age: Tensor) -> Tensor:
     less = CALM * (1 - ramp(age, *INFANCY))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
+
+
+def unshaded(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
+    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), with less of the shade and colour that
+    lie on the foreheads of the young."""
+    rows = (torch.arange(tone.shape[-2], device=tone.device, dtype=tone.dtype) + 0.5) / tone.shape[-2]
+    brows, eyes = (mean_shape[places(ids, rows), 1].mean() for ids in (BROWS, EYES))
+    above = 1 - ((rows - brows) / (eyes - brows).clamp_min(1e-3)).clamp(0, 1)
+    less = (1 - SHADE) * above[:, None] * (1 - ramp(age, *SHADED))[:, None, None, None]
+    light = luma(tone)
+    return tone - less * (tone - light + light.clamp(max=0))
 
 
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
