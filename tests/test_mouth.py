@@ -132,6 +132,18 @@ def test_teeth_are_as_bright_as_the_white_of_the_eyes_on_any_skin(teeth):
     assert shown == pytest.approx([0.0, -0.5 + 0.9 * (0.5 + 0.5)], abs=0.02)
 
 
+def test_teeth_have_the_colour_of_the_light_that_the_white_of_the_eyes_shows(teeth):
+    orange = torch.tensor([0.8, 0.2, -0.4])
+    face, marks = torch.full((1, 3, 256, 256), -0.6), [lips(0.0), lips(0.14)]
+    for one in marks:
+        one[:, 36:48] = torch.tensor([0.4, 0.4]) + 0.02 * EYE.repeat(2, 1)
+    face[..., 96:109, 90:118] = orange[:, None, None]
+    out, _ = teeth(face, *marks, torch.full((1, 17), 5.0), SKIN, COLOUR)
+    red, green, blue = out[0, :, round((0.7 - 0.07 + 0.015) * 256), TOOTH] + 1
+    # Paler than the light itself, for a little skin is seen with the white of the eyes.
+    assert 0.15 < blue / red < 0.65 and (blue < green < red)
+
+
 def test_the_mouth_of_a_grey_photo_is_grey_and_a_dark_photos_darker(teeth):
     face = torch.zeros(1, 3, 128, 128)
     grey, share = teeth(face, lips(0.0), lips(0.12), torch.zeros(1, 17), SKIN, 0 * COLOUR)

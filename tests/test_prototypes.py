@@ -30,6 +30,7 @@ from ganime_age.networks.prototypes import (
     age_basis,
     calmed,
     luma,
+    unshaded,
 )
 from ganime_age.networks.warp import canonical_grid, displacement
 from helpers.ring import AU12, SHAPE, edit, ring_prototypes
@@ -89,7 +90,7 @@ def test_a_shadow_on_overexposed_skin_turns_it_no_greener(prototypes):
     assert older[0] == 1 and older[1] < 0.75  # less green beside as much red
 
 
-def test_in_infancy_the_middle_forms_of_a_tone_are_calmed_and_no_others():
+def test_in_infancy_and_old_age_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     line = torch.arange(MAP_SIDE) - MAP_SIDE / 2 + 0.5
     away = line[:, None].square() + line.square()
     blobs = [torch.exp(-away / (2 * spread**2)) for spread in (0.6, 2.4, 14.0)]  # fine, middle, broad
@@ -97,9 +98,25 @@ def test_in_infancy_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     def left(blob, age):
         return (calmed(blob.expand(1, 3, -1, -1), torch.tensor([age])).max() / blob.max()).item()
 
-    fine, middle, broad = ([left(blob, age) for age in (1.0, 8.0, 80.0)] for blob in blobs)
+    fine, middle, broad = ([left(blob, age) for age in (1.0, 8.0, 45.0, 80.0)] for blob in blobs)
     assert middle[1] == middle[2] == fine[1] == broad[2] == 1
-    assert middle[0] < 0.83 < 0.9 < min(fine[0], broad[0])
+    for at in (0, 3):
+        assert middle[at] < 0.83 < 0.9 < min(fine[at], broad[at])
+
+
+def test_the_shade_of_a_childs_forehead_ends_in_no_patch_on_a_grown_ups():
+    tone = torch.full((1, 3, MAP_SIDE, MAP_SIDE), -1.0)
+    forehead, cheeks = 10, 40  # rows
+    mean_shape = torch.full((68, 2), 0.6)
+    mean_shape[17:27, 1], mean_shape[36:48, 1] = 0.39, 0.47  # brows and eyes
+    child, adult = (unshaded(tone, torch.tensor([age]), mean_shape)[0] for age in (5.0, 30.0))
+    assert (child[:, forehead] > -0.3).all() and (child[:, cheeks] == -1).all()
+    assert torch.equal(adult, tone[0])
+    assert child[0, :, 0].diff().abs().max() < 0.35  # and fades on the way down
+    bright = torch.ones_like(tone)
+    assert torch.allclose(
+        unshaded(bright, torch.tensor([5.0]), mean_shape), bright
+    )  # of light nothing is taken
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):

@@ -82,8 +82,8 @@ DEPTH = 0.12
 WHITE, EYES_SIDE = 0.9, 256
 """Brightness of teeth in that of the white of the eyes; the side at which these are looked at."""
 CAST, LEAST_CAST = 0.6, 0.35
-"""How far the colour of the white of the eyes, as a power, is that of the light on teeth, for a little skin is seen with
-it; and the least share of its brightness that a channel gets."""
+"""How far the colour of the white of the eyes, as a power, is that of the light on teeth, for a little skin is seen
+with it; and the least share of its brightness that a channel gets."""
 LEAST_LIGHT = 0.1
 """Least brightness of that white above black."""
 TONGUE = (0.035, 0.02)
@@ -412,8 +412,8 @@ def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Ten
 
 
 def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
-    """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same in the
-    same light."""
+    """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same
+    in the same light."""
     eyes = landmarks[:, 36:48].view(-1, 2, 6, 2)
     middle = eyes.mean(2, keepdim=True)  # (B,2,1,2)
     corners = eyes[:, :, 0:4:3]
