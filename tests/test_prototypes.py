@@ -90,6 +90,24 @@ def test_a_shadow_on_overexposed_skin_turns_it_no_greener(prototypes):
     assert older[0] == 1 and older[1] < 0.75  # less green beside as much red
 
 
+def test_a_shadow_on_the_white_of_an_eye_gives_it_no_colour(prototypes):
+    prototypes.age_tone[-4:] = -2.0
+    colour = torch.tensor([0.88, 0.99, 0.9])  # green is nearly full, red is not
+    given = colour.view(1, 3, 1, 1).expand(1, 3, 128, 128)
+    older = edit(prototypes, given, age=(20.0, 90.0), marks=SHAPE[None])[0, :, 64, 64]
+    left = (older + 1) / (colour + 1)
+    assert left.max() < 0.95 and left.max() / left.min() < 1.02
+
+
+def test_overexposed_skin_gets_no_other_colour(prototypes):
+    prototypes.age_tone[-4:, 0], prototypes.age_tone[-4:, 2] = -2.0, 2.0  # bluer
+    for red, changed in ((0.5, True), (1.0, False)):
+        given = torch.tensor([red, 0.4, 0.2]).view(1, 3, 1, 1).expand(1, 3, 128, 128)
+        older = edit(prototypes, given, age=(20.0, 90.0), marks=SHAPE[None])[0, :, 64, 64]
+        before, after = (x[2] / x[1] for x in (given[0, :, 64, 64] + 1, older + 1))
+        assert (after > before + 0.05) == changed
+
+
 def test_in_infancy_and_old_age_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     line = torch.arange(MAP_SIDE) - MAP_SIDE / 2 + 0.5
     away = line[:, None].square() + line.square()

@@ -240,11 +240,18 @@ def relit(face: Tensor, change: Tensor) -> Tensor:
     """What a change of brightness (B,1,H,W) adds to faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
     brighter, and where it is darker less of the light that is there, so that colours keep their ratios. A shadow that
     took the same from each of them would turn skin brown, and one on what is overexposed would turn it green: nobody
-    knows how much light a channel lost that is full."""
+    knows how much light a channel lost that is full. Of skin that is red first: where another one is fuller, as on the
+    white of an eye, all lose the same share, or it would take on that channel's colour."""
     # d c_k = (c_k / luma(c)) d luma(c), c measured from black
     shadow = (face + 1) * (change / (luma(face) + 1).clamp_min(DARK))
-    shadow = shadow * ((1 - face) / (1 - FULL)).clamp(0, 1)
+    seen = not_full(face)
+    shadow = shadow * torch.maximum(seen, seen[:, :1])
     return torch.where(change < 0, shadow, change)
+
+
+def not_full(face: Tensor) -> Tensor:
+    """How far the channels of faces in [-1,1] are from being full, of the same shape, 1 up to FULL and 0 at 1."""
+    return ((1 - face) / (1 - FULL)).clamp(0, 1)
 
 
 def enlarge(x: Tensor, side: int) -> Tensor:

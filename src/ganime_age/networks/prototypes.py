@@ -33,6 +33,7 @@ from .layers import (
     gaussian_basis,
     luma,
     may_ask,
+    not_full,
     places,
     planes_apart,
     precise,
@@ -309,7 +310,9 @@ class Prototypes(nn.Module):
         aged = aged * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
         tone = enlarge(in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted, face.shape[-1])
         light = luma(tone)
-        return face + relit(face, skin.mask * light) + skin.mask * (tone - light)
+        # Where red is full a photo does not tell the skin's colour.
+        tinted = skin.mask * not_full(face[:, :1]) * (tone - light)
+        return face + relit(face, skin.mask * light) + tinted
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
