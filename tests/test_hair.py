@@ -336,6 +336,19 @@ def test_a_beard_is_seen_by_its_darkness_and_gives_way_to_the_cheeks_colour(mode
     assert torch.equal(bare[:, :, :60], bearded[:, :, :60])
 
 
+def test_where_stubble_goes_the_shade_of_the_faces_form_stays(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    torch.manual_seed(0)
+    where, skin = resize(beard_region(marks, 128), 256), torch.tensor([0.5, 0.2, 0.0])[None, :, None, None]
+    skin = (skin + 0.02 * torch.randn(1, 3, 256, 256)).clamp(-1, 1)
+    left = []
+    for dark in (0.7, 0.35):  # stubble, and a dense beard
+        worn = ((skin + 1) * (1 - where * (1 - dark + 0.15 * torch.randn(1, 1, 256, 256))) - 1).clamp(-1, 1)
+        bare = shave(worn, Beard.of(worn, marks), torch.ones(1, 1, 1, 1))
+        left.append((((luma(bare) + 1) / (luma(skin) + 1))[where > 0.99]).mean().item())
+    assert 0.75 < left[0] < 0.9 < left[1] < 1
+
+
 def test_a_chin_in_the_shade_is_no_beard_and_a_profile_keeps_its_own(model):
     marks = model.prototypes.mean_shape[None].clone()
     torch.manual_seed(0)

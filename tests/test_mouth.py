@@ -108,6 +108,16 @@ def test_an_opened_mouth_shows_a_row_of_teeth_of_its_own_size_and_a_tongue_below
     assert ((shown[0, 1, :, TOOTH] > 0.3).sum().item()) < heights[1]  # without a smile the lip hides some
 
 
+def test_teeth_lie_in_the_shadow_of_a_lip_that_does_not_smile(teeth):
+    face, smile = torch.zeros(1, 3, 256, 256), torch.zeros(1, 17)
+    smile[:, AU_CODES.index("AU12")] = 5.0
+
+    def brightest(aus):
+        return teeth(face, lips(0.0), lips(0.03), aus, SKIN, COLOUR)[0][0, 1, 150:, TOOTH].max().item()
+
+    assert brightest(smile) > 0.45 and brightest(0 * smile) < brightest(smile) - 0.15
+
+
 def test_teeth_are_apart_from_one_another(teeth):
     smile = torch.zeros(1, 17)
     smile[:, AU_CODES.index("AU12")] = 5.0

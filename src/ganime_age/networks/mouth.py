@@ -86,6 +86,9 @@ CAST, LEAST_CAST = 0.6, 0.35
 with it; and the least share of its brightness that a channel gets."""
 LEAST_LIGHT = 0.1
 """Least brightness of that white above black."""
+LIP_SHADOW, SHADOW_REACH = 0.6, 0.014
+"""How much darker teeth are at the edge of an upper lip that does not smile, in whose shadow they lie, and how far down
+it reaches, in frame sides, until 1/e of it is left: in a narrow gap they are no white line."""
 TONGUE = (0.035, 0.02)
 """Distances from the lower lip, in frame sides, between which the tongue rises out of the dark."""
 
@@ -370,6 +373,7 @@ class OpenMouth(Mouth):
     ) -> Tensor:
         """As Mouth.colours."""
         along, below, above = now.lengths.unbind(-1)  # (B,h,w), in frame sides
+        in_shadow = torch.exp(below.clamp_min(0) / -SHADOW_REACH)
         # The skull carries the upper teeth, so they have one size whatever the mouth does; a smile lifts the lip.
         below = below + HIDDEN * (1 - smile).clamp(0, 1)[:, None, None]
         parted, shorter = arch(along)
@@ -380,6 +384,8 @@ class OpenMouth(Mouth):
         far, near = TONGUE
         share = ((far - above) / (far - near)).clamp(0, 1) * ((below - CAVITY) / (CAVITY / 2)).clamp(0, 1)
         look = torch.lerp(teeth, sample(self.lower, along, TEETH_REACH - above), share[:, None])
+        lowered = LIP_SHADOW * (1 - smile).clamp(0, 1)[:, None, None, None]
+        look = look * (1 - lowered * in_shadow[:, None])
         return relight(without_colour(look, colour), self.light, skin, white)
 
 

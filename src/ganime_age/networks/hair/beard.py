@@ -60,6 +60,10 @@ SHAVEN, SHADE = 0.97, 0.93
 """Share of a beard that goes, and the brightness above black of the skin in its place, in that of the cheeks."""
 SKIN_DETAIL, DEEPEST = 0.3, 0.1
 """How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
+FORM, STUBBLE = 0.5, (0.5, 0.75)
+"""How much of the darkness of stubble, in logs, is taken for the shade of the face's own form and stays; and brightness
+above black, in that of the cheeks, up to which a place is a dense beard, of which none stays, and from which on it is
+stubble."""
 BEARD_NEAR = (0.2, 0.5)
 """Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
@@ -282,7 +286,10 @@ def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
     light = luma(picture)
     small = resize(light, min(MATTE_SIDE, light.shape[-1]))
     detail = (light - enlarge(box(small, 2), light.shape[-1])).clamp(-DEEPEST, DEEPEST)
-    bare = enlarge(SHADE * (beard.skin + BLACK) - BLACK, light.shape[-1])
+    dim = (box(small, 2) + BLACK) / (luma(beard.skin) + BLACK).clamp_min(0.05)
+    # Stubble lies in the shade of the face's form, a dense beard is dark itself.
+    form = torch.lerp(torch.ones_like(dim), dim.clamp(0.05, 1) ** FORM, ramp(dim, *STUBBLE))
+    bare = enlarge(form.clamp(max=SHADE) * (beard.skin + BLACK) - BLACK, light.shape[-1])
     # Small maps round off a beard's outline: beside it each pixel tells by itself.
     dark = beard.near * (1 - ramp((light + BLACK) / (SHADE * (luma(bare) + BLACK)), *BARE))
     goes = torch.maximum(beard.stubble, dark)
