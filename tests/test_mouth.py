@@ -151,7 +151,22 @@ def test_teeth_have_the_colour_of_the_light_that_the_white_of_the_eyes_shows(tee
     out, _ = teeth(face, *marks, torch.full((1, 17), 5.0), SKIN, COLOUR)
     red, green, blue = out[0, :, round((0.7 - 0.07 + 0.015) * 256), TOOTH] + 1
     # Paler than the light itself, for a little skin is seen with the white of the eyes.
-    assert 0.15 < blue / red < 0.65 and (blue < green < red)
+    assert 0.6 / 1.8 + 0.05 < blue / red < 0.65 and blue < green < red
+
+
+@pytest.mark.parametrize("eyes", ["black", "closed"])
+def test_eyes_that_show_no_white_leave_teeth_their_colour_and_light(teeth, eyes):
+    marks = [lips(0.0), lips(0.14)]
+    for one in marks:
+        flat = torch.tensor([1.0, 0.1 if eyes == "closed" else 1.0])
+        one[:, 36:48] = torch.tensor([0.4, 0.4]) + 0.02 * flat * EYE.repeat(2, 1)
+    shown = []
+    for colour in ([-0.6] * 3, [-1.0] * 3 if eyes == "black" else [0.1, -0.2, -0.6]):
+        face = torch.full((1, 3, 256, 256), -0.6)
+        face[..., 96:109, 90:118] = torch.tensor(colour)[:, None, None]
+        out, _ = teeth(face, *marks, torch.full((1, 17), 5.0), SKIN, COLOUR)
+        shown.append(out[0, :, round((0.7 - 0.07 + 0.015) * 256), TOOTH])
+    assert torch.allclose(shown[0], shown[1], atol=0.02)
 
 
 def test_the_mouth_of_a_grey_photo_is_grey_and_a_dark_photos_darker(teeth):

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
+from .hair.filters import ramp
 from .layers import Window, luma, may_ask, places, recorded, resize
 
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
@@ -81,11 +82,12 @@ DEPTH = 0.12
 """How much darker than the mean mouth it is drawn there, as a share of a mouth's contrast."""
 WHITE, EYES_SIDE = 0.9, 256
 """Brightness of teeth in that of the white of the eyes; the side at which these are looked at."""
-CAST, LEAST_CAST = 0.6, 0.35
+CAST, CASTS = 0.6, (0.35, 1.6)
 """How far the colour of the white of the eyes, as a power, is that of the light on teeth, for a little skin is seen
-with it; and the least share of its brightness that a channel gets."""
-LEAST_LIGHT = 0.1
-"""Least brightness of that white above black."""
+with it; and the least and largest share of its brightness that a channel counts with."""
+LIT, OPEN_EYE, DARKEST_WHITE = (0.3, 0.6), (0.14, 0.22), 0.05
+"""Brightness above black, and height over width of an eye, up to which the white of the eyes tells no colour, for it
+lies behind dark glasses or lids, and from which on it does; and the least brightness above black to divide by."""
 LIP_SHADOW, SHADOW_REACH = 0.6, 0.014
 """How much darker teeth are at the edge of an upper lip that does not smile, in whose shadow they lie, and how far down
 it reaches, in frame sides, until 1/e of it is left: in a narrow gap they are no white line."""
@@ -410,16 +412,16 @@ def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Ten
     mean, spread = (part.flatten(1) for part in skin)  # (B,1) each
     levels = torch.cat([torch.ones_like(mean), mean, spread], 1) @ light  # (B,2)
     dark, contrast = levels.clamp_min(-1)[:, :, None, None, None].unbind(1)
-    white = white[:, :, None, None] + 1
-    bright = luma(white).clamp_min(LEAST_LIGHT)
-    cast = (white / bright).clamp_min(LEAST_CAST) ** CAST
+    white = (white[:, :, None, None] + 1).clamp_min(DARKEST_WHITE)
+    bright = luma(white)
+    cast = (white / bright).clamp(*CASTS) ** CAST
     least = WHITE * (bright - 1 - dark)
     return (dark + 1 + torch.maximum(contrast, least).clamp_min(0) * look) * cast - 1
 
 
 def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
-    """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2): of all skins the same
-    in the same light."""
+    """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2), of all skins the same in
+    the same light; grey where eyes are closed or too dark to tell."""
     eyes = landmarks[:, 36:48].view(-1, 2, 6, 2)
     middle = eyes.mean(2, keepdim=True)  # (B,2,1,2)
     corners = eyes[:, :, 0:4:3]
@@ -427,9 +429,15 @@ def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
     small = resize(face, min(EYES_SIDE, face.shape[-1]))
     seen = F.grid_sample(small, 2 * at[:, None] - 1, padding_mode="border", align_corners=False)
     seen = seen[:, :, 0]
-    blue = seen[:, 2]  # of which skin has least, in any light
-    white = (blue >= blue.sort(1).values[:, -3:-2]).to(blue)[:, None]
-    return (seen * white).sum(2) / white.sum(2)
+    blue = seen[:, 2]  # of which skin has less than a white beside it, in any light
+    bluest = (blue >= blue.sort(1).values[:, -3:-2]).to(blue)[:, None]
+    white = ((seen * bluest).sum(2) / bluest.sum(2))[:, :, None, None]
+    light = luma(white)
+    lids = eyes[:, :, (4, 5)].mean(2) - eyes[:, :, (1, 2)].mean(2)
+    wide = (eyes[:, :, 3] - eyes[:, :, 0]).norm(dim=2).clamp_min(1e-3)
+    height = (lids.norm(dim=2) / wide).amax(1)[:, None, None, None]
+    told = ramp(light + 1, *LIT) * ramp(height, *OPEN_EYE)
+    return torch.lerp(light.expand_as(white), white, told)[:, :, 0, 0]
 
 
 def sample(patch: Tensor, along: Tensor, down: Tensor) -> Tensor:

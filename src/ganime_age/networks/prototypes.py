@@ -109,8 +109,8 @@ much less of them there is at most. Of what a tone holds they change who somebod
 INFANCY, OLD_AGE = (1.5, 5.0), (45.0, 60.0)
 """Years between which a tone is calmed less and less, and more and more: before and after them most."""
 SHADE, SHADED = 0.25, (15.0, 25.0)
-"""How much of the shade, and of the colour, that lies on the foreheads of the young is laid on another's; in full up to
-the first of two years of age, and all of it from the second on. It is that of a child's round forehead, and in part of
+"""How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
+two years; from the second on all of it is. It is that of a child's round forehead, and in part of
 its fringe: on a grown-up's it ended at the brows like a patch."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
@@ -311,7 +311,8 @@ class Prototypes(nn.Module):
         tone = enlarge(in_light(aged, skin.face, mean, ages[1] > ages[0]) + acted, face.shape[-1])
         light = luma(tone)
         # Where red is full a photo does not tell the skin's colour.
-        tinted = skin.mask * not_full(face[:, :1]) * (tone - light)
+        seen = not_full(resize(face[:, :1], aged.shape[-1]))
+        tinted = skin.mask * enlarge(seen, face.shape[-1]) * (tone - light)
         return face + relit(face, skin.mask * light) + tinted
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:

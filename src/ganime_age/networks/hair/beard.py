@@ -57,7 +57,7 @@ JAW = (0.93, 0.95, 0.98, 1.0, 1.02, 1.02, 1.02, 1.0, 0.98, 0.95, 0.93)
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
-"""Share of a beard that goes, and the brightness above black of the skin in its place, in that of the cheeks."""
+"""Share of a beard that goes, and the most brightness above black of the skin in its place, in that of the cheeks."""
 SKIN_DETAIL, DEEPEST = 0.3, 0.1
 """How much of its own detail skin shows that takes a beard's place, and the deepest of it, in units of [-1,1]."""
 FORM, STUBBLE = 0.5, (0.5, 0.75)
