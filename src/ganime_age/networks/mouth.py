@@ -433,7 +433,7 @@ def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
     bluest = (blue >= blue.sort(1).values[:, -3:-2]).to(blue)[:, None]
     white = ((seen * bluest).sum(2) / bluest.sum(2))[:, :, None, None]
     light = luma(white)
-    lids = eyes[:, :, (4, 5)].mean(2) - eyes[:, :, (1, 2)].mean(2)
+    lids = eyes[:, :, 4:6].mean(2) - eyes[:, :, 1:3].mean(2)
     wide = (eyes[:, :, 3] - eyes[:, :, 0]).norm(dim=2).clamp_min(1e-3)
     height = (lids.norm(dim=2) / wide).amax(1)[:, None, None, None]
     told = ramp(light + 1, *LIT) * ramp(height, *OPEN_EYE)
