@@ -130,8 +130,8 @@ def aligned(face: Tensor, landmarks: Tensor, zoom: float = 1.0) -> Tensor:
     # An affine map of a grid is a sum of what depends on its column and what depends on its row.
     line = 2 * (torch.arange(SIDE, device=face.device, dtype=face.dtype) + 0.5) / SIDE
     matrix, shift = (part.to(face)[..., None] for part in fit)  # (B,2,2,1), (B,2,1)
-    columns, rows = matrix[:, :, 0] * line, matrix[:, :, 1] * line + 2 * shift - 1  # (B,2,112)
-    at = columns[:, :, None, :] + rows[:, :, :, None]  # (B,2,112,112)
+    columns, rows = matrix[:, :, 0] * line, matrix[:, :, 1] * line + 2 * shift - 1
+    at = columns[:, :, None, :] + rows[:, :, :, None]
     return F.grid_sample(
         face, at.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
     )

@@ -144,7 +144,7 @@ class FaceGenerator(nn.Module):
     def forward(self, rendered: Tensor, seen: Tensor, source: Tensor, landmarks: Tensor) -> Edited:
         """A drawn face (B,3,S,S) in [-1,1], where it showed the source's own surface (B,1,S,S) in 0..1, the source
         (B,3,S,S) and the drawn face's landmarks (B,68,2) in 0..1 -> Edited, whose attention is what was painted."""
-        style = self.appearance(resize(source, STYLE_SIDE))  # (B,style)
+        style = self.appearance(resize(source, STYLE_SIDE))
         lines = dots(landmarks, rendered.shape[-1]).to(rendered)
         # A U-Net with additive skips, as GANimation-age's; the source's appearance modulates all but the encoder.
         skips = [self.stem(torch.cat([rendered, 2 * seen - 1, source, lines], 1))]
@@ -155,7 +155,7 @@ class FaceGenerator(nn.Module):
             x = block(x, style)
         for up, refine in zip(self.up, self.refine, strict=True):
             x = refine(F.interpolate(up(x), scale_factor=2.0, mode="bilinear") + skips.pop(), style)
-        change = 2 * F.pixel_shuffle(self.head(F.silu(x)), 2).tanh()  # (B,3,S,S)
+        change = 2 * F.pixel_shuffle(self.head(F.silu(x)), 2).tanh()
         change = (rendered + edit_mask(rendered, seen, source) * change).clamp(-1, 1) - rendered
         return Edited(rendered + change, 1 - unchanged_share(change))
 
@@ -164,9 +164,7 @@ def dots(landmarks: Tensor, side: int) -> Tensor:
     """Landmarks (B,68,2) in 0..1 as Gaussian dots, one plane for each of LINES: (B,5,side,side) in 0..1."""
     # A 2-D Gaussian is the outer product of two 1-D ones, so 68 dots are two small matrices and a product.
     line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
-    across, down = torch.exp(-0.5 * ((line - landmarks[..., None]) / DOT).square()).unbind(
-        2
-    )  # (B,68,side) each
+    across, down = torch.exp(-0.5 * ((line - landmarks[..., None]) / DOT).square()).unbind(2)
     planes = [torch.einsum("bny,bnx->byx", down[:, a:b], across[:, a:b]) for a, b in LINES]
     return torch.stack(planes, 1).clamp(max=1)
 

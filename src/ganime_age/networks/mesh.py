@@ -311,10 +311,10 @@ def smooth_texture_coordinates(
     """
     triangles, weights = head_model.triangles, laplacian_weights(head_model)
     drawn_area = signed_areas(target[:, None, triangles, :2]).abs()
-    stretch = drawn_area / signed_areas(places[:, :, triangles]).abs().clamp_min(1e-6)  # (B,K,T)
+    stretch = drawn_area / signed_areas(places[:, :, triangles]).abs().clamp_min(1e-6)
     # A vertex's stretch is the mean of its triangles': sums are scattered to the corners, then divided by counts.
     corners = triangles.flatten()
-    stretch = stretch.clamp_max(SMOOTHING_STRETCH[1]).flatten(0, 1).T.repeat_interleave(3, 0)  # (3T,B*K)
+    stretch = stretch.clamp_max(SMOOTHING_STRETCH[1]).flatten(0, 1).T.repeat_interleave(3, 0)
     pull = stretch.new_zeros(len(weights), stretch.shape[1]).index_add(0, corners, stretch)
     pull = (pull / corners.bincount(minlength=len(pull)).clamp_min(1)[:, None]).T.reshape(
         *places.shape[:3], 1
@@ -324,7 +324,7 @@ def smooth_texture_coordinates(
     # Every picture is a product of its own, so that it rounds the same in a batch of any size.
     out, every = places, weights.expand(len(places), -1, -1)
     for _ in range(rounds):
-        mean = torch.bmm(every, out.transpose(1, 2).flatten(2))  # (B,V,2K)
+        mean = torch.bmm(every, out.transpose(1, 2).flatten(2))
         out = places + pull * (mean.unflatten(2, (-1, 2)).transpose(1, 2) - places)
     return out
 
@@ -409,7 +409,7 @@ def sample_texture(faces: Tensor, surface: Surface, fine: Tensor, outline: tuple
         [fine[picture, FINE * row + i, FINE * column + j] for i in range(FINE) for j in range(FINE)]
     )
     first = picture * (len(surface.planes.at) // len(faces))
-    parts = torch.where(parts < 0, surface.triangle[outline], parts + first)  # (FINE*FINE,N)
+    parts = torch.where(parts < 0, surface.triangle[outline], parts + first)
     meet = (parts[1:] != parts[:1]).any(0)
     parts, picture, row, column = parts[:, meet], picture[meet], row[meet], column[meet]
     step = (

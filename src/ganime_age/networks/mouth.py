@@ -159,9 +159,7 @@ def places_along(
 def gap(landmarks: Tensor, side: int, window: Window | None = None) -> Gap:
     """landmarks (B,68,2) in 0..1 of a frame of `side` pixels -> Gap, of a window of them as large as the window."""
     width = axes(landmarks).width
-    upper, lower = (
-        local(landmarks[:, places(ids, landmarks)], landmarks) for ids in (UPPER, LOWER)
-    )  # (B,5,2)
+    upper, lower = (local(landmarks[:, places(ids, landmarks)], landmarks) for ids in (UPPER, LOWER))
     _, _, across, height = places_along(landmarks, side, window)
     opening = ((lower[:, 1:4, 1] - upper[:, 1:4, 1]).mean(1)).clamp_min(0)
     top, bottom = curve(upper, across), lower_edge(lower, landmarks, opening, across)
@@ -409,8 +407,8 @@ def arch(along: Tensor) -> tuple[Tensor, Tensor]:
 def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Tensor) -> Tensor:
     """Colours (B,3,h,w), 0 the darkest and 1 the brightest of a mouth, in the light on the skin, in [-1,1]; teeth are
     at least as bright as WHITE of the white of the eyes (B,3), and as warm or cold."""
-    mean, spread = (part.flatten(1) for part in skin)  # (B,1) each
-    levels = torch.cat([torch.ones_like(mean), mean, spread], 1) @ light  # (B,2)
+    mean, spread = (part.flatten(1) for part in skin)
+    levels = torch.cat([torch.ones_like(mean), mean, spread], 1) @ light
     dark, contrast = levels.clamp_min(-1)[:, :, None, None, None].unbind(1)
     white = (white[:, :, None, None] + 1).clamp_min(DARKEST_WHITE)
     bright = luma(white)
@@ -423,9 +421,9 @@ def eye_white(face: Tensor, landmarks: Tensor) -> Tensor:
     """The colour (B,3) of the white of the eyes of faces (B,3,S,S) with landmarks (B,68,2), of all skins the same in
     the same light; grey where eyes are closed or too dark to tell."""
     eyes = landmarks[:, 36:48].view(-1, 2, 6, 2)
-    middle = eyes.mean(2, keepdim=True)  # (B,2,1,2)
+    middle = eyes.mean(2, keepdim=True)
     corners = eyes[:, :, 0:4:3]
-    at = torch.cat([torch.lerp(middle, corners, share) for share in (0.45, 0.6)], 2).flatten(1, 2)  # (B,8,2)
+    at = torch.cat([torch.lerp(middle, corners, share) for share in (0.45, 0.6)], 2).flatten(1, 2)
     small = resize(face, min(EYES_SIDE, face.shape[-1]))
     seen = F.grid_sample(small, 2 * at[:, None] - 1, padding_mode="border", align_corners=False)
     seen = seen[:, :, 0]

@@ -110,8 +110,8 @@ INFANCY, OLD_AGE = (1.5, 5.0), (45.0, 60.0)
 """Years between which a tone is calmed less and less, and more and more: before and after them most."""
 SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
-two years; from the second on all of it is. It is that of a child's round forehead, and in part of
-its fringe: on a grown-up's it ended at the brows like a patch."""
+two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
+grown-up's it ended at the brows like a patch."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -217,7 +217,7 @@ class Prototypes(nn.Module):
         """face (B,3,S,S) in [-1,1], landmarks (B,68,2) in 0..1, ages (B,) in years, action units (B,17) in 0..5 ->
         the changed face. One of which nothing is asked, or without landmarks (NaN), comes back exactly. hair (B,1,S,S)
         in 0..1: where it is, if it has its new age already (`grow_hair`); else it is found and grown here."""
-        units = target_aus - source_aus  # (B,17)
+        units = target_aus - source_aus
         asked = (source_age != target_age) | (units != 0).any(1)
         asked &= ~landmarks.flatten(1).isnan().any(1)
         if may_ask(asked) and not asked.any():
@@ -571,10 +571,10 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     points = torch.cat([landmarks, crown], 1)
     # A convex set is where x.u <= max_p p.u for every direction u (its support function, Rockafellar 1970, 13).
     turns = torch.arange(DIRECTIONS, device=points.device, dtype=points.dtype) * (2 * math.pi / DIRECTIONS)
-    ways = torch.stack([turns.cos(), turns.sin()])  # (2,K)
+    ways = torch.stack([turns.cos(), turns.sin()])
     line = (torch.arange(side, device=points.device, dtype=points.dtype) + 0.5) / side
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)  # (side,side,2)
-    along = points @ ways  # (B,N,K)
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    along = points @ ways
     width = (along.amax(1) - along.amin(1)).amin(-1)[:, None, None]  # the least, (B,1,1)
     slack = (along.amax(1)[:, None, None] - pixels @ ways).amin(-1)
     return torch.where(width < FLAT, torch.ones_like(slack), slack)[:, None]

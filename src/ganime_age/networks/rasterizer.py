@@ -111,7 +111,7 @@ def scan_lines(corners: Tensor, side: int, used: Tensor | None) -> Lines:
     #   -----x----x------- y          x(t) = xa + t (xb - xa),   t = (y - ya) / (yb - ya) in 0..1
     #       /      \
     #     p1--------p2          and covers the pixels between the leftmost and the rightmost.
-    x, y = corners.unbind(2)  # (N,3) each
+    x, y = corners.unbind(2)
     top = y.amin(1).ceil().clamp(0, side)
     rows = (y.amax(1).floor().clamp(-1, side - 1) - top + 1).clamp_min(0).long()
     rows[signed_areas(corners).abs() < LEAST_AREA] = 0

@@ -64,7 +64,7 @@ class AIFDAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # Channel attention over pyramid-pooled features (1 + 4 + 9 = 14 cells) and spatial attention over the mean and
         # maximum of the channels (CBAM, Woo et al., ECCV 2018); MTLFace averages both.
-        pooled = torch.cat([F.adaptive_avg_pool2d(x, g).flatten(1) for g in (1, 2, 3)], 1)  # (B,14C)
+        pooled = torch.cat([F.adaptive_avg_pool2d(x, g).flatten(1) for g in (1, 2, 3)], 1)
         channel = self.channel(pooled).sigmoid()[:, :, None, None]
         spatial = self.spatial(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)).sigmoid()
         return (channel + spatial) / 2

@@ -38,7 +38,7 @@ def regress(places: Tensor, points: Tensor, pull: Tensor, reach: float) -> Tenso
     # field(x) = sum_i k(x - p_i) pull_i / (sum_i k(x - p_i) + STIFFNESS),   k(d) = exp(-|d|^2 / (2 reach^2)):
     # Nadaraya-Watson regression of the pulls with a prior of no motion. Unlike a thin plate it is bounded by the
     # largest pull and vanishes far from the landmarks.
-    near = torch.exp(-0.5 * (torch.cdist(places, points) / reach) ** 2)  # (B,M,N)
+    near = torch.exp(-0.5 * (torch.cdist(places, points) / reach) ** 2)
     return near @ pull / (near.sum(2, keepdim=True) + STIFFNESS)
 
 

@@ -62,6 +62,6 @@ class AlignedReader(nn.Module):
 
     def last(self, crop: Tensor) -> Tensor:
         """Aligned faces (B,3,112,112) -> (B,outputs). Channels come last, which is faster on a CPU too."""
-        x = self.trunk(crop.contiguous(memory_format=torch.channels_last))  # (B,C,7,7)
+        x = self.trunk(crop.contiguous(memory_format=torch.channels_last))
         out: Tensor = self.head(self.squeeze(x))
         return out

@@ -212,7 +212,7 @@ class PartsJudge(CommitteeJudge):
     def logits(self, crops: Tensor) -> Tensor:
         b, k = crops.shape[:2]
         flat = crops.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        x = self.trunk(flat)  # (B K,C,3,3)
+        x = self.trunk(flat)
         x = F.relu(x + self.place.repeat(b, 1, 1, 1))
         weight = self.attention(x).view(b, k, self.heads, 1, -1).permute(0, 2, 3, 1, 4).flatten(3).softmax(3)
         votes = x.view(b, k, self.heads, x.shape[1] // self.heads, -1).permute(0, 2, 3, 1, 4).flatten(3)

@@ -96,7 +96,7 @@ def blur(face: Tensor, sigma: Tensor) -> Tensor:
     b, c, h, w = face.shape
     offset = torch.arange(-RADIUS, RADIUS + 1, device=face.device, dtype=face.dtype)
     kernel = torch.exp(-0.5 * (offset / sigma.clamp_min(0.05)[:, None]) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)  # (B*3,19)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)
     x = face.reshape(1, b * c, h, w)
     # A Gaussian is separable: rows, then columns, with a filter of its own for every face (grouped convolution).
     x = F.pad(x, (RADIUS, RADIUS, 0, 0), mode="replicate")
@@ -109,7 +109,7 @@ def fill_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Te
     """Both eyes covered with the colour of the skin between lid and brow, by shares (B,) -> faces, what was covered."""
     side = face.shape[-1]
     line = (torch.arange(side, device=face.device, dtype=face.dtype) + 0.5) / side
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]  # (1,S,S,2)
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
     covered = torch.zeros_like(face[:, :1])
     if may_ask(lids) and not (lids > 0).any():
         return face, covered

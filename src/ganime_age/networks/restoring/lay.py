@@ -106,7 +106,7 @@ def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request
     asked = request.amounts(before, after)._replace(smooth=SMOOTH * request.on_skin(restorer).asked())
     kept = (amount * float(name in restorer.draws) for name, amount in zip(DRAWS, asked, strict=True))
     amounts = Amounts(*kept)
-    wanted = torch.stack(amounts, 1).amax(1) > 0  # (B,)
+    wanted = torch.stack(amounts, 1).amax(1) > 0
 
     def drawn() -> Tensor:
         def anew() -> Tensor:

@@ -37,7 +37,7 @@ def dark_frames(face: Tensor, landmarks: Tensor, side: int = SIDE) -> Tensor:
     points = start[:, None, None] + along * down[:, None, None] + beside * across[:, None, None]
     light = luma(resize(face, min(side, face.shape[-1])))
     seen = F.grid_sample(light, 2 * points - 1, padding_mode="border", align_corners=False)
-    line = seen.mean(3)[:, 0] + BLACK + 0.02  # (B,STEPS)
+    line = seen.mean(3)[:, 0] + BLACK + 0.02
     depths = []
     for half in HALF_WIDTHS:
         skin = torch.minimum(line[:, : -2 * half], line[:, 2 * half :])

@@ -55,7 +55,7 @@ def soft_inside(pixels: Tensor, outline: Tensor, grow: float, soft: float) -> Te
     """Pixels (N,2) -> (N,) in 0..1: inside an outline (n,2) grown by `grow`, with an edge of `soft`, in sides."""
     start, end = outline, outline.roll(-1, 0)
     edge = end - start
-    to = pixels[:, None] - start[None]  # (N,n,2)
+    to = pixels[:, None] - start[None]
     along = ((to * edge).sum(-1) / edge.square().sum(-1).clamp_min(1e-9)).clamp(0, 1)
     distance = (to - along[..., None] * edge).norm(dim=-1).min(1).values
     # Even-odd rule: a ray to the right crosses the outline an odd number of times from inside.

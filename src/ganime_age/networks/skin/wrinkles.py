@@ -134,7 +134,7 @@ class Wrinkles(nn.Module):
             return kept.creases
         layouts = torch.cat([self.layouts, self.layouts.flip(2)]).to(skin.face.dtype) * (DEEPEST / 127)
         side = self.side
-        choice = self.choose(skin, mean_shape, layouts)  # (B,Z,K)
+        choice = self.choose(skin, mean_shape, layouts)
         rows = torch.einsum("bzk,zh->bkh", choice, height_zones(mean_shape, side))
         chosen = torch.einsum("bkh,khw->bhw", rows, layouts)[:, None] * on_cheeks(mean_shape, side)
         top, bottom, left, right = (edge * side // SIDE for edge in WINDOW)
