@@ -240,8 +240,8 @@ def relit(face: Tensor, change: Tensor) -> Tensor:
     """What a change of brightness (B,1,H,W) adds to faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
     brighter, and where it is darker less of the light that is there, so that colours keep their ratios. A shadow that
     took the same from each of them would turn skin brown, and one on what is overexposed would turn it green: nobody
-    knows how much light a channel lost that is full. On skin red is the fullest channel; where another one is, as on the
-    white of an eye, all lose as large a share as red does, or it would take on that one's colour."""
+    knows how much light a channel lost that is full. On skin red is the fullest channel; where another one is, as on
+    the white of an eye, all lose as large a share as red does, or it would take on that one's colour."""
     # d c_k = (c_k / luma(c)) d luma(c), c measured from black
     shadow = (face + 1) * (change / (luma(face) + 1).clamp_min(DARK))
     seen = not_full(face)
