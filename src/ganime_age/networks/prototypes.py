@@ -106,8 +106,8 @@ TEETH = 0.8
 MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
-INFANCY, OLD_AGE = (1.5, 5.0), (45.0, 60.0)
-"""Years between which a tone is calmed less and less, and more and more: before and after them most."""
+INFANCY = (1.5, 5.0)
+"""Years up to which a tone is calmed most, and from which on not."""
 SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
 two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
@@ -590,9 +590,9 @@ def _closed(
 
 
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy and in old age, where it changes a
-    face most: they are what it is known by."""
-    less = CALM * (1 - ramp(age, *INFANCY) + ramp(age, *OLD_AGE))[:, None, None, None]
+    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most: they
+    are what it is known by."""
+    less = CALM * (1 - ramp(age, *INFANCY))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
 
