@@ -1,5 +1,7 @@
 """What an edit by prototypes keeps and changes, and that measuring them finds what the faces were made of."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,6 +140,19 @@ def test_the_shade_of_a_childs_forehead_ends_in_no_patch_on_a_grown_ups():
     assert torch.allclose(
         unshaded(bright, torch.tensor([5.0]), mean_shape), bright
     )  # of light nothing is taken
+
+
+def test_an_edit_to_a_child_shades_a_forehead_less_than_the_cheeks(model):
+    made = copy.deepcopy(model.prototypes)
+    for name in ("shape", "tone", "texture", "hair"):
+        getattr(made, f"age_{name}").zero_()
+    made.age_tone[:4] = -1.0
+    marks, none = made.mean_shape[None].clone(), torch.zeros(1, 17)
+    skin = torch.tensor([0.5, 0.2, 0.0]).view(1, 3, 1, 1).expand(1, 3, 128, 128)
+    child = made(skin, marks, torch.tensor([30.0]), torch.tensor([5.0]), none, none)
+    darker = (skin - child)[0, 1, :, 64]
+    brows, nose = (round(128 * marks[0, ids, 1].mean().item()) for ids in (range(17, 27), [33]))
+    assert 0 < darker[brows - 6] < 0.5 * darker[nose]
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):
