@@ -85,8 +85,9 @@ YEARS_BACK = 10.0
 """Years on the way back after which all but 1/e of what exceeds `detail_limit` is gone."""
 FOREHEAD = 1.2
 """Height of the forehead, in lengths of the nose, whose detail is limited; hair never is."""
-NOSE, EYES, BROWS = 33, tuple(range(36, 48)), tuple(range(17, 27))
-"""Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, and on the brows."""
+NOSE, EYES, BROWS, LIPS_TOP = 33, tuple(range(36, 48)), tuple(range(17, 27)), (50, 52)
+"""Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, on the brows, and the two
+peaks of the upper lip."""
 FRAMES, THIN_FRAMES = 1.2, 0.6
 """How far glasses reach from the height of the eyes, in distances to the brows; and how much less fine detail is
 limited there, for frames that are too thin to be found."""
@@ -112,6 +113,11 @@ SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
 two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
 grown-up's it ended at the brows like a patch."""
+PALE, MOUTH_COLOUR = (30.0, 45.0), 0.3
+"""Years from which on a tone begins to keep the colour of lips and of the skin around them, and from which on no more
+than a share of its change there is laid: what it takes from them is in part that of white stubble."""
+CHIN, LOWER = 8, 0.5
+"""The landmark of the chin; and how far a face moves down its head, in what its chin comes up as it grows younger."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -300,6 +306,7 @@ class Prototypes(nn.Module):
         ages (B,). colour: see `colourfulness`."""
         whole, acted = self.totals("tone", amounts)
         whole = unshaded(calmed(whole, ages[1]), ages[1], self.mean_shape)
+        whole = own_mouth(whole, ages[1], self.mean_shape)
         aged = choose(
             ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
         )
@@ -442,7 +449,7 @@ class Prototypes(nn.Module):
 
     def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
-        return {"age": self.combine("shape", "age", age), "unit": self.combine("shape", "unit", unit)}
+        return {"age": lowered(self.combine("shape", "age", age)), "unit": self.combine("shape", "unit", unit)}
 
     def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
@@ -606,6 +613,25 @@ def unshaded(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
     less = (1 - SHADE) * above[:, None] * (1 - ramp(age, *SHADED))[:, None, None, None]
     light = luma(tone)
     return tone - less * (tone - light + light.clamp(max=0))
+
+
+def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
+    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), that leaves the lips and the skin below
+    the nose of the old most of their colour."""
+    rows = (torch.arange(tone.shape[-2], device=tone.device, dtype=tone.dtype) + 0.5) / tone.shape[-2]
+    nose, lips = (mean_shape[places(ids, rows), 1].mean() for ids in ((NOSE,), LIPS_TOP))
+    below = ((rows - nose) / (lips - nose).clamp_min(1e-3)).clamp(0, 1)
+    light = luma(tone)
+    less = (1 - MOUTH_COLOUR) * ramp(age, *PALE)[:, None, None, None] * below[:, None]
+    return tone - less * (tone - light)
+
+
+def lowered(pull: Tensor) -> Tensor:
+    """How far an age moves each landmark (B,68,2), measured in frames that eyes and mouth hold still, with the whole
+    face moved down where its chin comes up. Of a child's head the skull is nearly grown and the face is not (Enlow &
+    Hans, Essentials of Facial Growth, 1996): its eyes lie low, under a high forehead, on a head of the photo's size."""
+    down = -LOWER * pull[:, CHIN : CHIN + 1, 1:]
+    return pull + F.pad(down, (1, 0))
 
 
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
