@@ -32,6 +32,7 @@ from ganime_age.networks.prototypes import (
     age_basis,
     calmed,
     luma,
+    own_mouth,
     unshaded,
 )
 from ganime_age.networks.warp import canonical_grid, displacement
@@ -153,6 +154,34 @@ def test_an_edit_to_a_child_shades_a_forehead_less_than_the_cheeks(model):
     darker = (skin - child)[0, 1, :, 64]
     brows, nose = (round(128 * marks[0, ids, 1].mean().item()) for ids in (range(17, 27), [33]))
     assert 0 < darker[brows - 6] < 0.5 * darker[nose]
+
+
+def test_lips_of_the_old_keep_their_colour_and_get_the_light_of_their_age():
+    tone = torch.tensor([-0.4, 0.3, 0.4]).view(1, 3, 1, 1).expand(1, 3, MAP_SIDE, MAP_SIDE)
+    cheeks, lips = 20, 50  # rows
+    mean_shape = torch.full((68, 2), 0.5)
+    mean_shape[33, 1], mean_shape[50:53, 1] = 0.6, 0.7  # the nose and the upper lip
+    young, old = (own_mouth(tone, torch.tensor([age]), mean_shape) for age in (25.0, 70.0))
+    assert torch.equal(young, tone)
+    assert torch.allclose(luma(old), luma(tone), atol=1e-6)
+    spread = (old.amax(1) - old.amin(1))[0, :, 0]
+    assert spread[cheeks] == pytest.approx(0.8) and spread[lips] < 0.3
+
+
+def test_a_childs_face_lies_lower_on_its_head_than_a_grown_ups(prototypes):
+    rise, eyes, chin = 0.04, 40, 8
+    prototypes.age_shape[:4, chin, 1] = -rise
+    still = torch.zeros(1, 17)
+
+    def moved(source, target):
+        ages = torch.tensor([source]), torch.tensor([target])
+        return (prototypes.moved_landmarks(SHAPE[None], ages, (still, still)) - SHAPE)[0, :, 1]
+
+    child = moved(30.0, 3.0)
+    assert 0.3 * rise < child[eyes] < 0.7 * rise  # downwards
+    assert -0.7 * rise < child[chin] < -0.3 * rise  # and the chin comes up
+    grown = moved(3.0, 30.0)
+    assert grown[eyes] < 0 < grown[chin]
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):
