@@ -31,6 +31,7 @@ from ganime_age.networks.prototypes import (
     Prototypes,
     age_basis,
     calmed,
+    dimmed,
     luma,
     own_mouth,
     unshaded,
@@ -111,7 +112,7 @@ def test_overexposed_skin_gets_no_other_colour(prototypes):
         assert (after > before + 0.05) == changed
 
 
-def test_in_infancy_the_middle_forms_of_a_tone_are_calmed_and_no_others():
+def test_in_infancy_and_old_age_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     line = torch.arange(MAP_SIDE) - MAP_SIDE / 2 + 0.5
     away = line[:, None].square() + line.square()
     blobs = [torch.exp(-away / (2 * spread**2)) for spread in (0.6, 2.4, 14.0)]  # fine, middle, broad
@@ -119,9 +120,10 @@ def test_in_infancy_the_middle_forms_of_a_tone_are_calmed_and_no_others():
     def left(blob, age):
         return (calmed(blob.expand(1, 3, -1, -1), torch.tensor([age])).max() / blob.max()).item()
 
-    fine, middle, broad = ([left(blob, age) for age in (1.0, 8.0, 80.0)] for blob in blobs)
+    fine, middle, broad = ([left(blob, age) for age in (1.0, 8.0, 40.0, 80.0)] for blob in blobs)
     assert middle[1] == middle[2] == fine[1] == broad[2] == 1
-    assert middle[0] < 0.83 < 0.9 < min(fine[0], broad[0])
+    for calm in (0, 3):
+        assert middle[calm] < 0.83 < 0.9 < min(fine[calm], broad[calm])
 
 
 def test_the_shade_of_a_childs_forehead_ends_in_no_patch_on_a_grown_ups():
@@ -165,7 +167,19 @@ def test_lips_of_the_old_keep_their_colour_and_get_the_light_of_their_age():
     assert torch.equal(young, tone)
     assert torch.allclose(luma(old), luma(tone), atol=1e-6)
     spread = (old.amax(1) - old.amin(1))[0, :, 0]
-    assert spread[cheeks] == pytest.approx(0.8) and spread[lips] < 0.3
+    assert spread[cheeks] == pytest.approx(0.8) and spread[lips] < 0.4
+
+
+def test_no_place_of_an_old_face_lights_up_and_the_face_gets_no_darker_for_it():
+    region = torch.ones(1, MAP_SIDE, MAP_SIDE)
+    tone = torch.full((1, 3, MAP_SIDE, MAP_SIDE), 0.1)
+    tone[..., 20:24, 20:24] = 2.0  # an eye
+    tone[..., 40:44, 20:24] = -2.0
+    young, old = (dimmed(tone, torch.tensor([age]), region) for age in (25.0, 70.0))
+    assert torch.equal(young, tone)
+    eye, shade, cheek = (old[0, 0, row, 21] for row in (21, 41, 60))
+    assert eye < 0.75 and shade == pytest.approx(-2.0, abs=0.02) and 0.1 < cheek < 0.12
+    assert old.mean() == pytest.approx(tone.mean().item(), abs=1e-4)
 
 
 def test_a_childs_face_lies_lower_on_its_head_than_a_grown_ups(prototypes):

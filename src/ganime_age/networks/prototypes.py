@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
-from .hair.filters import box, inside_polygon, ramp
+from .hair.filters import box, inside_polygon, ramp, weighted_mean
 from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
@@ -107,15 +107,18 @@ TEETH = 0.8
 MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
-INFANCY = (1.5, 5.0)
-"""Years up to which a tone is calmed most, and from which on not."""
+INFANCY, OLD_AGE = (1.5, 5.0), (40.0, 60.0)
+"""Years up to which a tone is calmed most, and from which on not; and those from which on it is again, and most."""
 SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
 two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
 grown-up's it ended at the brows like a patch."""
-PALE, MOUTH_COLOUR = (30.0, 45.0), 0.3
-"""Years from which on a tone begins to keep the colour of lips and of the skin around them, and from which on no more
-than a share of its change there is laid: what it takes from them is in part that of white stubble."""
+OLD, MOUTH_COLOUR = (30.0, 45.0), 0.4
+"""Years from which on what is told of old age begins to hold, and does. And how much of its change of colour lips and
+the skin around them get: what it takes from them is in part that of white stubble."""
+BRIGHTEST = 0.7
+"""How much brighter than before a place becomes in old age at most, in standard deviations of the skin's brightness: it
+is eyes and brows that pale most, and by them a face is known."""
 CHIN, LOWER = 8, 0.5
 """The landmark of the chin; and how far a face moves down its head, in what its chin comes up as it grows younger."""
 DARKEST = 0.6
@@ -306,9 +309,10 @@ class Prototypes(nn.Module):
         ages (B,). colour: see `colourfulness`."""
         whole, acted = self.totals("tone", amounts)
         whole = unshaded(calmed(whole, ages[1]), ages[1], self.mean_shape)
-        whole = own_mouth(whole, ages[1], self.mean_shape)
         aged = choose(
-            ages[1] < ages[0], lambda: whole * (1 - LIPS * lips_map(self.mean_shape)), lambda: whole
+            ages[1] < ages[0],
+            lambda: whole * (1 - LIPS * lips_map(self.mean_shape)),
+            lambda: dimmed(own_mouth(whole, ages[1], self.mean_shape), ages[1], self.region),
         )
         mean, spread = skin.light
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
@@ -597,9 +601,9 @@ def _closed(
 
 
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most: they
-    are what it is known by."""
-    less = CALM * (1 - ramp(age, *INFANCY))[:, None, None, None]
+    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most, and
+    in old age: they are what it is known by, and beside a nose they look like stains."""
+    less = CALM * (1 - ramp(age, *INFANCY) + ramp(age, *OLD_AGE))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
 
@@ -622,8 +626,17 @@ def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
     nose, lips = (mean_shape[places(ids, rows), 1].mean() for ids in ((NOSE,), LIPS_TOP))
     below = ((rows - nose) / (lips - nose).clamp_min(1e-3)).clamp(0, 1)
     light = luma(tone)
-    less = (1 - MOUTH_COLOUR) * ramp(age, *PALE)[:, None, None, None] * below[:, None]
+    less = (1 - MOUTH_COLOUR) * ramp(age, *OLD)[:, None, None, None] * below[:, None]
     return tone - less * (tone - light)
+
+
+def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
+    """A tone (B,3,64,64) towards ages (B,) that lightens no place of the old by more than BRIGHTEST, softly, and what it
+    lacks then everywhere in the face's region (1,64,64)."""
+    light = luma(tone).clamp_min(0)
+    beyond = light - BRIGHTEST * (light / BRIGHTEST).tanh()
+    spread = weighted_mean(beyond, region.expand_as(beyond))
+    return tone - ramp(age, *OLD)[:, None, None, None] * (beyond - spread)
 
 
 def lowered(pull: Tensor) -> Tensor:
