@@ -68,6 +68,23 @@ def test_a_head_turns_as_asked_and_stays_the_person(editor, portrait):
         assert np.array_equal(np.asarray(result.image)[:, :8], portrait[:, :8])  # beyond the frame
 
 
+def test_a_head_that_ages_turns_around_its_new_landmarks(editor, portrait, monkeypatch):
+    seen = []
+    turn = editor.model.turn
+
+    def watched(faces, landmarks, degrees):
+        seen.append(landmarks[0].numpy())
+        return turn(faces, landmarks, degrees)
+
+    monkeypatch.setattr(editor.model, "turn", watched)
+    editor.edit(portrait, turn=(10, 0, 0), mark=False)
+    editor.edit(portrait, age=3, turn=(10, 0, 0), mark=False)
+    before, child = seen
+    eyes, chin = slice(36, 48), 8
+    assert child[eyes, 1].mean() > before[eyes, 1].mean() + 0.01  # they lie lower, and the chin lies higher
+    assert child[chin, 1] < before[chin, 1] - 0.01
+
+
 def test_an_age_changes_the_parts_that_are_asked(editor, portrait):
     """Shape moves landmarks and leaves hair; hair turns grey and leaves the skin; all parts are the whole edit."""
     made = {

@@ -160,7 +160,7 @@ def test_an_edit_to_a_child_shades_a_forehead_less_than_the_cheeks(model):
 
 def test_lips_of_the_old_keep_their_colour_and_get_the_light_of_their_age():
     tone = torch.tensor([-0.4, 0.3, 0.4]).view(1, 3, 1, 1).expand(1, 3, MAP_SIDE, MAP_SIDE)
-    cheeks, lips = 20, 50  # rows
+    cheeks, under_nose, lips = 20, 41, 50  # rows
     mean_shape = torch.full((68, 2), 0.5)
     mean_shape[33, 1], mean_shape[50:53, 1] = 0.6, 0.7  # the nose and the upper lip
     young, old = (own_mouth(tone, torch.tensor([age]), mean_shape) for age in (25.0, 70.0))
@@ -168,18 +168,37 @@ def test_lips_of_the_old_keep_their_colour_and_get_the_light_of_their_age():
     assert torch.allclose(luma(old), luma(tone), atol=1e-6)
     spread = (old.amax(1) - old.amin(1))[0, :, 0]
     assert spread[cheeks] == pytest.approx(0.8) and spread[lips] < 0.4
+    assert 0.45 < spread[under_nose] < 0.7  # and no edge lies between
 
 
 def test_no_place_of_an_old_face_lights_up_and_the_face_gets_no_darker_for_it():
-    region = torch.ones(1, MAP_SIDE, MAP_SIDE)
+    region = torch.zeros(1, MAP_SIDE, MAP_SIDE)
+    region[:, 16:48] = 1
     tone = torch.full((1, 3, MAP_SIDE, MAP_SIDE), 0.1)
     tone[..., 20:24, 20:24] = 2.0  # an eye
     tone[..., 40:44, 20:24] = -2.0
+    tone[..., :8, :] = 2.0  # no face
     young, old = (dimmed(tone, torch.tensor([age]), region) for age in (25.0, 70.0))
     assert torch.equal(young, tone)
-    eye, shade, cheek = (old[0, 0, row, 21] for row in (21, 41, 60))
+    eye, shade, cheek = (old[0, 0, row, 21] for row in (21, 41, 46))
     assert eye < 0.75 and shade == pytest.approx(-2.0, abs=0.02) and 0.1 < cheek < 0.12
-    assert old.mean() == pytest.approx(tone.mean().item(), abs=1e-4)
+    face = region[0].bool()
+    assert old[0, 0][face].mean() == pytest.approx(tone[0, 0][face].mean().item(), abs=1e-4)
+
+
+def test_lights_are_held_back_on_the_way_to_old_age_and_given_back_whole(prototypes):
+    given = torch.full((1, 3, 128, 128), -0.5)
+    given[..., ::2, :] = -0.3
+    marks = SHAPE[None]
+
+    def brighter(scale, ages):
+        prototypes.age_tone.zero_()
+        prototypes.age_tone[-3:, :, 30:34, 30:34] = scale
+        return (edit(prototypes, given, age=ages, marks=marks) - given)[..., 60:68, 60:68].mean().item()
+
+    older = [brighter(scale, (30.0, 90.0)) for scale in (0.2, 2.0)]
+    younger = [brighter(-scale, (90.0, 30.0)) for scale in (0.2, 2.0)]
+    assert older[1] < 5 * older[0] and younger[1] > 7 * younger[0]
 
 
 def test_a_childs_face_lies_lower_on_its_head_than_a_grown_ups(prototypes):

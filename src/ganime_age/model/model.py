@@ -254,6 +254,19 @@ class GanimeAge(
         drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)
 
+    def moved_landmarks(
+        self,
+        landmarks: Tensor,
+        request: tuple[Tensor, Tensor, Tensor, Tensor],
+        method: str,
+        parts: Collection[str] = AGE_PARTS,
+    ) -> Tensor:
+        """Where landmarks (B,68,2) in 0..1 lie after an edit of these parts of an age. request: source and target ages
+        (B,), source and target action units (B,17)."""
+        if not self.draws_on_prototypes(METHODS[method]):
+            return landmarks
+        return self.prototypes_of(parts).moved_landmarks(landmarks, request[:2], request[2:])
+
     def draws_on_prototypes(self, row: Method) -> bool:
         """Whether a loaded method draws on what the prototypes change first; others paint the face as it is."""
         return row.reads and not getattr(getattr(self, row.part), "direct", False)

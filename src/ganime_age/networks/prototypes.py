@@ -108,19 +108,21 @@ MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
 much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
 INFANCY, OLD_AGE = (1.5, 5.0), (40.0, 60.0)
-"""Years up to which a tone is calmed most, and from which on not; and those from which on it is again, and most."""
+"""Ages asked for, in years: up to the first a tone is calmed most, and from the second on not; and from which on it is
+again, and most."""
 SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
 two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
 grown-up's it ended at the brows like a patch."""
-OLD, MOUTH_COLOUR = (30.0, 45.0), 0.4
-"""Years from which on what is told of old age begins to hold, and does. And how much of its change of colour lips and
-the skin around them get: what it takes from them is in part that of white stubble."""
+AGEING, MOUTH_COLOUR = (30.0, 45.0), 0.4
+"""Years from which on `own_mouth` and `dimmed` begin to act, and do. And how much of an age's change of colour lips and
+all skin below the nose get: what old age takes of their colour is in part white stubble."""
 BRIGHTEST = 0.7
-"""How much brighter than before a place becomes in old age at most, in standard deviations of the skin's brightness: it
-is eyes and brows that pale most, and by them a face is known."""
+"""What the light of an older age tends to where it is brightest, in standard deviations of the skin's brightness: it is
+eyes and brows that pale most, and by them a face is known."""
 CHIN, LOWER = 8, 0.5
-"""The landmark of the chin; and how far a face moves down its head, in what its chin comes up as it grows younger."""
+"""The landmark of the chin; and how far a face moves down its head as it grows younger, and up again as it grows older,
+in what its chin moves the other way."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -250,14 +252,15 @@ class Prototypes(nn.Module):
         """`forward` for faces with landmarks; ages: source and target (B,) each; units: what changes, (B,17)."""
         # With differences d = target - source of the prototypes, everything on the face's own landmarks:
         #
-        #   1. shape     landmarks += d_shape, the pixels follow          (Rowland & Perrett 1995)
+        #   1. shape     landmarks += d_shape, lower on the head in childhood, the pixels follow
+        #                                                                 (Rowland & Perrett 1995)
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py), and
         #                closing lids the eyes (lids.py)
         #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
-        #   5. tone      + skin * std * d_tone, of ages less in the dark, a shadow in the skin's own colour; half of its
-        #                std is that of most photos
+        #   5. tone      + skin * std * d_tone, of ages less in the dark and no great lights, a shadow in the skin's own
+        #                colour; half of its std is that of most photos
         #                                                                 (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face, no sharper than it
         #                (wrinkles.py, sharpness.py)
@@ -453,7 +456,10 @@ class Prototypes(nn.Module):
 
     def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
-        return {"age": lowered(self.combine("shape", "age", age)), "unit": self.combine("shape", "unit", unit)}
+        return {
+            "age": lowered(self.combine("shape", "age", age)),
+            "unit": self.combine("shape", "unit", unit),
+        }
 
     def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
@@ -602,7 +608,7 @@ def _closed(
 
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
     """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most, and
-    in old age: they are what it is known by, and beside a nose they look like stains."""
+    in old age: a face is known by these forms, and beside a nose they look like stains."""
     less = CALM * (1 - ramp(age, *INFANCY) + ramp(age, *OLD_AGE))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
@@ -626,23 +632,24 @@ def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
     nose, lips = (mean_shape[places(ids, rows), 1].mean() for ids in ((NOSE,), LIPS_TOP))
     below = ((rows - nose) / (lips - nose).clamp_min(1e-3)).clamp(0, 1)
     light = luma(tone)
-    less = (1 - MOUTH_COLOUR) * ramp(age, *OLD)[:, None, None, None] * below[:, None]
+    less = (1 - MOUTH_COLOUR) * ramp(age, *AGEING)[:, None, None, None] * below[:, None]
     return tone - less * (tone - light)
 
 
 def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) that lightens no place of the old by more than BRIGHTEST, softly, and what it
-    lacks then everywhere in the face's region (1,64,64)."""
+    """A tone (B,3,64,64) towards ages (B,) whose lights tend to BRIGHTEST in old age; what that takes is added evenly
+    in the face's region (1,64,64), so that its mean stays."""
     light = luma(tone).clamp_min(0)
     beyond = light - BRIGHTEST * (light / BRIGHTEST).tanh()
     spread = weighted_mean(beyond, region.expand_as(beyond))
-    return tone - ramp(age, *OLD)[:, None, None, None] * (beyond - spread)
+    return tone - ramp(age, *AGEING)[:, None, None, None] * (beyond - spread)
 
 
 def lowered(pull: Tensor) -> Tensor:
-    """How far an age moves each landmark (B,68,2), measured in frames that eyes and mouth hold still, with the whole
-    face moved down where its chin comes up. Of a child's head the skull is nearly grown and the face is not (Enlow &
-    Hans, Essentials of Facial Growth, 1996): its eyes lie low, under a high forehead, on a head of the photo's size."""
+    """How far an age moves each landmark (B,68,2), measured in frames in which the eyes lie still, with the
+    whole face moved down where its chin comes up. Of a child's head the skull is nearly grown and the face is not
+    (Enlow & Hans, Essentials of Facial Growth, 1996): its eyes lie low, under a high forehead, on a head of the photo's
+    size."""
     down = -LOWER * pull[:, CHIN : CHIN + 1, 1:]
     return pull + F.pad(down, (1, 0))
 

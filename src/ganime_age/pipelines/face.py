@@ -438,7 +438,9 @@ class FacePipeline:
             )
             if turn:
                 degrees = torch.tensor([turn], device=self.device).expand(len(faces), -1)
-                moved = self.model.turn(edited.face, landmarks, degrees)
+                request = (before, wanted, units_before, units_wanted)
+                places = self.model.moved_landmarks(landmarks, request, method, parts)
+                moved = self.model.turn(edited.face, places, degrees)
                 edited = Edited(moved.face, 1 - unchanged_share(moved.face - faces))
             if hair:
                 kept = _joined([one.kept for one in hair])

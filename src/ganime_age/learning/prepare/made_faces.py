@@ -67,12 +67,12 @@ def edits(model: GanimeAge, faces: Faces, count: int, seed: int) -> Iterator[Mad
             units = torch.where(batch["action_units"].isnan(), read.action_units, batch["action_units"])
             wanted = units.clone()
             wanted[::4], wanted[1::4] = units.flip(0)[::4], units.roll(1, 0)[1::4]
+            wanted = wanted.clamp(0, AU_MAX)
             years = torch.from_numpy(chance.uniform(*AGES, len(picks)).astype(np.float32))
-            shown = prototypes(
-                batch["face"], batch["landmarks"], read.age, years, units, wanted.clamp(0, AU_MAX)
-            )
+            shown = prototypes(batch["face"], batch["landmarks"], read.age, years, units, wanted)
+            moved = prototypes.moved_landmarks(batch["landmarks"], (read.age, years), (units, wanted))
         teacher = faces.labels["teacher"][picks]
-        yield Made(to_pictures(shown), batch["landmarks"].numpy(), teacher, picks, True)
+        yield Made(to_pictures(shown), moved.numpy(), teacher, picks, True)
 
 
 def blends(teacher: Teacher, faces: Faces, count: int, seed: int) -> Iterator[Made]:
