@@ -46,7 +46,7 @@ STEPS = (0.85, 1.18)
 """Factors on a gain that are tried at each visit."""
 PARTS = {"shape": ("shape",), "skin": ("tone", "texture"), "creases": ("depth",)}
 """What is multiplied together."""
-MOST = {"shape": 2.5, "tone": 5.0, "texture": 3.0, "depth": 4.8}
+MOST = {"shape": 2.5, "tone": 5.0, "texture": 4.0, "depth": 4.8}
 """Largest gains."""
 LINED = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.034, 0.17, 0.3, 0.69, 0.92, 1.0)
 """Share of the largest depth that creases may have at each age knot: the readers hardly see fine lines, and asked for
