@@ -114,6 +114,9 @@ SHADE, SHADED = 0.25, (15.0, 25.0)
 """How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
 two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
 grown-up's it ended at the brows like a patch."""
+TINT = 0.4
+"""How much of a young age's change of colour is laid on the whole face, at those ages: beside a grown-up's forehead,
+ears and neck the pale nose and cheeks of the young looked grey."""
 AGEING, MOUTH_COLOUR = (30.0, 45.0), 0.4
 """Years from which on `own_mouth` and `dimmed` begin to act, and do. And how much of an age's change of colour lips and
 all skin below the nose get: what old age takes of their colour is in part white stubble."""
@@ -615,14 +618,15 @@ def calmed(tone: Tensor, age: Tensor) -> Tensor:
 
 
 def unshaded(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), with less of the shade and colour that
-    lie on the foreheads of the young."""
+    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), with less of the shade that lies on the
+    foreheads of the young, and less of all their colour."""
     rows = (torch.arange(tone.shape[-2], device=tone.device, dtype=tone.dtype) + 0.5) / tone.shape[-2]
     brows, eyes = (mean_shape[places(ids, rows), 1].mean() for ids in (BROWS, EYES))
     above = 1 - ((rows - brows) / (eyes - brows).clamp_min(1e-3)).clamp(0, 1)
-    less = (1 - SHADE) * above[:, None] * (1 - ramp(age, *SHADED))[:, None, None, None]
+    young = 1 - ramp(age, *SHADED)[:, None, None, None]
+    shade = (1 - SHADE) * above[:, None]
     light = luma(tone)
-    return tone - less * (tone - light + light.clamp(max=0))
+    return tone - young * (shade.clamp_min(1 - TINT) * (tone - light) + shade * light.clamp(max=0))
 
 
 def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
