@@ -204,20 +204,21 @@ def test_lights_are_held_back_on_the_way_to_old_age_and_given_back_whole(prototy
     assert older[1] < 5 * older[0] and younger[1] > 7 * younger[0]
 
 
-def test_a_childs_face_lies_lower_on_its_head_than_a_grown_ups(prototypes):
+def test_a_small_childs_face_lies_lower_on_its_head_than_a_grown_ups(prototypes):
     rise, eyes, chin = 0.04, 40, 8
-    prototypes.age_shape[:4, chin, 1] = -rise
+    prototypes.age_shape[:5, chin, 1] = -rise
     still = torch.zeros(1, 17)
 
     def moved(source, target):
         ages = torch.tensor([source]), torch.tensor([target])
         return (prototypes.moved_landmarks(SHAPE[None], ages, (still, still)) - SHAPE)[0, :, 1]
 
-    child = moved(30.0, 3.0)
+    child = moved(30.0, 1.0)
     assert 0.3 * rise < child[eyes] < 0.7 * rise  # downwards
     assert -0.7 * rise < child[chin] < -0.3 * rise  # and the chin comes up
-    grown = moved(3.0, 30.0)
+    grown = moved(1.0, 30.0)
     assert grown[eyes] < 0 < grown[chin]
+    assert abs(moved(30.0, 12.0)[eyes]) < 0.05 * rise  # whose head is in proportion
 
 
 def test_tone_follows_the_face_wherever_it_lies_in_the_frame(prototypes):

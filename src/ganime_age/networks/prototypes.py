@@ -29,6 +29,7 @@ from .layers import (
     Edited,
     bicubic,
     choose,
+    constant,
     enlarge,
     gaussian_basis,
     luma,
@@ -123,9 +124,11 @@ all skin below the nose get: what old age takes of their colour is in part white
 BRIGHTEST = 0.7
 """What the light of an older age tends to where it is brightest, in standard deviations of the skin's brightness: it is
 eyes and brows that pale most, and by them a face is known."""
-CHIN, LOWER = 8, 0.5
-"""The landmark of the chin; and how far a face moves down its head as it grows younger, and up again as it grows older,
-in what its chin moves the other way."""
+CHIN = 8
+"""The landmark of the chin."""
+LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
+"""How far a face lies lower on its head at each age knot, in what its chin lies higher: at 0, 3 and 6 years, for a high
+forehead on a face of ten looked older, not younger."""
 DARKEST = 0.6
 """Least share of an age's tone that a dark place gets."""
 
@@ -459,10 +462,11 @@ class Prototypes(nn.Module):
 
     def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
-        return {
-            "age": lowered(self.combine("shape", "age", age)),
-            "unit": self.combine("shape", "unit", unit),
-        }
+        # Measured in frames in which the eyes lie still. Of a small child's head the skull is nearly grown and the face
+        # is not (Enlow & Hans, Essentials of Facial Growth, 1996): on a head of the photo's size its eyes lie low.
+        down = -(age * constant(LOWER, age)) @ self.age_shape[:, CHIN, 1]
+        pull = self.combine("shape", "age", age) + F.pad(down[:, None, None], (1, 0))
+        return {"age": pull, "unit": self.combine("shape", "unit", unit)}
 
     def combine(self, name: str, kind: str, amount: Tensor) -> Tensor:
         """The linear combination (B,...) of the prototypes of a kind ("age", "unit") by amounts (B,n)."""
@@ -647,15 +651,6 @@ def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
     beyond = light - BRIGHTEST * (light / BRIGHTEST).tanh()
     spread = weighted_mean(beyond, region.expand_as(beyond))
     return tone - ramp(age, *AGEING)[:, None, None, None] * (beyond - spread)
-
-
-def lowered(pull: Tensor) -> Tensor:
-    """How far an age moves each landmark (B,68,2), measured in frames in which the eyes lie still, with the
-    whole face moved down where its chin comes up. Of a child's head the skull is nearly grown and the face is not
-    (Enlow & Hans, Essentials of Facial Growth, 1996): its eyes lie low, under a high forehead, on a head of the photo's
-    size."""
-    down = -LOWER * pull[:, CHIN : CHIN + 1, 1:]
-    return pull + F.pad(down, (1, 0))
 
 
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
