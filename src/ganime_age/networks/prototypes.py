@@ -124,6 +124,9 @@ all skin below the nose get: what old age takes of their colour is in part white
 BRIGHTEST = 0.7
 """What the light of an older age tends to where it is brightest, in standard deviations of the skin's brightness: it is
 eyes and brows that pale most, and by them a face is known."""
+OLDEST, DEEPEST = (78.0, 90.0), 1.6
+"""Years from which on the shade of an age begins to tend to DEEPEST where it is deepest, as light does to BRIGHTEST, and
+does: folds beside a smile turned black."""
 CHIN = 8
 """The landmark of the chin."""
 LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
@@ -645,12 +648,14 @@ def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
 
 
 def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) whose lights tend to BRIGHTEST in old age; what that takes is added evenly
-    in the face's region (1,64,64), so that its mean stays."""
-    light = luma(tone).clamp_min(0)
-    beyond = light - BRIGHTEST * (light / BRIGHTEST).tanh()
-    spread = weighted_mean(beyond, region.expand_as(beyond))
-    return tone - ramp(age, *AGEING)[:, None, None, None] * (beyond - spread)
+    """A tone (B,3,64,64) towards ages (B,) whose lights tend to BRIGHTEST in old age, and its shades to DEEPEST among
+    the oldest; what that takes is added evenly in the face's region (1,64,64), so that its mean stays."""
+    light = luma(tone)
+    bright, dark = light.clamp_min(0), (-light).clamp_min(0)
+    old, oldest = (ramp(age, *years)[:, None, None, None] for years in (AGEING, OLDEST))
+    beyond = old * (bright - BRIGHTEST * (bright / BRIGHTEST).tanh())
+    beyond = beyond - oldest * (dark - DEEPEST * (dark / DEEPEST).tanh())
+    return tone - (beyond - weighted_mean(beyond, region.expand_as(beyond)))
 
 
 def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
