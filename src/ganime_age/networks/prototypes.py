@@ -124,9 +124,9 @@ all skin below the nose get: what old age takes of their colour is in part white
 BRIGHTEST = 0.7
 """What the light of an older age tends to where it is brightest, in standard deviations of the skin's brightness: it is
 eyes and brows that pale most, and by them a face is known."""
-OLDEST, DEEPEST = (78.0, 90.0), 1.6
-"""Years from which on the shade of an age begins to tend to DEEPEST where it is deepest, as light does to BRIGHTEST, and
-does: folds beside a smile turned black."""
+OLDEST, DEEPEST = (78.0, 90.0), 1.2
+"""Years from which on the shade of an age begins to tend to DEEPEST where it is deepest, as light does to BRIGHTEST,
+and does: folds beside a smile turned black."""
 CHIN = 8
 """The landmark of the chin."""
 LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
