@@ -162,6 +162,7 @@ class Prototypes(nn.Module):
     youth: whether there are age_eyes and a detail_limit; not in older weights.
     """
 
+    age_shape: Tensor
     unit_shape: Tensor
     unit_tone: Tensor
     unit_texture: Tensor
