@@ -344,7 +344,7 @@ def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helper
 def test_what_training_sees_is_what_the_model_delivers(count):
     torch.manual_seed(0)
     generator = networks.Generator(**SMALL)
-    generator.prototypes.age_tone.normal_(std=0.4)
+    generator.prototypes.age_tone.normal_(std=0.6)
     generator.prototypes.region.fill_(1.0)
     batch = {"face": torch.rand(count, 3, 64, 64) - 0.5, "valid": torch.ones(count, 1, 64, 64)}
     batch["landmarks"] = torch.rand(count, 68, 2)

@@ -468,7 +468,7 @@ class Prototypes(nn.Module):
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
         # Measured in frames in which the eyes lie still. Of a small child's head the skull is nearly grown and the face
         # is not (Enlow & Hans, Essentials of Facial Growth, 1996): on a head of the photo's size its eyes lie low.
-        down = -(age * constant(LOWER, age)) @ self.age_shape[:, CHIN, 1]
+        down = -(age * constant(LOWER, age) * self.age_shape[:, CHIN, 1]).sum(1)
         pull = self.combine("shape", "age", age) + F.pad(down[:, None, None], (1, 0))
         return {"age": pull, "unit": self.combine("shape", "unit", unit)}
 
