@@ -22,20 +22,15 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     fit_shape,
     set_gains,
 )
-from ganime_age.networks.layers import Edited, bicubic, resize
+from ganime_age.networks.layers import Edited, bicubic, luma, resize
 from ganime_age.networks.prototypes import (
     KNOTS,
     MAP_SIDE,
     NEUTRAL,
-    USUAL,
     Prototypes,
     age_basis,
-    calmed,
-    dimmed,
-    luma,
-    own_mouth,
-    unshaded,
 )
+from ganime_age.networks.skin.tone import USUAL, calmed, dimmed, own_mouth, unshaded
 from ganime_age.networks.warp import canonical_grid, displacement
 from helpers.ring import AU12, SHAPE, edit, ring_prototypes
 

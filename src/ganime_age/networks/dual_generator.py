@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from .head import Head, HeadModel
 from .layers import Edited, ModulatedBlock, resize, unchanged_share
 from .mesh import Drawn, draw
-from .prototypes import Prototypes, match_colour
+from .prototypes import Prototypes
 from .skin.texture import scale_texture
+from .skin.tone import match_colour
 from .warp import canonical_grid
 
 LINES = ((0, 17), (17, 36), (36, 48), (48, 60), (60, 68))

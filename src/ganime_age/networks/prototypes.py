@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN
-from .hair.filters import box, inside_polygon, ramp, weighted_mean
+from .hair.filters import ramp
 from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
@@ -45,9 +45,10 @@ from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
 from .skin.sharpness import no_sharper, sharpness
-from .skin.skin_map import lips_map, skin_map
+from .skin.skin_map import BROWS, EYES, NOSE, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
-from .skin.wrinkles import SIDE, Skin, Wrinkles, blur, wrinkles_like
+from .skin.tone import TEETH, USUAL, in_light, laid, match_colour, mouth_inside
+from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
 from .warp import canonical_grid, coarse_displacement, enlarge_field, follow
 
 KNOTS = 12
@@ -86,9 +87,6 @@ YEARS_BACK = 10.0
 """Years on the way back after which all but 1/e of what exceeds `detail_limit` is gone."""
 FOREHEAD = 1.2
 """Height of the forehead, in lengths of the nose, whose detail is limited; hair never is."""
-NOSE, EYES, BROWS, LIPS_TOP = 33, tuple(range(36, 48)), tuple(range(17, 27)), (50, 52)
-"""Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, on the brows, and the two
-peaks of the upper lip."""
 FRAMES, THIN_FRAMES = 1.2, 0.6
 """How far glasses reach from the height of the eyes, in distances to the brows; and how much less fine detail is
 limited there, for frames that are too thin to be found."""
@@ -97,43 +95,11 @@ FIRST_GREY = (32.0, 42.0)
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
-LIPS = 0.5
-"""How much of a younger age's tone lips do not get: small children's mouths hang open, and the mean of their lips is
-dark and red with what lies behind."""
-USUAL = 0.22
-"""Standard deviation of the skin's brightness in its mean, above black, of most photos: half of an age's tone goes by
-it and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
-TEETH = 0.8
-"""How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
-MIDDLE, CALM = (1.5, 4.0), 0.4
-"""Standard deviations, in pixels of MAP_SIDE, of the Gaussians between which the middle forms of a tone lie; and how
-much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
-INFANCY, OLD_AGE = (1.5, 5.0), (40.0, 60.0)
-"""Ages asked for, in years: up to the first a tone is calmed most, and from the second on not; and from which on it is
-again, and most."""
-SHADE, SHADED = 0.25, (15.0, 25.0)
-"""How much of the shade, and of the colour, that lies on the foreheads of the young is laid at ages up to the first of
-two years; from the second on all of it is. It is that of a child's round forehead, and in part of its fringe: on a
-grown-up's it ended at the brows like a patch."""
-TINT = 0.4
-"""How much of a young age's change of colour is laid on the whole face, at those ages: beside a grown-up's forehead,
-ears and neck the pale nose and cheeks of the young looked grey."""
-AGEING, MOUTH_COLOUR = (30.0, 45.0), 0.4
-"""Years from which on `own_mouth` and `dimmed` begin to act, and do. And how much of an age's change of colour lips and
-all skin below the nose get: what old age takes of their colour is in part white stubble."""
-BRIGHTEST = 0.7
-"""What the light of an older age tends to where it is brightest, in standard deviations of the skin's brightness: it is
-eyes and brows that pale most, and by them a face is known."""
-OLDEST, DEEPEST = (78.0, 90.0), 1.2
-"""Years from which on the shade of an age begins to tend to DEEPEST where it is deepest, as light does to BRIGHTEST,
-and does: folds beside a smile turned black."""
 CHIN = 8
 """The landmark of the chin."""
 LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
 """How far a face lies lower on its head at each age knot, in what its chin lies higher: at 0, 3 and 6 years, for a high
 forehead on a face of ten looked older, not younger."""
-DARKEST = 0.6
-"""Least share of an age's tone that a dark place gets."""
 
 
 def age_basis(age: Tensor) -> Tensor:
@@ -270,7 +236,7 @@ class Prototypes(nn.Module):
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone, of ages less in the dark and no great lights, a shadow in the skin's own
-        #                colour; half of its std is that of most photos
+        #                colour; half of its std is that of most photos (tone.py)
         #                                                                 (Rowland & Perrett 1995)
         #   6. wrinkles  + skin * contrast * light * d_onset * the layout that suits the face, no sharper than it
         #                (wrinkles.py, sharpness.py)
@@ -321,12 +287,7 @@ class Prototypes(nn.Module):
         """A face (B,3,S,S) with the tone that knots (B,K) and units (B,17) change from the first to the second of two
         ages (B,). colour: see `colourfulness`."""
         whole, acted = self.totals("tone", amounts)
-        whole = unshaded(calmed(whole, ages[1]), ages[1], self.mean_shape)
-        aged = choose(
-            ages[1] < ages[0],
-            lambda: whole * (1 - LIPS * lips_map(self.mean_shape)),
-            lambda: dimmed(own_mouth(whole, ages[1], self.mean_shape), ages[1], self.region),
-        )
+        aged = laid(whole, ages, self.mean_shape, self.region)
         mean, spread = skin.light
         tones = self.warp_to_face(torch.cat([aged, acted], 1), skin.grid).chunk(2, 1)
         aged, acted = (match_colour(tone, colour) for tone in tones)
@@ -585,11 +546,6 @@ class Prototypes(nn.Module):
         )
 
 
-def mouth_inside(landmarks: Tensor, side: int) -> Tensor:
-    """What lies between the lips of faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1."""
-    return box(inside_polygon(landmarks[:, 60:68], side), max(side // 128, 1))
-
-
 def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     """How far inside the outline of heads with landmarks (B,68,2) in 0..1 each pixel lies, in sides of the frame:
     (B,1,side,side), negative outside. The outline is the convex hull of all of them and of a crown above the brows.
@@ -615,64 +571,6 @@ def _closed(
     share: Tensor,
 ) -> Tensor:
     return torch.cat(close(face, shown, share), 1)
-
-
-def calmed(tone: Tensor, age: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most, and
-    in old age: a face is known by these forms, and beside a nose they look like stains."""
-    less = CALM * (1 - ramp(age, *INFANCY) + ramp(age, *OLD_AGE))[:, None, None, None]
-    fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
-    return tone - less * (fine - coarse)
-
-
-def unshaded(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), with less of the shade that lies on the
-    foreheads of the young, and less of all their colour."""
-    rows = (torch.arange(tone.shape[-2], device=tone.device, dtype=tone.dtype) + 0.5) / tone.shape[-2]
-    brows, eyes = (mean_shape[places(ids, rows), 1].mean() for ids in (BROWS, EYES))
-    above = 1 - ((rows - brows) / (eyes - brows).clamp_min(1e-3)).clamp(0, 1)
-    young = 1 - ramp(age, *SHADED)[:, None, None, None]
-    shade = (1 - SHADE) * above[:, None]
-    light = luma(tone)
-    return tone - young * (shade.clamp_min(1 - TINT) * (tone - light) + shade * light.clamp(max=0))
-
-
-def own_mouth(tone: Tensor, age: Tensor, mean_shape: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,), in the frame of mean_shape (68,2), that leaves the lips and the skin below
-    the nose of the old most of their colour."""
-    rows = (torch.arange(tone.shape[-2], device=tone.device, dtype=tone.dtype) + 0.5) / tone.shape[-2]
-    nose, lips = (mean_shape[places(ids, rows), 1].mean() for ids in ((NOSE,), LIPS_TOP))
-    below = ((rows - nose) / (lips - nose).clamp_min(1e-3)).clamp(0, 1)
-    light = luma(tone)
-    less = (1 - MOUTH_COLOUR) * ramp(age, *AGEING)[:, None, None, None] * below[:, None]
-    return tone - less * (tone - light)
-
-
-def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
-    """A tone (B,3,64,64) towards ages (B,) whose lights tend to BRIGHTEST in old age, and its shades to DEEPEST among
-    the oldest; what that takes is added evenly in the face's region (1,64,64), so that its mean stays."""
-    light = luma(tone)
-    bright, dark = light.clamp_min(0), (-light).clamp_min(0)
-    old, oldest = (ramp(age, *years)[:, None, None, None] for years in (AGEING, OLDEST))
-    beyond = old * (bright - BRIGHTEST * (bright / BRIGHTEST).tanh())
-    beyond = beyond - oldest * (dark - DEEPEST * (dark / DEEPEST).tanh())
-    return tone - (beyond - weighted_mean(beyond, region.expand_as(beyond)))
-
-
-def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
-    """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1), less of it in the dark: skin
-    changes a share of the light it gets, so that the shaded eyes of a face in the sun turn neither black nor milky. The
-    dark brows and stubble of a face that does not grow older (B,) do get all of the light of its youth."""
-    lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
-    whole = (tone > 0) & ~older[:, None, None, None]
-    return tone * torch.where(whole, 1.0, lit.clamp(DARKEST, 1))
-
-
-def match_colour(change: Tensor, amount: Tensor) -> Tensor:
-    """A change of colours (B,3,S,S) with its chroma scaled by `amount` (B,1,1,1), see `Prototypes.colourfulness`: of a
-    photo without colour only the brightness changes."""
-    light = luma(change)
-    return light + (change - light) * amount
 
 
 def _fit_hair_network(prototypes: Prototypes, state: dict[str, Tensor], prefix: str, *others: object) -> None:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 SKIN_SIDE = 64
 """Side of the map of the skin in the mean shape's frame."""
+NOSE, EYES, BROWS = 33, tuple(range(36, 48)), tuple(range(17, 27))
+"""Landmarks: the lower end of the nose, above which no beard grows; those around the eyes, and on the brows."""
 
 
 def skin_map(mean_shape: Tensor, forehead: float = 0.8) -> Tensor:
