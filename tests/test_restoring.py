@@ -364,11 +364,13 @@ def test_a_discriminator_on_frozen_features_learns_heads_alone_and_knows_age_and
     table = read_recipe(RECIPE, [])["recipe"]["discriminator"]
     assert isinstance(discriminator_of(table, seen), PatchDiscriminator)
     assert isinstance(discriminator_of(table | {"kind": "features"}, seen), FeatureDiscriminator)
+    both = discriminator_of({"kind": "both", "widths": [8, 8, 8], "pixel_widths": [8, 8]}, seen)
+    assert both.score(both.features(crop, place), age, aus).shape == (2, 4, 5, 5)
     deeper = Perceptual("random VGG19", vgg19(), VGG19_TAPS)
     assert FeatureDiscriminator(deeper, [8, 8]).taps == (3, 4)
     with pytest.raises(BadInput, match="needs a network that has them"):
         discriminator_of({"kind": "features"}, None)
-    with pytest.raises(BadInput, match="pixels or features, not 'dots'"):
+    with pytest.raises(BadInput, match="pixels, features or both, not 'dots'"):
         discriminator_of({"kind": "dots"}, seen)
 
 
@@ -432,5 +434,5 @@ def test_the_line_is_that_of_readings_over_ages(monkeypatch, tmp_path):
         return {"age": 7 + 0.6 * faces.labels["age"][picks]}
 
     monkeypatch.setattr(steering_task, "read_all", read_all)
-    found = line_of(None, faces)
+    found = line_of(torch.nn.Identity(), faces)
     assert abs(found.intercept - 7) < 1e-3 and abs(found.slope - 0.6) < 1e-5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..layers import activate
 from ..perceptual import Perceptual
-from .patch_discriminator import condition_of, projector
+from .patch_discriminator import PatchDiscriminator, condition_of, projector
 
 
 class FeatureDiscriminator(nn.Module):
@@ -56,3 +56,28 @@ class FeatureDiscriminator(nn.Module):
             each = real(found) + (found * project(told)[:, :, None, None]).mean(1, keepdim=True)
             logits.append(F.adaptive_avg_pool2d(each, places))  # every head has the same say
         return torch.cat(logits, 1)
+
+
+class BothDiscriminator(nn.Module):
+    """A `FeatureDiscriminator` and a `PatchDiscriminator` on the same crops: what is drawn and where the frozen network
+    is blind. seen, widths: of the first; pixel_widths: of the second, which has the same say as each of its heads."""
+
+    def __init__(
+        self,
+        seen: Perceptual,
+        widths: tuple[int, ...] | list[int] = (64, 64, 64),
+        pixel_widths: tuple[int, ...] | list[int] = (32, 64, 128),
+    ):
+        super().__init__()
+        self.by_features = FeatureDiscriminator(seen, widths)
+        self.by_pixels = PatchDiscriminator(pixel_widths)
+
+    def features(self, crop: Tensor, place: Tensor) -> list[Tensor]:
+        """Crops (B,3,s,s) in [-1,1] and their place (B,2,s,s) in [-1,1] -> the maps of both, those on pixels last."""
+        return [*self.by_features.features(crop, place), *self.by_pixels.features(crop, place)]
+
+    def score(self, features: list[Tensor], age: Tensor, aus: Tensor) -> Tensor:
+        """Logits (B,heads+1,h,w) at the places of the frozen network's smallest map, see both."""
+        heads = self.by_features.score(features[:-1], age, aus)
+        pixels = self.by_pixels.score(features[-1:], age, aus)
+        return torch.cat([heads, F.adaptive_avg_pool2d(pixels, (heads.shape[2], heads.shape[3]))], 1)

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ....networks.mouth import gap
 from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
-from ....networks.restoring.feature_discriminator import FeatureDiscriminator
+from ....networks.restoring.feature_discriminator import BothDiscriminator, FeatureDiscriminator
 from ....networks.restoring.lay import SMOOTH, Request, laid
 from ....networks.restoring.patch_discriminator import PatchDiscriminator
 from ....networks.restoring.restorer import Restorer
@@ -39,11 +39,12 @@ from ..edit_requests import cut, put_back
 from ..frozen import load_prototypes
 from .patches import centres, chances, corners
 from .sheet import sheet, sheet_faces
-from .steering import Steering, load
+from .steering import Steering, load, second_opinion
 from .watching import prober, watch
 
 MOUTH, EYES = tuple(range(48, 68)), tuple(range(36, 48))
 """Landmarks on which crops of erased mouths and lids are put."""
+Discriminator: TypeAlias = PatchDiscriminator | FeatureDiscriminator | BothDiscriminator
 YOUNGEST, OLDEST, APART = 3.0, 87.0, 8.0
 """Years: the ages that are asked for, and how far from the face's own at least."""
 SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25", "AU26", "AU45"))
@@ -53,17 +54,19 @@ SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25
 class Recipe:
     """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge only
     watches, and may be "". attribute_reader: folder of a run of attributes_robust.toml, or "": without it no edit is
-    steered by an age. identity_reader: weights, or the folder of a run of identity.toml. perceptual: a file of
-    SqueezeNet or VGG19 weights, "" for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step,
-    crops of each face; crop: their side, even. window: side of what of an edited face is drawn, even. holes: how much
-    more often open mouths and closed eyes are drawn. discriminator: keywords of PatchDiscriminator, or, with kind =
-    "features", of FeatureDiscriminator on the perceptual network. edits: faces edited a step. bare: share of them that
-    no prototype edits before. creases: share of the steps in which the prototypes draw their creases on them; in the
-    others it is left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks
-    on what the reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
+    steered. readers: folder of a run of readers_robust.toml, a second opinion of an age; "" for none. identity_reader:
+    weights, or the folder of a run of identity.toml. perceptual: a file of SqueezeNet or VGG19 weights, "" for none;
+    perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their side, even.
+    window: side of what of an edited face is drawn, even. holes: how much more often open mouths and closed eyes are
+    drawn. discriminator: keywords of PatchDiscriminator, or, with kind = "features" or "both", of FeatureDiscriminator
+    or BothDiscriminator on the perceptual network. edits: faces edited a step. bare: share of them that no prototype
+    edits before. creases: share of the steps in which the prototypes draw their creases on them; in the others it is
+    left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the
+    reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
     attribute_reader: str = ""
+    readers: str = ""
     identity_reader: str = "src/ganime_age/weights"
     judge: str = "training/checkpoints/age_judge"
     perceptual: str = ""
@@ -129,7 +132,7 @@ class Objective:
         self,
         recipe: Recipe,
         generator: Restorer,
-        discriminator: PatchDiscriminator | FeatureDiscriminator,
+        discriminator: Discriminator,
         prototypes: Prototypes,
         perceptual: Perceptual | None,
         steering: Steering | None,
@@ -337,7 +340,14 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     discriminator = discriminator_of(recipe.discriminator, perceptual)
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
     steering = (
-        load(recipe.attribute_reader, recipe.identity_reader, faces, recipe.radius, recipe.noise)
+        load(
+            recipe.attribute_reader,
+            recipe.identity_reader,
+            faces,
+            recipe.radius,
+            recipe.noise,
+            second_opinion(recipe.readers, faces),
+        )
         if recipe.attribute_reader
         else None
     )
@@ -363,21 +373,19 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     )
 
 
-def discriminator_of(
-    keywords: dict[str, Any], perceptual: Perceptual | None
-) -> PatchDiscriminator | FeatureDiscriminator:
+def discriminator_of(keywords: dict[str, Any], perceptual: Perceptual | None) -> Discriminator:
     """The discriminator of a recipe's table, see Recipe; BadInput for another kind, or without features."""
     kind = keywords.get("kind", "pixels")
     widths = {name: value for name, value in keywords.items() if name != "kind"}
     if kind == "pixels":
         return PatchDiscriminator(**widths)
-    if kind != "features":
-        raise BadInput(f"recipe.discriminator.kind is pixels or features, not {kind!r}")
+    if kind not in ("features", "both"):
+        raise BadInput(f"recipe.discriminator.kind is pixels, features or both, not {kind!r}")
     if perceptual is None:
         raise BadInput(
             "a discriminator on features needs a network that has them: --set recipe.perceptual=SQUEEZENET"
         )
-    return FeatureDiscriminator(perceptual, **widths)
+    return (BothDiscriminator if kind == "both" else FeatureDiscriminator)(perceptual, **widths)
 
 
 def interesting(faces: Faces, holes: float) -> np.ndarray:

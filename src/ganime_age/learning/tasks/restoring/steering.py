@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from ....networks.aligned.attributes import AttributeReader
 from ....networks.aligned.identity import IdentityReader
 from ....networks.layers import precise
+from ....networks.readers import Readers
 from ...data.augment import random_affine, random_colour
 from ...data.faces import Faces
 from ...engine.checkpoints import load_light
 from ..aligned.attributes import read_all
+from ..frozen import Calibration, load_readers, on_fastest
 from ..readers import attack
 
 BETA = 8.0
@@ -33,15 +35,38 @@ class Line(NamedTuple):
     slope: float
 
 
+class SecondOpinion(nn.Module):
+    """Robust readers of whole frames (readers_robust.toml), of another make than the reader of attributes: what fools
+    one of the two seldom fools the other."""
+
+    def __init__(self, readers: Readers, calibration: Calibration):
+        super().__init__()
+        self.readers, self.calibration = readers, calibration
+
+    def error(self, picture: Tensor, age: Tensor, aged: Tensor, source: Tensor) -> Tensor:
+        """As the term `age` of `Steering.terms`; source: the unedited pictures."""
+        with torch.no_grad():
+            before = self.readers(source).age
+        wanted = torch.where(aged, self.calibration.age(age), before)
+        seen, _ = random_affine(picture, None, turn=6, zoom=0.1, shift=0.03)
+        return F.smooth_l1_loss(self.readers(random_colour(seen, 0.2, grey=0.2)).age, wanted, beta=BETA)
+
+
 class Steering(nn.Module):
     """Readers that an edit must satisfy. line: see `line_of`; radius: of the attacks on what they see, L2 in units of
-    [-1,1]; noise: standard deviation of white noise there."""
+    [-1,1]; noise: standard deviation of white noise there. second: readers whose say is half of that about an age."""
 
     def __init__(
-        self, attributes: AttributeReader, identity: IdentityReader, line: Line, radius: float, noise: float
+        self,
+        attributes: AttributeReader,
+        identity: IdentityReader,
+        line: Line,
+        radius: float,
+        noise: float,
+        second: SecondOpinion | None = None,
     ):
         super().__init__()
-        self.attributes, self.identity = attributes, identity
+        self.attributes, self.identity, self.second = attributes, identity, second
         self.line, self.radius, self.noise = line, radius, noise
 
     def terms(
@@ -68,7 +93,10 @@ class Steering(nn.Module):
                 shift = attack(error, crop.detach(), self.radius * float(torch.rand(())), 1) - crop.detach()
             crop = crop + shift
         likeness = F.cosine_similarity(self.identity(picture, landmarks), known)
-        return {"age": error(crop), "identity": (1 - likeness).mean()}
+        off = error(crop)
+        if self.second is not None:
+            off = (off + self.second.error(picture, age, aged, source[0])) / 2
+        return {"age": off, "identity": (1 - likeness).mean()}
 
 
 def line_of(reader: AttributeReader, faces: Faces, most: int = 1500) -> Line:
@@ -76,12 +104,30 @@ def line_of(reader: AttributeReader, faces: Faces, most: int = 1500) -> Line:
     has = np.isfinite(faces.labels["age"]) & np.isfinite(faces.labels["landmarks"]).all((1, 2))
     picks = np.flatnonzero(has)
     picks = picks[:: max(1, len(picks) // most)]
-    slope, intercept = np.polyfit(faces.labels["age"][picks], read_all(reader, faces, picks)["age"], 1)
+    with on_fastest(reader):
+        read = read_all(reader, faces, picks)["age"]
+    slope, intercept = np.polyfit(faces.labels["age"][picks], read, 1)
     return Line(float(intercept), float(slope))
 
 
-def load(attributes: str, identity: str, faces: Faces, radius: float, noise: float) -> Steering:
+def second_opinion(folder: str, faces: Faces) -> SecondOpinion | None:
+    """The robust readers of a run's light folder, with what they say of real faces; None where no folder is named."""
+    if not folder:
+        return None
+    readers = load_readers(folder)
+    return SecondOpinion(readers, Calibration.measure(readers, faces))
+
+
+def load(
+    attributes: str,
+    identity: str,
+    faces: Faces,
+    radius: float,
+    noise: float,
+    second: SecondOpinion | None = None,
+) -> Steering:
     """Readers of a run's light folder and of weights, which are not trained on; faces: real ones for the line."""
     reader = load_light(AttributeReader, attributes, "attributes").eval()
     who = load_light(IdentityReader, identity, "identity").eval()
-    return Steering(reader, who, line_of(reader, faces), radius, noise).requires_grad_(False).eval()
+    steering = Steering(reader, who, line_of(reader, faces), radius, noise, second)
+    return steering.requires_grad_(False).eval()
