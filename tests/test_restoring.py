@@ -11,13 +11,14 @@ from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.engine.fake_device import FakeDevice
 from ganime_age.learning.engine.recipe import read_recipe
 from ganime_age.learning.engine.task import Step
+from ganime_age.learning.tasks.frozen import Calibration
 from ganime_age.learning.tasks.rehearsal.tiny import SIDE as TINY
 from ganime_age.learning.tasks.rehearsal.tiny import write_faces
 from ganime_age.learning.tasks.restoring import restore as task
 from ganime_age.learning.tasks.restoring import steering as steering_task
 from ganime_age.learning.tasks.restoring.patches import corners
 from ganime_age.learning.tasks.restoring.restore import discriminator_of, random_amounts, random_request
-from ganime_age.learning.tasks.restoring.steering import Line, Steering, line_of
+from ganime_age.learning.tasks.restoring.steering import BETA, Line, SecondOpinion, Steering, line_of
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
@@ -425,6 +426,34 @@ def test_attacks_take_an_edit_further_from_its_age_and_gradients_reach_its_pixel
     terms = steering.terms(picture, marks, torch.tensor([90.0]), torch.tensor([True]), (face, marks))
     (terms["age"] + terms["identity"]).backward()
     assert picture.grad.abs().sum() > 0
+
+
+class Saying(torch.nn.Module):
+    """Readers that say an age, whatever they see."""
+
+    def __init__(self, age: float):
+        super().__init__()
+        self.age = age
+
+    def forward(self, face: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(age=torch.full((len(face),), self.age))
+
+
+def test_a_second_reader_has_half_of_the_say_about_an_age(steering, face, marks):
+    curve = torch.arange(101.0) / 2
+    second = SecondOpinion(Saying(20.0), Calibration(curve, *torch.ones(4, 17)))
+    old, aged = torch.tensor([70.0]), torch.tensor([True])  # such faces are read as 35
+    assert second.error(face, old, aged, face) == 35 - 20 - BETA / 2
+    assert second.error(face, old, ~aged, face) == 0  # asked to read as its source
+
+    def off() -> torch.Tensor:
+        torch.manual_seed(3)
+        return steering.terms(face, marks, old, aged, (face, marks))["age"]
+
+    steering.radius = 0.0
+    alone = off()
+    steering.second = second
+    assert torch.isclose(off(), (alone + 35 - 20 - BETA / 2) / 2)
 
 
 def test_the_line_is_that_of_readings_over_ages(monkeypatch, tmp_path):

@@ -55,6 +55,24 @@ def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):
     assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
 
 
+def test_weights_on_the_way_between_two_are_packed(script, tmp_path):
+    out, networks = tmp_path / "weights", []
+    for number in range(2):
+        torch.manual_seed(number)
+        networks.append(Readers(**READERS))
+        light(tmp_path / f"{number}", "readers", networks[-1], READERS)
+    assert script("pack.py", "--readers", tmp_path / "0", "--out", out)[0] == 0
+    assert script("pack.py", "--readers", tmp_path / "1", "--share", 0.25, "--out", out)[0] == 0
+    first, second = (network.age_head.weight for network in networks)
+    found = GanimeAge.from_pretrained(out).readers.age_head.weight
+    assert torch.allclose(found, 0.75 * first + 0.25 * second, atol=1e-3) and not torch.allclose(found, first)
+    for share in ("0", "1.5", "nan"):
+        status, said = script("pack.py", "--readers", tmp_path / "1", "--share", share, "--out", out)
+        assert status == 2 and said.strip() == f"error: --share is {share}; it must be above 0 and at most 1"
+    status, said = script("pack.py", "--generator", tmp_path / "1", "--share", 0.5, "--out", out)
+    assert status != 0 and said.startswith("error: ") and "generator" in said
+
+
 def test_published_methods_are_packed_beside_the_rest_and_edit(script, tmp_path):
     """Both are called `generator` in training, as the default method's network is."""
     torch.manual_seed(0)
