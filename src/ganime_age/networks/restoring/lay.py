@@ -25,6 +25,9 @@ AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
 
 
+DEEPEST = 0.14
+"""Brightness, in units of [-1,1], that a fold or a ridge which is drawn nears at most. Folds are hardly as deep; what is
+deeper is a mark that a network leaves at a place of its own."""
 DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
 STILL = 0.001
@@ -175,6 +178,7 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     change = aged - before
     if restorer.finer:
         light = luma(change)
-        change = relit(face, light - blur(light, restorer.finer))
+        light = light - blur(light, restorer.finer)
+        change = relit(face, DEEPEST * torch.tanh(light / DEEPEST))
     out = face + on_skin * lit * change + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))
