@@ -18,7 +18,7 @@ from ganime_age.learning.tasks.restoring import restore as task
 from ganime_age.learning.tasks.restoring import steering as steering_task
 from ganime_age.learning.tasks.restoring.patches import corners
 from ganime_age.learning.tasks.restoring.restore import discriminator_of, random_amounts, random_request
-from ganime_age.learning.tasks.restoring.steering import BETA, Line, SecondOpinion, Steering, line_of
+from ganime_age.learning.tasks.restoring.steering import BETA, Line, SecondReader, Steering, line_of
 from ganime_age.learning.tasks.restoring.watching import watch
 from ganime_age.networks.aligned.attributes import AttributeReader
 from ganime_age.networks.aligned.identity import IdentityReader
@@ -28,7 +28,15 @@ from ganime_age.networks.perceptual import SQUEEZENET_TAPS, VGG19_TAPS, Perceptu
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.restoring.erase import Amounts, Template, erase, fill_lids
 from ganime_age.networks.restoring.feature_discriminator import FeatureDiscriminator
-from ganime_age.networks.restoring.lay import DRAW_EVERY, STILL, Carried, Request, carrying, lay
+from ganime_age.networks.restoring.lay import (
+    DEEPEST_DRAWN,
+    DRAW_EVERY,
+    STILL,
+    Carried,
+    Request,
+    carrying,
+    lay,
+)
 from ganime_age.networks.restoring.patch_discriminator import PatchDiscriminator
 from ganime_age.networks.restoring.restorer import Restorer
 from ganime_age.networks.skin.skin_map import skin_map
@@ -252,6 +260,15 @@ def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
         Restorer([8, 8, 8], finer=-1.0)
 
 
+def test_a_fold_is_drawn_no_deeper_than_folds_are(face, marks):
+    network = restorer(marks)
+    network.finer = 6.0
+    torch.nn.init.normal_(network.head.weight, std=5.0)
+    calm = 0.2 * face  # nothing full or black, so that what is added is what is seen
+    change = luma(lay(network, calm, marks, marks, request(75.0)).face - calm)
+    assert 0.5 * DEEPEST_DRAWN < change.abs().max() <= DEEPEST_DRAWN + 1e-5
+
+
 @pytest.mark.parametrize(
     "units, mouth, lids",
     [
@@ -366,7 +383,17 @@ def test_a_discriminator_on_frozen_features_learns_heads_alone_and_knows_age_and
     assert isinstance(discriminator_of(table, seen), PatchDiscriminator)
     assert isinstance(discriminator_of(table | {"kind": "features"}, seen), FeatureDiscriminator)
     both = discriminator_of({"kind": "both", "widths": [8, 8, 8], "pixel_widths": [8, 8]}, seen)
-    assert both.score(both.features(crop, place), age, aus).shape == (2, 4, 5, 5)
+    found = both.score(both.features(crop, place), age, aus)
+    heads = both.by_features.score(both.by_features.features(crop, place), age, aus)
+    pixels = both.by_pixels.score(both.by_pixels.features(crop, place), age, aus)
+    assert torch.equal(found[:, :3], heads) and found.shape == (2, 4, 5, 5)
+    assert torch.equal(found[:, 3:], torch.nn.functional.adaptive_avg_pool2d(pixels, 5))
+    found.sum().backward()
+    assert all(p.grad is not None for p in both.parameters()) and all(
+        p.grad is None for p in seen.parameters()
+    )
+    with pytest.raises(BadInput, match="of the kind features: .*pixel_widths"):
+        discriminator_of({"kind": "features", "pixel_widths": [8]}, seen)
     deeper = Perceptual("random VGG19", vgg19(), VGG19_TAPS)
     assert FeatureDiscriminator(deeper, [8, 8]).taps == (3, 4)
     with pytest.raises(BadInput, match="needs a network that has them"):
@@ -435,13 +462,13 @@ class Saying(torch.nn.Module):
         super().__init__()
         self.age = age
 
-    def forward(self, face: torch.Tensor) -> SimpleNamespace:
+    def forward(self, face: torch.Tensor, identity: bool = True) -> SimpleNamespace:
         return SimpleNamespace(age=torch.full((len(face),), self.age))
 
 
 def test_a_second_reader_has_half_of_the_say_about_an_age(steering, face, marks):
     curve = torch.arange(101.0) / 2
-    second = SecondOpinion(Saying(20.0), Calibration(curve, *torch.ones(4, 17)))
+    second = SecondReader(Saying(20.0), Calibration(curve, *torch.ones(4, 17)))
     old, aged = torch.tensor([70.0]), torch.tensor([True])  # such faces are read as 35
     assert second.error(face, old, aged, face) == 35 - 20 - BETA / 2
     assert second.error(face, old, ~aged, face) == 0  # asked to read as its source

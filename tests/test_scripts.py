@@ -55,22 +55,44 @@ def test_packing_joins_what_was_trained_and_keeps_the_rest(script, tmp_path):
     assert torch.equal(model.readers.age_head.weight, first.age_head.weight.half().float())
 
 
-def test_weights_on_the_way_between_two_are_packed(script, tmp_path):
-    out, networks = tmp_path / "weights", []
-    for number in range(2):
+def test_weights_between_two_are_packed(script, tmp_path):
+    out, runs = tmp_path / "weights", [tmp_path / "0", tmp_path / "1"]
+    readers, painters = [], []
+    for number, run in enumerate(runs):
         torch.manual_seed(number)
-        networks.append(Readers(**READERS))
-        light(tmp_path / f"{number}", "readers", networks[-1], READERS)
-    assert script("pack.py", "--readers", tmp_path / "0", "--out", out)[0] == 0
-    assert script("pack.py", "--readers", tmp_path / "1", "--share", 0.25, "--out", out)[0] == 0
-    first, second = (network.age_head.weight for network in networks)
-    found = GanimeAge.from_pretrained(out).readers.age_head.weight
-    assert torch.allclose(found, 0.75 * first + 0.25 * second, atol=1e-3) and not torch.allclose(found, first)
-    for share in ("0", "1.5", "nan"):
-        status, said = script("pack.py", "--readers", tmp_path / "1", "--share", share, "--out", out)
-        assert status == 2 and said.strip() == f"error: --share is {share}; it must be above 0 and at most 1"
-    status, said = script("pack.py", "--generator", tmp_path / "1", "--share", 0.5, "--out", out)
-    assert status != 0 and said.startswith("error: ") and "generator" in said
+        readers.append(Readers(**READERS))
+        painters.append(Generator(**GENERATOR))
+        painters[-1].prototypes.load_state_dict(painters[0].prototypes.state_dict())
+        light(run, "readers", readers[-1], READERS)
+        light(run, "generator", painters[-1], GENERATOR)
+    assert script("pack.py", "--readers", runs[0], "--generator", runs[0], "--out", out)[0] == 0
+    blended = ("--readers", runs[1], "--generator", runs[1], "--blend", 0.25, "--out", out)
+    assert script("pack.py", *blended)[0] == 0
+    model = GanimeAge.from_pretrained(out)
+    for pair, found in (
+        ([network.age_head.weight for network in readers], model.readers.age_head.weight),
+        ([network.stem.weight for network in painters], model.ganimation_age.stem.weight),
+    ):
+        assert torch.allclose(found, 0.75 * pair[0] + 0.25 * pair[1], atol=1e-3)
+        assert not torch.allclose(found, pair[0], atol=1e-3)
+
+
+def test_weights_that_cannot_be_blended_are_one_sentence(script, tmp_path):
+    run, other, out = tmp_path / "run", tmp_path / "other", tmp_path / "weights"
+    light(run, "readers", Readers(**READERS), READERS)
+    wider = READERS | {"widths": [16, 16, 16, 16]}
+    light(other, "readers", Readers(**wider), wider)
+    light(other, "generator", Generator(**GENERATOR), GENERATOR)
+    assert script("pack.py", "--readers", run, "--out", out)[0] == 0
+    for blend in ("0", "1.5", "nan"):
+        status, said = script("pack.py", "--readers", run, "--blend", blend, "--out", out)
+        assert status == 2 and f"--blend is {blend}; it must be above 0 and at most 1" in said
+    for named in (("--readers", other), ("--generator", other)):
+        status, said = script("pack.py", *named, "--blend", 0.5, "--out", out)
+        assert status == 2 and "with the same tensors" in said
+    for named in ((), ("--readers", run, "--out", tmp_path / "new")):
+        status, said = script("pack.py", "--out", out, "--blend", 0.5, *named)
+        assert status == 2 and "--blend needs a trained network" in said
 
 
 def test_published_methods_are_packed_beside_the_rest_and_edit(script, tmp_path):

@@ -1,8 +1,8 @@
 """Put trained networks into one folder: `python training/pack.py --readers RUN/light --generator RUN/light ...`.
 
 Each folder is a `light/` that training/train.py wrote. A part that is not named is taken over from the weights folder
-as it is; one that it does not hold either is left out. `--share 0.6` packs what lies between the weights of before
-and those that went on from them, six tenths of the way.
+as it is; one that it does not hold either is left out. `--blend 0.6` goes six tenths of the way from OUT's present
+weights to the trained ones, for a training that began with OUT's. Every call moves OUT: pack into a copy.
 """
 
 from __future__ import annotations
@@ -64,22 +64,24 @@ class Packed:
         return cls(config, {key: value for key, value in whole.items() if trained_as(key) not in without})
 
     def add(
-        self, name: str, folder: Path, before: dict[str, Tensor] | None = None, share: float = 1.0
+        self, name: str, folder: Path, before: dict[str, Tensor] | None = None, blend: float = 1.0
     ) -> None:
         """Put in a trained network; the prototypes that a generator was trained on become the part of that name.
 
-        before, share: tensors of a model from whose network it went on, and how far the result lies on the way."""
+        before: tensors of the model with whose network the training began; blend: see `blended`."""
         keywords, tensors = trained(name, folder)
+        network, prototypes = parted(tensors)
         place = PLACES[name]
         if before is not None:
-            tensors = on_the_way({key: before.get(f"{place}.{key}") for key in tensors}, tensors, share, name)
+            held = {key: value for key, value in before.items() if trained_as(key) == name}
+            older = {key.removeprefix(f"{place}."): value for key, value in held.items()}
+            network = blended(older, network, blend, name)
         part, _, inner = place.partition(".")
         if inner:
             self.config[part] = (self.config.get(part) or {}) | {inner: keywords}
         else:
             kept = {"local": self.config[part]["local"]} if self._corrected(part) else {}
             self.config[part] = keywords | kept
-        network, prototypes = parted(tensors)
         self.state |= {f"{place}.{key}": value for key, value in network.items()}
         for key, value in prototypes.items():
             self._put_prototype(key, value, folder)
@@ -114,20 +116,24 @@ def trained(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]
     return config, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
-def on_the_way(
-    before: dict[str, Tensor | None], after: dict[str, Tensor], share: float, name: str
+def blended(
+    before: dict[str, Tensor], after: dict[str, Tensor], blend: float, name: str
 ) -> dict[str, Tensor]:
-    """(1 - share) before + share after: weights on the straight line between a network and what it became by further
-    training, where errors of each are often smaller (Wortsman et al., CVPR 2022). BadInput when they do not match."""
-    found = {}
-    for key, value in after.items():
-        old = before[key]
-        if old is None or old.shape != value.shape:
-            raise BadInput(
-                f"the {name} of before has no {key} of that shape: --share is for one that went on from it"
-            )
-        found[key] = torch.lerp(old.float(), value, share) if value.is_floating_point() else value
-    return found
+    """(1 - blend) before + blend after: weights on the straight line from a network to what further training made of
+    it, 0 < blend <= 1, where the errors of both are often smaller (Wortsman et al., CVPR 2022). Running statistics of
+    a normalisation lie on that line, too, which is right for neither. BadInput when the tensors do not match."""
+    other = before.keys() ^ after.keys() | {
+        key for key in before.keys() & after.keys() if before[key].shape != after[key].shape
+    }
+    if other:
+        raise BadInput(
+            f"the weights in --out hold no {name} with the same tensors ({min(other)} differs): --blend needs those "
+            "with which the training began"
+        )
+    return {
+        key: torch.lerp(before[key].float(), value, blend) if value.is_floating_point() else value
+        for key, value in after.items()
+    }
 
 
 def trained_as(key: str) -> str | None:
@@ -141,23 +147,29 @@ def pack(
     out: Path,
     results: Path | None = None,
     faces: Path | None = None,
-    share: float = 1.0,
+    blend: float = 1.0,
 ) -> tuple[GanimeAge, list[Path]]:
     """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files.
 
     results: a results file of the readers, whose identity thresholds the weights then state. Without it, they keep
     theirs unless what reads identity, or the landmarks for it, is new. faces: a face folder; new `attributes` state
-    intervals that hold 80 % of the ages of its validation faces. share: of what was trained, the rest of what `out`
-    holds, see `on_the_way`.
+    intervals that hold 80 % of the ages of its validation faces. blend: how far to go
+    from what `out` holds to what was trained, see `blended`.
     """
-    if not 0 < share <= 1:
-        raise BadInput(f"--share is {share:g}; it must be above 0 and at most 1")
-    before = GanimeAge.from_pretrained(out).state_dict() if share < 1 else None
+    if not 0 < blend <= 1:
+        raise BadInput(f"--blend is {blend:g}; it must be above 0 and at most 1")
+    before = None
+    if blend < 1:
+        if not folders or not (out / CONFIG).is_file():
+            raise BadInput(
+                "--blend needs a trained network and, in --out, the weights with which its training began"
+            )
+        before = GanimeAge.from_pretrained(out).state_dict()
     thresholds = measured_thresholds(results) if results else None
     # Prototypes are trained with a hair network of their own, which takes the place of the one before.
     packed = Packed.of(out, {*folders, *(["hair"] if "prototypes" in folders else [])})
     for name, folder in folders.items():
-        packed.add(name, folder, before, share)
+        packed.add(name, folder, before, blend)
     if "local_reader" in folders and not any(key.startswith("readers.age_head.") for key in packed.state):
         raise MissingModel("a local_reader corrects readers, which are not there; name --readers too")
     if "hair" in folders and f"{PROTOTYPES}.mean_shape" not in packed.state:
@@ -203,13 +215,16 @@ def main() -> None:
         help="a face folder, by whose validation faces the spread of --attributes is scaled",
     )
     parser.add_argument(
-        "--share", type=float, default=1.0, help="of what was trained, 0..1; the rest is OUT's"
+        "--blend",
+        type=float,
+        default=1.0,
+        help="above 0 to 1: how far from OUT's weights to the trained ones",
     )
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     given = vars(parser.parse_args())
-    out, results, faces, share = (given.pop(name) for name in ("out", "results", "faces", "share"))
+    out, results, faces, blend = (given.pop(name) for name in ("out", "results", "faces", "blend"))
     folders = {name: folder for name, folder in given.items() if folder}
-    model, files = pack(folders, out, results, faces, share)
+    model, files = pack(folders, out, results, faces, blend)
     (out / "README.md").unlink(missing_ok=True)
     size = sum(file.stat().st_size for file in files) / 1e6
     if given["readers"] and not given["local_reader"] and model.readers.local is not None:

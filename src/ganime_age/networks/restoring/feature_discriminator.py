@@ -59,8 +59,9 @@ class FeatureDiscriminator(nn.Module):
 
 
 class BothDiscriminator(nn.Module):
-    """A `FeatureDiscriminator` and a `PatchDiscriminator` on the same crops: what is drawn and where the frozen network
-    is blind. seen, widths: of the first; pixel_widths: of the second, which has the same say as each of its heads."""
+    """A `FeatureDiscriminator` and a `PatchDiscriminator` on the same crops, the one for what a frozen network knows,
+    the other for what it does not see. seen, widths: of the first; pixel_widths: of the second, whose logits are one
+    channel beside one of each head of the first."""
 
     def __init__(
         self,
@@ -77,7 +78,8 @@ class BothDiscriminator(nn.Module):
         return [*self.by_features.features(crop, place), *self.by_pixels.features(crop, place)]
 
     def score(self, features: list[Tensor], age: Tensor, aus: Tensor) -> Tensor:
-        """Logits (B,heads+1,h,w) at the places of the frozen network's smallest map, see both."""
+        """Logits (B,heads+1,h,w), those on pixels last, at the places of the frozen network's smallest map, for ages
+        (B,) in years and action units (B,17) in 0..5."""
         heads = self.by_features.score(features[:-1], age, aus)
         pixels = self.by_pixels.score(features[-1:], age, aus)
         return torch.cat([heads, F.adaptive_avg_pool2d(pixels, (heads.shape[2], heads.shape[3]))], 1)

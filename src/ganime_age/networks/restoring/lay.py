@@ -25,9 +25,10 @@ AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
 
 
-DEEPEST = 0.14
-"""Brightness, in units of [-1,1], that a fold or a ridge which is drawn nears at most. Folds are hardly as deep; what is
-deeper is a mark that a network leaves at a place of its own."""
+DEEPEST_DRAWN = 0.14
+"""Brightness, in units of [-1,1], that light and shade drawn on the skin of an edit near and never exceed: of .05 it
+leaves all, of .10 .09, of .17 .12. What a network draws at all was .17 in its deepest hundredth, and .68 where it left
+a mark of its own."""
 DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
 STILL = 0.001
@@ -139,7 +140,7 @@ def laid_on(restorer: Restorer, face: Tensor, after: Tensor, amounts: Amounts, r
     window = Window(*(bounds(touched.amax(axis) > 0) for axis in (1, 0)))
     half = Window(window.rows // 2, window.columns // 2)
     part = Erased(window.cut(erased.face), window.cut(erased.maps), half.cut(erased.place))
-    edited = laid(restorer, window.cut(face), part, amounts, request)
+    edited = laid(restorer, window.cut(face), part, amounts, request, DEEPEST_DRAWN)
     return Edited(window.put(face, edited.face), window.put(torch.zeros_like(face[:, :1]), edited.attention))
 
 
@@ -151,8 +152,16 @@ def bounds(used: Tensor) -> Tensor:
     return torch.stack([first // 8 * 8, (last // 8 + 1) * 8])
 
 
-def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, request: Request) -> Edited:
-    """As `lay`, for faces (B,3,H,W) that are erased already, with sides that are multiples of 8."""
+def laid(
+    restorer: Restorer,
+    face: Tensor,
+    erased: Erased,
+    amounts: Amounts,
+    request: Request,
+    most: float = 0.0,
+) -> Edited:
+    """As `lay`, for faces (B,3,H,W) that are erased already, with sides that are multiples of 8. most: see
+    DEEPEST_DRAWN; 0, as in training, which must see a mark to take it back, for no limit."""
     # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
@@ -179,6 +188,6 @@ def laid(restorer: Restorer, face: Tensor, erased: Erased, amounts: Amounts, req
     if restorer.finer:
         light = luma(change)
         light = light - blur(light, restorer.finer)
-        change = relit(face, DEEPEST * torch.tanh(light / DEEPEST))
+        change = relit(face, most * torch.tanh(light / most) if most else light)
     out = face + on_skin * lit * change + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))

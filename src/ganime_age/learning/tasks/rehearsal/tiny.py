@@ -183,7 +183,7 @@ def places(recipe: Mapping[str, Any], networks: Path) -> dict[str, str]:
         name: str(networks)
         for name in (
             *("readers", "prototypes", "judge", "expressive", "shape", "init"),
-            *("attribute_reader", "identity_reader"),
+            *("attribute_reader", "identity_reader", "second_reader"),
         )
         if name in recipe and not (name == "init" and not recipe[name])
     }

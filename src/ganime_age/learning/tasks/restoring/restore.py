@@ -39,7 +39,7 @@ from ..edit_requests import cut, put_back
 from ..frozen import load_prototypes
 from .patches import centres, chances, corners
 from .sheet import sheet, sheet_faces
-from .steering import Steering, load, second_opinion
+from .steering import Steering, load, second_reader
 from .watching import prober, watch
 
 MOUTH, EYES = tuple(range(48, 68)), tuple(range(36, 48))
@@ -52,21 +52,22 @@ SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25
 
 @dataclass
 class Recipe:
-    """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge only
-    watches, and may be "". attribute_reader: folder of a run of attributes_robust.toml, or "": without it no edit is
-    steered. readers: folder of a run of readers_robust.toml, a second opinion of an age; "" for none. identity_reader:
-    weights, or the folder of a run of identity.toml. perceptual: a file of SqueezeNet or VGG19 weights, "" for none;
-    perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each face; crop: their side, even.
-    window: side of what of an edited face is drawn, even. holes: how much more often open mouths and closed eyes are
-    drawn. discriminator: keywords of PatchDiscriminator, or, with kind = "features" or "both", of FeatureDiscriminator
-    or BothDiscriminator on the perceptual network. edits: faces edited a step. bare: share of them that no prototype
-    edits before. creases: share of the steps in which the prototypes draw their creases on them; in the others it is
-    left to the generator. adversarial_from, steer_from: steps. balance: of ages. radius: of the attacks on what the
-    reader sees; noise: standard deviation of white noise there, in units of [-1,1]."""
+    """Numbers of the recipe. prototypes, judge: folders that prototypes.toml and age_judge.toml made; the judge
+    only watches, and may be "". attribute_reader: folder of a run of attributes_robust.toml, or "": without it no
+    edit is steered. second_reader: folder of a run of readers_robust.toml, whose say about an age is half of it; ""
+    for none. identity_reader: weights, or the folder of a run of identity.toml. perceptual: a file of SqueezeNet or
+    VGG19 weights, "" for none; perceptual_input: see networks/perceptual.py. faces, crops: of a step, crops of each
+    face; crop: their side, even. window: side of what of an edited face is drawn, even. holes: how much more often
+    open mouths and closed eyes are drawn. discriminator: keywords of PatchDiscriminator, or, with kind = "features"
+    or "both", of FeatureDiscriminator or BothDiscriminator on the perceptual network. edits: faces edited a step.
+    bare: share of them that no prototype edits before. creases: share of the steps in which the prototypes draw
+    their creases on them; in the others it is left to the generator. adversarial_from, steer_from: steps. balance:
+    of ages. radius: of the attacks on what the attribute reader sees; noise: standard deviation of white noise
+    there, in units of [-1,1]."""
 
     prototypes: str = "src/ganime_age/weights"
     attribute_reader: str = ""
-    readers: str = ""
+    second_reader: str = ""
     identity_reader: str = "src/ganime_age/weights"
     judge: str = "training/checkpoints/age_judge"
     perceptual: str = ""
@@ -215,8 +216,10 @@ class Objective:
         with torch.no_grad():
             creased = self.prototypes if torch.rand(()) < self.recipe.creases else self.smooth
             moved = self.prototypes.moved_landmarks(marks, request[:2], request[2:])
-            bare = torch.rand_like(request[0]) < self.recipe.bare
-            base = torch.where(bare[:, None, None, None], face, creased(face, marks, *request))
+            base = creased(face, marks, *request)
+            # On a GPU one edit in some thousands was not finite.
+            bare = (torch.rand_like(request[0]) < self.recipe.bare) | ~base.isfinite().flatten(1).all(1)
+            base = torch.where(bare[:, None, None, None], face, base)
             moved = torch.where(bare[:, None, None], marks, moved)
             amounts = request.amounts(marks, moved, SMOOTH + 0.6 * (torch.rand_like(request[0]) - 0.5))
             erased = erase(base, moved, self.generator.template, amounts)
@@ -339,6 +342,8 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     )
     discriminator = discriminator_of(recipe.discriminator, perceptual)
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
+    if recipe.second_reader and not recipe.attribute_reader:
+        raise BadInput("recipe.second_reader reads ages beside recipe.attribute_reader; name that too")
     steering = (
         load(
             recipe.attribute_reader,
@@ -346,7 +351,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
             faces,
             recipe.radius,
             recipe.noise,
-            second_opinion(recipe.readers, faces),
+            second_reader(recipe.second_reader, faces),
         )
         if recipe.attribute_reader
         else None
@@ -385,7 +390,10 @@ def discriminator_of(keywords: dict[str, Any], perceptual: Perceptual | None) ->
         raise BadInput(
             "a discriminator on features needs a network that has them: --set recipe.perceptual=SQUEEZENET"
         )
-    return (BothDiscriminator if kind == "both" else FeatureDiscriminator)(perceptual, **widths)
+    try:
+        return (BothDiscriminator if kind == "both" else FeatureDiscriminator)(perceptual, **widths)
+    except TypeError as error:
+        raise BadInput(f"recipe.discriminator of the kind {kind}: {error}") from None
 
 
 def interesting(faces: Faces, holes: float) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Steering an edit by readers of whole faces: how old it looks, what it does, and whether it is still the same person.
+"""Steering an edit by readers of whole faces: how old it looks, and whether it is still the same person.
 
-The age and the action units are read by a reader that withstands attacks (attributes_robust.toml): its gradient points
-at what people see as old, where a plain reader's points at noise that nobody sees.
+The age is read by a reader that withstands attacks (attributes_robust.toml): its gradient points at what people see as
+old, where a plain reader's points at noise that nobody sees. A second one may have half of the say.
 """
 
 from __future__ import annotations
@@ -35,26 +35,30 @@ class Line(NamedTuple):
     slope: float
 
 
-class SecondOpinion(nn.Module):
-    """Robust readers of whole frames (readers_robust.toml), of another make than the reader of attributes: what fools
-    one of the two seldom fools the other."""
+class SecondReader(nn.Module):
+    """Robust readers (readers_robust.toml), which see the whole frame at 64 px where the reader of attributes sees the
+    face. What they see is neither attacked nor given noise."""
 
     def __init__(self, readers: Readers, calibration: Calibration):
         super().__init__()
         self.readers, self.calibration = readers, calibration
 
     def error(self, picture: Tensor, age: Tensor, aged: Tensor, source: Tensor) -> Tensor:
-        """As the term `age` of `Steering.terms`; source: the unedited pictures."""
+        """The term `age` of `Steering.terms` by these readers, a scalar: edited and unedited pictures (B,3,S,S) in
+        [-1,1], ages asked (B,) in years, whether the age was edited (B,) bool."""
         with torch.no_grad():
-            before = self.readers(source).age
+            before = self.readers(source, identity=False).age
         wanted = torch.where(aged, self.calibration.age(age), before)
         seen, _ = random_affine(picture, None, turn=6, zoom=0.1, shift=0.03)
-        return F.smooth_l1_loss(self.readers(random_colour(seen, 0.2, grey=0.2)).age, wanted, beta=BETA)
+        return F.smooth_l1_loss(
+            self.readers(random_colour(seen, 0.2, grey=0.2), identity=False).age, wanted, beta=BETA
+        )
 
 
 class Steering(nn.Module):
-    """Readers that an edit must satisfy. line: see `line_of`; radius: of the attacks on what they see, L2 in units of
-    [-1,1]; noise: standard deviation of white noise there. second: readers whose say is half of that about an age."""
+    """Readers that an edit must satisfy. line: see `line_of`; radius: of the attacks on what the reader of
+    attributes sees, L2 in units of [-1,1]; noise: standard deviation of white noise there. second: a further reader of
+    the age, or None; the term `age` is then the mean of both."""
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class Steering(nn.Module):
         line: Line,
         radius: float,
         noise: float,
-        second: SecondOpinion | None = None,
+        second: SecondReader | None = None,
     ):
         super().__init__()
         self.attributes, self.identity, self.second = attributes, identity, second
@@ -110,12 +114,13 @@ def line_of(reader: AttributeReader, faces: Faces, most: int = 1500) -> Line:
     return Line(float(intercept), float(slope))
 
 
-def second_opinion(folder: str, faces: Faces) -> SecondOpinion | None:
+def second_reader(folder: str, faces: Faces) -> SecondReader | None:
     """The robust readers of a run's light folder, with what they say of real faces; None where no folder is named."""
     if not folder:
         return None
     readers = load_readers(folder)
-    return SecondOpinion(readers, Calibration.measure(readers, faces))
+    readers.local = None  # an age does not need the second look at mouth and eyes
+    return SecondReader(readers, Calibration.measure(readers, faces))
 
 
 def load(
@@ -124,7 +129,7 @@ def load(
     faces: Faces,
     radius: float,
     noise: float,
-    second: SecondOpinion | None = None,
+    second: SecondReader | None = None,
 ) -> Steering:
     """Readers of a run's light folder and of weights, which are not trained on; faces: real ones for the line."""
     reader = load_light(AttributeReader, attributes, "attributes").eval()
