@@ -483,6 +483,12 @@ def test_a_second_reader_has_half_of_the_say_about_an_age(steering, face, marks)
     assert torch.isclose(off(), (alone + 35 - 20 - BETA / 2) / 2)
 
 
+def test_a_second_reader_alone_is_refused():
+    assert task.steering_of(task.Recipe(), None) is None
+    with pytest.raises(BadInput, match="beside recipe.attribute_reader; name that too"):
+        task.steering_of(task.Recipe(second_reader="readers"), None)
+
+
 def test_the_line_is_that_of_readings_over_ages(monkeypatch, tmp_path):
     faces = Faces(write_faces(tmp_path / "faces", 24), TINY, ("train",))
 

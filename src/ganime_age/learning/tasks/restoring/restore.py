@@ -342,20 +342,7 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
     )
     discriminator = discriminator_of(recipe.discriminator, perceptual)
     judge = load_light(AgeJudge, recipe.judge, "age_judge") if recipe.judge else None
-    if recipe.second_reader and not recipe.attribute_reader:
-        raise BadInput("recipe.second_reader reads ages beside recipe.attribute_reader; name that too")
-    steering = (
-        load(
-            recipe.attribute_reader,
-            recipe.identity_reader,
-            faces,
-            recipe.radius,
-            recipe.noise,
-            second_reader(recipe.second_reader, faces),
-        )
-        if recipe.attribute_reader
-        else None
-    )
+    steering = steering_of(recipe, faces)
     objective = Objective(recipe, generator, discriminator, prototypes, perceptual, steering)
     shown = sheet_faces(Faces(faces.folder, faces.size, ("val",)))
     helpers = [prototypes, *(net for net in (perceptual, judge, steering) if net is not None)]
@@ -376,6 +363,16 @@ def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
         compiled=("generator",),
         watch=watch(recipe.steer_from),
     )
+
+
+def steering_of(recipe: Recipe, faces: Faces) -> Steering | None:
+    """The readers that a recipe names, None where it names none; BadInput for a second one without a first."""
+    if not recipe.attribute_reader:
+        if recipe.second_reader:
+            raise BadInput("recipe.second_reader reads ages beside recipe.attribute_reader; name that too")
+        return None
+    second = second_reader(recipe.second_reader, faces)
+    return load(recipe.attribute_reader, recipe.identity_reader, faces, recipe.radius, recipe.noise, second)
 
 
 def discriminator_of(keywords: dict[str, Any], perceptual: Perceptual | None) -> Discriminator:
