@@ -483,6 +483,24 @@ def test_a_second_reader_has_half_of_the_say_about_an_age(steering, face, marks)
     assert torch.isclose(off(), (alone + 35 - 20 - BETA / 2) / 2)
 
 
+class Broken(Prototypes):
+    """Prototypes whose edit of the first face is not finite."""
+
+    def forward(self, face: torch.Tensor, *request: torch.Tensor) -> torch.Tensor:
+        return torch.cat([face[:1] * torch.nan, face[1:] * 0.9])
+
+
+def test_an_edit_that_is_not_finite_leaves_the_face_as_it_is(face, marks):
+    torch.manual_seed(0)
+    recipe = task.Recipe(faces=2, edits=2, crop=32, window=48, bare=0.0, creases=1.0)
+    objective = task.Objective(recipe, restorer(marks), None, Broken(), None, None)
+    batch = {"face": face.expand(2, -1, -1, -1), "valid": torch.ones(2, 1, SIDE, SIDE)}
+    batch |= {"landmarks": marks.expand(2, -1, -1), "action_units": torch.zeros(2, 17)}
+    batch["age"] = torch.tensor([30.0, 30.0])
+    terms, drawn = objective.edits(batch, {"edit_adversarial": 0.0})
+    assert all(term.isfinite() for term in terms.values()) and drawn.picture.isfinite().all()
+
+
 def test_a_second_reader_alone_is_refused():
     assert task.steering_of(task.Recipe(), None) is None
     with pytest.raises(BadInput, match="beside recipe.attribute_reader; name that too"):
