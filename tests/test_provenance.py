@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 import ganime_age
 from ganime_age import BadInput
 from ganime_age.cli import main as cli
-from ganime_age.images.alignment import frame_matrix
+from ganime_age.images.alignment import apply, crop, frame_matrix
 from ganime_age.learning.evaluation import measure_provenance
 from ganime_age.model.fingerprint import fingerprint
 from ganime_age.provenance import watermark
@@ -139,7 +139,19 @@ def test_the_mark_leaves_an_even_background_as_it_is():
     assert change[beside & (rows < 0.9)].mean() < 0.02
     assert change[(np.abs(columns - 0.5) < 0.2) & (np.abs(rows - 0.55) < 0.2)].mean() > 0.7
     pattern = studio + 30 * np.sin(100 * columns)[..., None].astype(np.float32)
-    assert np.abs(watermark.add_watermark(pattern, marks) - pattern)[beside].mean() > 1
+    assert np.abs(watermark.add_watermark(pattern, marks, side=128) - pattern)[beside].mean() > 1
+
+
+def test_the_mark_leaves_what_lies_around_a_large_face_as_it_is(editor, portrait):
+    landmarks = editor.read(portrait)[0].landmarks
+    matrix = frame_matrix(landmarks, 256)
+    frame = crop(np.asarray(portrait), matrix, 256)
+    marks = apply(matrix, landmarks) / 256
+    head = watermark.head_mask(marks, 256) > 0
+    for side, kept in ((192, False), (320, True)):
+        change = np.abs(watermark.add_watermark(frame, marks, side=side) - frame).max(2)
+        assert (change[~head].max() == 0) == kept
+        assert change[head].mean() > 0.7
 
 
 CHANGES = {

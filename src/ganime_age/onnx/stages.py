@@ -70,7 +70,8 @@ def edit(
     asked = (request.source_age, request.target_age, request.source_units, request.target_units)
     edited = model.change(before, asked, METHODS[DEFAULT], landmarks.unsqueeze(0))
     after = to_levels(edited.face)
-    after = after + marked * mark_of(after, landmarks)
+    # Of a frame that is larger than its face in the photo, more pixels at the border stay as they are.
+    after = after + marked * mark_of(after, landmarks, 2 * len(face) / quiet)
     change = (after - face.float().permute(2, 0, 1).unsqueeze(0)) * border(len(face), quiet)
     return change, edited.attention[0, 0].clamp(0, 1)
 
@@ -84,8 +85,9 @@ def border(size: int, quiet: Tensor, edge: float = 0.1) -> Tensor:
     return ramp[:, None] * ramp[None, :]
 
 
-def mark_of(face: Tensor, landmarks: Tensor) -> Tensor:
-    """What watermark.add_watermark adds to a face (1,3,S,S) of levels with landmarks (68,2) in 0..1: (1,1,S,S)."""
+def mark_of(face: Tensor, landmarks: Tensor, side: Tensor) -> Tensor:
+    """What watermark.add_watermark adds to a face (1,3,S,S) of levels with landmarks (68,2) in 0..1: (1,1,S,S). side:
+    pixels of the photo in the frame's side, or all of the frame's where the photo has more."""
     full = face.shape[-1]
     size = min(full, watermark.LARGEST)
     grey = face.mean(1, keepdim=True)
@@ -100,7 +102,9 @@ def mark_of(face: Tensor, landmarks: Tensor) -> Tensor:
     calm = soft @ -F.max_pool2d(-busy, 2 * reach + 1, 1, reach) @ soft.T
     low, high = watermark.HIDES
     head = heads(landmarks, size)
-    share = share * torch.maximum(head, ((calm - low) / (high - low)).clamp(0, 1))
+    few, many = watermark.NEEDED
+    needed = ((many - side) / (many - few)).clamp(0, 1)
+    share = share * torch.maximum(head, needed * ((calm - low) / (high - low)).clamp(0, 1))
     mark = watermark.STRENGTH * share * torch.from_numpy(watermark.noise(size).copy())
     return (
         F.interpolate(mark, size=(full, full), mode="bicubic", align_corners=False) if size < full else mark
@@ -138,8 +142,10 @@ def heads(landmarks: Tensor, size: int) -> Tensor:
     side = along[:, None, None] * (at[:, None] - y[:, None, None]) - down[:, None, None] * (
         at - x[:, None, None]
     )
+    # OpenCV fills the outline, too: what lies within half a pixel of it, across or down.
+    outline = 0.5 * torch.maximum(along.abs(), down.abs())[:, None, None]
     soft = blurring(size, watermark.HEAD_EDGE * size)
-    return soft @ (side.amin(0) >= 0).float() @ soft.T
+    return soft @ ((side + outline).amin(0) >= 0).float() @ soft.T
 
 
 def paste(region: Tensor, change: Tensor, grid: Tensor) -> Tensor:

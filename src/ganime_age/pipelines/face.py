@@ -35,6 +35,7 @@ from ..images.alignment import (
     paste_change,
 )
 from ..images.detectors import EmbeddedDetector
+from ..images.neck import neck_at
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
 from ..images.tensors import HALF_RANGE, to_levels, to_tensor
@@ -182,7 +183,8 @@ class FacePipeline:
     detector: finds faces; by default the model's own. weights: the model's fingerprint. dtype: float16 or bfloat16 lets
     a CUDA device multiply in half precision (torch.autocast); the weights, ages and positions stay float32.
     allow_download: whether a photo may be a web address. recogniser: tells who somebody is, instead of the model.
-    beyond, an attribute: whether hair changes beyond the face's frame too, as it does unless that is set to False.
+    beyond, an attribute: whether hair and neck change beyond the face's frame too, as they do unless that is set to
+    False.
     """
 
     def __init__(
@@ -315,13 +317,18 @@ class FacePipeline:
             )
         elif found is not None and (age == source.age or "hair" not in edit.parts):
             hair = self.still_hair(found)
+        if self.acts_beyond(face, edit, method) and "shape" in edit.parts:
+            ground = with_neck(ground, face, age)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
     def grows_hair(self, face: Face, edit: Edit, method: str) -> bool:
         """Does an edit change a face's hair?"""
+        return "hair" in edit.parts and self.acts_beyond(face, edit, method)
+
+    def acts_beyond(self, face: Face, edit: Edit, method: str) -> bool:
+        """Does an edit change the photo beyond the face's frame?"""
         source, _, age, _ = _asked(face, edit)
-        drawn = self.model.draws_on_prototypes(METHODS[method])
-        return self.beyond and age != source.age and drawn and "hair" in edit.parts
+        return self.beyond and age != source.age and self.model.draws_on_prototypes(METHODS[method])
 
     def around(self, ground: Crop) -> Around:
         """Where hair is changed around a face. It runs beyond the frame: as far as REACH, at the frame's scale up to
@@ -455,8 +462,7 @@ class FacePipeline:
     def enlarged(self, face: Crop) -> Crop:
         """The same frame at the photo's own size, if that is larger: a multiple of FINE_STEP up to FINE_SIDE."""
         size = len(face.face)
-        own = size / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))  # the frame's side in photo pixels
-        side = min(math.ceil(own / FINE_STEP) * FINE_STEP, FINE_SIDE)
+        side = min(math.ceil(frame_side(face) / FINE_STEP) * FINE_STEP, FINE_SIDE)
         if side <= size:
             return face
         matrix = face.matrix * (side / size)
@@ -470,8 +476,10 @@ class FacePipeline:
         if generated is None:
             return face.photo
         places = places_of(face) if generated.landmarks is None else generated.landmarks
-        after = add_watermark(generated.face, places, strength) if mark else generated.face
         ground = generated.ground or face
+        # Compressing a clip takes away so much that each of its frames is marked beside the head, too.
+        side = frame_side(ground) if strength == STRENGTH else None
+        after = add_watermark(generated.face, places, strength, side) if mark else generated.face
         return paste(ground.photo, ground.face, after, ground.matrix)
 
     def read_again(self, face: Face, photo: np.ndarray) -> Face:
@@ -614,6 +622,19 @@ class FacePipeline:
     def _embedded_detector(self) -> EmbeddedDetector:
         self.model.require("detector")
         return EmbeddedDetector(self.model.detector)
+
+
+def frame_side(face: Crop) -> float:
+    """Pixels of the photo that a face's frame takes a side."""
+    return len(face.face) / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))
+
+
+def with_neck(ground: Crop, face: Face, age: float) -> Crop:
+    """A face in its photo with the neck of another age."""
+    photo = neck_at(ground.photo, face.reading.landmarks, ground.matrix, (face.reading.age, age))
+    if photo is ground.photo:
+        return ground
+    return Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
 
 
 def _asked(face: Face, edit: Edit) -> tuple[Reading, list[float], float, list[float]]:

@@ -1,5 +1,5 @@
 """A faint mark in the face itself: a fixed noise, drawn in the aligned frame and detected from the face. Outside the
-head it is left out where the picture is even and could not hide it.
+head there is none, but beside small faces and in clips, where what lies around is not even and hides it.
 
 Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", IEEE TIP 1997) with two changes.
 The noise lives in the face's frame, not in the photo's pixel grid: resizing, cropping or turning the photo moves the
@@ -7,7 +7,7 @@ face and the noise together, and the detector brings both back. The mark carries
 person; it is there or not.
 
 Embedding. With a phase p(f) drawn from the key for each frequency f of a band, and a mask m(x) that grows with
-the local contrast of the face I, from FLAT to 1 on the head and from 0 to 1 around it,
+the local contrast of the face I, from FLAT to 1 on the head and from 0 to at most 1 around it,
 
     n(x) = sum_f cos(2 pi f.x + p(f)), scaled to unit variance,        I'(x) = I(x) + STRENGTH m(x) n(x).
 
@@ -42,6 +42,7 @@ HIDES = (
     0.8,
     2.4,
 )  # as BUSY: outside the head the mark is left out up to the first, and whole from the second on
+NEEDED = (192, 320)  # pixels of the photo in a frame's side up to which, and no more from which on, it is needed there
 BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
@@ -59,12 +60,17 @@ NEAR_TURNS = np.radians([-0.5, 0.0, 0.5])
 
 
 def add_watermark(
-    face: np.ndarray, landmarks: np.ndarray | None = None, strength: float = STRENGTH
+    face: np.ndarray,
+    landmarks: np.ndarray | None = None,
+    strength: float = STRENGTH,
+    side: float | None = None,
 ) -> np.ndarray:
     """An aligned face (S,S,3) in 0..255 with the noise added to its brightness: float32 (S,S,3), not clipped.
 
     landmarks: (68,2) in 0..1 of the frame; outside their head nothing is added where the picture is even. None: the
-    whole frame is marked. strength: root mean square of the noise in grey levels, where all of it is hidden."""
+    whole frame is marked. strength: root mean square of the noise in grey levels, where all of it is hidden. side: how
+    many pixels of the photo the frame's side takes; outside the head of a large face nothing is added at all. None: as
+    outside that of a small one."""
     face = np.asarray(face, np.float32)
     size = min(len(face), LARGEST)  # the noise is coarser than a pixel of LARGEST
     grey = face.mean(2)
@@ -80,10 +86,17 @@ def add_watermark(
         reach = 2 * round(BESIDE * size) + 1
         calm = cv2.GaussianBlur(cv2.erode(busy, np.ones((reach, reach), np.uint8)), (0, 0), HEAD_EDGE * size)
         low, high = HIDES
-        mark *= np.maximum(head_mask(landmarks, size), np.clip((calm - low) / (high - low), 0, 1))
+        hidden = np.clip((calm - low) / (high - low), 0, 1)
+        mark *= np.maximum(head_mask(landmarks, size), hidden * needed_beside(side))
     if size < len(face):
         mark = cv2.resize(mark, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return face + mark[..., None]
+
+
+def needed_beside(side: float | None) -> float:
+    """How much of the mark is needed outside the head, 0..1, by the pixels of the photo in the frame's side."""
+    few, many = NEEDED
+    return 1.0 if side is None else min(max((many - side) / (many - few), 0.0), 1.0)
 
 
 def head_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
