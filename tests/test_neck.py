@@ -1,0 +1,84 @@
+"""Necks: a child's is thin for its head, and nothing else of the photo moves for it."""
+
+import numpy as np
+import pytest
+
+from ganime_age.images.alignment import apply, frame_matrix
+from ganime_age.images.neck import ASIDE, ENDS, WIDTH, neck_at, width_at
+
+HALF, MIDDLE, CHIN = 60, 160, 200
+
+
+def head() -> np.ndarray:
+    """Landmarks (68,2) of a head whose jaw is half an ellipse."""
+    marks = np.full((68, 2), (MIDDLE, 150.0))
+    angle = np.linspace(np.pi, 0, 17)
+    marks[:17] = np.stack([MIDDLE + HALF * np.cos(angle), 110 + (CHIN - 110) * np.sin(angle)], 1)
+    marks[36:42], marks[42:48] = (MIDDLE - 25, 105), (MIDDLE + 25, 105)
+    marks[48:68] = MIDDLE, 165
+    marks[48], marks[54] = (MIDDLE - 18, 165), (MIDDLE + 18, 165)
+    return marks.astype(np.float32)
+
+
+@pytest.fixture
+def photo():
+    """A neck from 118 to 202, brighter than the noise beside it."""
+    seed = np.random.default_rng(0)
+    picture = seed.integers(0, 60, (400, 320, 3)).astype(np.uint8)
+    picture[:, 118:202] = seed.integers(180, 220, (400, 84, 3))
+    return picture
+
+
+def wide(picture: np.ndarray, row: int) -> int:
+    return int((picture[row].mean(-1) > 120).sum())
+
+
+def test_a_neck_becomes_as_wide_as_at_another_age(photo):
+    marks = head()
+    matrix = frame_matrix(marks, 256)
+    row = CHIN + round(0.6 * HALF)
+    thin, thick = (neck_at(photo, marks, matrix, ages) for ages in ((40.0, 3.0), (6.0, 40.0)))
+    assert wide(thin, row) == pytest.approx(84 * WIDTH[1], abs=2)
+    assert wide(thick, row) == pytest.approx(84 / width_at(6), abs=2)
+
+
+def test_nothing_else_moves(photo):
+    marks = head()
+    thin = neck_at(photo, marks, frame_matrix(marks, 256), (40.0, 1.0))
+    moved = (thin != photo).any(-1)
+    rows, columns = np.nonzero(moved)
+    assert rows.min() > 150 and rows.max() <= CHIN + ENDS[1] * HALF
+    assert np.abs(columns + 0.5 - MIDDLE).max() <= ASIDE * HALF + 1
+    assert moved.sum() > 1000
+
+
+@pytest.mark.parametrize("ages", [(25.0, 70.0), (70.0, 20.0), (5.0, 5.0)])
+def test_the_necks_of_grown_ups_stay(photo, ages):
+    marks = head()
+    assert neck_at(photo, marks, frame_matrix(marks, 256), ages) is photo
+
+
+def test_a_turned_photo_has_a_turned_neck(photo):
+    lying = np.ascontiguousarray(np.rot90(photo, -1))
+    marks = apply(np.array([[0, -1, photo.shape[0]], [1, 0, 0.0]]), head())
+    turned = neck_at(lying, marks, frame_matrix(marks, 256), (40.0, 3.0))
+    expected = neck_at(photo, head(), frame_matrix(head(), 256), (40.0, 3.0))
+    assert np.abs(np.rot90(turned).astype(int) - expected).mean() < 0.5
+
+
+def test_a_chin_at_the_border_of_a_photo_leaves_it(photo):
+    marks = head()
+    cut = photo[: CHIN - 60]
+    assert neck_at(cut, marks, frame_matrix(marks, 256), (40.0, 3.0)) is cut
+
+
+def test_an_edit_changes_the_neck_with_the_shape_alone(editor, portrait):
+    whole, skin = (
+        np.asarray(editor.edit(portrait, age=4, parts=parts, mark=False).image).astype(int)
+        for parts in (("shape", "skin", "hair"), ("skin", "hair"))
+    )
+    marks = editor.read(portrait)[0].landmarks
+    below = slice(round(float(marks[8, 1] + 0.15 * (marks[16, 0] - marks[0, 0]))), None)
+    before = np.asarray(portrait).astype(int)
+    assert np.abs(whole - before)[below].mean() > 0.3
+    assert np.abs(skin - before)[below].mean() < 0.1
