@@ -420,6 +420,25 @@ def test_hair_beyond_the_frame_belongs_to_the_head_as_far_as_it_hangs_together()
 
 
 @pytest.mark.parametrize(
+    ("chance", "tie", "gap", "whole"),
+    [
+        (0.9, 0.35, 10, True),  # in doubt behind the ear
+        (0.9, 0.0, 10, True),  # none found there
+        (0.9, 0.0, 30, False),  # a dark shoulder
+        (0.4, 0.0, 10, False),  # hardly hair
+    ],
+)
+def test_hair_that_goes_on_below_an_ear_belongs_to_the_head(chance, tie, gap, whole):
+    matte = torch.zeros(1, 1, 128, 128)
+    matte[..., 40:66, 80:90] = 0.9  # down to the ear
+    matte[..., 66 : 66 + gap, 80:90] = tie
+    tail = (..., slice(66 + gap, 124), slice(82, 90))
+    matte[tail] = chance
+    kept = hanging_together(matte, Place(0.25, 0.25, 0.5))[tail]
+    assert torch.equal(kept, matte[tail]) if whole else kept.max() == 0
+
+
+@pytest.mark.parametrize(
     ("colour", "hair"),
     [
         ((10, 37, 22), False),  # the shaded underside of a green cap

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import enlarge, luma, resize
+from ..layers import enlarge, luma, may_ask, resize
 from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
@@ -43,6 +43,12 @@ LARGEST_MATTE = 320
 """Largest side of a matte."""
 CELLS, STEPS = 96, 60
 """Cells a side in which hair beyond the frame is followed, and from how many cells to the next."""
+TIED = (0.1, 0.3)
+"""The least chance of hair on the way to a head's own: up to the first a place does not hang together with it, from the
+second on it does."""
+BEHIND, GAP, SURELY = ((0.2, 0.6), (0.45, 1.0)), 0.2, 0.6
+"""Where ears and neck hide hair, aside of the middle of a face's frame and down from its top; how far beyond a gap it
+goes on there; and the chance from which on it does. Lengths are sides of the frame."""
 ROOTS = (0.5, 0.4, 0.32, 0.36)
 """An oval in the frame of a face, in its sides, in which hair is a head's own: its middle, half its width and height.
 Other hair must hang together with it."""
@@ -219,8 +225,24 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     x, y = ((line - at) / frame.side for at in (frame.left, frame.top))
     middle_x, middle_y, wide, high = ROOTS
     off = ((x - middle_x) / wide).square()[None] + ((y - middle_y) / high).square()[:, None]
-    near = share * (off < 1)
-    for _ in range(STEPS):
-        near = torch.maximum(near, torch.minimum(F.max_pool2d(near, 3, 1, 1), share))
-    own = F.max_pool2d(near / share.clamp_min(1e-3), 3, 1, 1).clamp(max=1)
+    near = spread(share * (off < 1), share)
+    # Behind ears and necks a network finds none of the hair that goes on below them.
+    (first, last), (top, end) = BEHIND
+    aside = (x - middle_x).abs()
+    behind = ((aside > first) & (aside < last))[None] & ((y > top) & (y < end))[:, None]
+    gap = max(round(GAP * frame.side * side), 1)
+    beyond = F.max_pool2d(near * behind, (2 * gap + 1, 1), 1, (gap, 0))
+    beyond = F.max_pool2d(beyond, (1, 2 * gap + 1), 1, (0, gap))
+    near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > SURELY)))
+    # What is in doubt there counts fully: a weak tie is as good as a strong one.
+    own = F.max_pool2d(ramp(spread(near, share), *TIED), 5, 1, 2)
     return matte * enlarge(own, matte.shape[-1])
+
+
+def spread(near: Tensor, share: Tensor) -> Tensor:
+    """Chances of hair (B,1,s,s), followed from where they are near, for STEPS cells: the least on the way to each."""
+    for step in range(STEPS):
+        before, near = near, torch.maximum(near, torch.minimum(F.max_pool2d(near, 3, 1, 1), share))
+        if step % 4 == 0 and may_ask(near) and torch.equal(before, near):
+            break
+    return near
