@@ -15,6 +15,7 @@ def head() -> np.ndarray:
     angle = np.linspace(np.pi, 0, 17)
     marks[:17] = np.stack([MIDDLE + HALF * np.cos(angle), 110 + (CHIN - 110) * np.sin(angle)], 1)
     marks[36:42], marks[42:48] = (MIDDLE - 25, 105), (MIDDLE + 25, 105)
+    marks[30] = MIDDLE, 140
     marks[48:68] = MIDDLE, 165
     marks[48], marks[54] = (MIDDLE - 18, 165), (MIDDLE + 18, 165)
     return marks.astype(np.float32)
@@ -56,6 +57,12 @@ def test_nothing_else_moves(photo):
 def test_the_necks_of_grown_ups_stay(photo, ages):
     marks = head()
     assert neck_at(photo, marks, frame_matrix(marks, 256), ages) is photo
+
+
+def test_the_neck_of_a_turned_head_stays(photo):
+    marks = head()
+    marks[30, 0] += 30
+    assert neck_at(photo, marks, frame_matrix(marks, 256), (40.0, 3.0)) is photo
 
 
 def test_a_turned_photo_has_a_turned_neck(photo):

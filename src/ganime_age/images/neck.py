@@ -19,8 +19,11 @@ ENDS = (0.73, 2.2)
 """How far below the chin it begins to fade, and has gone. Lengths are half widths of the head."""
 NECK, ASIDE = 0.75, 1.05
 """Half the width of a neck, which moves as a whole, and how far aside nothing moves."""
-JAW, CHIN = (2, 14), 8
-"""iBUG's points below the ears, and the chin."""
+TURNED = (0.15, 0.4)
+"""How far a head is turned, as the difference of the nose's distances from both ears in their sum, from which on its
+neck, which is no more below its face, changes less and less, and not at all."""
+JAW, CHIN, NOSE = (2, 14), 8, 30
+"""iBUG's points below the ears, the chin, and the nose's tip."""
 
 
 def width_at(age: float) -> float:
@@ -36,8 +39,8 @@ def neck_at(
     landmarks (68,2) in the photo's pixels; matrix (2,3): from the photo to any upright frame of the face. Returns the
     photo itself where nothing changes.
     """
-    factor = width_at(ages[1]) / width_at(ages[0])
     points = apply(matrix, np.asarray(landmarks, np.float64))
+    factor = 1 + (width_at(ages[1]) / width_at(ages[0]) - 1) * (1 - _rise(_turned(points), *TURNED))
     half, chin, jaw = (points[16, 0] - points[0, 0]) / 2, points[CHIN], points[list(JAW), 1].mean()
     if factor == 1 or half <= 0:
         return photo
@@ -67,6 +70,11 @@ def neck_at(
         photo, seen[..., 0], seen[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return out
+
+
+def _turned(points: np.ndarray) -> np.ndarray:
+    left, right = np.abs(points[[0, 16], 0] - points[NOSE, 0])
+    return np.asarray(abs(left - right) / max(left + right, 1e-6))
 
 
 def _rise(x: np.ndarray, low: float, high: float) -> np.ndarray:
