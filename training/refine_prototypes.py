@@ -5,12 +5,13 @@
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, as the old faces among them have
     python training/refine_prototypes.py --tones FACES             tones and texture of ages, on skin without hair
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
+    python training/refine_prototypes.py --unit-shape AU12 1.27    an action unit moves landmarks farther by a factor
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
-the slopes of action units keep the gains that they were packed with, and hair is found by the weights' own network and
-not by its teacher.
+the slopes of action units keep the gains that they were packed with, but for that factor, and hair is found by the
+weights' own network and not by its teacher.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
+from ganime_age.edits import AU_CODES  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.engine.checkpoints import load_light  # noqa: E402
@@ -81,6 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wrinkles", type=Path, metavar="FACES")
     parser.add_argument("--tones", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
+    parser.add_argument("--unit-shape", nargs=2, metavar=("CODE", "FACTOR"))
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument(
@@ -99,6 +102,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def unit_and_factor(code: str, factor: str) -> tuple[int, float]:
+    """The place of an action unit, and a factor. BadInput for what is none."""
+    try:
+        place, number = AU_CODES.index(code.upper()), float(factor)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 10:
+        raise BadInput(f"--unit-shape {code} {factor} is no action unit and factor; give one like AU12 1.2")
+    return place, number
+
+
 def remember(fit: dict[str, Any]) -> None:
     """Write a fit's gains to FITTED, and its figures after those of earlier fits that saw other ages, too."""
     low, high = fit["ages"]
@@ -111,11 +125,12 @@ def remember(fit: dict[str, Any]) -> None:
 def main() -> None:
     given = arguments()
     asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
-    if not any(asked):
+    if not any((*asked, given.unit_shape)):
         raise BadInput(
             "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
-            "--gains RECIPE or --fit-gains FACES"
+            "--gains RECIPE, --unit-shape CODE FACTOR or --fit-gains FACES"
         )
+    farther = None if given.unit_shape is None else unit_and_factor(*given.unit_shape)
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
         room |= {"wrinkles": LAYOUTS, "wrinkle_side": DRAWN}
@@ -141,6 +156,8 @@ def main() -> None:
     if given.gains:
         gains = read_recipe(given.gains, [])["recipe"]["gains"]
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
+    if farther:
+        model.prototypes.unit_shape[farther[0]] *= farther[1]
     if given.fit_gains:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
         judge, sources = load_light(AgeJudge, AGE_JUDGE, "age_judge"), tuple(given.source_ages)
