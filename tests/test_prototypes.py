@@ -392,7 +392,7 @@ def test_a_small_case_gives_what_a_hand_calculates(prototypes):
             (..., slice(None), slice(33, 63)),
         )  # away from the edge between them
         for row in rows:
-            expected = given + spread * 0.2 * unit + aged * lit * way
+            expected = given + aged * lit * (0.2 * unit + way)
             assert torch.allclose(changed[row], expected[row], atol=2e-4), (ages, unit)
 
 
