@@ -364,8 +364,7 @@ def age_shares(years: float) -> np.ndarray:
 
 def test_a_small_case_gives_what_a_hand_calculates(prototypes):
     """A face of two greys, a uniform tone for the smile and one for each age knot; the dark grey gets less of these:
-    out = face + skin * (std * tone of the smile + sqrt(std * USUAL * mean light) * light / mean light * tone of the
-    ages)."""
+    out = face + skin * sqrt(std * USUAL * mean light) * light / mean light * (tone of the smile + tone of the ages)."""
     light, dark = 0.3, -0.1
     given = torch.full((1, 3, 64, 64), light)
     given[..., 32:] = dark
