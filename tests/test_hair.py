@@ -438,6 +438,13 @@ def test_hair_that_goes_on_below_an_ear_belongs_to_the_head(chance, tie, gap, wh
     assert torch.equal(kept, matte[tail]) if whole else kept.max() == 0
 
 
+def test_the_hair_of_a_head_beside_it_does_not():
+    matte = torch.zeros(1, 1, 128, 128)
+    matte[..., 40:90, 78:90] = 0.9
+    matte[..., 40:110, 97:124] = 0.9  # somebody else's, cheek to cheek
+    assert hanging_together(matte, Place(0.25, 0.25, 0.5))[..., 97:].max() == 0
+
+
 @pytest.mark.parametrize(
     ("colour", "hair"),
     [

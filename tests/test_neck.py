@@ -38,9 +38,9 @@ def test_a_neck_becomes_as_wide_as_at_another_age(photo):
     marks = head()
     matrix = frame_matrix(marks, 256)
     row = CHIN + round(0.6 * HALF)
-    thin, thick = (neck_at(photo, marks, matrix, ages) for ages in ((40.0, 3.0), (6.0, 40.0)))
+    thin, thick = (neck_at(photo, marks, matrix, ages) for ages in ((40.0, 3.0), (10.0, 40.0)))
     assert wide(thin, row) == pytest.approx(84 * WIDTH[1], abs=2)
-    assert wide(thick, row) == pytest.approx(84 / width_at(6), abs=2)
+    assert wide(thick, row) == pytest.approx(84 / width_at(10), abs=2)
 
 
 def test_nothing_else_moves(photo):
@@ -73,10 +73,49 @@ def test_a_turned_photo_has_a_turned_neck(photo):
     assert np.abs(np.rot90(turned).astype(int) - expected).mean() < 0.5
 
 
+@pytest.mark.parametrize("edge", [0.6, 0.95])
+def test_nothing_is_drawn_from_beyond_a_photos_side(photo, edge):
+    marks, end = head(), MIDDLE + round(edge * HALF)
+    cut = photo[:, :end]
+    thin = neck_at(cut, marks, frame_matrix(marks, 256), (40.0, 3.0))
+    moved = (thin != cut).any((0, 2))
+    assert moved[:MIDDLE].any()  # the other side has room
+    assert moved[MIDDLE:].any() == (edge > 0.9)
+    repeated = (np.diff(thin[CHIN : CHIN + 40].astype(int), axis=1) == 0).all((0, 2))
+    assert not repeated.any()
+
+
+def test_another_face_is_left_as_it_is(photo):
+    marks = head()
+    matrix = frame_matrix(marks, 256)
+    below, above = np.array([100, 240, 200, 380]), np.array([100, 0, 200, 100])
+    assert neck_at(photo, marks, matrix, (40.0, 3.0), [above, below]) is photo
+    assert (neck_at(photo, marks, matrix, (40.0, 3.0), [above]) != photo).any()
+
+
+def test_a_panorama_has_a_neck_too(photo):
+    wide = np.zeros((400, 33000, 3), np.uint8)
+    wide[:, :320] = photo
+    marks = head()
+    matrix = frame_matrix(marks, 256)
+    expected = neck_at(photo, marks, matrix, (40.0, 3.0))
+    assert np.array_equal(neck_at(wide, marks, matrix, (40.0, 3.0))[:, :300], expected[:, :300])
+
+
 def test_a_chin_at_the_border_of_a_photo_leaves_it(photo):
     marks = head()
     cut = photo[: CHIN - 60]
     assert neck_at(cut, marks, frame_matrix(marks, 256), (40.0, 3.0)) is cut
+
+
+def test_the_neck_of_a_face_beside_another_stays(editor, two_faces):
+    large, small = (reading.box for reading in editor.read(two_faces))
+    pipeline = editor.pipeline
+    photo = pipeline.load(two_faces)
+    found = pipeline.find_faces(photo)
+    for i, other in enumerate((small, large)):
+        (box,) = pipeline.read_face(photo, found, i).others
+        assert np.abs(box - other).max() < 2
 
 
 def test_an_edit_changes_the_neck_with_the_shape_alone(editor, portrait):

@@ -14,10 +14,11 @@ from ganime_age import FaceEditor
 from ganime_age.cli.main import main
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.networks.layers import Window, choose, cut
+from ganime_age.provenance.watermark import add_watermark
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from ganime_age.onnx import OnnxEditor, export  # noqa: E402
+from ganime_age.onnx import OnnxEditor, export, stages  # noqa: E402
 from ganime_age.onnx.exporter import Weights, library  # noqa: E402
 from ganime_age.onnx.recorder import Recorder  # noqa: E402
 
@@ -58,7 +59,7 @@ def copied(graphs, tmp_path):
 @pytest.mark.slow
 def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_file, tmp_path):
     editor = FaceEditor(model)
-    editor.pipeline.beyond = False  # graphs change hair within the face's frame alone
+    editor.pipeline.beyond = False  # graphs change hair within the face's frame alone, and no neck
     targets = [tmp_path / f"{i}.png" for i in range(len(REQUESTS))]
     given = [graphs, portrait_file, json.dumps(REQUESTS), *targets]
     ran = subprocess.run(
@@ -77,6 +78,16 @@ def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_fi
         assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
     assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
     assert not edited, "a request without a change edits nothing"
+
+
+@pytest.mark.parametrize("side", [150.0, 256.0, 900.0])
+def test_graphs_mark_a_face_of_any_size_as_torch_does(model, portrait, side):
+    face = np.asarray(portrait)[:256, :256]
+    marks = model.prototypes.mean_shape.cpu()
+    expected = add_watermark(face, marks.numpy(), side=side) - face
+    levels = torch.from_numpy(face.copy()).permute(2, 0, 1)[None].float()
+    off = np.abs(stages.mark_of(levels, marks, torch.tensor(side))[0, 0].numpy() - expected[..., 0])
+    assert off.max() < 0.5 and off.mean() < 1e-3  # pixels on the head's outline are filled a little otherwise
 
 
 def run(model, **given):

@@ -496,6 +496,8 @@ class FaceEditor:
             if isinstance(index, str):
                 check_all(index)
                 faces = pipeline.read_faces([(loaded, [one], 0) for one in found])
+                boxes = [one.box for one in found]
+                faces = [replace(face, others=(*boxes[:i], *boxes[i + 1 :])) for i, face in enumerate(faces)]
             else:
                 faces = [pipeline.read_face(loaded, found, index)]
             if source_age is not None:

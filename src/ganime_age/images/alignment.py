@@ -8,11 +8,11 @@ import math
 import cv2
 import numpy as np
 
-from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, invert, reach
+from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, invert, reach, side_in_photo
 
 __all__ = [
     "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "part_around", "part_matrix",
-    "paste", "paste_change", "reach", "resample", "shrink", "valid_mask", "warp",
+    "paste", "paste_change", "reach", "resample", "shrink", "side_in_photo", "valid_mask", "warp",
 ]  # fmt: skip
 MARGIN = 0.15
 """Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""

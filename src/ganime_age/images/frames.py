@@ -76,9 +76,19 @@ def border_mask(size: int, edge: float = 0.1, quiet: float = 2.0) -> np.ndarray:
     """1 inside the frame, falling smoothly to 0 over its outer `edge` (share of the side), and 0 on the outermost
     `quiet` pixels: (size,size) float32."""
     near = np.minimum(np.arange(size), np.arange(size)[::-1]) + 1 - quiet
-    ramp = np.clip(near / max(edge * size - quiet, 1), 0, 1)
-    ramp = ramp**2 * (3 - 2 * ramp)
-    return np.outer(ramp, ramp).astype(np.float32)
+    line = ramp(near, 0, max(edge * size - quiet, 1))
+    return np.outer(line, line).astype(np.float32)
+
+
+def ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 up to low, 1 from high on, and smooth between."""
+    share = np.clip((x - low) / (high - low), 0, 1)
+    return np.asarray(share**2 * (3 - 2 * share))
+
+
+def side_in_photo(matrix: np.ndarray, size: int) -> float:
+    """Pixels of a photo in the side of a frame, by the affine (2,3) that takes it to size x size pixels."""
+    return size / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
 
 
 def reach(matrix: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -6,24 +6,80 @@ it lies, between the jaw and the shoulders; what lies farther aside than the che
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
-from .frames import apply, invert
+from .frames import apply, invert, ramp
 
 YEARS, WIDTH = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0), (0.76, 0.77, 0.8, 0.86, 0.94, 1.0)
 """Ages, and the width of a neck at each of them, in that of a grown-up's whose head is as wide. Set by eye."""
+WIDEST = 1.2
+"""Most that a neck grows wider, for what lies beside it is squeezed."""
 BEGINS, WHOLE = 0.5, 0.44
 """Where the warp begins, from the ends of the jaw to the chin, and how far below the chin it is whole."""
 ENDS = (0.73, 2.2)
 """How far below the chin it begins to fade, and has gone. Lengths are half widths of the head."""
-NECK, ASIDE = 0.75, 1.05
-"""Half the width of a neck, which moves as a whole, and how far aside nothing moves."""
+NECK, ASIDE, ASIDE_WIDER = 0.75, 1.05, 1.2
+"""Half the width of a neck, which moves as a whole, and how far aside nothing moves, also where it grows wider."""
+ROOM = 0.1
+"""How much farther than the neck a photo must reach aside, or nothing moves on that side."""
 TURNED = (0.15, 0.4)
-"""How far a head is turned, as the difference of the nose's distances from both ears in their sum, from which on its
-neck, which is no more below its face, changes less and less, and not at all."""
-JAW, CHIN, NOSE = (2, 14), 8, 30
-"""iBUG's points below the ears, the chin, and the nose's tip."""
+"""How far a head is turned, as the difference of the nose's distances from the jaw's two ends in their sum, from which
+on its neck, which is no more below its face, changes less and less, and not at all."""
+JAW, CHIN, NOSE, END = (2, 14), 8, 30, (0, 16)
+"""iBUG's points below the ears, the chin, the nose's tip, and the ends of the jaw."""
+GRID = 160
+"""Cells on the longer side of the grid on which a warp is computed before it is enlarged."""
+MARGIN = 3
+"""Pixels beside what is warped that interpolation looks at."""
+
+
+class Neck(NamedTuple):
+    """Where a neck lies in an upright frame: half the width of its head, its middle, and from the ends of the jaw down
+    to the chin; and how much of a change of its width a head that is turned gets, 0..1."""
+
+    half: float
+    middle: float
+    jaw: float
+    chin: float
+    ahead: float
+
+    @classmethod
+    def of(cls, points: np.ndarray) -> Neck:
+        """Of landmarks (68,2) in the frame."""
+        left, right = points[list(END), 0]
+        nose = points[NOSE, 0]
+        turned = abs((right - nose) - (nose - left)) / max(abs(right - left), 1e-6)
+        return cls(
+            (right - left) / 2,
+            (left + right) / 4 + points[CHIN, 0] / 2,
+            points[list(JAW), 1].mean(),
+            points[CHIN, 1],
+            1 - float(ramp(np.asarray(turned), *TURNED)),
+        )
+
+    def rows(self) -> tuple[float, float]:
+        """Between which heights anything moves."""
+        return self.jaw + BEGINS * (self.chin - self.jaw), self.chin + ENDS[1] * self.half
+
+    def before(self, places: np.ndarray, factor: float, ends: tuple[float, float]) -> np.ndarray:
+        """Where places (N,2) of the frame were before the neck became `factor` times as wide. ends: how far aside
+        nothing moves, on the left and on the right; 0 where nothing moves at all."""
+        aside, down = (places[:, 0] - self.middle) / self.half, places[:, 1]
+        share = ramp(down, self.rows()[0], self.chin + WHOLE * self.half)
+        share = share * (1 - ramp(down, *(self.chin + end * self.half for end in ENDS)))
+        far, end = np.abs(aside), np.where(aside < 0, *ends)
+        narrow = 1 + (factor - 1) * share
+        edge = NECK * narrow
+        # The neck shows what was nearer to its edge, and what lies beside it is stretched, or squeezed.
+        beside = NECK + (far - edge) * (end - NECK) / np.maximum(end - edge, 1e-3)
+        was = np.where(far < edge, far / narrow, beside)
+        was = np.where(far < end, was, far)
+        return np.stack([self.middle + np.sign(aside) * was * self.half, down], 1)
 
 
 def width_at(age: float) -> float:
@@ -32,51 +88,67 @@ def width_at(age: float) -> float:
 
 
 def neck_at(
-    photo: np.ndarray, landmarks: np.ndarray, matrix: np.ndarray, ages: tuple[float, float]
+    picture: np.ndarray,
+    landmarks: np.ndarray,
+    matrix: np.ndarray,
+    ages: tuple[float, float],
+    others: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
-    """A photo (H,W,3) uint8 in which the neck of a face is as wide as at another age: ages, from and to, in years.
+    """A picture (H,W,C), uint8 or float32, in which the neck of a face is as wide as at another age: ages, from and to,
+    in years.
 
-    landmarks (68,2) in the photo's pixels; matrix (2,3): from the photo to any upright frame of the face. Returns the
-    photo itself where nothing changes.
+    landmarks (68,2) in the picture's pixels; matrix (2,3): from the picture to any upright frame of the face. others:
+    boxes (4,), x0 y0 x1 y1, of other faces. Returns the picture itself where nothing changes, or another face lies
+    where something would.
     """
-    points = apply(matrix, np.asarray(landmarks, np.float64))
-    factor = 1 + (width_at(ages[1]) / width_at(ages[0]) - 1) * (1 - _rise(_turned(points), *TURNED))
-    half, chin, jaw = (points[16, 0] - points[0, 0]) / 2, points[CHIN], points[list(JAW), 1].mean()
-    if factor == 1 or half <= 0:
-        return photo
-    middle = (points[16, 0] + points[0, 0]) / 4 + chin[0] / 2
-    top, back = jaw + BEGINS * (chin[1] - jaw), invert(matrix)
-    # Only the part of the photo that holds the neck is drawn anew.
-    corners = [(middle + x * half, y) for x in (-ASIDE, ASIDE) for y in (top, chin[1] + ENDS[1] * half)]
+    neck = Neck.of(apply(matrix, np.asarray(landmarks, np.float64)))
+    factor = 1 + (min(width_at(ages[1]) / width_at(ages[0]), WIDEST) - 1) * neck.ahead
+    if factor == 1 or neck.half <= 0 or neck.chin <= neck.jaw:
+        return picture
+    widest = ASIDE if factor < 1 else ASIDE_WIDER
+    ends = (within(picture, neck, matrix, -widest), within(picture, neck, matrix, widest))
+    # Only the part of the picture that holds the neck is drawn anew.
+    back = invert(matrix)
+    corners = [(neck.middle + x * neck.half, y) for x in (-ends[0], ends[1]) for y in neck.rows()]
     found = apply(back, np.array(corners))
-    left, upper = np.clip(np.floor(found.min(0)), 0, photo.shape[1::-1]).astype(int)
-    right, lower = np.clip(np.ceil(found.max(0)), 0, photo.shape[1::-1]).astype(int)
-    if right <= left or lower <= upper:
-        return photo
-    pixels = np.stack(np.meshgrid(np.arange(left, right) + 0.5, np.arange(upper, lower) + 0.5), -1)
-    places = apply(matrix, pixels.reshape(-1, 2))
-    down, aside = places[:, 1], (places[:, 0] - middle) / half
-    share = _rise(down, top, chin[1] + WHOLE * half)
-    share *= 1 - _rise(down, *(chin[1] + end * half for end in ENDS))
-    # Backward: the neck shows what was nearer to its edge, and what lies beside it is stretched, or squeezed.
-    narrow, far = 1 + (factor - 1) * share, np.abs(aside)
-    edge = NECK * narrow
-    beside = NECK + (far - edge) * (ASIDE - NECK) / (ASIDE - edge)
-    was = np.select([far < edge, far < ASIDE], [far / narrow, beside], far)
-    places[:, 0] = middle + np.sign(aside) * was * half
-    seen = (apply(back, places) - 0.5).astype(np.float32).reshape(*pixels.shape)
-    out = photo.copy()
-    out[upper:lower, left:right] = cv2.remap(
-        photo, seen[..., 0], seen[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    left, top = np.clip(np.floor(found.min(0)), 0, picture.shape[1::-1]).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(found.max(0)), 0, picture.shape[1::-1]).astype(int).tolist()
+    if right <= left or bottom <= top or any(meets(box, (left, top, right, bottom)) for box in others):
+        return picture
+    # The warp is smooth but for two lines: it is computed coarsely and enlarged.
+    wide, high = right - left, bottom - top
+    step = max(1, math.ceil(max(wide, high) / GRID))
+    columns, rows = math.ceil(wide / step), math.ceil(high / step)
+    x, y = left + (np.arange(columns) + 0.5) * wide / columns, top + (np.arange(rows) + 0.5) * high / rows
+    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    moved = apply(back, neck.before(apply(matrix, places), factor, ends)) - places
+    moved = cv2.resize(moved.reshape(rows, columns, 2).astype(np.float32), (wide, high))
+    first = max(left - MARGIN, 0), max(top - MARGIN, 0)
+    source = picture[first[1] : bottom + MARGIN, first[0] : right + MARGIN]
+    moved[..., 0] += np.arange(left - first[0], right - first[0], dtype=np.float32)
+    moved[..., 1] += np.arange(top - first[1], bottom - first[1], dtype=np.float32)[:, None]
+    out = picture.copy()
+    out[top:bottom, left:right] = cv2.remap(
+        source, moved, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    ).reshape(high, wide, *picture.shape[2:])
     return out
 
 
-def _turned(points: np.ndarray) -> np.ndarray:
-    left, right = np.abs(points[[0, 16], 0] - points[NOSE, 0])
-    return np.asarray(abs(left - right) / max(left + right, 1e-6))
+def within(picture: np.ndarray, neck: Neck, matrix: np.ndarray, widest: float) -> float:
+    """How far aside of a neck, towards `widest`, a picture reaches in all the rows in which it shows the neck; 0 where
+    it leaves no ROOM beside it."""
+    asides = np.linspace(0, 1, 25) * widest
+    heights = np.linspace(*neck.rows(), 9)
+    frame = np.stack(np.meshgrid(neck.middle + asides * neck.half, heights), -1)
+    seen = apply(invert(matrix), frame)
+    inside: np.ndarray = np.logical_and(seen >= 0, seen <= picture.shape[1::-1]).min(-1)
+    reached = inside[inside[:, 0]].min(0, initial=True)
+    count = len(asides) if reached.all() else int(np.argmin(reached))
+    end = abs(float(asides[count - 1])) if count else 0.0
+    return end if end >= NECK + ROOM else 0.0
 
 
-def _rise(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    share = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))
+def meets(box: np.ndarray, part: tuple[int, int, int, int]) -> bool:
+    """Whether two boxes, x0 y0 x1 y1, have a pixel in common."""
+    left, top, right, bottom = part
+    return bool(box[0] < right and box[2] > left and box[1] < bottom and box[3] > top)

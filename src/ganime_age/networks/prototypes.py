@@ -293,10 +293,8 @@ class Prototypes(nn.Module):
         aged, acted = (match_colour(tone, colour) for tone in tones)
         contrast = (spread * USUAL * (mean + 1).clamp_min(0.1)).sqrt()
         aged = aged * contrast * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
-        older = ages[1] > ages[0]
-        aged = in_light(aged, skin.face, mean, older)
-        acted = in_light(acted * contrast, skin.face, mean, torch.ones_like(older))
-        tone = enlarge(aged + acted, face.shape[-1])
+        aged = in_light(aged, skin.face, mean, ages[1] <= ages[0])
+        tone = enlarge(aged + in_light(acted * contrast, skin.face, mean), face.shape[-1])
         light = luma(tone)
         # Where red is full a photo does not tell the skin's colour.
         seen = not_full(resize(face[:, :1], aged.shape[-1]))

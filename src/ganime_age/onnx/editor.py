@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from PIL import Image
 
 from ..edits import AU_CODES, Edit
 from ..errors import BadInput, MissingModel
-from ..images.frames import apply, frame_matrix, invert, reach
+from ..images.frames import apply, frame_matrix, invert, reach, side_in_photo
 from ..images.photo import PhotoLike, load_photo, photo_name
 from ..images.plain import area, crop, places, shrunk
 from ..images.search import FaceSearch, FoundFace
@@ -180,10 +179,10 @@ class OnnxEditor:
         age, wanted = edit.targets_for(face.reading.age, units)
         if age == face.reading.age and wanted == units:
             return pixels, None
-        side = self._side(face.matrix)
+        own = side_in_photo(face.matrix, len(face.pixels))
+        side = self._side(own)
         matrix = face.matrix * (side / len(face.pixels))
         shown = face.pixels if side == len(face.pixels) else crop(pixels, matrix, side)
-        scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
         marks = apply(matrix, face.reading.landmarks.astype(np.float64)) / side
         change, attention = self.graphs.run(
             f"edit_{side}",
@@ -194,14 +193,12 @@ class OnnxEditor:
             source_units=np.array([units], np.float32),
             target_units=np.array([wanted], np.float32),
             marked=np.array(mark, np.float32),
-            quiet=np.array(2 * max(scale, 1), np.float32),
+            side=np.array(own, np.float32),
         )
         return self.paste(pixels, change, matrix), np.rint(attention * 255).astype(np.uint8)
 
-    def _side(self, matrix: np.ndarray) -> int:
+    def _side(self, own: float) -> int:
         """The side at which a face is edited: the photo's own, or the next one that there is."""
-        size = self.manifest.face_size
-        own = size / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
         able = self.manifest.sides
         return next((side for side in able if side >= own), able[-1])
 

@@ -178,13 +178,13 @@ def edit_graph(model: GanimeAge, side: int) -> Any:
         "source_units": torch.zeros(1, UNITS),
         "target_units": torch.full((1, UNITS), 5.0),
         "marked": torch.ones(()),
-        "quiet": torch.tensor(2.0),
+        "side": torch.tensor(float(side)),
     }
     graph = Recorder()
     with graph.recording(given):
         request = stages.Request(*[*given.values()][2:6])
         change, attention = stages.edit(
-            model, given["face"], given["landmarks"], request, given["marked"], given["quiet"]
+            model, given["face"], given["landmarks"], request, given["marked"], given["side"]
         )
     return graph.model({"change": change, "attention": attention})
 

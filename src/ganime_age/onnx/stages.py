@@ -60,18 +60,18 @@ class Request(NamedTuple):
 
 
 def edit(
-    model: GanimeAge, face: Tensor, landmarks: Tensor, request: Request, marked: Tensor, quiet: Tensor
+    model: GanimeAge, face: Tensor, landmarks: Tensor, request: Request, marked: Tensor, side: Tensor
 ) -> tuple[Tensor, Tensor]:
     """An aligned face (S,S,3) uint8 with landmarks (68,2) in 0..1 -> what is to be added to its levels (1,3,S,S), the
     watermark `marked` times (a number, 0 or 1), and how much of each pixel was changed (S,S) in 0..1.
 
-    quiet: the pixels at the frame's border that stay as they are, as alignment.paste counts them."""
+    side: pixels of the photo in the frame's side."""
     before = planes(face)
     asked = (request.source_age, request.target_age, request.source_units, request.target_units)
     edited = model.change(before, asked, METHODS[DEFAULT], landmarks.unsqueeze(0))
     after = to_levels(edited.face)
-    # Of a frame that is larger than its face in the photo, more pixels at the border stay as they are.
-    after = after + marked * mark_of(after, landmarks, 2 * len(face) / quiet)
+    after = after + marked * mark_of(after, landmarks, side)
+    quiet = 2 * (len(face) / side).clamp_min(1)  # as alignment.paste_change counts them
     change = (after - face.float().permute(2, 0, 1).unsqueeze(0)) * border(len(face), quiet)
     return change, edited.attention[0, 0].clamp(0, 1)
 
@@ -87,7 +87,7 @@ def border(size: int, quiet: Tensor, edge: float = 0.1) -> Tensor:
 
 def mark_of(face: Tensor, landmarks: Tensor, side: Tensor) -> Tensor:
     """What watermark.add_watermark adds to a face (1,3,S,S) of levels with landmarks (68,2) in 0..1: (1,1,S,S). side:
-    pixels of the photo in the frame's side, or all of the frame's where the photo has more."""
+    pixels of the photo in the frame's side."""
     full = face.shape[-1]
     size = min(full, watermark.LARGEST)
     grey = face.mean(1, keepdim=True)

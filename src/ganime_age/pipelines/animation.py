@@ -17,7 +17,6 @@ from ..edits import AU_CODES, AUTarget, Edit
 from ..errors import BadInput
 from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
-from ..provenance.watermark import CLIP_STRENGTH, STRENGTH
 from ..provenance.xmp import xmp
 from ..results import ClipResult, Reading
 from .clip_face import READ_EVERY, ClipFace, Shot
@@ -57,9 +56,10 @@ def animate(
     face: int,
     mark: bool,
     progress: Progress | None,
-    strength: float = STRENGTH,
+    clip: bool = False,
 ) -> Iterator[Image.Image]:
-    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them; strength: of the watermark."""
+    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them; clip: whether a clip is made
+    of the frames."""
     if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
         raise BadInput(f"{frames} frames make no animation; give between 2 and {MOST_FRAMES}")
     pipeline.check_method(method)
@@ -71,7 +71,7 @@ def animate(
         count = FrameCount(progress, frames)
         for at in frame_moments(frames, there_and_back):
             made = pipeline.generate(source, _edit_of(interpolate(moments, values, at)), method)
-            pixels = pipeline.paste(source, made, mark, strength)
+            pixels = pipeline.paste(source, made, mark, clip)
             count.add()
             yield Image.fromarray(pixels)
 
@@ -308,7 +308,7 @@ def write_animation(
     frames, keys = max(2, round(seconds * fps)), check_keyframes(keyframes)
     rate, loaded = Fraction(fps).limit_denominator(1001), scaled(pipeline.load(photo))
     pictures = animate(
-        pipeline, loaded, keys, frames, there_and_back, method, face, mark, progress, CLIP_STRENGTH
+        pipeline, loaded, keys, frames, there_and_back, method, face, mark, progress, clip=True
     )
     record = animation_record(keys, method, pipeline.weights) if mark else None
     with new_clip(target, rate, xmp(record).encode() if record else None) as write:

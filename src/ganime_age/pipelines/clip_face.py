@@ -12,7 +12,6 @@ from ..images.alignment import apply, invert
 from ..images.boxes import box_overlap, face_box
 from ..networks.restoring.lay import Carried, carrying
 from ..networks.skin.wrinkles import Chosen, chosen_once
-from ..provenance.watermark import CLIP_STRENGTH
 from ..results import Reading
 from .face import Crop, Drawing, Face, FacePipeline, GrownHair, places_of
 from .tracking import FaceTrack
@@ -131,7 +130,7 @@ class Shot:
             return face.photo
         with carrying(self._drawn) if self.steady else nullcontext():
             (made,) = self.pipeline.draw_batch([drawing], method)
-        return self.pipeline.paste(face, made, mark, CLIP_STRENGTH)
+        return self.pipeline.paste(face, made, mark, clip=True)
 
     def _hair_of(self, face: Face, edit: Edit) -> GrownHair:
         places, self._hair_age = places_of(face), self._hair_age + 1

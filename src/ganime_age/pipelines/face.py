@@ -33,6 +33,7 @@ from ..images.alignment import (
     part_matrix,
     paste,
     paste_change,
+    side_in_photo,
 )
 from ..images.detectors import EmbeddedDetector
 from ..images.neck import neck_at
@@ -46,7 +47,7 @@ from ..networks.hair.finding import Place
 from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
 from ..networks.warp import placed_grid
-from ..provenance.watermark import STRENGTH, add_watermark
+from ..provenance.watermark import CLIP_STRENGTH, STRENGTH, add_watermark
 from ..results import EditResult, Later, Reading, later
 from ..runtime import checked_device, enough_memory, working_dtype
 from .notes import count_faces, reading_of, warnings_of
@@ -88,10 +89,12 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class Face(Crop):
-    """A crop and what the readers measure on it, ready to be edited. warnings: sentences about this face."""
+    """A crop and what the readers measure on it, ready to be edited. warnings: sentences about this face. others: the
+    boxes (4,) of the photo's other faces."""
 
     reading: Reading
     warnings: tuple[str, ...] = ()
+    others: tuple[np.ndarray, ...] = ()
 
 
 class Again(NamedTuple):
@@ -318,7 +321,7 @@ class FacePipeline:
         elif found is not None and (age == source.age or "hair" not in edit.parts):
             hair = self.still_hair(found)
         if self.acts_beyond(face, edit, method) and "shape" in edit.parts:
-            ground = with_neck(ground, face, age)
+            ground, hair = with_neck(ground, hair, face, age)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
     def grows_hair(self, face: Face, edit: Edit, method: str) -> bool:
@@ -462,23 +465,22 @@ class FacePipeline:
     def enlarged(self, face: Crop) -> Crop:
         """The same frame at the photo's own size, if that is larger: a multiple of FINE_STEP up to FINE_SIDE."""
         size = len(face.face)
-        side = min(math.ceil(frame_side(face) / FINE_STEP) * FINE_STEP, FINE_SIDE)
+        own = side_in_photo(face.matrix, size)
+        side = min(math.ceil(own / FINE_STEP) * FINE_STEP, FINE_SIDE)
         if side <= size:
             return face
         matrix = face.matrix * (side / size)
         return Crop(face.photo, matrix, face.box, crop(face.photo, matrix, side))
 
-    def paste(
-        self, face: Face, generated: Generated | None, mark: bool, strength: float = STRENGTH
-    ) -> np.ndarray:
-        """The whole photo (H,W,3) uint8 with the generated face in it, watermarked with a strength (see
-        `add_watermark`) or not. None gives the photo."""
+    def paste(self, face: Face, generated: Generated | None, mark: bool, clip: bool = False) -> np.ndarray:
+        """The whole photo (H,W,3) uint8 with the generated face in it, watermarked or not. None gives the photo. clip:
+        it is a frame of a clip, which is compressed so much that it is marked more, and beside the head, too."""
         if generated is None:
             return face.photo
         places = places_of(face) if generated.landmarks is None else generated.landmarks
         ground = generated.ground or face
-        # Compressing a clip takes away so much that each of its frames is marked beside the head, too.
-        side = frame_side(ground) if strength == STRENGTH else None
+        side = None if clip else side_in_photo(ground.matrix, len(ground.face))
+        strength = CLIP_STRENGTH if clip else STRENGTH
         after = add_watermark(generated.face, places, strength, side) if mark else generated.face
         return paste(ground.photo, ground.face, after, ground.matrix)
 
@@ -593,7 +595,11 @@ class FacePipeline:
         """`read_face` of several photos, each with the faces found in it and which one is meant, in one batch."""
         crops = [self.align_one(*one) for one in chosen]
         return [
-            replace(face, warnings=_warnings(photo, found, index, face, role))
+            replace(
+                face,
+                warnings=_warnings(photo, found, index, face, role),
+                others=tuple(one.box for i, one in enumerate(found) if i != index),
+            )
             for face, (photo, found, index) in zip(self.read(crops), chosen, strict=True)
         ]
 
@@ -624,17 +630,21 @@ class FacePipeline:
         return EmbeddedDetector(self.model.detector)
 
 
-def frame_side(face: Crop) -> float:
-    """Pixels of the photo that a face's frame takes a side."""
-    return len(face.face) / math.sqrt(abs(np.linalg.det(face.matrix[:, :2])))
-
-
-def with_neck(ground: Crop, face: Face, age: float) -> Crop:
-    """A face in its photo with the neck of another age."""
-    photo = neck_at(ground.photo, face.reading.landmarks, ground.matrix, (face.reading.age, age))
+def with_neck(ground: Crop, hair: Hair | None, face: Face, age: float) -> tuple[Crop, Hair | None]:
+    """A face in its photo with the neck of another age, and its hair as it lies then."""
+    marks, ages = face.reading.landmarks, (face.reading.age, age)
+    photo = neck_at(ground.photo, marks, ground.matrix, ages, face.others)
     if photo is ground.photo:
-        return ground
-    return Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
+        return ground, hair
+    now = Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
+    if hair is None:
+        return now, None
+    maps = torch.cat(hair, 1)[0].permute(1, 2, 0).float().cpu().numpy()
+    places = apply(ground.matrix, marks.astype(np.float64))
+    maps = neck_at(np.ascontiguousarray(maps), places, np.eye(2, 3), ages).clip(0, 1)
+    matte, kept = torch.from_numpy(maps).permute(2, 0, 1)[:, None, None].to(hair.matte)
+    moved = to_tensor(now.face, hair.matte.device) - to_tensor(ground.face, hair.matte.device)
+    return now, Hair(matte, kept * unchanged_share(moved))
 
 
 def _asked(face: Face, edit: Edit) -> tuple[Reading, list[float], float, list[float]]:

@@ -133,7 +133,7 @@ class Mover:
     ):
         check_reenactment(pipeline, edit, method)
         self.pipeline, self.mark, self.take = pipeline, mark, motion.take
-        self.noise = CLIP_STRENGTH if clip else STRENGTH
+        self.clip = clip
         self.strength = edit.strength * motion.times
         self.settle = settle and EXPRESSION_METHOD in pipeline.model.parts
         self.given, self.method = given, method
@@ -204,7 +204,8 @@ class Mover:
         plain = self._paste(drawn)
         photo = self._finished(plain, units)
         if photo is plain and self.mark:
-            photo = self._paste(add_watermark(drawn, strength=self.noise))
+            # Where a head is turned to is not known to the pixel, so all of its frame is marked.
+            photo = self._paste(add_watermark(drawn, strength=CLIP_STRENGTH if self.clip else STRENGTH))
         return photo, attention
 
     @cached_property
@@ -231,7 +232,7 @@ class Mover:
             )
             marked = self.mark and i == len(edits) - 1
             made = self.pipeline.generate(seen, edit, method, fine=ages)
-            photo = self.pipeline.paste(seen, made, marked, self.noise)
+            photo = self.pipeline.paste(seen, made, marked, self.clip)
         return photo
 
     def _edits_after(self) -> list[tuple[str, bool, bool]]:

@@ -231,8 +231,8 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     aside = (x - middle_x).abs()
     behind = ((aside > first) & (aside < last))[None] & ((y > top) & (y < end))[:, None]
     gap = max(round(GAP * frame.side * side), 1)
-    beyond = F.max_pool2d(near * behind, (2 * gap + 1, 1), 1, (gap, 0))
-    beyond = F.max_pool2d(beyond, (1, 2 * gap + 1), 1, (0, gap))
+    # Downwards alone, for beside it lies somebody else's.
+    beyond = F.max_pool2d(F.pad(near * behind, (1, 1, gap, 0)), (gap + 1, 3), 1)
     near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > SURELY)))
     # What is in doubt there counts fully: a weak tie is as good as a strong one.
     own = F.max_pool2d(ramp(spread(near, share), *TIED), 5, 1, 2)

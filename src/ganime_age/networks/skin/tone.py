@@ -102,13 +102,15 @@ def dimmed(tone: Tensor, age: Tensor, region: Tensor) -> Tensor:
     return tone - (beyond - weighted_mean(beyond, region.expand_as(beyond)))
 
 
-def in_light(tone: Tensor, face: Tensor, mean: Tensor, older: Tensor) -> Tensor:
+def in_light(tone: Tensor, face: Tensor, mean: Tensor, younger: Tensor | None = None) -> Tensor:
     """A tone (B,3,s,s) on a face (B,3,S,S) whose skin has a mean brightness (B,1,1,1), less of it in the dark: skin
     changes a share of the light it gets, so that the shaded eyes of a face in the sun turn neither black nor milky. The
-    dark brows and stubble of a face that does not grow older (B,) do get all of the light of its youth."""
-    lit = (resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)
-    whole = (tone > 0) & ~older[:, None, None, None]
-    return tone * torch.where(whole, 1.0, lit.clamp(DARKEST, 1))
+    dark brows and stubble of a face that does not grow older (`younger`, (B,) bool, where it is an age's tone) do get
+    all of the light of its youth."""
+    lit = ((resize(luma(face), tone.shape[-1]) + 1) / (mean + 1).clamp_min(0.1)).clamp(DARKEST, 1)
+    if younger is None:
+        return tone * lit
+    return tone * torch.where((tone > 0) & younger[:, None, None, None], 1.0, lit)
 
 
 def match_colour(change: Tensor, amount: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ export class Editor {
       source_units: many(face.units, [1, 17]),
       target_units: many(wanted, [1, 17]),
       marked: number(1),
-      quiet: number(2 * Math.max(scaleOf(matrix), 1)),
+      side: number(own),
     });
     return this.paste(photo, out.change.data, side, matrix);
   }
