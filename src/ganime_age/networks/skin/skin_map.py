@@ -41,6 +41,13 @@ def lips_map(mean_shape: Tensor) -> Tensor:
     return lips.view(1, 1, SKIN_SIDE, SKIN_SIDE)
 
 
+def brows_map(mean_shape: Tensor) -> Tensor:
+    """(1,1,64,64) in 0..1: brows and a little around them, in the frame of mean_shape (68,2)."""
+    pixels = pixels_like(mean_shape)
+    left, right = (soft_inside(pixels, band(mean_shape[first : first + 5]), 0.02, 0.03) for first in (17, 22))
+    return torch.maximum(left, right).view(1, 1, SKIN_SIDE, SKIN_SIDE)
+
+
 def pixels_like(mean_shape: Tensor) -> Tensor:
     """The places (N,2) in 0..1 of the pixels of such a map."""
     line = (torch.arange(SKIN_SIDE, device=mean_shape.device, dtype=mean_shape.dtype) + 0.5) / SKIN_SIDE
