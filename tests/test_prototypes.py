@@ -278,6 +278,21 @@ def test_a_child_has_no_painted_lips(prototypes):
     assert older[mouth].mean() > 0.8 * older[elsewhere].mean()
 
 
+def test_a_child_keeps_the_darkness_of_its_brows(prototypes):
+    prototypes.age_tone[:4] = 0.5  # light, in the whole face
+    given = face(1, 128) * 0.2
+    younger = (edit(prototypes, given, age=(40.0, 5.0), marks=SHAPE[None]) - given).mean((0, 1))
+    prototypes.age_tone[:4] = -0.5
+    darker = (edit(prototypes, given, age=(40.0, 5.0), marks=SHAPE[None]) - given).mean((0, 1))
+    column, row = (SHAPE[17:22].mean(0) * 128).int().tolist()
+    brow, cheek = (
+        (..., slice(row - 1, row + 2), slice(column - 3, column + 4)),
+        (slice(60, 80), slice(50, 70)),
+    )
+    assert younger[cheek].mean() > 0.05 and younger[brow].mean() < 0.5 * younger[cheek].mean()
+    assert darker[brow].mean() < 0.7 * darker[cheek].mean() < 0
+
+
 @pytest.mark.parametrize("older", [True, False], ids=["older", "younger"])
 def test_a_mole_gets_no_stronger_with_the_skins_texture_and_fades_with_it(prototypes, older):
     # It stands out by far more than the texture around it: the band's gain is for the one and not for the other.
