@@ -58,8 +58,8 @@ def animate(
     progress: Progress | None,
     clip: bool = False,
 ) -> Iterator[Image.Image]:
-    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them; clip: whether a clip is made
-    of the frames."""
+    """See `FaceEditor.animate`. keyframes: as `check_keyframes` gives them; clip: whether the frames
+    become a clip."""
     if not isinstance(frames, int) or not 2 <= frames <= MOST_FRAMES:
         raise BadInput(f"{frames} frames make no animation; give between 2 and {MOST_FRAMES}")
     pipeline.check_method(method)

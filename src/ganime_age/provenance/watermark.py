@@ -45,7 +45,7 @@ HIDES = (
 NEEDED = (
     192,
     320,
-)  # pixels of the photo in a frame's side up to which, and no more from which on, it is needed there
+)  # pixels of the photo in a frame's side: it is needed there up to the first, not from the second
 BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
