@@ -118,19 +118,19 @@ def neck_at(
     # The warp is smooth but for two lines: it is computed coarsely and enlarged.
     wide, high = right - left, bottom - top
     step = max(1, math.ceil(max(wide, high) / GRID))
-    columns, rows = math.ceil(wide / step), math.ceil(high / step)
-    x, y = left + (np.arange(columns) + 0.5) * wide / columns, top + (np.arange(rows) + 0.5) * high / rows
+    across, down = math.ceil(wide / step), math.ceil(high / step)
+    x, y = left + (np.arange(across) + 0.5) * wide / across, top + (np.arange(down) + 0.5) * high / down
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     moved = apply(back, neck.before(apply(matrix, places), factor, ends)) - places
-    moved = cv2.resize(moved.reshape(rows, columns, 2).astype(np.float32), (wide, high))
+    moved = cv2.resize(moved.reshape(down, across, 2).astype(np.float32), (wide, high))
     first = max(left - MARGIN, 0), max(top - MARGIN, 0)
     source = picture[first[1] : bottom + MARGIN, first[0] : right + MARGIN]
     moved[..., 0] += np.arange(left - first[0], right - first[0], dtype=np.float32)
     moved[..., 1] += np.arange(top - first[1], bottom - first[1], dtype=np.float32)[:, None]
+    columns, rows = cv2.split(moved)
+    drawn = cv2.remap(source, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     out = picture.copy()
-    out[top:bottom, left:right] = cv2.remap(
-        source, moved, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    ).reshape(high, wide, *picture.shape[2:])
+    out[top:bottom, left:right] = drawn.reshape(high, wide, *picture.shape[2:])
     return out
 
 
