@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..layers import constant
+
 SKIN_SIDE = 64
 """Side of the map of the skin in the mean shape's frame."""
 NOSE, EYES, BROWS = 33, tuple(range(36, 48)), tuple(range(17, 27))
@@ -56,7 +58,7 @@ def pixels_like(mean_shape: Tensor) -> Tensor:
 
 def band(points: Tensor) -> Tensor:
     """A line of points (n,2) as an outline (2n,2) of a hundredth of the frame to each side."""
-    away = points.new_tensor([0.0, 0.01])
+    away = constant((0.0, 0.01), points)
     return torch.cat([points - away, (points + away).flip(0)])
 
 
