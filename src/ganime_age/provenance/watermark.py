@@ -42,7 +42,7 @@ HIDES = (
     0.8,
     2.4,
 )  # as BUSY: outside the head the mark is left out up to the first, and whole from the second on
-NEEDED = (192, 320)  # photo pixels in a frame's side: up to the first it is needed there, from the second not
+NEEDED = (256, 512)  # photo pixels in a frame's side: up to the first it is needed there, from the second not
 BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
 BAND = (8, 42)  # cycles per frame that the noise holds
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
