@@ -13,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .boxes import box_inside
 from .frames import apply, invert, ramp
 
 YEARS, WIDTH = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0), (0.76, 0.77, 0.8, 0.86, 0.94, 1.0)
@@ -113,7 +114,8 @@ def neck_at(
     found = apply(back, np.array(corners))
     left, top = np.clip(np.floor(found.min(0)), 0, picture.shape[1::-1]).astype(int).tolist()
     right, bottom = np.clip(np.ceil(found.max(0)), 0, picture.shape[1::-1]).astype(int).tolist()
-    if right <= left or bottom <= top or any(meets(box, (left, top, right, bottom)) for box in others):
+    part = np.array([left, top, right, bottom])
+    if right <= left or bottom <= top or any(box_inside(box, part) > 0 for box in others):
         return picture
     # The warp is smooth but for two lines: it is computed coarsely and enlarged.
     wide, high = right - left, bottom - top
@@ -146,9 +148,3 @@ def within(picture: np.ndarray, neck: Neck, matrix: np.ndarray, widest: float) -
     count = len(asides) if reached.all() else int(np.argmin(reached))
     end = abs(float(asides[count - 1])) if count else 0.0
     return end if end >= NECK + ROOM else 0.0
-
-
-def meets(box: np.ndarray, part: tuple[int, int, int, int]) -> bool:
-    """Whether two boxes, x0 y0 x1 y1, have a pixel in common."""
-    left, top, right, bottom = part
-    return bool(box[0] < right and box[2] > left and box[1] < bottom and box[3] > top)

@@ -234,7 +234,6 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     # Downwards alone, for beside it lies somebody else's.
     beyond = F.max_pool2d(F.pad(near * behind, (1, 1, gap, 0)), (gap + 1, 3), 1)
     near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > SURELY)))
-    # What is in doubt there counts fully: a weak tie is as good as a strong one.
     own = F.max_pool2d(ramp(spread(near, share), *TIED), 5, 1, 2)
     return matte * enlarge(own, matte.shape[-1])
 
