@@ -9,6 +9,7 @@ from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
 from ganime_age.networks.hair.filters import square_around
 from ganime_age.networks.hair.finding import Place, hanging_together, refined
 from ganime_age.networks.hair.on_head import Head, unnatural
+from ganime_age.networks.hair.sideburns import sideburns
 from ganime_age.networks.hair.strands import directions
 from ganime_age.networks.layers import luma, resize
 from ganime_age.networks.prototypes import KNOTS, Prototypes
@@ -74,7 +75,7 @@ def test_thin_hair_on_skin_keeps_its_colour(prototypes):
     thin[..., 64:, :] *= 5
     ages = torch.tensor([20.0]), torch.tensor([95.0])
     older = prototypes.grow_hair(given, thin, marks, ages)
-    assert torch.equal(older[..., :64, :], given[..., :64, :])
+    assert torch.equal(older[..., :48, :], given[..., :48, :]), "above the ears"
     assert (luma(older) - luma(given))[..., 64:96, :].amax() > 0.2
 
 
@@ -235,6 +236,56 @@ def test_bright_red_hair_beside_a_face_is_no_ear(prototypes):
     ages = torch.tensor([20.0]), torch.tensor([95.0])
     change = (prototypes.grow_hair(given, hair[None, None].float(), marks, ages) - given).abs().mean(1)[0]
     assert change[lit].mean() > 0.1
+
+
+def cropped(ear: bool = True) -> tuple[torch.Tensor, torch.Tensor, Head]:
+    """A face (1,3,256,256) with dark hair above its ears, which a sideburn continues on its left side and the arm of
+    glasses on its right one; landmarks; and what is known of the head. ear: whether skin is seen beside them."""
+    rows, columns = (torch.arange(256).view(shape).expand(256, 256) for shape in ((-1, 1), (1, -1)))
+    skin, dark = (torch.tensor(c)[:, None, None] for c in ((0.6, 0.2, 0.0), (-0.8, -0.85, -0.9)))
+    hair = rows < 118
+    burn = (columns >= 74) & (columns < 84) & (rows < 160)
+    arm = (columns >= 168) & (columns < 196) & (rows >= 122) & (rows < 126)
+    left = (columns < 74) & (rows >= 118)
+    picture = torch.where(hair | burn | arm | (left if not ear else burn), dark, skin)[None]
+    marks = head()[2]
+    return picture, marks, Head.of(resize(picture, 128), resize(hair[None, None].float(), 128), marks)
+
+
+def test_a_sideburn_is_found_below_the_hair_and_the_arm_of_glasses_is_none():
+    picture, marks, known = cropped()
+    found = sideburns(picture, marks, known)[0, 0]
+    assert found[130:150, 76:82].min() > 0.9
+    assert found[121:128, 168:196].max() < 0.1 and found[130:150, 90:160].max() < 0.01
+
+
+def test_the_shaded_side_of_a_face_before_a_dark_background_is_no_sideburn():
+    assert sideburns(*cropped(ear=False))[..., 121:, :].max() < 0.1, "below the hair"
+
+
+def test_a_head_that_is_turned_aside_tells_nothing_of_sideburns():
+    picture, marks, known = cropped()
+    turned = marks.clone()
+    turned[0, 2], turned[0, 14], turned[0, 30, 0] = marks[0, 0], marks[0, 16], 0.66
+    assert sideways(turned) > 0.55 and sideburns(picture, turned, known).max() < 0.01
+
+
+@pytest.mark.parametrize("strands, colour, shorn", [
+    (0.0, (0.5, 0.15, 0.0), True),
+    (0.5, (0.5, 0.15, 0.0), False),
+    (0.0, (-0.6, -0.7, -0.8), False),
+], ids=["shaven", "blond", "dark"])  # fmt: skip
+def test_a_shaven_head_gets_no_white_cap(prototypes, strands, colour, shorn):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    _, hair, marks = head(256)
+    torch.manual_seed(2)
+    shade = 1 + strands * (torch.rand(1, 1, 1, 128) - 0.5).repeat_interleave(2, 3)
+    skin, top = (torch.tensor(c)[None, :, None, None] for c in ((0.6, 0.2, 0.0), colour))
+    given = torch.where(hair, (top + 1) * shade - 1, skin.expand(1, 3, 256, 256))
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    change = (prototypes.grow_hair(given, hair[None, None].float(), marks, ages) - given).abs().mean(1)[0]
+    seen = change[60:120, 40:70].mean()
+    assert seen < 1e-3 if shorn else seen > 0.03
 
 
 def test_skin_that_shows_between_the_strands_of_a_fringe_is_no_hair():

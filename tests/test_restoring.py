@@ -31,6 +31,7 @@ from ganime_age.networks.restoring.feature_discriminator import FeatureDiscrimin
 from ganime_age.networks.restoring.lay import (
     DEEPEST_DRAWN,
     DRAW_EVERY,
+    NOSE_ENDS,
     STILL,
     Carried,
     Request,
@@ -234,8 +235,8 @@ def test_a_share_of_what_is_drawn_is_laid_on_the_skin_and_all_of_it_in_the_mouth
     assert whole[..., inside == 0].abs().max() > 0.05
     assert torch.allclose(part[..., inside == 0], 0.25 * whole[..., inside == 0], atol=1e-5)
     assert torch.allclose(part[..., inside == 1], whole[..., inside == 1], atol=1e-6)
-    with pytest.raises(BadInput, match="a share of 0 to 1"):
-        Restorer([8, 8, 8], share=1.5)
+    with pytest.raises(BadInput, match="a share of 0 to 2"):
+        Restorer([8, 8, 8], share=2.5)
 
 
 def test_finer_draws_grain_without_broad_shade_or_colour(face, marks):
@@ -267,6 +268,18 @@ def test_a_fold_is_drawn_no_deeper_than_folds_are(face, marks):
     calm = 0.2 * face  # nothing full or black, so that what is added is what is seen
     change = luma(lay(network, calm, marks, marks, request(75.0)).face - calm)
     assert 0.5 * DEEPEST_DRAWN < change.abs().max() <= DEEPEST_DRAWN + 1e-5
+
+
+def test_little_of_what_is_drawn_on_the_skin_is_laid_below_the_nose(face, marks, monkeypatch):
+    network, end = restorer(marks), int(SIDE * (marks[0, 33, 1] + NOSE_ENDS[1])) + 2
+    network.finer = 6.0
+    laid = lay(network, face, marks, marks, request(75.0)).face - face
+    monkeypatch.setattr("ganime_age.networks.restoring.lay.BELOW_NOSE", 1.0)
+    whole = lay(network, face, marks, marks, request(75.0)).face - face
+    nose = int(SIDE * marks[0, 33, 1]) - 2
+    assert torch.equal(laid[..., :nose, :], whole[..., :nose, :])
+    below = (part[..., end:, :].abs().sum() for part in (laid, whole))
+    assert 0 < next(below) < 0.6 * next(below)
 
 
 @pytest.mark.parametrize(

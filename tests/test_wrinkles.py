@@ -100,6 +100,11 @@ def test_creases_fade_in_the_dark(prototypes):
     assert change[150:180].mean() < 0.7 * change[80:110].mean()
 
 
+def test_creases_around_the_mouth_are_shallower(prototypes):
+    change = older(prototypes, faint(True))[0, 0, :, 80:180].abs().mean(1)
+    assert change[180:215].mean() < 0.7 * change[100:140].mean()
+
+
 def test_no_crease_takes_more_than_a_share_of_the_light(prototypes):
     face = faint(True) - 0.3
     deep = []

@@ -102,6 +102,11 @@ def ramp(x: Tensor, low: float, high: float) -> Tensor:
     return share.square() * (3 - 2 * share)
 
 
+def within(x: Tensor, ends: tuple[float, float, float, float]) -> Tensor:
+    """1 between the second and the third of four ends, 0 beyond the first and the fourth, smooth between."""
+    return ramp(x, *ends[:2]) * (1 - ramp(x, *ends[2:]))
+
+
 def inside_polygon(corners: Tensor, side: int) -> Tensor:
     """Corners (B,N,2) in 0..1 of a picture -> (B,1,side,side): 1 within the polygon, else 0."""
     line = (torch.arange(side, device=corners.device, dtype=corners.dtype) + 0.5) / side

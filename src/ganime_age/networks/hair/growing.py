@@ -22,7 +22,8 @@ from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import Head, bare_skin, fringe, in_the_dark, unnatural
+from .on_head import Head, bare_skin, fringe, in_the_dark, shaven, unnatural
+from .sideburns import sideburns
 from .strands import brushed
 
 REACH = (-0.5, -0.35, 1.5, 1.65)
@@ -373,10 +374,11 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
 
 
 def more_hair(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
-    """What turns grey with the hair of pictures (B,3,S,S), though no network finds it: tips on a forehead, and brows,
-    as far as they turn, (B,1,S,S) in 0..1."""
-    tips = enlarge(fringe(picture, landmarks, head), picture.shape[-1])
-    tips = tips * ramp(tips, *THIN)
+    """What turns grey with the hair of pictures (B,3,S,S), though no network finds it: tips on a forehead, sideburns,
+    and brows, as far as they turn, (B,1,S,S) in 0..1."""
+    side = picture.shape[-1]
+    tips = enlarge(fringe(picture, landmarks, head), side)
+    tips = torch.maximum(tips * ramp(tips, *THIN), enlarge(sideburns(picture, landmarks, head), side))
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
     return torch.maximum(tips, turn * brows(picture, landmarks))
@@ -392,7 +394,8 @@ class Growth:
     head: Head
     beard: Beard
     more: Tensor
-    """(B,1,S,S) in 0..1: what turns grey with the hair, brows and tips of a fringe; nothing of who grows younger."""
+    """(B,1,S,S) in 0..1: what turns grey with the hair, brows, sideburns and tips of a fringe; nothing of who grows
+    younger."""
 
     @classmethod
     def of(
@@ -410,8 +413,9 @@ class Growth:
             **{name: getattr(beard, name) * bare for name in ("share", "stubble", "white", "near")},
             shadow=beard.shadow * resize(bare, beard.shadow.shape[-1]),
         )
-        hair = torch.maximum(hair, beard.share * older[:, None, None, None])
-        head = Head.of(small, hair, landmarks, fade)
+        bearded = beard.share * older[:, None, None, None]
+        head = Head.of(small, torch.maximum(hair, bearded), landmarks, fade)
+        hair = torch.maximum(hair * (1 - shaven(picture, hair, head)), bearded)
         hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import enlarge, luma, resize
-from .filters import BLACK, border_fade, box, ramp, weighted_mean
+from .beard import warm
+from .filters import BLACK, border_fade, box, ramp, weighted_mean, within
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -57,7 +58,13 @@ ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
 EAR_SIDE = 512
-"""Largest side at which ears, and skin between strands, are looked for."""
+"""Largest side at which ears, skin between strands, and shaven heads are looked for."""
+AS_BRIGHT, AS_WARM = (0.78, 0.84, 1.1, 1.15), (0.35, 0.42, 0.9, 1.1)
+"""Brightness above black, and warmth, of a shaven head in those of the skin, see `filters.within`. Grey hair is less
+warm, and so is the gloss of black hair."""
+SHORN, DETAIL_OVER, CORE = (0.04, 0.052), 3, 4
+"""Standard deviation of the log of brightness, in EAR_SIDE pixels, less what lies around it, up to which stubble on a
+head is skin, and from which on it is hair; over how many pixels; and how far within hair it is measured."""
 
 
 class Head(NamedTuple):
@@ -140,15 +147,20 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     on_face = ramp(y, *BROW) * (1 - ramp(x.abs(), *TEMPLE)) * ramp(times, *DARKER)
     # The hair around an ear, on its own side of the head, tells it from hair that is as pale as skin.
     ring = resize(head.hair, small.shape[-1]) * ramp(off, 1.3, 1.6) * (1 - ramp(off, *AROUND))
-    left, right = (
-        weighted_mean(small, ring * side + 1e-4 * ring) for side in ((x < 0).to(ring), (x > 0).to(ring))
-    )
-    beside = torch.where(x < 0, left, right)
-    (ear,) = skin_seen(small, beside, head.skin, BARE)
+    (ear,) = skin_seen(small, on_each_side(x, small, ring), head.skin, BARE)
     ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
     # Tips of dark strands are hair in part: what was drawn of them stays.
     bare, tips = skin_seen(small, head.colour, head.skin, BARE, BETWEEN_STRANDS)
     return torch.maximum(ear, on_face * torch.lerp(bare, tips, ramp(times, *DARK_STRANDS)))
+
+
+def on_each_side(x: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
+    """The mean of maps (B,C,s,s) with a weight (B,1,s,s) on a place's own side of the head, (B,C,s,s), by its `on_head`
+    x (B,1,s,s)."""
+    # A little of the other side: nothing may be seen of one.
+    sides = (side.to(weight) + 1e-4 for side in (x < 0, x > 0))
+    left, right = (weighted_mean(maps, weight * side) for side in sides)
+    return torch.where(x < 0, left, right)
 
 
 def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
@@ -167,6 +179,18 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
     return above * near * ramp(times, *DARKER) * told * ramp(share, *TIP)
+
+
+def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
+    """How surely pictures (B,3,S,S) show skin and stubble where hair (B,1,S,S) was found, (B,1,1,1) in 0..1: what is as
+    bright and as warm as the face and has no strands. White it would be a cap."""
+    small = resize(picture, min(EAR_SIDE, picture.shape[-1]))
+    inner = -F.max_pool2d(-resize(hair, small.shape[-1]), 2 * CORE + 1, 1, CORE)
+    detail = (luma(small) + BLACK).clamp_min(0.02).log()
+    power = weighted_mean((detail - box(detail, DETAIL_OVER)).square(), inner)
+    bright = (luma(head.colour) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)
+    as_warm = warm(head.colour) / warm(head.skin).clamp_min(0.02)
+    return within(bright, AS_BRIGHT) * within(as_warm, AS_WARM) * (1 - ramp(power.sqrt(), *SHORN))
 
 
 def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor, *ways: tuple[float, float]) -> list[Tensor]:

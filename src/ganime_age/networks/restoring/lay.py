@@ -10,25 +10,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..hair.filters import ramp
 from ..layers import Edited, Held, Window, choose, luma, may_ask, recorded, relit
 from ..mouth import opening_of
+from ..skin.skin_map import NOSE
 from ..skin.wrinkles import blur
 from ..warp import canonical_grid
 from .erase import Amounts, Erased, erase
 from .restorer import DRAWS, Restorer
 
-SMOOTH = 2.2
-"""Standard deviation, in pixels of a frame of 256, by which the skin of an edited face is smoothed before drawing."""
+SMOOTH = 3.0
+"""Standard deviation, in pixels of a frame of 256, by which the skin of an edited face is smoothed before drawing: more
+than where readers steered what is drawn (`restore.STEERED`), for there it has blots that please them beside its folds.
+"""
 ASKED_YEARS, ASKED_UNITS = 4.0, 0.6
 """Years, and sum of changes of action units (0..5 each), at which `asked` is 1 - 1/e."""
 AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
-
-
 DEEPEST_DRAWN = 0.14
 """Brightness, in units of [-1,1], that light and shade drawn on the skin of an edit near and never exceed: of .05 it
 leaves all, of .10 .09, of .17 .12. What a network draws at all was .17 in its deepest hundredth, and .68 where it left
 a mark of its own."""
+BELOW_NOSE, NOSE_ENDS = 0.3, (0.0, 0.08)
+"""How much of that is laid below the nose, where it is a pale ring around the mouth and along the jaw that nobody reads
+an age from; and where that begins and is reached below the nose's end, in sides of the mean shape's frame."""
 DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
 STILL = 0.001
@@ -161,7 +166,7 @@ def laid(
     most: float = 0.0,
 ) -> Edited:
     """As `lay`, for faces (B,3,H,W) that are erased already, with sides that are multiples of 8. most: see
-    DEEPEST_DRAWN; 0, as in training, which must see a mark to take it back, for no limit."""
+    DEEPEST_DRAWN; 0, as in training, which must see a mark to take it back, for no limit, below the nose neither."""
     # The skin keeps its own pixels and gets the difference of two drawings on the same erased face: what the network
     # blurs or misses is in both and cancels. A hole (mouth, lids) has nothing of its own left and gets the drawing.
     #
@@ -188,6 +193,16 @@ def laid(
     if restorer.finer:
         light = luma(change)
         light = light - blur(light, restorer.finer)
-        change = relit(face, most * torch.tanh(light / most) if most else light)
+        if most:
+            light = below_nose(restorer, erased) * light
+            light = most * torch.tanh(light / most)
+        change = relit(face, light)
     out = face + on_skin * lit * change + hole * (after - face)
-    return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole))
+    return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole).clamp(max=1))
+
+
+def below_nose(restorer: Restorer, erased: Erased) -> Tensor:
+    """How much of what is drawn on erased faces (B,3,H,W) is laid at each height of them: (B,1,H,W) in 0..1."""
+    end = restorer.mean_shape[NOSE, 1]
+    height = (F.interpolate(erased.place[:, 1:2], scale_factor=2.0, mode="bilinear") + 1) / 2
+    return 1 - (1 - BELOW_NOSE) * ramp(height - end, *NOSE_ENDS)

@@ -23,6 +23,8 @@ AGE_BUMPS = 16
 """Gaussian basis functions over 0..100 years that an age is given to the network as."""
 DRAWS = ("skin", "mouth", "lids")
 """What a restorer draws, in the order of Amounts."""
+MOST_LAID = 2.0
+"""Largest share of what it draws on the skin that an edit lays on a face."""
 STYLE = 128
 """Width of the condition after its two layers."""
 
@@ -52,7 +54,7 @@ def normalised(x: Tensor) -> Tensor:
 class Restorer(nn.Module):
     """widths: channels at 1/2, 1/4 and 1/8 of the side. deep: blocks at 1/8. Any side that is a multiple of 8.
     draws: what an edit lets it draw, of DRAWS; weights that learnt no ages leave the skin to the prototypes. share:
-    0..1, how much of what it draws on the skin an edit lays on a face. outward: whether it draws on the skin what
+    0..2, how much of what it draws on the skin an edit lays on a face. outward: whether it draws on the skin what
     an older age brings and nothing else; younger ages and expressions are left to the prototypes there. finer:
     standard deviation of a Gaussian, in pixels at which it draws; above 0 only the brightness of what it draws on the
     skin is laid on a face, without what the Gaussian leaves of it: broad shade and colour are left to the prototypes.
@@ -77,8 +79,10 @@ class Restorer(nn.Module):
         first, second, last = widths
         if not set(draws) <= set(DRAWS):
             raise BadInput(f"a restorer draws {', '.join(draws)}; choose from {', '.join(DRAWS)}")
-        if not 0 <= share <= 1:
-            raise BadInput(f"a restorer lays a share of 0 to 1 of what it draws on the skin, not {share:g}")
+        if not 0 <= share <= MOST_LAID:
+            raise BadInput(
+                f"a restorer lays a share of 0 to {MOST_LAID:g} of what it draws on the skin, not {share:g}"
+            )
         if not 0 <= finer <= self.size / 4:
             raise BadInput(
                 f"a restorer draws what is finer than 0 (all of it) to {self.size // 4} px, not {finer:g}"

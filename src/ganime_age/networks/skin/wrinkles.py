@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..hair.filters import ramp
-from ..layers import Held, enlarge, luma, resize
+from ..layers import Held, constant, enlarge, luma, resize
 from ..warp import canonical_grid, sideways
 
 SIDE = 256
@@ -38,6 +38,8 @@ CHEEK_POINTS = ((3, 31), (13, 35))
 CHEEKS, WIDE = 0.5, 0.13
 """Depth of creases there, and how far from there nearly all of it is left, in frame sides: what old faces show in the
 middle of a cheek is the net of their skin's texture and pores more than lines."""
+ZONES = (1.0, 1.0, 0.5)
+"""Depth of creases on forehead, eyes and cheeks, mouth and chin: beside a mouth they looked like hairs on the skin."""
 SOFT = 0.02
 """Height, in frame sides, over which a zone fades into the next."""
 CREASE = (0.7, 2.2)
@@ -135,7 +137,8 @@ class Wrinkles(nn.Module):
         layouts = torch.cat([self.layouts, self.layouts.flip(2)]).to(skin.face.dtype) * (DEEPEST / 127)
         side = self.side
         choice = self.choose(skin, mean_shape, layouts)
-        rows = torch.einsum("bzk,zh->bkh", choice, height_zones(mean_shape, side))
+        zones = height_zones(mean_shape, side) * constant(ZONES, mean_shape)[:, None]
+        rows = torch.einsum("bzk,zh->bkh", choice, zones)
         chosen = torch.einsum("bkh,khw->bhw", rows, layouts)[:, None] * on_cheeks(mean_shape, side)
         top, bottom, left, right = (edge * side // SIDE for edge in WINDOW)
         creases = F.pad(chosen, (left, side - right, top, side - bottom))

@@ -26,7 +26,7 @@ from ....networks.perceptual import Perceptual, perceptual_from
 from ....networks.prototypes import Prototypes
 from ....networks.restoring.erase import Amounts, Erased, erase
 from ....networks.restoring.feature_discriminator import BothDiscriminator, FeatureDiscriminator
-from ....networks.restoring.lay import SMOOTH, Request, laid
+from ....networks.restoring.lay import Request, laid
 from ....networks.restoring.patch_discriminator import PatchDiscriminator
 from ....networks.restoring.restorer import Restorer
 from ....networks.warp import canonical_grid
@@ -47,6 +47,8 @@ MOUTH, EYES = tuple(range(48, 68)), tuple(range(36, 48))
 Discriminator: TypeAlias = PatchDiscriminator | FeatureDiscriminator | BothDiscriminator
 YOUNGEST, OLDEST, APART = 3.0, 87.0, 8.0
 """Years: the ages that are asked for, and how far from the face's own at least."""
+STEERED = 2.2
+"""Standard deviation, in pixels of a frame of 256, by which faces are smoothed that are edited, give or take .3."""
 SMILE, PARTED, DROPPED, BLINK = (AU_CODES.index(code) for code in ("AU12", "AU25", "AU26", "AU45"))
 
 
@@ -221,7 +223,7 @@ class Objective:
             bare = (torch.rand_like(request[0]) < self.recipe.bare) | ~base.isfinite().flatten(1).all(1)
             base = torch.where(bare[:, None, None, None], face, base)
             moved = torch.where(bare[:, None, None], marks, moved)
-            amounts = request.amounts(marks, moved, SMOOTH + 0.6 * (torch.rand_like(request[0]) - 0.5))
+            amounts = request.amounts(marks, moved, STEERED + 0.6 * (torch.rand_like(request[0]) - 0.5))
             erased = erase(base, moved, self.generator.template, amounts)
             at = corners(moved.mean(1), face.shape[-1], self.recipe.window)
         pieces = crop_erased(erased, [at], self.recipe.window)
