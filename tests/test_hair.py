@@ -173,6 +173,23 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 
 
+def test_skin_that_a_matte_takes_for_hair_turns_to_no_bright_line_along_the_face(prototypes):
+    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    given, hair, marks = head(256)
+    line = (torch.arange(256) + 0.5) / 256
+    away = ((line - 0.5)[None] / 0.2).square() + ((line - 0.55)[:, None] / 0.25).square()
+    over = (away < 1) & (away > 0.96)  # a pixel of skin beside the hair
+    taken = (hair | (away > 0.96))[None, None].float()
+    ages = torch.tensor([20.0]), torch.tensor([95.0])
+    older = luma(prototypes.grow_hair(given, taken, marks, ages))[0, 0]
+    beside = hair & (away < 1.6)
+    rows = slice(120, 180)
+    assert (
+        older[rows][over[rows]].mean()
+        < max(older[rows][beside[rows]].mean(), luma(given)[0, 0, 140, 128]) + 0.03
+    )
+
+
 @pytest.mark.parametrize("strands", [True, False], ids=["gloss", "cloth"])
 def test_light_on_dark_strands_turns_grey_and_grey_cloth_stays(prototypes, strands):
     prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])

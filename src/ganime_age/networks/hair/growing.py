@@ -56,6 +56,8 @@ BRIGHTEST = 0.3
 FEW = 0.01
 """Share of surely hair in what lies around a place, beside which less tells little of its colour there: of a thin
 strand much of what is seen lies behind it."""
+LINE = 340
+"""Sides of a picture, in half widths of a line that lies beside hair."""
 FAINT = 1e-3
 """Squared chroma, in units of [-1,1], of hair that has hardly any."""
 ROUND, ROUND_LIGHT = 5, 0.25
@@ -198,8 +200,10 @@ class Strands(NamedTuple):
         return part if self.window is None else self.window.put(picture, part)
 
 
-def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
-    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1, without what is grey already."""
+def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = None) -> Strands:
+    """Of pictures (B,3,S,S) in [-1,1] with hair (B,1,S,S) in 0..1, without what is grey already. more (B,1,S,S): thin
+    things that turn with it."""
+    found, hair = hair, hair if more is None else torch.maximum(hair, more)
     side, mean = picture.shape[-1], luma(head.colour)
     white = WHITE[0] * luma(head.skin) + WHITE[1]
     # A white strand keeps the photo's light, and some from above: the shade as it is, highlights and detail compressed,
@@ -218,9 +222,10 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     window = square_around(torch.maximum(hair, enlarge(near, side)))
     maps = enlarge(torch.cat([level, around, inner, grey_before(head), facing, tint, ground, near], 1), side)
     flow, cell = enlarge(brushed(luma(picture), hair, (head.off == 0).to(hair)), side), cell_of(side)
-    picture, hair, flow, maps = (part_of(x, window) for x in (picture, hair, flow, maps))
+    picture, hair, found, flow, maps = (part_of(x, window) for x in (picture, hair, found, flow, maps))
     light = luma(picture)
     level, around, inner, pale, facing, tint, ground, near = maps.split([1, 1, 1, 1, 1, 3, 1, 1], 1)
+    rim = (2 * facing).clamp(max=1) * (1 - inner) * ramp(found, *THIN)
     inner = torch.maximum(inner, ramp(hair, *OWN))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
@@ -238,6 +243,8 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     rise = torch.lerp(edge, level * gloss - 1 - light, inner)
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
+    # Along a face a matte may lie a pixel too far on the skin, which would turn into a bright line.
+    rise = torch.lerp(rise, torch.minimum(rise, no_line(light, hair, rise)), rim)
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = in_tint(picture - light, tint)
     share = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1)
@@ -247,6 +254,15 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head) -> Strands:
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
     return Strands(window, hair, white, early, rise, chroma, stray)
+
+
+def no_line(light: Tensor, hair: Tensor, rise: Tensor) -> Tensor:
+    """By how much hair (B,1,S,S) on pictures of a brightness may grow brighter, (B,1,S,S), so that no line is brighter
+    than what lies to both sides of it: the opening of what it would be."""
+    reach = max(light.shape[-1] // LINE, 1)
+    window = 2 * reach + 1, 1, reach
+    opened = F.max_pool2d(-F.max_pool2d(-torch.addcmul(light, hair, rise), *window), *window)
+    return (opened - light).clamp_min(0) / hair.clamp_min(0.05)
 
 
 def rounded(hair: Tensor) -> Tensor:
@@ -429,7 +445,7 @@ class Growth:
     def greying(self) -> Strands:
         """The strands of the hair that is not grey yet."""
         own = torch.maximum(self.head.hair, resize(self.more, self.head.hair.shape[-1]))
-        return strands_of(self.picture, torch.maximum(self.hair, self.more), self.head._replace(hair=own))
+        return strands_of(self.picture, self.hair, self.head._replace(hair=own), self.more)
 
     def grey(self, lighter: Tensor, colour: Tensor) -> Tensor:
         """The pictures with older hair, see `turn_grey`."""

@@ -18,7 +18,7 @@ from .on_head import DARK_STRANDS, EAR, Head, between, on_each_side, on_head
 
 SIDE = 512
 """Largest side at which they are looked for."""
-ASIDE, HEIGHT = (0.82, 0.9, 1.06, 1.14), (-0.6, -0.45, 0.85, 1.1)
+ASIDE, HEIGHT = (0.82, 0.9, 1.06, 1.14), (-0.6, -0.45, 1.2, 1.5)
 """Where they grow, in the units of `on_head`: distances from the middle, and heights, between the first two of which
 they begin and between the last two of which they end."""
 HANGS = (0.3, 0.5)
