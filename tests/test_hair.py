@@ -451,6 +451,22 @@ def test_a_rough_shade_along_a_jaw_does_not_turn_grey(model):
     assert shade.stubble.max() > 0.5, "on the way to a child it goes"
 
 
+@pytest.mark.parametrize("cell, bearded", [(8, False), (1, True)], ids=["blocks", "stubble"])
+def test_coarse_detail_of_a_chin_in_the_shade_is_no_beard(model, cell, bearded):
+    marks = model.prototypes.mean_shape[None].clone()
+    torch.manual_seed(0)
+    where = resize(beard_region(marks, 128), 512)
+
+    def noise(side: int) -> torch.Tensor:
+        return (
+            torch.randn(1, 1, side, side).repeat_interleave(512 // side, 2).repeat_interleave(512 // side, 3)
+        )
+
+    skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None] + 0.02 * noise(64)
+    worn = ((skin + 1) * (1 - where * (0.5 + 0.03 * noise(512 // cell))) - 1).clamp(-1, 1)
+    assert (Beard.of(worn, marks).stubble.max() > 0.8) == bearded
+
+
 def test_dark_green_is_no_hair_and_black_hair_with_a_green_cast_is():
     cast, cloth = torch.tensor([-0.86, -0.75, -0.71]), torch.tensor([-0.95, -0.75, -0.86])
     shown = [unnatural(colour[None, :, None, None].expand(1, 3, 64, 64)).mean() for colour in (cast, cloth)]

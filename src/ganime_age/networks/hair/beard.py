@@ -40,6 +40,9 @@ TURNED = (0.4, 0.55)
 """Values of `sideways`: of a head turned beyond the second, the landmarks of the jaw do not tell where a beard ends."""
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
 """Largest side at which that detail is measured, and cells a side than which it is finer."""
+FINER, ROUGHEST = (1.02, 1.2), (5.0, 8.0)
+"""HAIRY in twice as many cells, in that of GRAIN_CELLS: up to the first it is noise, or the blocks of a JPEG, of a chin
+in the shade, from the second on hair, of which ever more is seen. And HAIRY of what is hair whatever that says."""
 LEAST_GRAIN = 0.005
 """Detail, as a standard deviation of the log of brightness, beside which less is none."""
 BEARDLESS = (12.0, 20.0)
@@ -140,6 +143,8 @@ class LowerFace(NamedTuple):
     """(B,1,1,1): the detail of both, in that of the rougher cheek."""
     rough_here: Tensor
     """(B,1,c,c): the same of each place."""
+    fine: Tensor
+    """(B,1,1,1) in 0..1: whether that detail is as fine as hair's."""
 
     @classmethod
     def of(cls, picture: Tensor, landmarks: Tensor, small: Tensor | None = None) -> LowerFace:
@@ -156,15 +161,13 @@ class LowerFace(NamedTuple):
         spread = (landmarks[:, 54, 0] - landmarks[:, 48, 0]).abs().clamp_min(0.05)[:, None, None, None]
         away = line - landmarks[:, 8, :1, None, None]
         core = where * (away.abs() < 0.6 * spread)
-        fine = grain(picture)
-        chin, around = weighted_mean(fine, resize(core, fine.shape[-1])), box(fine, 1)
-        # The rougher cheek of both: where light comes from one side, noise is hairy in the shade.
-        cheek = at(around, cheeks).unflatten(2, (2, 2)).mean(3).amax(2)[..., None, None]
-        rough, rough_here = (
-            (detail.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN) for detail in (chin, around)
-        )
+        rough, rough_here = roughness(grain(picture), core, cheeks)
+        fine = torch.ones_like(rough)
+        if picture.shape[-1] >= 4 * GRAIN_CELLS:  # a smaller one shows no such detail
+            finer, _ = roughness(grain(picture, 2 * GRAIN_CELLS), core, cheeks)
+            fine = torch.maximum(ramp(finer / rough, *FINER), ramp(rough, *ROUGHEST))
         own = (away < 0).to(core)
-        return cls(small, skin, ratio, where, (core * own, core * (1 - own)), rough, rough_here)
+        return cls(small, skin, ratio, where, (core * own, core * (1 - own)), rough, rough_here, fine)
 
     def on_both_sides(self, share: Tensor, left_out: Tensor | float = 0.0) -> Tensor:
         """The lesser of the mean shares (B,1,s,s) of both halves, (B,1,1,1): a beard grows on both sides, and what lies
@@ -184,6 +187,7 @@ class LowerFace(NamedTuple):
         grows = self.on_both_sides(share, nothing)
         found = ramp(grows, *BEARDED) * ramp(self.rough, *HAIRY)
         found = torch.maximum(found, ramp(grows, *STUBBLED) * ramp(self.rough, *bristly))
+        found = found * self.fine
         return found * ramp(self.on_both_sides(share, torch.maximum(upper, nothing)), *CHIN)
 
     def white(self, where: Tensor) -> Tensor:
@@ -258,10 +262,22 @@ def at(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps, 2 * points[:, None] - 1, padding_mode="border", align_corners=False)[:, :, 0]
 
 
-def grain(picture: Tensor) -> Tensor:
-    """Mean square of the fine detail of pictures (B,3,S,S), in logs of brightness: (B,1,s,s)."""
+def roughness(detail: Tensor, chin: Tensor, cheeks: Tensor) -> tuple[Tensor, Tensor]:
+    """The detail of chins (B,1,s,s in 0..1), (B,1,1,1), and of each place, (B,1,c,c), in that of the rougher cheek.
+    detail (B,1,c,c): see `grain`; cheeks (B,4,2): places on both."""
+    own, around = weighted_mean(detail, resize(chin, detail.shape[-1])), box(detail, 1)
+    # The rougher cheek of both: where light comes from one side, noise is hairy in the shade.
+    cheek = at(around, cheeks).unflatten(2, (2, 2)).mean(3).amax(2)[..., None, None]
+    chins, everywhere = (
+        (power.sqrt() + LEAST_GRAIN) / (cheek.sqrt() + LEAST_GRAIN) for power in (own, around)
+    )
+    return chins, everywhere
+
+
+def grain(picture: Tensor, cells: int = GRAIN_CELLS) -> Tensor:
+    """Mean square of the fine detail of pictures (B,3,S,S), in logs of brightness: (B,1,s,s), s at most `cells`."""
     light = (luma(resize(picture, min(GRAIN_SIDE, picture.shape[-1]))) + BLACK).log()
-    cells = min(GRAIN_CELLS, light.shape[-1])
+    cells = min(cells, light.shape[-1])
     detail = light - enlarge(resize(light, cells), light.shape[-1])
     return resize(detail.square(), cells)
 
