@@ -75,7 +75,7 @@ def test_thin_hair_on_skin_keeps_its_colour(prototypes):
     thin[..., 64:, :] *= 5
     ages = torch.tensor([20.0]), torch.tensor([95.0])
     older = prototypes.grow_hair(given, thin, marks, ages)
-    assert torch.equal(older[..., :48, :], given[..., :48, :]), "above the ears"
+    assert torch.equal(older[..., :55, :], given[..., :55, :]), "above the ears"
     assert (luma(older) - luma(given))[..., 64:96, :].amax() > 0.2
 
 
@@ -260,9 +260,9 @@ def cropped(ear: bool = True) -> tuple[torch.Tensor, torch.Tensor, Head]:
     glasses on its right one; landmarks; and what is known of the head. ear: whether skin is seen beside them."""
     rows, columns = (torch.arange(256).view(shape).expand(256, 256) for shape in ((-1, 1), (1, -1)))
     skin, dark = (torch.tensor(c)[:, None, None] for c in ((0.6, 0.2, 0.0), (-0.8, -0.85, -0.9)))
-    hair = rows < 118
+    hair = (rows < 118) | ((columns >= 180) & (rows < 170))
     burn = (columns >= 74) & (columns < 84) & (rows < 160)
-    arm = (columns >= 168) & (columns < 196) & (rows >= 122) & (rows < 126)
+    arm = (columns >= 168) & (columns < 196) & (rows >= 124) & (rows < 128)
     left = (columns < 74) & (rows >= 118)
     picture = torch.where(hair | burn | arm | (left if not ear else burn), dark, skin)[None]
     marks = head()[2]
@@ -273,11 +273,11 @@ def test_a_sideburn_is_found_below_the_hair_and_the_arm_of_glasses_is_none():
     picture, marks, known = cropped()
     found = sideburns(picture, marks, known)[0, 0]
     assert found[130:150, 76:82].min() > 0.9
-    assert found[121:128, 168:196].max() < 0.1 and found[130:150, 90:160].max() < 0.01
+    assert found[124:128, 168:179].max() < 0.1 and found[130:150, 90:160].max() < 0.01
 
 
 def test_the_shaded_side_of_a_face_before_a_dark_background_is_no_sideburn():
-    assert sideburns(*cropped(ear=False))[..., 121:, :].max() < 0.1, "below the hair"
+    assert sideburns(*cropped(ear=False))[..., 121:, :160].max() < 0.1, "below the hair"
 
 
 def test_a_head_that_is_turned_aside_tells_nothing_of_sideburns():
@@ -290,8 +290,10 @@ def test_a_head_that_is_turned_aside_tells_nothing_of_sideburns():
 @pytest.mark.parametrize("strands, colour, shorn", [
     (0.0, (0.5, 0.15, 0.0), True),
     (0.5, (0.5, 0.15, 0.0), False),
-    (0.0, (-0.6, -0.7, -0.8), False),
-], ids=["shaven", "blond", "dark"])  # fmt: skip
+    (0.0, (-0.1, -0.31, -0.41), False),
+    (0.0, (0.3, 0.25, 0.2), False),
+    (0.0, (0.6, 0.2, 0.0), True),
+], ids=["shaven", "blond", "darker", "paler", "of the face's colour"])  # fmt: skip
 def test_a_shaven_head_gets_no_white_cap(prototypes, strands, colour, shorn):
     prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
     _, hair, marks = head(256)
@@ -302,7 +304,7 @@ def test_a_shaven_head_gets_no_white_cap(prototypes, strands, colour, shorn):
     ages = torch.tensor([20.0]), torch.tensor([95.0])
     change = (prototypes.grow_hair(given, hair[None, None].float(), marks, ages) - given).abs().mean(1)[0]
     seen = change[60:120, 40:70].mean()
-    assert seen < 1e-3 if shorn else seen > 0.03
+    assert seen < 1e-3 if shorn else seen > 0.02
 
 
 def test_skin_that_shows_between_the_strands_of_a_fringe_is_no_hair():

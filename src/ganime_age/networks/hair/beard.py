@@ -41,8 +41,11 @@ TURNED = (0.4, 0.55)
 GRAIN_SIDE, GRAIN_CELLS = 512, 64
 """Largest side at which that detail is measured, and cells a side than which it is finer."""
 FINER, ROUGHEST = (1.02, 1.2), (5.0, 8.0)
-"""HAIRY in twice as many cells, in that of GRAIN_CELLS: up to the first it is noise, or the blocks of a JPEG, of a chin
-in the shade, from the second on hair, of which ever more is seen. And HAIRY of what is hair whatever that says."""
+"""HAIRY in twice as many cells, in that of GRAIN_CELLS: up to the first it is noise, or the blocks of a JPEG, on a chin
+in the shade, from the second on hair, which stands out from pores the more, the closer one looks. And HAIRY of what is
+hair whatever that says."""
+CLOSER = (256, 448)
+"""Sides of a picture up to which nobody can look closer, and from which on one can."""
 LEAST_GRAIN = 0.005
 """Detail, as a standard deviation of the log of brightness, beside which less is none."""
 BEARDLESS = (12.0, 20.0)
@@ -162,10 +165,10 @@ class LowerFace(NamedTuple):
         away = line - landmarks[:, 8, :1, None, None]
         core = where * (away.abs() < 0.6 * spread)
         rough, rough_here = roughness(grain(picture), core, cheeks)
-        fine = torch.ones_like(rough)
-        if picture.shape[-1] >= 4 * GRAIN_CELLS:  # a smaller one shows no such detail
-            finer, _ = roughness(grain(picture, 2 * GRAIN_CELLS), core, cheeks)
-            fine = torch.maximum(ramp(finer / rough, *FINER), ramp(rough, *ROUGHEST))
+        finer, _ = roughness(grain(picture, 2 * GRAIN_CELLS), core, cheeks)
+        fine = torch.maximum(ramp(finer / rough, *FINER), ramp(rough, *ROUGHEST))
+        closer = min(max((picture.shape[-1] - CLOSER[0]) / (CLOSER[1] - CLOSER[0]), 0.0), 1.0)
+        fine = 1 - closer * (1 - fine)
         own = (away < 0).to(core)
         return cls(small, skin, ratio, where, (core * own, core * (1 - own)), rough, rough_here, fine)
 

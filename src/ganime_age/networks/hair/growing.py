@@ -244,7 +244,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     # Background between strands is no gloss.
     rise = torch.minimum(rise, (white + BRIGHTEST - light).clamp_min(0))
     # Along a face a matte may lie a pixel too far on the skin, which would turn into a bright line.
-    rise = torch.lerp(rise, torch.minimum(rise, no_line(light, hair, rise)), rim)
+    rise = torch.lerp(rise, torch.minimum(rise, no_line(light, hair, rise, max(side // LINE, 1))), rim)
     # Of the hair's own colour t a pixel p has <p, t> / <t, t>. No more is taken: its opposite would be left.
     present = in_tint(picture - light, tint)
     share = near * ((present - ground) / (1 - ground).clamp_min(0.3)).clamp(0, 1)
@@ -256,10 +256,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     return Strands(window, hair, white, early, rise, chroma, stray)
 
 
-def no_line(light: Tensor, hair: Tensor, rise: Tensor) -> Tensor:
-    """By how much hair (B,1,S,S) on pictures of a brightness may grow brighter, (B,1,S,S), so that no line is brighter
-    than what lies to both sides of it: the opening of what it would be."""
-    reach = max(light.shape[-1] // LINE, 1)
+def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:
+    """By how much hair (B,1,S,S) on pictures of a brightness may grow brighter, (B,1,S,S), so that no line of 2 reach
+    pixels is brighter than what lies to both sides of it: the opening of what it would be."""
     window = 2 * reach + 1, 1, reach
     opened = F.max_pool2d(-F.max_pool2d(-torch.addcmul(light, hair, rise), *window), *window)
     return (opened - light).clamp_min(0) / hair.clamp_min(0.05)
@@ -430,8 +429,10 @@ class Growth:
             shadow=beard.shadow * resize(bare, beard.shadow.shape[-1]),
         )
         bearded = beard.share * older[:, None, None, None]
-        head = Head.of(small, torch.maximum(hair, bearded), landmarks, fade)
-        hair = torch.maximum(hair * (1 - shaven(picture, hair, head)), bearded)
+        known = Head.of(small, torch.maximum(hair, bearded), landmarks, fade)
+        bald = shaven(picture, hair, known) * (hair > bearded)
+        hair = torch.maximum(hair * (1 - bald), bearded)
+        head = Head.of(small, hair, landmarks, fade)
         hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
@@ -439,7 +440,7 @@ class Growth:
         more = choose(
             older, lambda: inside * more_hair(picture, landmarks, head), lambda: torch.zeros_like(hair)
         )
-        return cls(picture, hair * dense * inside, head, beard, more)
+        return cls(picture, hair * dense * inside * (1 - bald), head, beard, more)
 
     @cached_property
     def greying(self) -> Strands:

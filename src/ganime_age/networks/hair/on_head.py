@@ -59,12 +59,15 @@ ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 units of `on_head`, below which, and distances from the middle within which, it is one."""
 EAR_SIDE = 512
 """Largest side at which ears, skin between strands, and shaven heads are looked for."""
-AS_BRIGHT, AS_WARM = (0.78, 0.84, 1.1, 1.15), (0.35, 0.42, 0.9, 1.1)
+AS_BRIGHT, AS_WARM = (0.78, 0.84, 1.1, 1.15), (0.35, 0.42, 1.15, 1.3)
 """Brightness above black, and warmth, of a shaven head in those of the skin, see `filters.within`. Grey hair is less
 warm, and so is the gloss of black hair."""
 SHORN, DETAIL_OVER, CORE = (0.04, 0.052), 3, 4
-"""Standard deviation of the log of brightness, in EAR_SIDE pixels, less what lies around it, up to which stubble on a
-head is skin, and from which on it is hair; over how many pixels; and how far within hair it is measured."""
+"""Standard deviation of the log of brightness, less what lies around it, up to which stubble on a head is skin, and
+from which on it is hair; over how many pixels of EAR_SIDE that is; and how far within hair it is measured."""
+SHOWS, ENOUGH = 256, (0.0003, 0.0008)
+"""Least side of a picture that shows strands; and share of it up to which so little lies within hair that it tells
+nothing, and from which on it does."""
 
 
 class Head(NamedTuple):
@@ -182,15 +185,19 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
 
 
 def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
-    """How surely pictures (B,3,S,S) show skin and stubble where hair (B,1,S,S) was found, (B,1,1,1) in 0..1: what is as
-    bright and as warm as the face and has no strands. White it would be a cap."""
-    small = resize(picture, min(EAR_SIDE, picture.shape[-1]))
-    inner = -F.max_pool2d(-resize(hair, small.shape[-1]), 2 * CORE + 1, 1, CORE)
+    """How surely pictures (B,3,S,S) show skin and stubble where hair (B,1,S,S) was found, (B,1,1,1) in 0..1: what is
+    about as bright and as warm as the face and has no strands. White it would be a cap."""
+    side = min(EAR_SIDE, picture.shape[-1])
+    if side < SHOWS:
+        return torch.zeros_like(head.colour[:, :1])
+    small, core, over = resize(picture, side), CORE * side // EAR_SIDE, DETAIL_OVER * side // EAR_SIDE
+    inner = -F.max_pool2d(-resize(hair, side), 2 * core + 1, 1, core)
     detail = (luma(small) + BLACK).clamp_min(0.02).log()
-    power = weighted_mean((detail - box(detail, DETAIL_OVER)).square(), inner)
+    power = weighted_mean((detail - box(detail, over)).square(), inner)
     bright = (luma(head.colour) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)
     as_warm = warm(head.colour) / warm(head.skin).clamp_min(0.02)
-    return within(bright, AS_BRIGHT) * within(as_warm, AS_WARM) * (1 - ramp(power.sqrt(), *SHORN))
+    told = ramp(inner.mean((2, 3), keepdim=True), *ENOUGH) * (1 - ramp(power.sqrt(), *SHORN))
+    return told * within(bright, AS_BRIGHT) * within(as_warm, AS_WARM)
 
 
 def skin_seen(picture: Tensor, hair: Tensor, skin: Tensor, *ways: tuple[float, float]) -> list[Tensor]:

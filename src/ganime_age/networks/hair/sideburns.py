@@ -18,7 +18,7 @@ from .on_head import DARK_STRANDS, EAR, Head, between, on_each_side, on_head
 
 SIDE = 512
 """Largest side at which they are looked for."""
-ASIDE, HEIGHT = (0.82, 0.9, 1.06, 1.14), (-0.6, -0.45, 1.2, 1.5)
+ASIDE, HEIGHT = (0.82, 0.9, 1.06, 1.14), (-0.3, -0.15, 1.2, 1.5)
 """Where they grow, in the units of `on_head`: distances from the middle, and heights, between the first two of which
 they begin and between the last two of which they end."""
 HANGS = (0.3, 0.5)
@@ -46,18 +46,18 @@ def sideburns(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     own = on_each_side(x, small, ring)
     share, told = between(small, head.skin, own)
     times = (luma(head.skin) + BLACK) / (luma(own) + BLACK).clamp_min(0.02)
-    where = within(x.abs(), ASIDE) * within(y, HEIGHT)
+    aside = within(x.abs(), ASIDE)
     dark = ramp(share, *SHARE) * told * ramp(times, *DARK_STRANDS)
     # Before a dark background the shaded side of a face is as dark as hair; the ear beside sideburns is not.
     off = ((x.abs() - EAR[0]) / EAR[2]).square() + ((y - EAR[1]) / EAR[3]).square()
     ear = on_each_side(x, told * within(share, SKIN), (off < 1).to(share))
     dark = dark * ramp(ear, *SEEN)
-    either = tall(torch.maximum(dark, hair), max(TALL * side // SIDE, 1)) * where
-    near = ramp(hair, 0.5, 0.9) * where * (1 - ramp(y, *HANGS))
+    either = tall(torch.maximum(dark, hair), max(TALL * side // SIDE, 1)) * aside
+    near = ramp(hair, 0.5, 0.9) * aside * (1 - ramp(y, *HANGS))
     ahead = (1 - ramp(sideways(landmarks), *TURNED))[:, None, None, None]
     followed = min(side, MATTE_SIDE)
     tied = spread(*(resize(part, followed) for part in (near, either)))
-    return ahead * torch.minimum(dark * where, enlarge(ramp(tied, *TIED), side))
+    return ahead * torch.minimum(dark * aside * within(y, HEIGHT), enlarge(ramp(tied, *TIED), side))
 
 
 def tall(mask: Tensor, radius: int) -> Tensor:

@@ -27,13 +27,13 @@ ASKED_YEARS, ASKED_UNITS = 4.0, 0.6
 """Years, and sum of changes of action units (0..5 each), at which `asked` is 1 - 1/e."""
 AU25, AU26, AU45 = 14, 15, 16
 """Places of the action units that open the mouth and close the eyes."""
-DEEPEST_DRAWN = 0.14
-"""Brightness, in units of [-1,1], that light and shade drawn on the skin of an edit near and never exceed: of .05 it
-leaves all, of .10 .09, of .17 .12. What a network draws at all was .17 in its deepest hundredth, and .68 where it left
-a mark of its own."""
+DEEPEST_DRAWN = 0.2
+"""Brightness, in units of [-1,1], that light and shade laid on the skin of an edit near and never exceed: of .1 it
+leaves .09, of .2 .15, of .4 .19."""
 BELOW_NOSE, NOSE_ENDS = 0.3, (0.0, 0.08)
-"""How much of that is laid below the nose, where it is a pale ring around the mouth and along the jaw that nobody reads
-an age from; and where that begins and is reached below the nose's end, in sides of the mean shape's frame."""
+"""How much of what is drawn is laid below the nose, where it is a pale ring around the mouth and along the jaw that
+nobody reads an age from; and where that begins and is reached below the nose's end, in sides of the mean face's frame.
+"""
 DRAW_EVERY = 12
 """Frames of a clip after which the skin is drawn anew; between them what was drawn moves with the landmarks."""
 STILL = 0.001
@@ -194,8 +194,8 @@ def laid(
         light = luma(change)
         light = light - blur(light, restorer.finer)
         if most:
-            light = below_nose(restorer, erased) * light
-            light = most * torch.tanh(light / most)
+            most = most / max(restorer.share, 1e-3)
+            light = most * torch.tanh(below_nose(restorer, erased) * light / most)
         change = relit(face, light)
     out = face + on_skin * lit * change + hole * (after - face)
     return Edited(out.clamp(-1, 1), attention * torch.maximum(on_skin, hole).clamp(max=1))
