@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
-from threading import Barrier
+from threading import Barrier, current_thread, enumerate as running, main_thread
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from ganime_age.images.boxes import face_box
 from ganime_age.images.search import FoundFace
 from ganime_age.images.video_reader import Frame
 from ganime_age.networks.skin.wrinkles import Wrinkles
+from ganime_age.pipelines import overlap
 from ganime_age.pipelines.animation import edit_frames
 from ganime_age.pipelines.clip_face import HAIR_AT_REST, HAIR_EVERY, ClipFace, Shot
 from ganime_age.pipelines.overlap import ahead, behind, side_by_side
@@ -376,6 +377,20 @@ def test_threads_beside_each_other_compute_on_a_share_of_the_cores_and_others_on
             assert [*alone, torch.get_num_threads()] == [4] * 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_key_that_stops_it_while_threads_begin_leaves_none_waiting(monkeypatch):
+    class Pressed(Barrier):
+        def wait(self, timeout=None):
+            if current_thread() is main_thread():
+                raise KeyboardInterrupt
+            return super().wait(20)
+
+    monkeypatch.setattr(overlap, "Barrier", Pressed)
+    before, cores = set(running()), torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt), side_by_side(str, range(4)):
+        pass
+    assert set(running()) == before and torch.get_num_threads() == cores
 
 
 GREY = np.full((100, 300, 3), 90, np.uint8)

@@ -31,12 +31,18 @@ def sharing(threads: int, name: str) -> ThreadPoolExecutor:
     with _TELLING:
         cores, ready = torch.get_num_threads(), Barrier(threads + 1)
         made = ThreadPoolExecutor(threads, name, _compute_on, (max(1, cores // 2),))
-        begun = [made.submit(ready.wait) for _ in range(threads)]
-        ready.wait()
-        for one in begun:
-            one.result()
-        # Each of them keeps what it was told; threads that begin later are told this.
-        torch.set_num_threads(cores)
+        try:
+            begun = [made.submit(ready.wait) for _ in range(threads)]
+            ready.wait()
+            for one in begun:
+                one.result()
+        except BaseException:  # Ctrl+C too: threads that go on waiting would keep Python from ending
+            ready.abort()
+            made.shutdown(wait=True, cancel_futures=True)
+            raise
+        finally:
+            # Each of them keeps what it was told; threads that begin later are told this.
+            torch.set_num_threads(cores)
     return made
 
 
