@@ -7,7 +7,8 @@ import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
-from threading import Barrier, current_thread, enumerate as running, main_thread
+from threading import Barrier, current_thread, main_thread
+from threading import enumerate as running
 
 import numpy as np
 import pytest
