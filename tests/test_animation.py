@@ -191,7 +191,7 @@ def test_every_frame_of_a_clip_is_edited_and_the_sound_stays(tmp_path, moving, e
         assert np.abs(old.astype(int) - new).mean() > 2
     older = [editor.read(picture)[0] for picture, _ in after]
     grown = [new.age - editor.read(old)[0].age for new, (old, _) in zip(older, before, strict=True)]
-    assert np.mean(grown) > 15 and min(grown) > 10, "every frame"
+    assert np.mean(grown) > 15 and min(grown) > 12, "every frame"
     # The clip's compression weakens the mark: a single frame may fall a little short of the threshold for photos.
     scores = [
         score(picture, frame_matrix(face.landmarks, SIDE))

@@ -154,6 +154,20 @@ def test_the_mark_leaves_what_lies_around_a_large_face_as_it_is(editor, portrait
         assert change[head].mean() > 0.7
 
 
+def test_smooth_skin_of_a_large_face_is_not_mottled():
+    skin = np.full((256, 256, 3), 150, np.float32)
+    small, large = (watermark.add_watermark(skin, side=side)[..., 0] - skin[..., 0] for side in (128, 512))
+    assert np.sqrt((large**2).mean()) < 0.6 < 1.2 < np.sqrt((small**2).mean())
+    power = np.abs(np.fft.fft2(large)) ** 2
+    rows, columns = np.meshgrid(*[np.abs(np.fft.fftfreq(256, 1 / 256))] * 2, indexing="ij")
+    assert power[np.hypot(rows, columns) < 14].sum() < 1e-3 * power.sum(), (
+        "wider than a fourteenth of the frame"
+    )
+    pattern = skin + 40 * np.sin(np.arange(256))[:, None, None].astype(np.float32)
+    hidden = watermark.add_watermark(pattern, side=512)[..., 0] - pattern[..., 0]
+    assert np.sqrt((hidden**2).mean()) > 1.5, "where the photo hides it"
+
+
 CHANGES = {
     "as it is": lambda image: image,
     "JPEG 75": lambda image: stored(image, "JPEG", quality=75),

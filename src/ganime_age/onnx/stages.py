@@ -97,18 +97,25 @@ def mark_of(face: Tensor, landmarks: Tensor, side: Tensor) -> Tensor:
     fine, wide = (blurring(size, share * size) for share in (0.012, 0.02))
     detail = grey - fine @ grey @ fine.T
     busy = (wide @ detail.square() @ wide.T).sqrt()
-    share = watermark.FLAT + (1 - watermark.FLAT) * (busy / watermark.BUSY).clamp(0, 1)
+    small = needed(side, watermark.SMALL)
+    flat, most = (large + small * (little - large) for little, large in (watermark.FLAT, watermark.BUSY))
+    share = flat + (1 - flat) * (busy / most).clamp(0, 1)
     reach, soft = round(watermark.BESIDE * size), blurring(size, watermark.HEAD_EDGE * size)
     calm = soft @ -F.max_pool2d(-busy, 2 * reach + 1, 1, reach) @ soft.T
     low, high = watermark.HIDES
     head = heads(landmarks, size)
-    few, many = watermark.NEEDED
-    needed = ((many - side) / (many - few)).clamp(0, 1)
-    share = share * torch.maximum(head, needed * ((calm - low) / (high - low)).clamp(0, 1))
+    beside = needed(side, watermark.NEEDED)
+    share = share * torch.maximum(head, beside * ((calm - low) / (high - low)).clamp(0, 1))
     mark = watermark.STRENGTH * share * torch.from_numpy(watermark.noise(size).copy())
     return (
         F.interpolate(mark, size=(full, full), mode="bicubic", align_corners=False) if size < full else mark
     )
+
+
+def needed(side: Tensor, sides: tuple[int, int]) -> Tensor:
+    """As watermark.needed."""
+    few, many = sides
+    return ((many - side) / (many - few)).clamp(0, 1)
 
 
 def areas(size: int, small: int) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 
 from ..edits import AU_CODES, AU_MAX, AUTarget, Edit
 from ..errors import BadInput
-from ..images.alignment import apply, crop, invert, paste
+from ..images.alignment import apply, crop, invert, paste, side_in_photo
 from ..images.tensors import to_tensor
 from ..model.methods import DEFAULT, PROTOTYPES
 from ..model.model import check_method_edits, method_row
@@ -205,7 +205,9 @@ class Mover:
         photo = self._finished(plain, units)
         if photo is plain and self.mark:
             # Where a head is turned to is not known to the pixel, so all of its frame is marked.
-            photo = self._paste(add_watermark(drawn, strength=CLIP_STRENGTH if self.clip else STRENGTH))
+            strength = CLIP_STRENGTH if self.clip else STRENGTH
+            side = None if self.clip else side_in_photo(self._matrix, len(drawn))
+            photo = self._paste(add_watermark(drawn, strength=strength, side=side))
         return photo, attention
 
     @cached_property

@@ -6,10 +6,13 @@ The noise lives in the face's frame, not in the photo's pixel grid: resizing, cr
 face and the noise together, and the detector brings both back. The mark carries no message, so it holds nothing about a
 person; it is there or not.
 
-Embedding. With a phase p(f) drawn from the key for each frequency f of a band, and a mask m(x) that grows with
-the local contrast of the face I, from FLAT to 1 on the head and from 0 to at most 1 around it,
+Embedding. With a phase p(f) drawn from the key for each frequency f of a band, a weight a(f) that grows from 0 to 1
+over COARSE, and a mask m(x) that grows with the local contrast of the face I, from FLAT to 1 on the head and from 0 to
+at most 1 around it,
 
-    n(x) = sum_f cos(2 pi f.x + p(f)), scaled to unit variance,        I'(x) = I(x) + STRENGTH m(x) n(x).
+    n(x) = sum_f a(f) cos(2 pi f.x + p(f)), scaled to unit variance,        I'(x) = I(x) + STRENGTH m(x) n(x).
+
+On smooth skin coarse noise is mottled skin, so the mark has little of both: as much as a face of that size needs.
 
 Detection is a phase correlation. With F the phases of the flattened face and P those of the key, both of modulus 1,
 
@@ -34,17 +37,28 @@ from ..images.alignment import border_mask, crop
 KEY = b"ganime_age mark 1"
 STRENGTH = 2.0  # root mean square of the noise in grey levels, where the face has detail to hide it
 CLIP_STRENGTH = 2.75  # of a clip's frames, since compressing them takes away more than saving a photo does
-FLAT = 0.74  # share of it that is left where there is none, as on smooth skin
-BUSY = 5.0  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
+SMALL = (
+    160,
+    256,
+)  # photo pixels in a frame's side: faces up to the first are small, from the second on large
+FLAT = (
+    0.74,
+    0.28,
+)  # share of it that is left where there is none, as on smooth skin, in small and large faces
+BUSY = (
+    5.0,
+    13.0,
+)  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
 CROWN = 1.1  # height of a head above the brows, in distances from the brows to the mouth
 HEAD_EDGE = 0.012  # of the frame's side: standard deviation of the soft edge of a head
 HIDES = (
     0.8,
     2.4,
-)  # as BUSY: outside the head the mark is left out up to the first, and whole from the second on
+)  # likewise: outside the head the mark is left out up to the first, and whole from the second on
 NEEDED = (256, 512)  # photo pixels in a frame's side: up to the first it is needed there, from the second not
 BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
-BAND = (8, 42)  # cycles per frame that the noise holds
+BAND = (8, 42)  # cycles per frame of which the key has phases
+COARSE = (14, 22)  # cycles per frame up to which the noise holds none of them, and from which on all
 THRESHOLD = 6.5  # standard deviations from which a score counts as the mark
 
 LARGEST = 256  # side of the frame at which the mark is drawn; a larger face gets it enlarged
@@ -69,8 +83,8 @@ def add_watermark(
 
     landmarks: (68,2) in 0..1 of the frame; outside their head nothing is added where the picture is even. None: the
     whole frame is marked. strength: root mean square of the noise in grey levels, where all of it is hidden. side: how
-    many pixels of the photo the frame's side takes; outside the head of a large face nothing is added at all. None: as
-    outside that of a small one."""
+    many pixels of the photo the frame's side takes: a large face needs less on smooth skin, and nothing outside its
+    head. None: as for a small one."""
     face = np.asarray(face, np.float32)
     size = min(len(face), LARGEST)  # the noise is coarser than a pixel of LARGEST
     grey = face.mean(2)
@@ -79,24 +93,31 @@ def add_watermark(
     # Local contrast: the standard deviation of what is finer than 1.2 % of the side, over 2 % of it.
     detail = grey - cv2.GaussianBlur(grey, (0, 0), 0.012 * size)
     busy = np.sqrt(cv2.GaussianBlur(detail**2, (0, 0), 0.02 * size))
-    share = FLAT + (1 - FLAT) * np.clip(busy / BUSY, 0, 1)
-    mark = strength * share * noise(size)
+    flat, most = hiding(side)
+    mark = strength * (flat + (1 - flat) * np.clip(busy / most, 0, 1)) * noise(size)
     if landmarks is not None:
         # An outline hides nothing beside it: there the least contrast nearby counts.
         reach = 2 * round(BESIDE * size) + 1
         calm = cv2.GaussianBlur(cv2.erode(busy, np.ones((reach, reach), np.uint8)), (0, 0), HEAD_EDGE * size)
         low, high = HIDES
         hidden = np.clip((calm - low) / (high - low), 0, 1)
-        mark *= np.maximum(head_mask(landmarks, size), hidden * needed_beside(side))
+        mark *= np.maximum(head_mask(landmarks, size), hidden * needed(side, NEEDED))
     if size < len(face):
         mark = cv2.resize(mark, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return face + mark[..., None]
 
 
-def needed_beside(side: float | None) -> float:
-    """How much of the mark is needed outside the head, 0..1, by the pixels of the photo in the frame's side."""
-    few, many = NEEDED
+def needed(side: float | None, sides: tuple[int, int]) -> float:
+    """From 1 down to 0 between two `sides` of a frame in the photo's pixels; 1 for None."""
+    few, many = sides
     return 1.0 if side is None else min(max((many - side) / (many - few), 0.0), 1.0)
+
+
+def hiding(side: float | None) -> tuple[float, float]:
+    """FLAT and BUSY of a face whose frame's side takes so many pixels of the photo."""
+    small = needed(side, SMALL)
+    flat, busy = (large + small * (little - large) for little, large in (FLAT, BUSY))
+    return flat, busy
 
 
 def head_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -119,7 +140,10 @@ def noise(size: int, key: bytes = KEY) -> np.ndarray:
     # A small face cannot hold the finest frequencies (Nyquist); the others are the same at every size.
     inside = (np.abs(frequencies) * 2 < size).all(1)
     u, v = frequencies[inside].T
-    spectrum[v, u] = phases[inside] * np.exp(1j * np.pi * (u + v) / size)  # the first pixel's centre is 0.5
+    weights = np.clip((np.hypot(u, v) - COARSE[0]) / (COARSE[1] - COARSE[0]), 0, 1)
+    spectrum[v, u] = (
+        weights * phases[inside] * np.exp(1j * np.pi * (u + v) / size)
+    )  # centres of pixels are at 0.5
     drawn = np.fft.irfft2(spectrum, (size, size))
     drawn = (drawn / drawn.std()).astype(np.float32)
     drawn.flags.writeable = False

@@ -23,10 +23,9 @@ USUAL = 0.22
 it and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
 TEETH = 0.8
 """How much of an age's tone what lies between the lips does not get: it is measured on mouths that are closed."""
-MIDDLE, CALM = (1.5, 4.0), (0.4, 0.7)
+MIDDLE, CALM = (1.5, 4.0), 0.4
 """Standard deviations, in pixels of such a map, of the Gaussians between which the middle forms of a tone lie; and how
-much less of them there is at most, in infancy and in old age. Of what a tone holds they change who somebody is most,
-for the years they add."""
+much less of them there is at most. Of what a tone holds they change who somebody is most, for the years they add."""
 INFANCY, OLD_AGE = (1.5, 5.0), (40.0, 60.0)
 """Ages asked for, in years: up to the first a tone is calmed most, and from the second on not; and from which on it is
 again, and most."""
@@ -70,8 +69,7 @@ def dark_brows(tone: Tensor, mean_shape: Tensor) -> Tensor:
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
     """A tone (B,3,64,64) towards ages (B,) with less of its middle forms in infancy, where it changes a face most, and
     in old age: a face is known by these forms, and beside a nose they look like stains."""
-    infant, old = CALM
-    less = (infant * (1 - ramp(age, *INFANCY)) + old * ramp(age, *OLD_AGE))[:, None, None, None]
+    less = CALM * (1 - ramp(age, *INFANCY) + ramp(age, *OLD_AGE))[:, None, None, None]
     fine, coarse = (blur(tone.flatten(0, 1)[:, None], spread).view_as(tone) for spread in MIDDLE)
     return tone - less * (fine - coarse)
 
