@@ -134,6 +134,18 @@ def test_an_even_change_arrives_in_full_and_keeps_the_detail():
     assert (np.abs(out[140:170, 190:210].astype(int) - photo[140:170, 190:210] - 20) <= 1).all()
 
 
+def test_an_edge_that_moved_leaves_no_line_where_it_was():
+    photo = np.full((600, 600, 3), 210, np.uint8)
+    photo[:, 300:] = 60
+    matrix = alignment.frame_matrix(face_points((300, 300), degrees=3), 512)
+    matrix *= 1.07 / np.sqrt(np.linalg.det(matrix[:, :2]))  # a little larger than in the photo
+    matrix[:, 2] = 256 - matrix[:, :2] @ (300, 300)
+    face = alignment.crop(photo, matrix, 512)
+    out = alignment.paste(photo, face, np.roll(face, 12, 1), matrix).astype(int)
+    assert np.abs(out[280:320, 295:306] - 210).max() <= 4
+    assert np.abs(out[280:320, 320:340] - 60).max() <= 4
+
+
 def test_a_mask_limits_the_change(photo):
     matrix, mask = alignment.frame_matrix(face_points(), 64), np.zeros((64, 64), np.float32)
     face = alignment.crop(photo, matrix, 64)

@@ -632,3 +632,21 @@ def test_a_trained_generators_prototypes_bring_their_own_mouth(teeth):
     there = Prototypes(hair_width=4, teeth=not teeth)
     there.load_state_dict(trained.state_dict())
     assert type(there.mouth) is type(trained.mouth)
+
+
+def test_what_lies_beside_a_moved_jaw_shows_its_edges_once(model, monkeypatch):
+    shapes = model.prototypes.only(("shape",))
+    pull = torch.zeros(1, 68, 2)
+    pull[:, :17, 0] = 0.05  # aside
+    monkeypatch.setattr(shapes, "pulls", lambda age, unit: {"age": pull, "unit": torch.zeros(1, 68, 2)})
+    marks, still = shapes.mean_shape[None], torch.zeros(1, 17)
+    soft = shapes.surroundings(marks + pull, 256)[0, 0]
+    moved = 0
+    for row in range(140, 200, 10):
+        edge = int((soft[row] > 0.5).nonzero()[0])  # where the warp fades
+        face = torch.full((1, 3, 256, 256), -0.5)
+        face[..., edge:] = 0.5
+        line = shapes(face, marks, torch.tensor([30.0]), torch.tensor([60.0]), still, still)[0, 0, row]
+        assert (line.abs() < 0.35).sum() <= 4, "an edge, not two and a grey band"
+        moved = max(moved, abs(int((line > 0).nonzero()[0]) - edge))
+    assert moved > 2

@@ -16,6 +16,9 @@ __all__ = [
 ]  # fmt: skip
 MARGIN = 0.15
 """Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""
+SHARP, AROUND, EDGE = 2.0, 1.5, (6.0, 16.0)
+"""Pixels of a frame, standard deviations: of what a change holds no wider form than the first is an edge that came or
+went, and the second is how far it reaches. Mean levels of such forms from which on, and up to which, it is one."""
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,
@@ -99,17 +102,24 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
 
     before, after (S,S,3) in 0..255, uint8 or float; matrix as from frame_matrix for size S; mask (S,S) in 0..1
     weighs the change further. Only the difference is enlarged, so the photo's own detail stays, and where nothing
-    changed every byte stays as it is.
+    changed every byte stays as it is. Where an edge came or went, the face is: what is finer in the photo than in
+    `before` would stay there as a line.
     """
-    change = np.asarray(after, np.float32) - np.asarray(before, np.float32)
-    return paste_change(photo, change if mask is None else change * mask[..., None], matrix)
+    before = np.asarray(before, np.float32)
+    change = np.asarray(after, np.float32) - before
+    return paste_change(photo, change if mask is None else change * mask[..., None], matrix, before)
 
 
-def paste_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """`paste` of a change (S,S,3) float32 in levels of 255."""
+def paste_change(
+    photo: np.ndarray, change: np.ndarray, matrix: np.ndarray, before: np.ndarray | None = None
+) -> np.ndarray:
+    """`paste` of a change (S,S,3) float32 in levels of 255. before: None adds it everywhere."""
     size, scale = len(change), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     weight = border_mask(size, quiet=2 * max(scale, 1))  # as far as resampling reaches
     change = change * weight[..., None]
+    if before is not None:
+        instead = held(scale) * weight * edges(change)
+        change = np.dstack([change + instead[..., None] * before, instead])
     out, back = photo.copy(), invert(matrix)
     if scale <= 1:  # an enlarged change of a part of the frame need not be drawn where there is none
         change, corner = _changed(change)
@@ -118,8 +128,25 @@ def paste_change(photo: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> n
     back[:, 2] -= left, top
     region = out[top:bottom, left:right]
     added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
+    if before is not None:
+        added, instead = added[..., :3], added[..., 3:]
+        if instead.any():
+            added -= instead * region
     region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
     return out
+
+
+def edges(change: np.ndarray) -> np.ndarray:
+    """Where edges came or went in a change (S,S,3) of levels: (S,S) float32 in 0..1."""
+    grey = change.mean(2)
+    fine = cv2.GaussianBlur(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), SHARP)), (0, 0), AROUND)
+    low, high = EDGE
+    return np.clip((fine - low) / (high - low), 0, 1)
+
+
+def held(scale: float) -> float:
+    """How much of a photo's detail a frame of `scale` pixels a pixel of the photo holds, 0..1."""
+    return min(max(2 * scale - 1, 0.0), 1.0)
 
 
 def _changed(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

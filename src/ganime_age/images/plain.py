@@ -11,7 +11,7 @@ from .frames import invert, reach
 
 
 def area(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A picture (H,W,3) averaged over the areas of height x width cells, no larger: uint8 rounded, or float32."""
+    """A picture (H,W,C) averaged over the areas of height x width cells, no larger: uint8 rounded, or float32."""
     if picture.dtype == np.uint8 and picture.shape[:2] == (
         2 * height,
         2 * width,
@@ -25,7 +25,7 @@ def area(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _along(picture: np.ndarray, count: int) -> np.ndarray:
-    """(N,M,3) -> means of `count` equal parts of the first axis, (count,M,3) float32."""
+    """(N,M,C) -> means of `count` equal parts of the first axis, (count,M,C) float32."""
     # A part from a to b holds the pixels floor(a) .. ceil(b) - 1, the first and the last in part.
     size = len(picture)
     if count == size:

@@ -250,7 +250,6 @@ class Prototypes(nn.Module):
         face = planes_apart(face)
         given = face if hair is None else torch.cat([face, hair], 1)
         moved, points, shown = self.warp_shape(given, landmarks, amounts["shape"], self.eye_growth(*ages))
-        moved = torch.lerp(given, moved, self.surroundings(points, face.shape[-1]))
         grown = hair is not None
         known = moved[:, 3:].clamp(0, 1) if grown else None
         moved = moved[:, :3]
@@ -407,13 +406,15 @@ class Prototypes(nn.Module):
         self, face: Tensor, landmarks: Tensor, change: dict[str, Tensor], eyes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The face warped with its landmarks, the moved landmarks (B,68,2), and where the picture shows them then: a
-        smooth warp does not reach places where neighbours pull against each other. eyes: see `eye_growth`."""
+        smooth warp does not reach places where neighbours pull against each other. What surrounds a face moves less
+        and less, and is not crossfaded with what did not move: edges would show twice. eyes: see `eye_growth`."""
         # The field is smooth: it is computed coarsely and enlarged, so the photo's own pixels move at any size.
         pulls = self.pulls(**change)
         points = landmarks + reduce(torch.add, pulls.values())
         fields = (coarse_displacement(points, pull, REACH[kind]) for kind, pull in pulls.items())
         field = bicubic(reduce(torch.add, fields), FIELD_SIDE) + eye_field(points, eyes)
         points = points + moved_lids(points, eyes)
+        field = field * self.surroundings(points, FIELD_SIDE)
         reached = F.grid_sample(field, 2 * points[:, None] - 1, padding_mode="border", align_corners=False)
         shown = landmarks + reached[:, :, 0].mT
         return follow(face, enlarge_field(field, face.shape[-1])), points, shown

@@ -203,7 +203,7 @@ class OnnxEditor:
         return next((side for side in able if side >= own), able[-1])
 
     def paste(self, pixels: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """A photo (H,W,3) uint8 with a change of levels (1,3,S,S) added to it in the frame of a matrix (2,3)."""
+        """A photo (H,W,3) uint8 with a change of levels (1,4,S,S) laid on it in the frame of a matrix (2,3)."""
         size, back = change.shape[-1], invert(matrix)
         left, top, right, bottom = reach(back, (size, size), pixels.shape)
         back[:, 2] -= left, top

@@ -145,7 +145,7 @@ def graphs(model: GanimeAge, sides: list[int]) -> Iterator[tuple[str, Any]]:
         yield f"edit_{side}", edit_graph(model, side)
     given = {
         "region": torch.zeros(1, 8, 8, 3, dtype=torch.uint8),
-        "change": torch.zeros(1, 3, 8, 8),
+        "change": torch.zeros(1, 4, 8, 8),
         "grid": torch.zeros(1, 8, 8, 2),
     }
     graph = Recorder()
@@ -160,7 +160,7 @@ def graphs(model: GanimeAge, sides: list[int]) -> Iterator[tuple[str, Any]]:
                 "region": (*sizes, 3),
                 "pasted": (*sizes, 3),
                 "grid": (*sizes, 2),
-                "change": (1, 3, "rows", "columns"),
+                "change": (1, 4, "rows", "columns"),
             },
         ),
     )

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MissingModel
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..images import alignment
 from ..images.tensors import to_levels, to_unit
 from ..model.methods import DEFAULT, METHODS
 from ..model.model import GanimeAge
@@ -62,8 +63,9 @@ class Request(NamedTuple):
 def edit(
     model: GanimeAge, face: Tensor, landmarks: Tensor, request: Request, marked: Tensor, side: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """An aligned face (S,S,3) uint8 with landmarks (68,2) in 0..1 -> what is to be added to its levels (1,3,S,S), the
-    watermark `marked` times (a number, 0 or 1), and how much of each pixel was changed (S,S) in 0..1.
+    """An aligned face (S,S,3) uint8 with landmarks (68,2) in 0..1 -> what is to be added to its levels and, as a fourth
+    channel, how much of them it is laid on instead (1,4,S,S), the watermark `marked` times (a number, 0 or 1); and how
+    much of each pixel was changed (S,S) in 0..1.
 
     side: pixels of the photo in the frame's side."""
     before = planes(face)
@@ -72,8 +74,20 @@ def edit(
     after = to_levels(edited.face)
     after = after + marked * mark_of(after, landmarks, side)
     quiet = 2 * (len(face) / side).clamp_min(1)  # as alignment.paste_change counts them
-    change = (after - face.float().permute(2, 0, 1).unsqueeze(0)) * border(len(face), quiet)
+    levels, weight = face.float().permute(2, 0, 1).unsqueeze(0), border(len(face), quiet)
+    change = (after - levels) * weight
+    instead = (2 * len(face) / side - 1).clamp(0, 1) * weight * edges(change)
+    change = torch.cat([change + instead * levels, instead], 1)
     return change, edited.attention[0, 0].clamp(0, 1)
+
+
+def edges(change: Tensor) -> Tensor:
+    """As alignment.edges: of a change (1,3,S,S), (1,1,S,S)."""
+    sharp, around = (blurring(change.shape[-1], sigma) for sigma in (alignment.SHARP, alignment.AROUND))
+    grey = change.mean(1, keepdim=True)
+    fine = around @ (grey - sharp @ grey @ sharp.T).abs() @ around.T
+    low, high = alignment.EDGE
+    return ((fine - low) / (high - low)).clamp(0, 1)
 
 
 def border(size: int, quiet: Tensor, edge: float = 0.1) -> Tensor:
@@ -156,8 +170,9 @@ def heads(landmarks: Tensor, size: int) -> Tensor:
 
 
 def paste(region: Tensor, change: Tensor, grid: Tensor) -> Tensor:
-    """A part of a photo (1,H,W,3) uint8 with a change of levels (1,3,S,S) added to it where a grid (1,H,W,2) tells:
-    bicubic, in [-1,1] of the change's frame; nothing beyond it."""
-    added = F.grid_sample(change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
-    levels = region.float() + added.permute(0, 2, 3, 1)
+    """A part of a photo (1,H,W,3) uint8 with a change of levels (1,4,S,S), see `edit`, laid on it where a grid (1,H,W,2)
+    tells: bicubic, in [-1,1] of the change's frame; nothing beyond it."""
+    sampled = F.grid_sample(change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+    added, instead = sampled.permute(0, 2, 3, 1).split([3, 1], 3)
+    levels = region.float() * (1 - instead) + added
     return levels.round().clamp(0, 255).to(torch.uint8)

@@ -140,8 +140,8 @@ export class Editor {
     const [left, top, right, bottom] = reach(back, side, side, photo);
     [back[2], back[5]] = [back[2] - left, back[5] - top];
     const plane = side * side;
-    const data = new Float32Array(plane * 3);
-    for (let i = 0; i < plane; i++) for (let c = 0; c < 3; c++) data[3 * i + c] = change[c * plane + i];
+    const data = new Float32Array(plane * 4);
+    for (let i = 0; i < plane; i++) for (let c = 0; c < 4; c++) data[4 * i + c] = change[c * plane + i];
     const [added, rest] = shrunk({ data, width: side, height: side }, back);
     const [width, height] = [right - left, bottom - top];
     const way = invert(rest);
@@ -154,12 +154,12 @@ export class Editor {
       }
     }
     const small = added.width * added.height;
-    const planes = new Float32Array(small * 3);
-    for (let i = 0; i < small; i++) for (let c = 0; c < 3; c++) planes[c * small + i] = added.data[3 * i + c];
+    const planes = new Float32Array(small * 4);
+    for (let i = 0; i < small; i++) for (let c = 0; c < 4; c++) planes[c * small + i] = added.data[4 * i + c];
     const region = cut(photo, left, top, right, bottom);
     const out = await this.run("paste", {
       region: new ort.Tensor("uint8", region.data, [1, height, width, 3]),
-      change: new ort.Tensor("float32", planes, [1, 3, added.height, added.width]),
+      change: new ort.Tensor("float32", planes, [1, 4, added.height, added.width]),
       grid: new ort.Tensor("float32", grid, [1, height, width, 2]),
     });
     const edited = { ...photo, data: photo.data.slice() };

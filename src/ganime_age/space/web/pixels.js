@@ -104,22 +104,23 @@ function shares(size, count) {
 /** A picture averaged over areas to a size that is no larger. */
 export function area(picture, width, height) {
   const whole = picture.data instanceof Uint8Array;
+  const channels = picture.data.length / (picture.width * picture.height);
   const rows = shares(picture.height, height);
   const columns = shares(picture.width, width);
-  const line = new Float32Array(picture.width * 3);
-  const data = new picture.data.constructor(width * height * 3);
+  const line = new Float32Array(picture.width * channels);
+  const data = new picture.data.constructor(width * height * channels);
   for (let y = 0; y < height; y++) {
     line.fill(0);
     rows[y].weights.forEach((weight, k) => {
-      const start = (rows[y].first + k) * picture.width * 3;
+      const start = (rows[y].first + k) * picture.width * channels;
       for (let i = 0; i < line.length; i++) line[i] += weight * picture.data[start + i];
     });
     for (let x = 0; x < width; x++) {
       const { first, weights } = columns[x];
-      for (let c = 0; c < 3; c++) {
+      for (let c = 0; c < channels; c++) {
         let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += weights[k] * line[(first + k) * 3 + c];
-        data[(y * width + x) * 3 + c] = whole ? Math.round(sum) : sum;
+        for (let k = 0; k < weights.length; k++) sum += weights[k] * line[(first + k) * channels + c];
+        data[(y * width + x) * channels + c] = whole ? Math.round(sum) : sum;
       }
     }
   }
