@@ -90,7 +90,7 @@ FOREHEAD = 1.2
 FRAMES, THIN_FRAMES = 1.2, 0.6
 """How far glasses reach from the height of the eyes, in distances to the brows; and how much less fine detail is
 limited there, for frames that are too thin to be found."""
-FIRST_GREY = (32.0, 42.0)
+FIRST_GREY = (38.0, 50.0)
 """Years up to which hair counts as not grey, whatever it looks like, and from which on what is grey has turned."""
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
