@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.head import Head
-from ganime_age.networks.mesh import dilate, draw, push_pull, turned
+from ganime_age.networks.layers import dilate
+from ganime_age.networks.mesh import draw, push_pull, turned
 from ganime_age.networks.rasterizer import rasterize
 
 
@@ -110,4 +111,4 @@ def test_what_is_not_known_is_continued_smoothly():
 def test_the_largest_around_is_what_pooling_finds(reach):
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 17, 17)
-    assert torch.equal(dilate(maps, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))
+    assert torch.equal(dilate(maps, reach, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))

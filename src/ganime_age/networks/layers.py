@@ -254,6 +254,23 @@ def not_full(face: Tensor) -> Tensor:
     return ((1 - face) / (1 - FULL)).clamp(0, 1)
 
 
+def dilate(maps: Tensor, rows: int, columns: int) -> Tensor:
+    """The largest value within so many rows and columns of each pixel, (B,C,H,W): max_pool2d with stride 1."""
+    spans = 2 * rows + 1, 2 * columns + 1
+    if not may_ask(maps):
+        return F.max_pool2d(maps, spans, 1, (rows, columns))
+    # A CPU does it tenfold faster so: the largest of 2 from each pixel on, of 4 of these, ..., along one axis after the
+    # other.
+    maps = F.pad(maps, (columns, columns, rows, rows), value=-torch.inf)
+    for axis, span in zip((-2, -1), spans, strict=True):
+        held = 1
+        while held < span:
+            step = min(held, span - held)
+            left = maps.shape[axis] - step
+            maps, held = torch.maximum(maps.narrow(axis, 0, left), maps.narrow(axis, step, left)), held + step
+    return maps
+
+
 def enlarge(x: Tensor, side: int) -> Tensor:
     """Square maps that hold no fine detail, (B,C,h,h) with h <= side -> (B,C,side,side), bilinear."""
     if x.shape[-1] == side:

@@ -51,7 +51,9 @@ def shut(intensity: Tensor) -> Tensor:
 def to_close(aus: Tensor, target_aus: Tensor) -> Tensor:
     """(B,) in 0..1: which share of the eyes' height a request from action units to others, (B,17), closes."""
     before, after = (shut(x[:, CLOSE]) for x in (aus, target_aus))
-    return (1 - (1 - after) / (1 - before).clamp_min(0.1)).clamp(0, 1)
+    return ((after - before) / (1 - before).clamp_min(0.1)).clamp(
+        0, 1
+    )  # eyes that are narrow stay as they are
 
 
 def close_lids(face: Tensor, landmarks: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

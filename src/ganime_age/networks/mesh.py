@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .head import Head, HeadModel
-from .layers import precise
+from .layers import dilate, precise
 from .rasterizer import PlaneEquations, plane_equations, rasterize, signed_areas
 from .warp import coarse_displacement, enlarge_field, follow, regress
 
@@ -373,16 +373,6 @@ def blur_mask(mask: Tensor) -> Tensor:
     return mask
 
 
-def dilate(maps: Tensor, reach: int) -> Tensor:
-    """The largest value within `reach` pixels in rows and columns, (B,C,S,S): max_pool2d with stride 1, which shifted
-    copies do an order of magnitude faster on a CPU."""
-    for axis in (-1, -2):
-        side = maps.shape[axis]
-        padded = F.pad(maps, [reach, reach] if axis == -1 else [0, 0, reach, reach], value=-torch.inf)
-        maps = reduce(torch.maximum, (padded.narrow(axis, i, side) for i in range(2 * reach + 1)))
-    return maps
-
-
 def pixel_grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """x and y (side,side) of the pixels of a picture."""
     line = torch.arange(side, device=like.device, dtype=like.dtype)
@@ -392,7 +382,7 @@ def pixel_grid(side: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def discontinuities(texture: Tensor) -> Tensor:
     """(B,S,S) bool: pixels at, or next to, a step in the texture coordinates (B,S,S,2), as along an outline."""
     texture = texture.permute(0, 3, 1, 2).contiguous()
-    difference = dilate(texture, 1) + dilate(-texture, 1)  # largest minus smallest around
+    difference = dilate(texture, 1, 1) + dilate(-texture, 1, 1)  # largest minus smallest around
     return (difference > DISCONTINUITY / texture.shape[-1]).any(1)
 
 
@@ -433,11 +423,11 @@ def depth_map(corners: Tensor, side: int) -> Tensor:
     found = rasterize(corners[..., :2], corners[..., 2], side)
     planes = plane_equations(corners[..., :2].flatten(0, 1) * side - 0.5, corners[..., 2:].flatten(0, 1))
     near = planes(found.clamp_min(0) + first_triangles(corners), *pixel_grid(side, corners))[..., 0][:, None]
-    least = -dilate(
-        -near, 1
-    )  # the farther of two surfaces, so that a point beside an outline does not hide itself
-    outline = (dilate(near, 1) - least > OUTLINE_STEP).float()
-    return torch.cat([least, dilate(outline, side // OUTLINE_REACH)], 1)
+    # The farther of two surfaces, so that a point beside an outline does not hide itself.
+    least = -dilate(-near, 1, 1)
+    outline = (dilate(near, 1, 1) - least > OUTLINE_STEP).float()
+    reach = side // OUTLINE_REACH
+    return torch.cat([least, dilate(outline, reach, reach)], 1)
 
 
 def compose(face: Tensor, mirrored: Tensor, own: Tensor, other: Tensor) -> Tensor:

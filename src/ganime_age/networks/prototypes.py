@@ -30,6 +30,7 @@ from .layers import (
     bicubic,
     choose,
     constant,
+    dilate,
     enlarge,
     gaussian_basis,
     luma,
@@ -500,7 +501,7 @@ class Prototypes(nn.Module):
         known = ~landmarks.flatten(1).isnan().any(1)[:, None, None, None]
         grid = canonical_grid(landmarks.nan_to_num(0.5), self.mean_shape, MAP_SIDE)
         region = self.warp_to_face(self.region.expand(len(landmarks), -1, -1, -1), grid)
-        wide = F.max_pool2d(region, 2 * MARGIN + 1, 1, MARGIN)
+        wide = dilate(region, MARGIN, MARGIN)
         soft = F.avg_pool2d(wide, MARGIN + 1, 1, MARGIN // 2, count_include_pad=False)
         soft = torch.where(known, soft, torch.ones_like(soft))
         return enlarge(soft, side)

@@ -170,8 +170,8 @@ def heads(landmarks: Tensor, size: int) -> Tensor:
 
 
 def paste(region: Tensor, change: Tensor, grid: Tensor) -> Tensor:
-    """A part of a photo (1,H,W,3) uint8 with a change of levels (1,4,S,S), see `edit`, laid on it where a grid (1,H,W,2)
-    tells: bicubic, in [-1,1] of the change's frame; nothing beyond it."""
+    """A part of a photo (1,H,W,3) uint8 with a change of levels (1,4,S,S), see `edit`, laid on it where a grid
+    (1,H,W,2) tells: bicubic, in [-1,1] of the change's frame; nothing beyond it."""
     sampled = F.grid_sample(change, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
     added, instead = sampled.permute(0, 2, 3, 1).split([3, 1], 3)
     levels = region.float() * (1 - instead) + added

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Window, may_ask, recorded
+from ..layers import Window, dilate, may_ask, recorded
 
 BLACK = 1.06
 """Added to a brightness in [-1,1] before ratios are taken: 0.06 more than black, so that noise in black is none."""
@@ -75,9 +75,7 @@ def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 def grown_mask(mask: Tensor, radius: int) -> Tensor:
     """The largest value (B,1,s,s) within a square of `radius` pixels around each."""
-    side = 2 * radius + 1
-    rows = F.max_pool2d(mask, (1, side), 1, (0, radius))
-    return F.max_pool2d(rows, (side, 1), 1, (radius, 0))
+    return dilate(mask, radius, radius)
 
 
 def border_fade(side: int, low: float, high: float, like: Tensor) -> Tensor:

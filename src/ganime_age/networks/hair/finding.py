@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import enlarge, luma, may_ask, resize
+from ..layers import dilate, enlarge, luma, may_ask, resize
 from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
@@ -234,14 +234,14 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     # Downwards alone, for beside it lies somebody else's.
     beyond = F.max_pool2d(F.pad(near * behind, (1, 1, gap, 0)), (gap + 1, 3), 1)
     near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > SURELY)))
-    own = F.max_pool2d(ramp(spread(near, share), *TIED), 5, 1, 2)
+    own = dilate(ramp(spread(near, share), *TIED), 2, 2)
     return matte * enlarge(own, matte.shape[-1])
 
 
 def spread(near: Tensor, share: Tensor) -> Tensor:
     """Chances of hair (B,1,s,s), followed from where they are near, for STEPS cells: the least on the way to each."""
     for step in range(STEPS):
-        before, near = near, torch.maximum(near, torch.minimum(F.max_pool2d(near, 3, 1, 1), share))
+        before, near = near, torch.maximum(near, torch.minimum(dilate(near, 1, 1), share))
         if step % 4 == 0 and may_ask(near) and torch.equal(before, near):
             break
     return near

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Window, choose, constant, enlarge, luma, resize
+from ..layers import Window, choose, constant, dilate, enlarge, luma, resize
 from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
@@ -169,7 +169,7 @@ def even(flat: Tensor, cell: int) -> Tensor:
     """Where something pale is even, or beside what is even, (B,1,S,S): hair that has turned, and cloth up to its hem.
     What is pale and shows strands is light on hair. flat (B,1,S,S) in 0..1: pale without detail. cell: `cell_of`."""
     side = flat.shape[-1]
-    return enlarge(F.max_pool2d(resize(flat, max(side // (2 * cell), 1)), 5, 1, 2), side)
+    return enlarge(dilate(resize(flat, max(side // (2 * cell), 1)), 2, 2), side)
 
 
 class Strands(NamedTuple):
@@ -215,7 +215,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     lit = (around / (mean + BLACK)).clamp(0, 2.5)
     lit = torch.minimum(lit, lit.clamp_min(1).sqrt())
     level = torch.maximum((white + 1) * lit * rounded(head.hair), around)
-    inner = -F.max_pool2d(-sure, 3, 1, 1)
+    inner = -dilate(-sure, 1, 1)
     facing = 1 - ramp(head.off, 0.0, HAIRLINE)
     tint = nearby - luma(nearby)
     ground, near = beside(head, tint)
@@ -259,8 +259,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
 def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:
     """By how much hair (B,1,S,S) on pictures of a brightness may grow brighter, (B,1,S,S), so that no line of 2 reach
     pixels is brighter than what lies to both sides of it: the opening of what it would be."""
-    window = 2 * reach + 1, 1, reach
-    opened = F.max_pool2d(-F.max_pool2d(-torch.addcmul(light, hair, rise), *window), *window)
+    opened = dilate(-dilate(-torch.addcmul(light, hair, rise), reach, reach), reach, reach)
     return (opened - light).clamp_min(0) / hair.clamp_min(0.05)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import enlarge, luma, resize
+from ..layers import dilate, enlarge, luma, resize
 from .beard import warm
 from .filters import BLACK, border_fade, box, ramp, weighted_mean, within
 from .finding import MATTE_SIDE
@@ -51,9 +51,12 @@ NIGHT = (-0.8, -0.65)
 """Brightness up to which black is all that can be seen, and from which on colours tell."""
 AWAY = (0.35, 0.9)
 """Half widths of a face from the outline of the head at which hair in the dark begins to be doubtful, and is."""
-FRINGE_SIDE, TIPS, TIP = 512, 8, (0.35, 1.0)
+FRINGE_SIDE, TIPS, TIP = 512, 14, (0.35, 1.0)
 """Largest side at which tips of strands on a forehead are looked for; how far from other hair they lie, in pixels of a
 picture of 128; and the shares of the hair's colour that they begin to have, and surely have."""
+SURER, DARK_ENOUGH = 0.4, (1.2, 1.45)
+"""How much more of its colour a tip must have where hair is less than DARKER; and how many times as bright as the hair
+skin is up to which nothing is told, and from which on all."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
@@ -181,7 +184,8 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     near = enlarge(box(hangs, 2), side)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
-    return above * near * ramp(times, *DARKER) * told * ramp(share, *TIP)
+    surer = SURER * (1 - ramp(times, *DARKER))
+    return above * near * ramp(times, *DARK_ENOUGH) * told * ramp(share - surer, *TIP)
 
 
 def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
@@ -191,7 +195,7 @@ def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
     if side < SHOWS:
         return torch.zeros_like(head.colour[:, :1])
     small, core, over = resize(picture, side), CORE * side // EAR_SIDE, DETAIL_OVER * side // EAR_SIDE
-    inner = -F.max_pool2d(-resize(hair, side), 2 * core + 1, 1, core)
+    inner = -dilate(-resize(hair, side), core, core)
     detail = (luma(small) + BLACK).clamp_min(0.02).log()
     power = weighted_mean((detail - box(detail, over)).square(), inner)
     bright = (luma(head.colour) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)

@@ -6,10 +6,9 @@ A small network ends hair at the ears, and where all other hair has turned grey 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import enlarge, luma, resize
+from ..layers import dilate, enlarge, luma, resize
 from ..warp import sideways
 from .beard import TURNED
 from .filters import BLACK, ramp, within
@@ -62,5 +61,4 @@ def sideburns(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
 
 def tall(mask: Tensor, radius: int) -> Tensor:
     """A mask (B,1,s,s) without what is lower than 2 radius + 1 pixels: its opening by a vertical line."""
-    window = (2 * radius + 1, 1), 1, (radius, 0)
-    return F.max_pool2d(-F.max_pool2d(-mask, *window), *window)
+    return dilate(-dilate(-mask, radius, 0), radius, 0)
