@@ -61,8 +61,8 @@ TEETH_PATCH = (28, 48)
 """Height and width in pixels of what OpenMouth holds."""
 TEETH_REACH = 0.14
 """Height, and half the width, in frame sides, of what OpenMouth holds."""
-HIDDEN = 0.026
-"""How much of the teeth, in frame sides, the upper lip hides when it does not smile: of 10 mm some 3 are seen at rest
+HIDDEN = 0.022
+"""How much of the teeth, in frame sides, the upper lip hides when it does not smile: of 10 mm some 4 are seen at rest
 (Vig & Brundo, J. Prosthetic Dentistry 1978), and below them it is dark."""
 ROUND = 0.12
 """Opening from which on the inner edge of the lower lip is as round as its outer edge."""
