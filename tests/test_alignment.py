@@ -146,6 +146,22 @@ def test_an_edge_that_moved_leaves_no_line_where_it_was():
     assert np.abs(out[280:320, 320:340] - 60).max() <= 4
 
 
+def test_where_a_frame_holds_half_of_a_photo_its_detail_stays_beside_an_edge_that_came():
+    photo = np.random.default_rng(3).integers(80, 160, (900, 900, 3), np.uint8)
+    matrix = alignment.frame_matrix(face_points((450, 450)), 256)
+    matrix *= 0.45 / np.sqrt(np.linalg.det(matrix[:, :2]))
+    matrix[:, 2] = 128 - matrix[:, :2] @ (450, 450)
+    face = alignment.crop(photo, matrix, 256)
+    after = face.copy()
+    after[:, 128:] += 60
+    out = alignment.paste(photo, face, after, matrix).astype(int)
+    for place, added in ((380, 0), (500, 60)):
+        beside = np.s_[430:470, place : place + 20]
+        assert np.abs(out[beside] - photo[beside] - added).max() <= 1
+    beside = np.s_[430:470, 453:457]  # the edge, on its bright side
+    assert np.corrcoef(out[beside].ravel(), photo[beside].ravel())[0, 1] > 0.8
+
+
 def test_a_mask_limits_the_change(photo):
     matrix, mask = alignment.frame_matrix(face_points(), 64), np.zeros((64, 64), np.float32)
     face = alignment.crop(photo, matrix, 64)

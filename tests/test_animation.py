@@ -388,10 +388,11 @@ def test_a_key_that_stops_it_while_threads_begin_leaves_none_waiting(monkeypatch
             return super().wait(20)
 
     monkeypatch.setattr(overlap, "Barrier", Pressed)
-    before, cores = set(running()), torch.get_num_threads()
+    before, cores, start = set(running()), torch.get_num_threads(), time.monotonic()
     with pytest.raises(KeyboardInterrupt), side_by_side(str, range(4)):
         pass
     assert set(running()) == before and torch.get_num_threads() == cores
+    assert time.monotonic() - start < 10, "no thread waits for the others until they give up"
 
 
 GREY = np.full((100, 300, 3), 90, np.uint8)

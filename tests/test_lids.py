@@ -59,11 +59,11 @@ def test_lids_cover_as_much_of_the_eyes_as_is_asked(face):
 
 
 def test_eyes_close_with_the_action_unit_and_never_open():
-    units = torch.zeros(5, 17)
-    target = units.clone()
-    target[:, AU45] = torch.tensor([0.0, 1.8, 5.0, 0.0, 3.5])
-    units[3:, AU45] = torch.tensor([5.0, 3.5])  # the last one has narrow eyes, of which nothing is asked
-    assert to_close(units, target).tolist() == pytest.approx([0, 0.5, 1, 0, 0])
+    asked = [(0.0, 0.0, 0), (0.0, 1.8, 0.5), (0.0, 5.0, 1), (5.0, 0.0, 0)]
+    asked += [(3.5, 3.5, 0), (3.06, 3.06, 0), (3.5, 5.0, 1), (3.06, 5.0, 1), (3.5, 3.6, 0.2)]  # narrow eyes
+    units, target = torch.zeros(2, len(asked), 17)
+    units[:, AU45], target[:, AU45], shares = torch.tensor(asked).T
+    assert to_close(units, target).tolist() == pytest.approx(shares.tolist(), abs=1e-6)
 
 
 def test_a_face_that_is_asked_to_close_its_eyes_does(face):

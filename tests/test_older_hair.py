@@ -148,6 +148,21 @@ def test_a_thin_strand_before_a_wall_grows_no_brighter_than_white_hair(editor, m
     assert -0.6 < seen.mean() < white and seen.max() < white + growing.BRIGHTEST
 
 
+def test_a_long_tip_of_hair_that_is_little_darker_than_skin_is_one_where_it_has_all_of_the_hairs_colour(
+    marks,
+):
+    hair, (x, y) = crown(marks), places()
+    brow = marks[0, 17:27, 1].min()
+    tips = (y >= brow - 0.12) & (y < brow - 0.02) & ((x - 0.5).abs() < 0.1) & ((x * 32).long() % 2 == 0)
+    far = tips & (y > brow - 0.05)  # ten pixels of a picture of 128 below the hair
+    brown, half = (-0.05, -0.25, -0.35), (0.2, -0.1, -0.25)
+    for colour, found in ((brown, True), (half, False)):
+        picture = painted((brown, hair), (colour, tips))
+        seen = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+        assert seen[far].mean() > 0.2 if found else seen[far].mean() < 0.05
+        assert seen[~tips & (y > brow - 0.12) & ~hair].mean() < 0.05
+
+
 def test_of_fair_hair_no_tips_are_looked_for(marks):
     hair = crown(marks)
     picture = painted((FAIR, hair))

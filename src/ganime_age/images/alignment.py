@@ -102,8 +102,8 @@ def paste(photo: np.ndarray, before: np.ndarray, after: np.ndarray, matrix: np.n
 
     before, after (S,S,3) in 0..255, uint8 or float; matrix as from frame_matrix for size S; mask (S,S) in 0..1
     weighs the change further. Only the difference is enlarged, so the photo's own detail stays, and where nothing
-    changed every byte stays as it is. Where an edge came or went, the face is: what is finer in the photo than in
-    `before` would stay there as a line.
+    changed every byte stays as it is, but for some five pixels beside an edge that came or went. There the face takes
+    the photo's place, as far as it is no coarser: what is finer in the photo than in `before` would stay as a line.
     """
     before = np.asarray(before, np.float32)
     change = np.asarray(after, np.float32) - before
@@ -117,7 +117,7 @@ def paste_change(
     size, scale = len(change), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     weight = border_mask(size, quiet=2 * max(scale, 1))  # as far as resampling reaches
     change = change * weight[..., None]
-    if before is not None:
+    if before is not None and held(scale) > 0:
         instead = held(scale) * weight * edges(change)
         change = np.dstack([change + instead[..., None] * before, instead])
     out, back = photo.copy(), invert(matrix)
@@ -128,10 +128,12 @@ def paste_change(
     back[:, 2] -= left, top
     region = out[top:bottom, left:right]
     added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
-    if before is not None:
-        added, instead = added[..., :3], added[..., 3:]
-        if instead.any():
-            added -= instead * region
+    if added.shape[2] > 3:
+        added, instead = np.ascontiguousarray(added[..., :3]), added[..., 3]
+        rows, columns = (np.flatnonzero(instead.any(axis)) for axis in (1, 0))
+        if len(rows):
+            part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            added[part] -= instead[part][..., None] * region[part]
     region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
     return out
 

@@ -29,6 +29,8 @@ CLOSE = AU_CODES.index("AU45")
 """The action unit that closes the eyes."""
 OPEN, SHUT = 0.4, 3.2
 """Intensities of CLOSE up to which eyes are open, and from which on they are shut."""
+ASKED = 0.5
+"""How much more of CLOSE must be asked for, or less and less is closed."""
 MEETING = 0.85
 """Where lids meet: share of the way from the upper one's edge to the lower one's."""
 ABOVE, BELOW = 0.3, 0.25
@@ -49,11 +51,11 @@ def shut(intensity: Tensor) -> Tensor:
 
 
 def to_close(aus: Tensor, target_aus: Tensor) -> Tensor:
-    """(B,) in 0..1: which share of the eyes' height a request from action units to others, (B,17), closes."""
+    """(B,) in 0..1: which share of the eyes' height a request from action units to others, (B,17), closes. Narrow eyes
+    stay as they are where nothing more is asked."""
     before, after = (shut(x[:, CLOSE]) for x in (aus, target_aus))
-    return ((after - before) / (1 - before).clamp_min(0.1)).clamp(
-        0, 1
-    )  # eyes that are narrow stay as they are
+    share = (1 - (1 - after) / (1 - before).clamp_min(0.1)).clamp(0, 1)
+    return share * ((target_aus - aus)[:, CLOSE] / ASKED).clamp(0, 1)
 
 
 def close_lids(face: Tensor, landmarks: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,9 @@ manifest.json      what the graphs hold, and the size and SHA-256 of every file
 seek.onnx          a level of the pyramid -> where faces may be
 mark.onnx          a crop -> landmarks and a score
 read.onnx          an aligned face -> its readings
-edit_256.onnx ...  an aligned face and a request -> what is to be added to it, watermark included
-paste.onnx         a part of a photo and that -> the part edited
+edit_256.onnx ...  an aligned face and a request -> what is to be added to it, watermark included, and where it is laid
+                   on instead
+paste.onnx         a part of a photo and these -> the part edited
 weights.bin        what the graphs share
 """
 

@@ -76,18 +76,26 @@ def edit(
     quiet = 2 * (len(face) / side).clamp_min(1)  # as alignment.paste_change counts them
     levels, weight = face.float().permute(2, 0, 1).unsqueeze(0), border(len(face), quiet)
     change = (after - levels) * weight
-    instead = (2 * len(face) / side - 1).clamp(0, 1) * weight * edges(change)
+    instead = (2 * len(face) / side - 1).clamp(0, 1) * weight * edges(change)  # alignment.held
     change = torch.cat([change + instead * levels, instead], 1)
     return change, edited.attention[0, 0].clamp(0, 1)
 
 
 def edges(change: Tensor) -> Tensor:
-    """As alignment.edges: of a change (1,3,S,S), (1,1,S,S)."""
-    sharp, around = (blurring(change.shape[-1], sigma) for sigma in (alignment.SHARP, alignment.AROUND))
+    """As alignment.edges: of a change (1,3,S,S) that is 0 at the border, (1,1,S,S)."""
     grey = change.mean(1, keepdim=True)
-    fine = around @ (grey - sharp @ grey @ sharp.T).abs() @ around.T
+    fine = blurred((grey - blurred(grey, alignment.SHARP)).abs(), alignment.AROUND)
     low, high = alignment.EDGE
     return ((fine - low) / (high - low)).clamp(0, 1)
+
+
+def blurred(picture: Tensor, sigma: float) -> Tensor:
+    """As OpenCV's Gaussian blur of a picture (1,1,S,S), but with nothing beyond its border."""
+    kernel = torch.from_numpy(cv2.getGaussianKernel(round(sigma * 8 + 1) | 1, sigma, cv2.CV_32F)).view(
+        1, 1, -1, 1
+    )
+    picture = F.conv2d(picture, kernel, padding=(kernel.shape[2] // 2, 0))
+    return F.conv2d(picture, kernel.mT, padding=(0, kernel.shape[2] // 2))
 
 
 def border(size: int, quiet: Tensor, edge: float = 0.1) -> Tensor:

@@ -49,10 +49,11 @@ def crop(photo: PhotoLike, matrix: np.ndarray, size: int, *, device: str | torch
 
 
 def paste(photo: PhotoLike, before: Tensor, after: Tensor, matrix: np.ndarray) -> np.ndarray:
-    """The photo (H,W,3) uint8 with what changed between two aligned faces added to it.
+    """The photo (H,W,3) uint8 with what changed between two aligned faces added to it, see `alignment.paste`.
 
     before, after: (1,3,S,S) or (3,S,S) in [-1,1], on any device. matrix: (2,3), that of the crop at S pixels. Where
-    nothing changed every byte stays as it is. What is pasted carries no mark that it is edited.
+    nothing changed every byte stays as it is, but for some five pixels beside an edge that came or went. What is pasted
+    carries no mark that it is edited.
     """
     faces = [one.detach()[0] if one.ndim == 4 and len(one) == 1 else one.detach() for one in (before, after)]
     shape = tuple(faces[0].shape)

@@ -145,7 +145,7 @@ def noise(size: int, key: bytes = KEY) -> np.ndarray:
         weights * phases[inside] * np.exp(1j * np.pi * (u + v) / size)
     )  # centres of pixels are at 0.5
     drawn = np.fft.irfft2(spectrum, (size, size))
-    drawn = (drawn / drawn.std()).astype(np.float32)
+    drawn = (drawn / max(drawn.std(), 1e-12)).astype(np.float32)  # a frame of 20 pixels holds none of it
     drawn.flags.writeable = False
     return drawn
 

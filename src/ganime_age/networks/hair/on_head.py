@@ -55,8 +55,8 @@ FRINGE_SIDE, TIPS, TIP = 512, 14, (0.35, 1.0)
 """Largest side at which tips of strands on a forehead are looked for; how far from other hair they lie, in pixels of a
 picture of 128; and the shares of the hair's colour that they begin to have, and surely have."""
 SURER, DARK_ENOUGH = 0.4, (1.2, 1.45)
-"""How much more of its colour a tip must have where hair is less than DARKER; and how many times as bright as the hair
-skin is up to which nothing is told, and from which on all."""
+"""How much more of the hair's colour a tip must show, the nearer the skin's brightness in the hair's is to the first of
+DARKER; and that brightness up to which nothing is told of tips, and from which on all."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""

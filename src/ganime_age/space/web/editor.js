@@ -5,6 +5,8 @@ import { apply, area, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApa
 export const UNITS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45].map((n) => `AU${String(n).padStart(2, "0")}`);
 const [ANCHOR, STRIDE, MARGIN, FINEST, COARSEST, CANDIDATES, THRESHOLD, DOUBTFUL, HOPE, SPAN] = [48, 8, 16, 768, 28, 48, 0.55, 0.6, 0.2, 0.95];
 
+const FORMAT = 3; // of the graphs, as in ganime_age/onnx/manifest.py
+
 export class Editor {
   /** Reads the manifest; graphs are fetched as they are first needed. */
   static async open(folder, said = () => {}) {
@@ -12,6 +14,8 @@ export class Editor {
     if (!reply.ok) throw new Error("The graphs are missing: graphs/manifest.json was not found.");
     const editor = new Editor();
     Object.assign(editor, { folder, said, manifest: await reply.json(), sessions: {} });
+    const { format } = editor.manifest;
+    if (format !== FORMAT) throw new Error(`The graphs are of format ${format}, this page reads ${FORMAT}; deploy the page again.`);
     ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
     editor.weights = editor.bytes("weights.bin");
