@@ -152,8 +152,8 @@ def test_training_sets_and_cost_come_from_the_facts_file(small_model, tmp_path):
 
 
 def test_the_facts_file_has_what_its_sources_say():
-    notes = (ROOT / "training" / "README.md").read_text()
-    table = section(notes, "## The runs behind the shipped weights")
+    notes = (ROOT / "training" / "history.md").read_text()
+    table = section(notes, "## The runs")
     for run in json.loads(FACTS.read_text())["runs"]:
         name = run["network"].split(",")[0]
         row = next(line for line in table.splitlines() if line.startswith(f"| {name} |"))
