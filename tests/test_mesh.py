@@ -111,4 +111,6 @@ def test_what_is_not_known_is_continued_smoothly():
 def test_the_largest_around_is_what_pooling_finds(reach):
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 17, 17)
-    assert torch.equal(dilate(maps, reach, reach), F.max_pool2d(maps, 2 * reach + 1, 1, reach))
+    for columns in (reach, 0, 2 * reach + 1):
+        window = (2 * reach + 1, 2 * columns + 1), 1, (reach, columns)
+        assert torch.equal(dilate(maps, reach, columns), F.max_pool2d(maps, *window))

@@ -15,6 +15,7 @@ from ganime_age.cli import main as cli
 from ganime_age.cli import static_space
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images import search
+from ganime_age.onnx import manifest
 from helpers.browser import CHROMIUM, NO_CHROMIUM, PATIENCE
 
 pytest.importorskip("onnx")
@@ -30,6 +31,7 @@ def test_the_page_looks_for_faces_with_the_packages_numbers():
     page = dict(zip(names.split(", "), map(float, values.split(", ")), strict=True))
     assert page["THRESHOLD"] == search.THRESHOLD and page["DOUBTFUL"] == search.DOUBTFUL
     assert page["HOPE"] == search.LEAST_HOPE and page["CANDIDATES"] == search.MOST_CANDIDATES
+    assert f"const FORMAT = {manifest.FORMAT};" in text
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

@@ -37,24 +37,14 @@ from ..images.alignment import border_mask, crop
 KEY = b"ganime_age mark 1"
 STRENGTH = 2.0  # root mean square of the noise in grey levels, where the face has detail to hide it
 CLIP_STRENGTH = 2.75  # of a clip's frames, since compressing them takes away more than saving a photo does
-SMALL = (
-    160,
-    256,
-)  # photo pixels in a frame's side: faces up to the first are small, from the second on large
-FLAT = (
-    0.74,
-    0.28,
-)  # share of it that is left where there is none, as on smooth skin, in small and large faces
-BUSY = (
-    5.0,
-    13.0,
-)  # standard deviation of the brightness around a pixel, in grey levels, that hides all of it
+# Photo pixels in a frame's side: faces up to the first are small, from the second on large; the next two are of small
+# and of large faces.
+SMALL = (160, 256)
+FLAT = (0.74, 0.28)  # share of the noise that is left where there is no detail, as on smooth skin
+BUSY = (5.0, 13.0)  # standard deviation of the brightness around a pixel, in levels, that hides all of it
 CROWN = 1.1  # height of a head above the brows, in distances from the brows to the mouth
 HEAD_EDGE = 0.012  # of the frame's side: standard deviation of the soft edge of a head
-HIDES = (
-    0.8,
-    2.4,
-)  # likewise: outside the head the mark is left out up to the first, and whole from the second on
+HIDES = (0.8, 2.4)  # as BUSY: outside the head it is left out up to the first, and whole from the second on
 NEEDED = (256, 512)  # photo pixels in a frame's side: up to the first it is needed there, from the second not
 BESIDE = 0.035  # of the frame's side: how far beside an outline its contrast is measured too
 BAND = (8, 42)  # cycles per frame of which the key has phases
@@ -141,9 +131,8 @@ def noise(size: int, key: bytes = KEY) -> np.ndarray:
     inside = (np.abs(frequencies) * 2 < size).all(1)
     u, v = frequencies[inside].T
     weights = np.clip((np.hypot(u, v) - COARSE[0]) / (COARSE[1] - COARSE[0]), 0, 1)
-    spectrum[v, u] = (
-        weights * phases[inside] * np.exp(1j * np.pi * (u + v) / size)
-    )  # centres of pixels are at 0.5
+    # The first pixel's centre is at 0.5.
+    spectrum[v, u] = weights * phases[inside] * np.exp(1j * np.pi * (u + v) / size)
     drawn = np.fft.irfft2(spectrum, (size, size))
     drawn = (drawn / max(drawn.std(), 1e-12)).astype(np.float32)  # a frame of 20 pixels holds none of it
     drawn.flags.writeable = False
