@@ -23,7 +23,7 @@ from ganime_age.model.model import GanimeAge
 from ganime_age.networks import age_groups
 from ganime_age.networks import agetransgan as networks
 from ganime_age.pipelines.face import FacePipeline
-from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
+from helpers.ages import aifd_folder, face_folder, light_copies, tiny_readers, without_gradient
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 SMALL = {"size": 64, "width": 0.25, "style": 16, "layers": 2}
@@ -267,7 +267,7 @@ def helpers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def aifd(tmp_path_factory):
-    return readers_folder(tmp_path_factory.mktemp("aifd"))
+    return aifd_folder(tmp_path_factory.mktemp("aifd"))
 
 
 def recipe(helpers: dict[str, str], file: str, aifd: str = "", **numbers) -> agetransgan_task.Recipe:
@@ -333,7 +333,8 @@ def test_the_mi_loss_is_one_minus_the_cosine_of_the_frozen_branch(folder, helper
     face, points = torch.rand(2, 3, 64, 64), torch.rand(2, 68, 2)
     assert measures.mutual(face, face, points).item() == pytest.approx(0, abs=1e-5)
     other = torch.rand(2, 3, 64, 64, requires_grad=True)
-    by_hand = 1 - F.cosine_similarity(measures.aifd(face).identity, measures.aifd(other).identity).mean()
+    first, second = (measures.aifd(one, points).identity for one in (face, other))
+    by_hand = 1 - F.cosine_similarity(first, second).mean()
     assert measures.mutual(face, other, points).item() == pytest.approx(by_hand.item(), abs=1e-5)
     assert seen[-1] is other and not any(one is face for one in seen[1:]), "the edit alone is augmented"
     measures.mutual(face, other, points).backward()

@@ -19,7 +19,7 @@ from ganime_age.learning.tasks import ragan as ragan_task
 from ganime_age.learning.tasks.probes import CollapseLimits
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ragan
-from helpers.ages import face_folder, light_copies, readers_folder, tiny_readers, without_gradient
+from helpers.ages import aifd_folder, face_folder, light_copies, tiny_readers, without_gradient
 
 RECIPES = Path(__file__).resolve().parents[1] / "training" / "recipes"
 SMALL = {"widths": [8, 8, 16], "blocks": 1, "order": 2}
@@ -138,7 +138,7 @@ def helpers(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def aifd(tmp_path_factory):
-    return readers_folder(tmp_path_factory.mktemp("aifd"))
+    return aifd_folder(tmp_path_factory.mktemp("aifd"))
 
 
 def task(folder: Path, helpers: dict[str, str], **numbers):

@@ -39,6 +39,7 @@ PLACES = {
     "dual_generator": "dual_generator",
     "identity": "identity",
     "attributes": "attributes",
+    "aifd": "aifd",
 } | {row.packed_as: row.part for row in METHODS.values()}
 """What is packed -> its place in the model. Most are called as their networks are in training."""
 FILES = {row.packed_as: row.trained_name for row in METHODS.values()}

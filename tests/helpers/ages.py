@@ -12,7 +12,7 @@ from ganime_age.model.model import GanimeAge
 from ganime_age.networks.judging.age_judge import AgeJudge
 from ganime_age.networks.prototypes import Prototypes
 from ganime_age.networks.readers import Readers
-from helpers.tiny import READERS
+from helpers.tiny import READERS, TINY
 
 JUDGE = {"size": 64, "widths": [8, 8, 8]}
 
@@ -28,10 +28,10 @@ def tiny_readers() -> dict[str, object]:
     return {"readers": READERS}
 
 
-def readers_folder(path: Path) -> str:
-    """Weights with untrained readers, whose identity branch the MI loss may ask."""
+def aifd_folder(path: Path) -> str:
+    """Weights with an untrained AIFD, which the MI loss may ask."""
     torch.manual_seed(1)
-    GanimeAge(("readers",), 64, **tiny_readers()).save_pretrained(path)
+    GanimeAge(("identity", "aifd"), 64, identity=TINY["identity"]).save_pretrained(path)
     return str(path)
 
 

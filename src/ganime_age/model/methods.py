@@ -181,6 +181,9 @@ IDENTITY = "identity"
 """The part that tells who somebody is. Weights without it, as all were once, leave that to a head of the readers."""
 ATTRIBUTES = "attributes"
 """The part that reads age and action units. Weights without it leave that to heads of the readers, too."""
+E_A = "aifd"
+"""The part that tells who somebody is apart from how old, which the MI loss asks in training. No edit needs it, so a
+model has it only where it is named."""
 
 
 _BEFORE = {
@@ -197,6 +200,13 @@ _AFTER = {
     ),
     IDENTITY: Part("a reader of identity", later("aligned.identity", "IdentityReader")),
     ATTRIBUTES: Part("a reader of age and action units", later("aligned.attributes", "AttributeReader")),
+    E_A: Part(
+        "AIFD, the identity encoder E_A of the MI loss",
+        later("aligned.aifd", "AIFD"),
+        borrows=(IDENTITY,),
+        brings=(IDENTITY,),
+        shipped=False,
+    ),
 }
 
 
@@ -216,12 +226,15 @@ def parts() -> dict[str, Part]:
 
 def how_to_get(part: str) -> str:
     """What MissingModel adds for a part that no model has unless it is named: where its weights come from."""
-    rows = [row for row in METHODS.values() if row.part == part and not row.shipped]
-    if not rows:
+    options = {row.part: (row.name, row.packed_as) for row in METHODS.values() if not row.shipped}
+    options[E_A] = E_A, E_A
+    if part not in options:
         return ""
-    name = rows[0].name
-    recipe = f"training/recipes/{name}.toml"
-    return f"; they are not shipped: train {recipe}, then training/pack.py --{rows[0].packed_as} RUN/light --out FOLDER"
+    recipe, option = options[part]
+    return (
+        f"; they are not shipped: train training/recipes/{recipe}.toml, then training/pack.py --{option} RUN/light "
+        "--out FOLDER"
+    )
 
 
 def shipped() -> tuple[str, ...]:

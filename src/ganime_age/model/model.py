@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, LABELLED_AUS
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
+from ..networks.aligned.aifd import AIFD
 from ..networks.aligned.attributes import AttributeReader
 from ..networks.aligned.identity import IdentityReader
 from ..networks.detector import FaceDetector
@@ -83,6 +84,7 @@ class GanimeAge(
     dual_generator: DualGenerator
     identity: IdentityReader
     attributes: AttributeReader
+    aifd: AIFD
 
     def __init__(
         self,

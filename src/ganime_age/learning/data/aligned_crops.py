@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...networks.aifd import SIDE, five_points, zoomed_points
+from ...networks.aligned.alignment import SIDE, five_points, zoomed_points
 from ...networks.warp import fit_similarity
 from .faces import Faces
 from .joined_faces import JoinedFaces

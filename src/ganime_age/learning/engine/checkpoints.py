@@ -147,24 +147,32 @@ def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
     return None
 
 
-def load_light(kind: type[N], folder: str | Path, name: str) -> N:
+def keywords_of(folder: str | Path, name: str) -> dict[str, Any]:
+    """The keywords of a network of exported weights, or of a part of a model's weights; BadInput where none stand."""
+    file, whole = Path(folder) / f"{name}.json", Path(folder) / "config.json"
+    try:
+        if not file.is_file() and whole.is_file():
+            return dict(json.loads(whole.read_text()).get(name) or {})
+        return dict(json.loads(file.read_text()))
+    except FileNotFoundError:
+        raise BadInput(
+            f"{file} is missing; run the recipe that makes {name} first (training/README.md)"
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"{file} describes no network {name}: {error}") from None
+
+
+def load_light(kind: Callable[..., N], folder: str | Path, name: str) -> N:
     """A network from exported weights, or a part of a model's weights, in eval mode: built from `NAME.json` or the
     part's keywords in `config.json`, filled from its weights.
 
     BadInput names what is missing or damaged, or does not fit.
     """
-    file, whole = Path(folder) / f"{name}.json", Path(folder) / "config.json"
+    keywords = keywords_of(folder, name)
     try:
-        if not file.is_file() and whole.is_file():
-            network = kind(**(json.loads(whole.read_text()).get(name) or {}))
-        else:
-            network = kind(**json.loads(file.read_text()))
-    except FileNotFoundError:
-        raise BadInput(
-            f"{file} is missing; run the recipe that makes {name} first (training/README.md)"
-        ) from None
-    except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
-        raise BadInput(f"{file} describes no {kind.__name__}: {error}") from None
+        network = kind(**keywords)
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
+        raise BadInput(f"{Path(folder) / name}.json describes no network {name}: {error}") from None
     weights = read_network(Path(folder), name)
     if weights is None:
         raise BadInput(

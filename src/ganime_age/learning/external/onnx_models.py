@@ -20,7 +20,7 @@ from ...errors import BadInput, MissingModel
 from ...images.alignment import resample
 from ...images.tensors import HALF_RANGE, to_tensor
 from ...model.model import GanimeAge
-from ...networks.aifd import FIVE_POINTS as ARCFACE_POINTS
+from ...networks.aligned.alignment import FIVE_POINTS as ARCFACE_POINTS
 from ...networks.judging.age_judge import AgeJudge
 from ...networks.warp import fit_similarity
 from ..engine.checkpoints import load_light

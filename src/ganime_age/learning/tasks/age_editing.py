@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...edits import AU_CODES
 from ...errors import BadInput
 from ...networks.age_groups import GROUPS, age_of, edit_by_difference, edit_by_picture, group_of
-from ...networks.aifd import AIFD
+from ...networks.aligned.aifd import AIFD
 from ...networks.layers import Edited
 from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
@@ -50,7 +50,7 @@ class AgeGenerator(Protocol):
 @dataclass
 class AgeRecipe:
     """Numbers that both recipes have. readers, prototypes, judge: folders of exported weights; the judge only watches,
-    and may be "". aifd: where E_A is, the exported folder of an aifd run or weights with readers, "" for the embedded
+    and may be "". aifd: where E_A is, the exported folder of an aifd run or weights that hold it, "" for the embedded
     ones. momentum: the generator's first beta. age_noise: standard deviation in years that is added to labels.
     kept_share, cycle_share: fractions of a batch for the reconstruction and the cycle. r1, r1_every: weight of R1, and
     every how many steps it is taken. weights: the weight of every term at the start, weights_end: of those that change
@@ -132,14 +132,15 @@ def draw_request(age: Tensor, noise: float) -> AgeRequest:
 class Measures:
     """The frozen networks: robust readers that say an age, the identity branch E_A of the MI loss.
 
-    aifd: the AIFD, or readers, whose identity branch is E_A; None where the MI loss is off.
+    aifd: the AIFD whose identity branch is E_A; None where the MI loss is off.
     """
 
-    def __init__(self, readers: Readers, calibration: Calibration, aifd: AIFD | Readers | None):
+    def __init__(self, readers: Readers, calibration: Calibration, aifd: AIFD | None):
         self.readers, self.calibration, self.aifd = readers, calibration, aifd
 
     def modules(self) -> tuple[nn.Module, ...]:
-        return tuple(m for m in (self.readers, self.calibration, self.aifd) if m is not None)
+        e_a = () if self.aifd is None else (self.aifd, self.aifd.reader)
+        return (self.readers, self.calibration, *e_a)
 
     def reading_terms(
         self, face: Tensor, edit: Tensor, request: AgeRequest, people: Tensor, rows: Tensor | None = None
@@ -167,8 +168,8 @@ class Measures:
     def person(self, face: Tensor, landmarks: Tensor) -> Tensor:
         """E_A: unit length, (B,128). Landmarks (B,68,2) in 0..1 align the face as an AIFD expects it."""
         assert self.aifd is not None, "E_A is loaded where the MI loss counts"
-        found = self.aifd(face, landmarks) if isinstance(self.aifd, AIFD) else self.aifd(face)
-        return found.identity
+        identity: Tensor = self.aifd(face, landmarks).identity
+        return identity
 
 
 def augmented(face: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...model.model import GanimeAge
-from ...networks.aifd import AIFD
+from ...model.storage import EMBEDDED
+from ...networks.aligned.aifd import AIFD
+from ...networks.aligned.identity import IdentityReader
 from ...networks.head import HeadModel
 from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
@@ -45,13 +47,12 @@ def load_prototypes(folder: str) -> Prototypes:
     return load_light(Prototypes, folder, "prototypes").requires_grad_(False)
 
 
-def load_identity_branch(named: str) -> AIFD | Readers:
-    """E_A of the MI loss, frozen: the AIFD of an exported folder, or the readers of weights ("": the embedded ones)."""
-    if named and (Path(named) / "aifd.json").is_file():
-        return load_light(AIFD, named, "aifd").requires_grad_(False)
-    readers = GanimeAge.from_pretrained(named or None, parts=("readers",)).readers
-    readers.local = None  # the identity branch does not need the second look at mouth and eyes
-    return readers
+def load_identity_branch(named: str) -> AIFD:
+    """E_A of the MI loss, frozen, with the identity reader it works on: of an aifd run's exported folder, or of weights
+    ("": the embedded ones). BadInput where they hold none."""
+    folder = named or EMBEDDED
+    reader = load_light(IdentityReader, folder, "identity").requires_grad_(False)
+    return load_light(partial(AIFD, reader), folder, "aifd").requires_grad_(False)
 
 
 def load_head(folder: str) -> HeadModel:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...edits import GROUP_STARTS
-from ...networks.aifd import Identified
+from ...networks.aligned.aifd import Identified
 from ...networks.layers import precise
 from ...networks.readers import Readers, Readings
 from .. import losses

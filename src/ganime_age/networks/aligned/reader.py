@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..aifd import SIDE, aligned
 from ..layers import ResidualBlock, resize
+from .alignment import SIDE, aligned
 
 FRAME = 128
 """Side of the FFHQ frame in which eyes are about as far apart as on the aligned face of SIDE pixels. A larger frame is
@@ -45,6 +45,7 @@ class AlignedReader(nn.Module):
                 stages.append(ResidualBlock(inputs, channels, 2 if halve else 1))
                 inputs = channels
         self.trunk = nn.Sequential(*stages)
+        self.channels = inputs
         grid = SIDE // 2 ** (len(widths) + 1)
         self.squeeze = nn.Sequential(
             nn.Conv2d(inputs, squeeze, 1, bias=False),
@@ -61,7 +62,15 @@ class AlignedReader(nn.Module):
         return aligned(resize(face, side) if face.shape[-1] > side else face, landmarks, cls.ZOOM)
 
     def last(self, crop: Tensor) -> Tensor:
-        """Aligned faces (B,3,112,112) -> (B,outputs). Channels come last, which is faster on a CPU too."""
-        x = self.trunk(crop.contiguous(memory_format=torch.channels_last))
-        out: Tensor = self.head(self.squeeze(x))
+        """Aligned faces (B,3,112,112) -> (B,outputs)."""
+        return self.code(self.features(crop))
+
+    def features(self, crop: Tensor) -> Tensor:
+        """Aligned faces (B,3,112,112) -> (B,channels,7,7). Channels come last, which is faster on a CPU too."""
+        out: Tensor = self.trunk(crop.contiguous(memory_format=torch.channels_last))
+        return out
+
+    def code(self, features: Tensor) -> Tensor:
+        """Features (B,channels,7,7) -> (B,outputs)."""
+        out: Tensor = self.head(self.squeeze(features))
         return out
