@@ -16,6 +16,7 @@ from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import fill, read_recipe
 from ganime_age.learning.engine.task import Plan, Task
 from ganime_age.learning.tasks import ragan as ragan_task
+from ganime_age.learning.tasks.frozen import load_prototypes
 from ganime_age.learning.tasks.probes import CollapseLimits
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import ragan
@@ -263,9 +264,10 @@ def test_semantic_maps_part_the_person_with_the_hair_from_the_rest(folder, helpe
     assert person.shape == (3, 1, 64, 64) and person[2].isnan().all()
     assert person[0, 0, :32, 32:].min() == 1 and person[0].sum() == 32 * 32
     assert torch.equal(person[1], person[0].flip(-1))
-    masks = ragan_task.person_masks(faces.batch(rows, mirror) | {"foreground": person})
-    hull = ragan_task.face_masks(faces.batch(rows, mirror)["landmarks"], 64)
-    assert torch.equal(masks[2], hull[2]) and not torch.equal(masks[0], hull[0])
+    shown, prototypes = faces.batch(rows, mirror), load_prototypes(helpers["prototypes"])
+    masks = ragan_task.person_masks(shown | {"foreground": person}, prototypes)
+    hull, hair = ragan_task.face_masks(shown["landmarks"], 64), prototypes.find_hair(shown["face"])
+    assert torch.equal(masks[2], torch.maximum(hull, hair)[2]) and not torch.equal(masks[0], hull[0])
     assert masks[0, 0, 4, 60] == 1 and masks[0, 0, 60, 60] == 0  # hair is person, cloth is not
     assert batch["foreground"].shape == batch["valid"].shape
     Image.fromarray(levels[:32]).save(files[0])

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...errors import BadInput
 from ...networks.age_groups import group_code
+from ...networks.prototypes import Prototypes
 from ...networks.ragan import Discriminator, Generator
 from .. import losses
 from ..data.augment import moved_alike
@@ -110,7 +111,7 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         terms = pixel_terms(pictures, counted)
         if weights["age"] or weights["identity"] or weights["triplet"]:
             terms |= self.measures.reading_terms(face, pictures.edit, request, batch["person"], rows)
-        outside = counted["valid"] * (1 - person_masks(batch))
+        outside = counted["valid"] * (1 - person_masks(batch, self.generator.prototypes))
         terms["shade"] = losses.shade((pictures.edit - pictures.base) * batch["valid"], rows=rows)
         terms["background"] = losses.masked_l1(pictures.edit, pictures.base, outside)
         if weights["adversarial"]:
@@ -160,15 +161,17 @@ class Objective(AgeObjective[Recipe, Generator, Discriminator]):
         return dict.fromkeys(("d_real", "d_wrong", "d_edit"), 1.0) | {"d_r1": self.r1}
 
 
-def person_masks(batch: dict[str, Tensor]) -> Tensor:
+def person_masks(batch: dict[str, Tensor], prototypes: Prototypes) -> Tensor:
     """(B,1,S,S): 1 where an age may change a picture, soft towards the background: the person of a semantic map, with
-    the hair, or else the face that the landmarks tell."""
-    side = batch["face"].shape[-1]
-    hull = face_masks(batch["landmarks"], side)
+    the hair, or else the face that the landmarks tell and the hair that the prototypes find."""
+    face = batch["face"]
+    side = face.shape[-1]
+    with torch.no_grad():
+        found = torch.maximum(face_masks(batch["landmarks"], side), prototypes.find_hair(face))
     if "foreground" not in batch:
-        return hull
+        return found
     known = batch["foreground"].isfinite()
-    return torch.where(known, gaussian_blur(batch["foreground"].nan_to_num(0.0), side / SOFT), hull)
+    return torch.where(known, gaussian_blur(batch["foreground"].nan_to_num(0.0), side / SOFT), found)
 
 
 def face_masks(landmarks: Tensor, side: int) -> Tensor:
