@@ -17,7 +17,7 @@ from ganime_age.edits import AGE_GROUPS
 from ganime_age.errors import BadInput, GanimeAgeError, MissingModel
 from ganime_age.learning.evaluation.judges import Judges
 from ganime_age.learning.evaluation.measure_edits import Plan
-from ganime_age.learning.evaluation.measure_table1 import measure, models_of
+from ganime_age.learning.evaluation.measure_table1 import measure, models_of, seeds_of
 from ganime_age.model.methods import table1_rows
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks import agetransgan
@@ -48,9 +48,9 @@ class Stranger(Exact):
 
 @pytest.fixture(scope="module")
 def measured(painted_faces):
-    return measure(
-        {"agetransgan": Stranger(), "agetransgan_mi": Exact()}, painted_faces, JUDGES, Plan.of(200)
-    )
+    seeds = {"agetransgan": [Stranger(), Exact(), Stranger()], "agetransgan_mi": [Exact()] * 3}
+    models = {"agetransgan": Stranger(), "agetransgan_mi": Exact()}
+    return measure(models, painted_faces, JUDGES, Plan.of(200), seeds)
 
 
 def test_the_table_measures_known_edits_as_what_they_are(measured):
@@ -65,7 +65,7 @@ def test_the_table_measures_known_edits_as_what_they_are(measured):
     )
     aims = [group["asked"] for group in measured["groups"]]
     assert summary["nothing_age_error_mean"] == pytest.approx(np.mean(np.abs(np.array(aims) - 25)), abs=0.5)
-    assert measured["left_out"] == ["ragan", "ragan_mi", "ganimation_age"]
+    assert measured["left_out"] == ["agetransgan_mi_turned", "ragan", "ragan_mi", "ganimation_age"]
     assert [group["group"] for group in measured["groups"]] == [g for g in AGE_GROUPS if g != "20-29"]
     for group, row in zip(measured["groups"], measured["methods"]["agetransgan_mi"], strict=True):
         assert (
@@ -76,6 +76,20 @@ def test_the_table_measures_known_edits_as_what_they_are(measured):
         assert own[0]["verification"] == pytest.approx(summary[f"{name}_verification_mean"], abs=1e-3)
         assert own[0]["age_error"] == pytest.approx(summary[f"{name}_age_error_mean"], abs=0.3)
     assert measured["identity"]["false_accept_rate"] == 1e-3 and measured["judged_by"]["identity"] == "blue"
+
+
+def test_runs_of_other_seeds_are_told_one_by_one_with_their_mean_and_spread(measured):
+    summary, seeds = measured["summary"], measured["seeds"]
+    assert [run["verification_mean"] for run in seeds["agetransgan"]] == pytest.approx(
+        [2 / 3, 1, 2 / 3], abs=1e-3
+    )
+    assert len(seeds["agetransgan_mi"]) == 3 == summary["agetransgan_seeds"]
+    gains = np.array([1 / 3, 0, 1 / 3])
+    assert summary["agetransgan_seeds_mi_verification_gain"] == pytest.approx(gains.mean(), abs=1e-3)
+    assert summary["agetransgan_seeds_mi_verification_spread"] == pytest.approx(gains.std(ddof=1), abs=1e-3)
+    assert summary["agetransgan_seeds_mi_better_groups"] == 3 == summary["mi_better_groups"]
+    assert summary["agetransgan_seeds_mi_age_error_gain"] < -5
+    assert "ragan_seeds" not in summary
 
 
 def test_the_ages_asked_are_the_real_groups_means(measured, painted_faces):
@@ -169,6 +183,18 @@ def test_a_run_that_cannot_be_measured_is_one_sentence(small, small_weights, tmp
     assert "\n" not in str(caught.value)
 
 
+def test_seeds_are_several_runs_of_a_row(small, tmp_path):
+    torch.manual_seed(0)
+    runs = [light(tmp_path / str(k), "agetransgan", agetransgan.Generator(**TINY), TINY) for k in range(2)]
+    found = seeds_of(small, [f"agetransgan={runs[0]},{runs[1]}"])
+    assert [len(own) for own in found.values()] == [2] and all(
+        m.readers is small.readers for m in found["agetransgan"]
+    )
+    for wrong in ("magic=a,b", "agetransgan=", "agetransgan=a,", "agetransgan"):
+        with pytest.raises(BadInput, match="--seeds .*: write ROW=FOLDER,FOLDER with a ROW of agetransgan, "):
+            seeds_of(small, [wrong])
+
+
 @pytest.fixture
 def results(measured, small, tmp_path):
     made = {
@@ -194,7 +220,9 @@ def test_the_card_lays_it_out_as_the_paper_does(results):
     assert papers[0].endswith("| 97 |") and papers[1].endswith("| 1.54 |")
     assert "| AgeTransGAN with MI, 0-15 degrees | 8 | 1 |" in text
     assert "in 3 of 9 groups (paper: 7 of 9)" in text and "What differs" in text
-    assert "for want of weights: Re-Aging GAN, Re-Aging GAN with MI, GANimation-age." in text
+    assert ", Re-Aging GAN, Re-Aging GAN with MI, GANimation-age." in text
+    assert "| AgeTransGAN, run 2 | 1 | 1 |" in text and "AgeTransGAN, 3 runs each: with the MI loss" in text
+    assert "verifies more in 3 of 9 groups" in text
     assert "| doing nothing | 100 |" in text
 
 
@@ -227,6 +255,7 @@ def test_the_command_in_the_results_names_no_place_of_this_machine():
         "table1 --faces /a --models /b --runs agetransgan=/c/d agetransgan_mi=own ragan=/e --out /f".split()
     )
     told = "table1 --faces FACES --models MODELS --runs agetransgan=RUN agetransgan_mi=own ragan=RUN".split()
+    words, told = [*words, "--seeds", "ragan=/g,/h"], [*told, "--seeds", "ragan=RUN,RUN"]
     assert evaluate.told(words) == told
     words = ["estimator", "--faces", "/a", "--after", "/b"]
     assert evaluate.told(words) == "estimator --faces FACES --after AFTER".split()

@@ -146,11 +146,12 @@ def judged(given: argparse.Namespace, model: GanimeAge, judges: str) -> tuple:
 
 def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
-    from ganime_age.learning.evaluation.measure_table1 import measure, models_of
+    from ganime_age.learning.evaluation.measure_table1 import measure, models_of, seeds_of
 
     folder, models = needed(given, "faces"), models_of(model, given.runs)
-    named = "identity=default,age=default" if given.judges == "default" else given.judges
-    return measure(models, Faces(folder, 128, ("test",)), *judged(given, model, named))
+    named, seeds = given.judges, seeds_of(model, given.seeds)
+    named = "identity=default,age=default" if named == "default" else named
+    return measure(models, Faces(folder, 128, ("test",)), *judged(given, model, named), seeds)
 
 
 def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -376,7 +377,10 @@ def told(words: list[str]) -> list[str]:
         "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read", "--keep")  # fmt: skip
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
-    shown = [re.sub(r"^(\w*(?:gan|gan_mi|_age))=(?!own$).+", r"\1=RUN", word) for word in shown]
+    runs = re.compile(r"^(\w*(?:gan|_mi|_turned|_age))=(?!own$).+")
+    shown = [
+        runs.sub(lambda m: f"{m[1]}={','.join(['RUN'] * (m[0].count(',') + 1))}", word) for word in shown
+    ]
     shown = [re.sub(r"onnx:[^,]+", "onnx:FILE", word) for word in shown]
     kept = [i for i, word in enumerate(shown) if "--out" not in (word, shown[i - 1] if i else "")]
     return [shown[i] for i in kept]
@@ -454,6 +458,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="test", help="reenactment: which faces; val to choose by")
     parser.add_argument(
         "--runs", nargs="+", default=[], metavar="ROW=FOLDER", help="table1: weights of its rows"
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", default=[], metavar="ROW=FOLDER,FOLDER", help="table1: several runs of a row"
     )
     parser.add_argument(
         "--real",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..model.methods import row_titles
+from ..model.methods import METHODS, row_titles
 from .edits import matcher
 from .results import Results, columns, goals_summary, shown, table
 
@@ -62,6 +62,7 @@ def table1(results: Results) -> str:
         _rows(PAPER_GROUPS, _with_error(PAPER_AGES), "error"),
         "What a row shows beside that of the prototypes alone is what its network has learnt over them.",
         _mi(results),
+        _seeds(results),
         _by_yaw(results),
         goals_summary(results),
         " ".join(DIFFERS.split()),
@@ -134,4 +135,40 @@ def _mi(results: Results) -> str:
         f"(paper: {paper} of {len(PAPER_GROUPS)}), as many in {equal}, and the mean cosine to the source is larger in "
         f"{nearer}; the mean age error is {ours[0]} years with it and {ours[1]} without "
         f"(paper: {shown(errors['with MI'][-1])} and {shown(errors['without MI'][-1])})."
+    )
+
+
+def _seeds(results: Results) -> str:
+    """What the MI loss adds from run to run; empty where no row was trained several times."""
+    if not results.has("seeds") or not results.get("seeds"):
+        return ""
+    runs = {
+        f"{title(name)}, run {number}": run
+        for name, own in results.get("seeds").items()
+        for number, run in enumerate(own, 1)
+    }
+    wanted = {
+        "verification_mean": "verified",
+        "cosine_mean": "cosine",
+        "age_error_mean": "age error, years",
+    }
+    told = [_gain(results, name) for name in METHODS if results.has("summary", f"{name}_seeds")]
+    return "\n\n".join(
+        [f"Several runs: {results.get('notes', 'seeds')}.", columns(runs, wanted, "run"), *told]
+    )
+
+
+def _gain(results: Results, name: str) -> str:
+    """One method's mean and spread of what the MI loss adds."""
+
+    def number(key: str) -> str:
+        return results.number("summary", f"{name}_seeds_mi_{key}")
+
+    return (
+        f"{METHODS[name].title}, {results.number('summary', f'{name}_seeds')} runs each: with the MI loss the share of "
+        f"verified faces changes by {number('verification_gain')} (standard deviation from run to run "
+        f"{number('verification_spread')}), the mean cosine by {number('cosine_gain')} ({number('cosine_spread')}) and "
+        f"the age error by {number('age_error_gain')} years ({number('age_error_spread')}). By the means over the runs "
+        f"it verifies more in {number('better_groups')} of {len(results.get('groups'))} groups, as many in "
+        f"{number('equal_groups')}, and the mean cosine is larger in {number('nearer_groups')}."
     )

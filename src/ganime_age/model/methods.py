@@ -144,7 +144,10 @@ METHODS: dict[str, Method] = {
             colour="#2a6fb0",
             edit=later("agetransgan", "edit"),
             network=later("agetransgan", "Generator", own_prototypes=False),
-            variants=(Variant("mi", "with MI", "#0b3d6b"),),
+            variants=(
+                Variant("mi", "with MI", "#0b3d6b"),
+                Variant("mi_turned", "with MI, turned faces among those it learnt from", "#5fa8c9"),
+            ),
         ),
         Method(
             "ragan",

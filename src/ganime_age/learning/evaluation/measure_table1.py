@@ -8,9 +8,10 @@ pieces are those of `measure_edits`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ PROTOTYPES = "prototypes"
 NOTHING = "nothing"
 YAW_BINS = ((0, 15), (15, 30), (30, 45))
 """Degrees, either way."""
+COMPARED = ("verification", "cosine")
+"""By which two rows are compared, group by group."""
 OWN = "own"
 """In --runs, the measured weights themselves."""
 NOTES = {
@@ -49,6 +52,8 @@ NOTES = {
     "the cosine to the unedited face exceeds the threshold. Doing nothing compares a face with itself",
     "yaw_bins": "the same for heads turned by so many degrees, at most a third as many faces a bin; means over the "
     "nine groups. Real ages, and the threshold, are of heads turned by at most 30 degrees",
+    "seeds": "runs from one checkpoint without the MI loss, with and without it, of as many steps each, that differ by "
+    "their seed alone",
     "age": "age_error: distance of the age judge's mean on the edited faces from its mean on real ones of the group",
 }
 
@@ -58,60 +63,118 @@ def part_of(row: str) -> str:
     return row if row == PROTOTYPES else METHODS[table1_rows()[row]].part
 
 
+Editing: TypeAlias = "GanimeAge | PrototypesAlone"
+"""What edits in a row."""
+
+
+@dataclass
+class Yard:
+    """What every row is held against. looks: the judges by what they say; real: ages of real faces by group; picks:
+    which faces are edited; asked: group -> years."""
+
+    faces: Faces
+    looks: dict[str, Any]
+    verified: dict[str, Any]
+    real: RealAges
+    picks: np.ndarray
+    asked: dict[int, float]
+
+    @classmethod
+    def of(cls, faces: Faces, judges: Judges, plan: Plan) -> Yard:
+        """Of a test split; BadInput when a judge of identity or age is missing, or the faces that it needs."""
+        if not judges.identity or not judges.age:
+            raise BadInput("table1 needs a judge of identity and one of age; name both in --judges")
+        verified = verification(faces, judges.identity, plan.per_source)
+        real = real_ages(faces, Judges(age=_alone(judges.age)), plan.per_group)
+        asked = {group: real_mean(faces, group) for group in TARGETS}
+        looks = {"identity": judges.identity, "age": judges.age}
+        return cls(faces, looks, verified, real, aged(faces, 20, 29, plan.count), asked)
+
+    def sitters(self, model: Editing, row: str, picks: np.ndarray | None = None) -> Sitters:
+        """The people who are edited by what a row edits with."""
+        chosen = self.picks if picks is None else picks
+        return Sitters(model, table1_rows().get(row, row), self.faces, chosen)
+
+    def rows(self, sitters: Sitters, name: str = "") -> list[dict[str, Any]]:
+        """What the judges say of the edits to each group."""
+        before = sitters.unedited(self.looks)
+        asked = tqdm(self.asked.items(), desc=name, unit="group") if name else self.asked.items()
+        return [self.row(group, before, sitters.edited(self.looks, age=years)) for group, years in asked]
+
+    def row(self, group: int, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+        """What the judges say of one group."""
+        for found in (before, after):
+            verify(before["identity"], found, self.verified["threshold"])
+        row = group_row(group, before, after, self.real) | {"asked": self.asked[group]}
+        return {
+            key: row[key]
+            for key in ("group", "verification", "cosine", "age", "age_error", "mask_mean", "change")
+        }
+
+    def untouched(self, sitters: Sitters) -> list[dict[str, Any]]:
+        """The row of doing nothing."""
+        before = sitters.unedited(self.looks)
+        still = before | {"mask": np.zeros(1), "change": np.zeros(1)}
+        return [self.row(group, before, dict(still)) for group in TARGETS]
+
+
 def measure(
-    models: Mapping[str, GanimeAge | PrototypesAlone], faces: Faces, judges: Judges, plan: Plan | None = None
+    models: Mapping[str, Editing],
+    faces: Faces,
+    judges: Judges,
+    plan: Plan | None = None,
+    seeds: Mapping[str, Sequence[GanimeAge]] | None = None,
 ) -> dict[str, Any]:
     """The table as one results file. models: row of the table -> what edits it; the rows that lack one are `left_out`.
+    seeds: see `over_seeds`.
 
     faces: a test split. BadInput when a judge of identity or age is missing, or the faces that it needs.
     """
-    if not judges.identity or not judges.age:
-        raise BadInput("table1 needs a judge of identity and one of age; name both in --judges")
     if not models:
         raise BadInput(
             f"there is no method to measure; name weights with --runs, for one of {', '.join(table1_rows())}"
         )
-    plan, looks = plan or Plan(), {"identity": judges.identity, "age": judges.age}
+    plan = plan or Plan()
     with torch.inference_mode():
-        yard = verification(faces, judges.identity, plan.per_source)
-        real = real_ages(faces, Judges(age=_alone(judges.age)), plan.per_group)
-        picks = aged(faces, 20, 29, plan.count)
-        asked = {group: real_mean(faces, group) for group in TARGETS}
-        found: dict[str, Any] = {}
-        before: dict[str, Any] = {}
-        for name, model in models.items():
-            sitters = Sitters(model, table1_rows().get(name, name), faces, picks)
-            before = before or sitters.unedited(looks)
-            found[name] = {
-                group: sitters.edited(looks, age=years)
-                for group, years in tqdm(asked.items(), desc=name, unit="group")
-            }
-        by_yaw = yaw_bins(models, faces, looks, asked, real, yard["threshold"], plan.count)
-    still = before | {"mask": np.zeros(1), "change": np.zeros(1)}
-    found[NOTHING] = {group: dict(still) for group in TARGETS}
-    rows = {
-        name: [
-            _row(group, asked[group], before, one, yard["threshold"], real) for group, one in edited.items()
-        ]
-        for name, edited in found.items()
-    }
+        yard = Yard.of(faces, judges, plan)
+        rows = {name: yard.rows(yard.sitters(model, name), name) for name, model in models.items()}
+        first = next(iter(models))
+        rows[NOTHING] = yard.untouched(yard.sitters(models[first], first))
+        by_yaw = yaw_bins(models, yard, plan.count)
+        repeated = over_seeds(seeds or {}, yard)
     return rounded(
         {
-            "summary": summary(rows),
+            "summary": summary(rows) | seeds_summary(repeated),
             "judged_by": judges.names(),
-            "faces": {"edited": len(picks), "real": int(sum(real.count))},
-            "groups": [_aim(group, asked[group], real) for group in TARGETS],
+            "faces": {"edited": len(yard.picks), "real": int(sum(yard.real.count))},
+            "groups": [_aim(group, yard.asked[group], yard.real) for group in TARGETS],
             "methods": rows,
             "yaw_bins": by_yaw,
+            "seeds": repeated,
             "left_out": [
                 name for name, of in table1_rows().items() if name not in models and METHODS[of].shipped
             ],
             "weights": {name: part_fingerprint(model, part_of(name)) for name, model in models.items()},
-            "identity": yard,
-            "age_judge": {"mean_absolute_error_years": real.error},
+            "identity": yard.verified,
+            "age_judge": {"mean_absolute_error_years": yard.real.error},
             "notes": NOTES,
         }
     )
+
+
+def over_seeds(models: Mapping[str, Sequence[GanimeAge]], yard: Yard) -> dict[str, list[dict[str, Any]]]:
+    """Row -> what the judges say of each of several runs that differ by their seed alone: means over the groups, and
+    verification, cosine and age_error of each group. models: row -> what edits it, a run each."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, runs in models.items():
+        for number, model in enumerate(runs, 1):
+            groups = yard.rows(yard.sitters(model, name), f"{name} {number}")
+            columns = ("verification", "cosine", "age_error")
+            one: dict[str, Any] = {f"{column}_mean": mean_of(groups, column) for column in columns}
+            one |= {column: [row[column] for row in groups] for column in columns}
+            one["weights"] = part_fingerprint(model, part_of(name))
+            found.setdefault(name, []).append(one)
+    return found
 
 
 def _aim(group: int, asked: float, real: RealAges) -> dict[str, Any]:
@@ -143,29 +206,16 @@ class PrototypesAlone:
         return add_change(faces, shown, shown, Edited(shown, unchanged))
 
 
-def yaw_bins(
-    models: Mapping[str, GanimeAge | PrototypesAlone],
-    faces: Faces,
-    looks: dict[str, Any],
-    asked: Mapping[int, float],
-    real: RealAges,
-    threshold: float,
-    count: int,
-) -> dict[str, list[dict[str, Any]]]:
+def yaw_bins(models: Mapping[str, Editing], yard: Yard, count: int) -> dict[str, list[dict[str, Any]]]:
     """Row -> means over the groups for faces of age 20-29 turned by so many degrees, a bin each: at most a third of
     `count` faces a bin; a bin without faces is left out."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in models}
     for low, high in YAW_BINS:
-        picks = spread(turned(faces, low, high), max(1, count // len(YAW_BINS)))
+        picks = spread(turned(yard.faces, low, high), max(1, count // len(YAW_BINS)))
         if not len(picks):
             continue
         for name, model in models.items():
-            sitters = Sitters(model, table1_rows().get(name, name), faces, picks)
-            before = sitters.unedited(looks)
-            groups = [
-                _row(group, years, before, sitters.edited(looks, age=years), threshold, real)
-                for group, years in asked.items()
-            ]
+            groups = yard.rows(yard.sitters(model, name, picks))
             means = {key: mean_of(groups, key) for key in ("verification", "cosine", "age_error")}
             found[name].append({"yaw": f"{low}-{high}", "faces": len(picks)} | means)
     return found
@@ -183,31 +233,48 @@ def _alone(judge: Any) -> Any:
     return lambda pictures, landmarks: judge(pictures, landmarks)
 
 
-def _row(
-    group: int, asked: float, before: dict[str, Any], after: dict[str, Any], threshold: float, real: RealAges
-) -> dict[str, Any]:
-    """What the judges say of one method in one group."""
-    for found in (before, after):
-        verify(before["identity"], found, threshold)
-    row = group_row(group, before, after, real) | {"asked": asked}
-    return {
-        key: row[key]
-        for key in ("group", "verification", "cosine", "age", "age_error", "mask_mean", "change")
-    }
-
-
 def summary(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Means over the groups by method. In how many of them MI verifies more often than AgeTransGAN without, as often,
-    and has the larger mean cosine to the source, which tells more where both verify nearly everybody."""
+    """Means over the groups by method, and what the MI loss does to AgeTransGAN."""
     out: dict[str, Any] = {}
     for name, own in rows.items():
         for column in ("verification", "age_error"):
             out[f"{name}_{column}_mean"] = mean_of(own, column)
-    if {"agetransgan", "agetransgan_mi"} <= set(rows):
-        pairs = list(zip(rows["agetransgan_mi"], rows["agetransgan"], strict=True))
-        out["mi_better_groups"] = sum(int(a["verification"] > b["verification"]) for a, b in pairs)
-        out["mi_equal_groups"] = sum(int(a["verification"] == b["verification"]) for a, b in pairs)
-        out["mi_nearer_groups"] = sum(int(a["cosine"] > b["cosine"]) for a, b in pairs)
+    pair = "agetransgan", "agetransgan_mi"
+    if set(pair) <= set(rows):
+        without, with_mi = ({key: [row[key] for row in rows[name]] for key in COMPARED} for name in pair)
+        out |= {f"mi_{key}": value for key, value in compared(without, with_mi).items()}
+    return out
+
+
+def compared(
+    without: Mapping[str, Sequence[float]], with_mi: Mapping[str, Sequence[float]]
+) -> dict[str, int]:
+    """In how many groups MI verifies more often than the same method without, as often, and has the larger mean cosine
+    to the source, which tells more where both verify nearly everybody. Each: COMPARED by group."""
+    verified = list(zip(with_mi["verification"], without["verification"], strict=True))
+    nearer = zip(with_mi["cosine"], without["cosine"], strict=True)
+    return {
+        "better_groups": sum(int(a > b) for a, b in verified),
+        "equal_groups": sum(int(a == b) for a, b in verified),
+        "nearer_groups": sum(int(a > b) for a, b in nearer),
+    }
+
+
+def seeds_summary(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Of each method of which both rows were trained several times: `compared` of the means over the runs, and mean and
+    spread (standard deviation of a sample) of what MI adds, from run to run, in verification, cosine and age error."""
+    out: dict[str, Any] = {}
+    for name in table1_rows().values():
+        pair = seeds.get(name, ()), seeds.get(f"{name}_mi", ())
+        if f"{name}_seeds" in out or not all(pair):
+            continue
+        means = [{key: np.mean([run[key] for run in runs], 0).tolist() for key in COMPARED} for runs in pair]
+        out[f"{name}_seeds"] = min(map(len, pair))
+        out |= {f"{name}_seeds_mi_{key}": value for key, value in compared(*means).items()}
+        for column in ("verification", "cosine", "age_error"):
+            gain = [b[f"{column}_mean"] - a[f"{column}_mean"] for a, b in zip(*pair, strict=False)]
+            out[f"{name}_seeds_mi_{column}_gain"] = float(np.mean(gain))
+            out[f"{name}_seeds_mi_{column}_spread"] = float(np.std(gain, ddof=1)) if len(gain) > 1 else 0.0
     return out
 
 
@@ -222,7 +289,18 @@ def real_mean(faces: Faces, group: int) -> float:
     return float(np.mean(own))
 
 
-def models_of(model: GanimeAge, runs: list[str]) -> dict[str, GanimeAge | PrototypesAlone]:
+def seeds_of(model: GanimeAge, runs: list[str]) -> dict[str, list[GanimeAge]]:
+    """Row -> what edits it, a run each, of `ROW=FOLDER,FOLDER,...`; folders and errors as those of `models_of`."""
+    found = {}
+    for run in runs:
+        row, _, folders = run.partition("=")
+        if row not in table1_rows() or not all(folders.split(",")):
+            raise BadInput(f"--seeds {run}: write ROW=FOLDER,FOLDER with a ROW of {', '.join(table1_rows())}")
+        found[row] = [_editing(model, part_of(row), folder) for folder in folders.split(",")]
+    return found
+
+
+def models_of(model: GanimeAge, runs: list[str]) -> dict[str, Editing]:
     """Row -> what edits it, in the table's order: the methods that the model holds, `ROW=FOLDER` for others, and the
     prototypes of the first of them.
 

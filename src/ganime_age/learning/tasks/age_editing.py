@@ -27,6 +27,7 @@ from ...networks.readers import Readers
 from .. import losses
 from ..data.augment import random_affine, random_colour
 from ..data.faces import Faces, balanced_weights, draw
+from ..data.joined_faces import JoinedFaces, in_shares
 from ..engine.recipe import fill
 from ..engine.task import Losses, Player, Step, Task
 from .frozen import Calibration, load_identity_branch, load_readers
@@ -54,7 +55,8 @@ class AgeRecipe:
     ones. momentum: the generator's first beta. age_noise: standard deviation in years that is added to labels.
     kept_share, cycle_share: fractions of a batch for the reconstruction and the cycle. r1, r1_every: weight of R1, and
     every how many steps it is taken. weights: the weight of every term at the start, weights_end: of those that change
-    later; they stay at the start for lead_steps and change over ramp_steps."""
+    later; they stay at the start for lead_steps and change over ramp_steps. most_yaw: degrees by which a head may be
+    turned aside. shares: source -> how often it is drawn, 0..1."""
 
     readers: str = "training/checkpoints/readers_robust"
     prototypes: str = "src/ganime_age/weights"
@@ -72,6 +74,8 @@ class AgeRecipe:
     r1_every: int = 16
     lead_steps: int = 0
     ramp_steps: int = 600
+    most_yaw: float = 40.0
+    shares: dict[str, Any] = field(default_factory=dict)
     generator: dict[str, Any] = field(default_factory=dict)
     discriminator: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
@@ -297,7 +301,7 @@ class AgeObjective(ABC, Generic[R, G, D]):
         """A step's weights of the discriminator's terms."""
 
 
-def load_measures(recipe: AgeRecipe, faces: Faces, kind: type[AgeWeights]) -> Measures:
+def load_measures(recipe: AgeRecipe, faces: Faces | JoinedFaces, kind: type[AgeWeights]) -> Measures:
     """The readers that a recipe names, calibrated on its faces, and E_A where one of its weights of the MI loss counts.
 
     kind: the method's dataclass of weights.
@@ -308,10 +312,10 @@ def load_measures(recipe: AgeRecipe, faces: Faces, kind: type[AgeWeights]) -> Me
     return Measures(readers, Calibration.measure(readers, faces, 1000), aifd)
 
 
-def usable(faces: Faces) -> np.ndarray:
-    """(N,) bool: a known age and landmarks, the head turned by at most 40 degrees and tilted by at most 30."""
+def usable(faces: Faces | JoinedFaces, most_yaw: float = 40.0) -> np.ndarray:
+    """(N,) bool: a known age and landmarks, the head turned by at most most_yaw degrees and tilted by at most 30."""
     labels = faces.labels
-    turned = (np.abs(labels["pose"][:, 0]) <= 40) & (np.abs(labels["pose"][:, 1]) <= 30)
+    turned = (np.abs(labels["pose"][:, 0]) <= most_yaw) & (np.abs(labels["pose"][:, 1]) <= 30)
     return ~np.isnan(labels["age"]) & turned & ~np.isnan(labels["landmarks"]).any((1, 2))
 
 
@@ -364,16 +368,17 @@ Extra: TypeAlias = Tensor | Callable[[np.ndarray, np.ndarray], Tensor]
 
 
 def age_batches(
-    faces: Faces, recipe: AgeRecipe, seed: int, extra: Mapping[str, Extra]
+    faces: Faces | JoinedFaces, recipe: AgeRecipe, seed: int, extra: Mapping[str, Extra]
 ) -> Callable[[int], dict[str, Tensor]]:
     """Batches of usable faces, age groups balanced; BadInput when there is none.
 
     extra: further labels that every batch gets.
     """
-    chance = np.where(usable(faces), balanced_weights(faces.labels["age"], recipe.balance), 0)
+    good = usable(faces, recipe.most_yaw)
+    chance = np.where(good, balanced_weights(faces.labels["age"], recipe.balance), 0)
     if not chance.sum():
         raise BadInput(f"{faces.folder} has no face with an age and landmarks; training ages needs both")
-    chance = chance / chance.sum()
+    chance = in_shares(chance / chance.sum(), faces, recipe.shares)
 
     def batch(number: int) -> dict[str, Tensor]:
         picks, mirror = draw(number, seed, recipe.batch, chance)
@@ -414,7 +419,7 @@ def age_players(objective: AgeObjective[R, G, D], lead: int) -> list[Player]:
 def age_task(
     method: str,
     objective: AgeObjective[R, G, D],
-    faces: Faces,
+    faces: Faces | JoinedFaces,
     seed: int,
     extra: Mapping[str, Extra] | None = None,
     lead: int = 0,

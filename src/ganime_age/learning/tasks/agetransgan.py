@@ -21,6 +21,7 @@ from ...networks.agetransgan import Discriminator, Generator
 from .. import losses
 from ..data.augment import moved_alike
 from ..data.faces import Faces
+from ..data.joined_faces import JoinedFaces
 from ..engine.task import Losses, Step, Task
 from .age_editing import (
     AgeObjective,
@@ -138,7 +139,7 @@ def beside(d: Discriminator, few: Tensor, others: Tensor) -> Tensor:
     return d.features(torch.cat([few, others[len(few) :]]))[: len(few)]
 
 
-def build(recipe: Recipe, faces: Faces, seed: int) -> Task:
+def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
     """The task of AgeTransGAN on the faces of a folder; BadInput when they are not of the generator's size."""
     generator, discriminator = Generator(**recipe.generator), Discriminator(**recipe.discriminator)
     if not faces.size == generator.size == discriminator.size:

@@ -22,6 +22,7 @@ from ...networks.head import HeadModel
 from ...networks.prototypes import Prototypes
 from ...networks.readers import Readers
 from ..data.faces import Faces
+from ..data.joined_faces import JoinedFaces
 from ..engine.checkpoints import load_light
 
 
@@ -91,7 +92,7 @@ class Calibration(nn.Module):
         return self.au_offset + self.au_slope * intensities
 
     @classmethod
-    def measure(cls, readers: Readers, faces: Faces, count: int = 4000) -> Calibration:
+    def measure(cls, readers: Readers, faces: Faces | JoinedFaces, count: int = 4000) -> Calibration:
         """Read `count` faces spread over the folder and fit both curves."""
         picks = np.unique(np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int))
         ages, aus = [], []
