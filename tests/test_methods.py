@@ -84,7 +84,7 @@ def test_a_draft_of_a_method_that_draws_on_no_prototypes_needs_none(toy):
 def test_labels_colours_and_rows_come_from_the_table(toy):
     assert methods.label("toy") == "Toy GAN" and methods.label("ganimation") == "GANimation (expression)"
     assert methods.row_titles()["toy"] == ("Toy GAN", "#123456")
-    assert list(methods.table1_rows().values()) == ["agetransgan"] * 2 + ["ragan"] * 2 + [
+    assert list(methods.table1_rows().values()) == ["agetransgan"] * 3 + ["ragan"] * 2 + [
         "toy",
         "ganimation_age",
         "ganimation_age_published",
