@@ -20,7 +20,13 @@ from ganime_age.learning.evaluation.metrics import kernel_distance, kernel_dista
 from ganime_age.learning.evaluation.photos import figures, sizes
 from ganime_age.learning.evaluation.photos.age_readers import real_faces
 from ganime_age.learning.evaluation.photos.assemble import races_of
-from ganime_age.learning.evaluation.photos.blind import ANSWERS, read_form, write_sheet
+from ganime_age.learning.evaluation.photos.blind import (
+    ANSWERS,
+    drawn_request,
+    picture,
+    read_form,
+    write_sheet,
+)
 from ganime_age.learning.evaluation.photos.editing import aged_photos, opened
 from ganime_age.learning.evaluation.photos.expressions import Face, measure_pairs, mouth_error
 from ganime_age.learning.evaluation.photos.measure_photos import AGES, Judging, Material, Plan, Run, parts_of
@@ -35,6 +41,7 @@ from ganime_age.learning.evaluation.photos.whole_photos import (
     pairs_of,
     photos_of,
 )
+from ganime_age.model.methods import METHODS
 from ganime_age.networks.ganimation_age import edit
 from helpers.painted import blue, named, paint_faces
 
@@ -86,7 +93,7 @@ class Painter:
     def progression(self, photo, *, ages, method, mark):
         return [self._result(photo, years, {}) for years in ages]
 
-    def edit(self, photo, *, action_units):
+    def edit(self, photo, *, action_units, method):
         return self._result(photo, None, action_units)
 
     def _result(self, photo, years, units):
@@ -422,6 +429,11 @@ def test_a_blind_sheet_hides_what_is_edited_and_its_form_counts(tmp_path, marks,
     )
     shown = card_photos.blind(Results(form, {"blind": found | {"by": "a friend"}}))
     assert "1 of 2 edits and 1 of 1 real photos looked natural to a friend." in shown
+    counts = {
+        "methods": {"ganimation": found | {"by": "a friend", "weights": "0123456789", "date": "2026-01-02"}}
+    }
+    shown = card_photos.natural(Results(form, counts))
+    assert "- GANimation, weights 01234567, 2026-01-02: 1 of 2 edits and 1 of 1 real photos looked" in shown
     for text, why in (("009,made", "no picture"), ("001,yes", "no answer"), ("001,made\n001,made", "twice")):
         form.write_text(f"picture,answer\n{text}\n")
         with pytest.raises(BadInput, match=why):
@@ -431,6 +443,21 @@ def test_a_blind_sheet_hides_what_is_edited_and_its_form_counts(tmp_path, marks,
         read_form(tmp_path / "form.csv")
     with pytest.raises(BadInput, match="two or more photos"):
         write_sheet(editor, photos[:1], sheet, tmp_path)
+
+
+def test_a_sheet_asks_of_a_method_what_it_can_change():
+    chance = np.random.default_rng(0)
+    asked = {name: [drawn_request(chance, name) for _ in range(40)] for name in METHODS}
+    kinds = {name: {next(iter(one)) for one in own} for name, own in asked.items()}
+    assert kinds["ganimation"] == {"action_units"} and kinds["agetransgan"] == {"age"}
+    assert kinds["ganimation_age"] == {"age", "action_units"}
+
+
+@pytest.mark.parametrize(("own", "shown"), [(100, 320), (400, 520), (900, 640)])
+def test_a_picture_of_the_sheet_is_as_large_as_it_is_within_limits(marks, own, shown):
+    photo = np.zeros((2 * own, 2 * own, 3), np.uint8)
+    one = picture(photo, (marks - (SIDE - FRAME) / 2) / FRAME * own + own / 2)
+    assert max(one.size) == pytest.approx(shown, abs=10)
 
 
 def test_edits_that_are_kept_are_not_made_again(tmp_path, marks, grey):

@@ -55,6 +55,9 @@ photos, --parts what of ages, faces, races, rows, expressions and sizes is measu
 edits and real photos to be told apart instead; --blind-read FORM adds what was answered to the results, and
 --blind-by WHO by whom.
 
+natural (--photos, --faces, --models, --blind FOLDER) writes such a page of --count pictures with the edits of --method,
+the ages and expressions that it can change; with --blind-read FORM it adds what was answered to the results.
+
 judges (--faces; --races, a face folder with age ranges and races) reads test faces by the committee (--committee), at
 most --count of each source; --fit first calibrates it on the validation split and writes its committee.json.
 
@@ -82,6 +85,8 @@ from ganime_age.card.card import check_current, fingerprints  # noqa: E402
 from ganime_age.card.results import Results  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.engine.requirements import need_train  # noqa: E402
+from ganime_age.model.fingerprint import part_fingerprint  # noqa: E402
+from ganime_age.model.methods import METHODS, method_called  # noqa: E402
 from ganime_age.model.model import GanimeAge, check_method_edits, method_row  # noqa: E402
 from ganime_age.runtime import best_device, checked_device  # noqa: E402
 
@@ -251,6 +256,30 @@ def answered(given: argparse.Namespace) -> dict:
     return result
 
 
+def natural(given: argparse.Namespace, model: GanimeAge) -> dict:
+    from ganime_age.learning.evaluation.photos import assemble
+    from ganime_age.learning.evaluation.photos.blind import read_form
+
+    name = method_called(given.method)
+    if name not in METHODS:
+        raise BadInput(f"there is no method {given.method}; choose one of {', '.join(METHODS)}")
+    folder = needed(given, "blind")
+    if not given.blind_read:
+        folders, faces = needed(given, "photos"), needed(given, "faces")
+        material = assemble.material_of(folders, given.ages, None, faces, None)
+        judging = assemble.judging_of(model, given.models, given.committee, faces)
+        made = assemble.blind_sheet(model, material, judging, folder, given.count, name)
+        return {"summary": {"pictures": made}, "page": str(folder / "index.html")}
+    model.require(METHODS[name].part)
+    path = results_path(given)
+    before = dict(Results.read(path).values) if path.is_file() else {"summary": {}, "methods": {}}
+    found = read_form(given.blind_read, folder)
+    told = {"by": given.blind_by, "weights": part_fingerprint(model, METHODS[name].part)}
+    methods = before["methods"] | {name: found | told | {"date": datetime.date.today().isoformat()}}
+    shares = {f"{name}_{kind}": row["share"] for kind, row in found.items()}
+    return {"summary": before["summary"] | shares, "methods": methods}
+
+
 def judges(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.committee import Committee, write_curves
@@ -395,6 +424,7 @@ MEASURES = {
     "reenactment": reenactment,
     "multipose": multipose,
     "photos": photos,
+    "natural": natural,
     "judges": judges,
     "finder": finder,
     "speed": speed,
@@ -406,7 +436,7 @@ MEASURES = {
 """What the command line can name -> the function that measures it."""
 NEED_TRAIN = (
     "readers", "identity", "edits", "reenactment", "table1", "estimator", "multipose", "training",
-    "photos", "judges",
+    "photos", "natural", "judges",
 )  # fmt: skip
 """Those of them that need the packages of the extra `train`."""
 ON_CPU = ("speed", "training", "fuzz", "load")
@@ -448,7 +478,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--raw", type=Path)
     photo_arguments(parser)
     parser.add_argument(
-        "--method", default="ganimation_age", help="edits, reenactment: the method that edits"
+        "--method", default="ganimation_age", help="edits, reenactment, natural: the method that edits"
     )
     parser.add_argument(
         "--models", type=Path, help="the folder of the judges' files; finder: of other detectors"

@@ -34,6 +34,7 @@ RELIES_ON = {
     "speed": (),
     "training": (),
     "age_estimator": (),
+    "natural": (),
     "multipose": (),
     "fuzz": (),
     "load": (),

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..model.methods import METHODS
 from .edits import matcher
 from .results import Results, columns, shown, summary, table
+
+PAPER_NATURAL = 70
+"""By eye, of 100."""
 
 FIGURES = (
     ("age_error_mean", "distance to real faces' mean age, nine groups, mean of the sources", "years"),
@@ -80,12 +87,31 @@ def blind(results: Results) -> str:
     """What a viewer of the blind sheet counted."""
     if not results.has("blind"):
         return ""
-    told = {key: results.get("blind", key) for key in ("edits", "real_photos")}
-    counts = " and ".join(
-        f"{row['natural']} of {row['answered']} {key.replace('_', ' ')}" for key, row in told.items()
+    told = _counted(results.get("blind"))
+    return f"The blind sheet, edits among real photos in random order: {told}."
+
+
+def natural(results: Results) -> str:
+    """What viewers of each method's blind sheet counted."""
+    rows = [
+        f"- {METHODS[name].title if name in METHODS else name}, weights {row['weights'][:8]}, {row['date']}: "
+        f"{_counted(row)}."
+        for name, row in results.get("methods").items()
+    ]
+    told = (
+        "Edits of one method among as many real photos, in random order and one by one, up to 640 pixels. The authors "
+        f"of the CelebA study of GANimation-age counted {PAPER_NATURAL} of 100 random edits as natural."
     )
-    by = results.get("blind", "by")
-    return f"The blind sheet, edits among real photos in random order: {counts} looked natural to {by}."
+    return "\n\n".join([told, "\n".join(rows)])
+
+
+def _counted(answers: Mapping[str, Any]) -> str:
+    counts = " and ".join(
+        f"{row['natural']} of {row['answered']} {kind.replace('_', ' ')}"
+        for kind, row in answers.items()
+        if kind in ("edits", "real_photos")
+    )
+    return f"{counts} looked natural to {answers['by']}"
 
 
 _JUDGE = {

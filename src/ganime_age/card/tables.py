@@ -8,7 +8,7 @@ from ..edits import AU_NAMES
 from .detector import finder
 from .edits import edits
 from .multipose import age_estimator, multipose
-from .photos import photos
+from .photos import natural, photos
 from .reenactment import reenactment
 from .results import Results, columns, shown, summary, table
 from .table1 import table1
@@ -201,6 +201,7 @@ def recipe_speeds(results: Results) -> str:
 
 SECTIONS: tuple[tuple[str, str, Callable[[Results], str]], ...] = (
     ("photos", "Edits of whole photos", photos),
+    ("natural", "What looks natural", natural),
     ("edits-*", "Edits: {method}", edits),
     ("table1", "Age methods side by side, as in AgeTransGAN's Table I", table1),
     ("multipose", "The multi-pose set", multipose),

@@ -14,6 +14,7 @@ import torch
 
 from ....editor import FaceEditor
 from ....errors import BadInput, MissingModel
+from ....model.methods import DEFAULT, METHODS
 from ....model.model import GanimeAge
 from ...data.faces import Faces
 from ...engine.devices import device_of
@@ -104,13 +105,22 @@ def learnt_from(faces: Path, teacher: Path) -> Learnt:
     return Learnt(np.asarray(vectors), embed)
 
 
-def blind_sheet(model: GanimeAge, material: Material, judging: Judging, folder: Path, count: int) -> int:
-    """A page of edits and real photos in `folder`; returns how many."""
+def blind_sheet(
+    model: GanimeAge,
+    material: Material,
+    judging: Judging,
+    folder: Path,
+    count: int,
+    method: str = DEFAULT,
+) -> int:
+    """A page of a method's edits and real photos in `folder`; returns how many pictures. MissingModel when the weights
+    hold no such method."""
+    model.require(METHODS[method].part)
     editor = FaceEditor(model, device=device_of(model))
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
         run = Run(editor, material, judging, Plan(photos=count), Path(scratch))
         photos = run.usable(in_turn(run.calm()), count)
-        return write_sheet(editor, photos, folder, Path(scratch), count)
+        return write_sheet(editor, photos, folder, Path(scratch), count, method=method)
 
 
 def partial_file(path: Path) -> Callable[[dict[str, Any]], None]:

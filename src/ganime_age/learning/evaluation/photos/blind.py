@@ -19,14 +19,15 @@ from tqdm import tqdm
 from ....editor import FaceEditor
 from ....errors import BadInput
 from ....images.alignment import apply, frame_matrix, invert
+from ....model.methods import DEFAULT, METHODS
 from .editing import Opened, aged_photos, expressed_photo
 from .whole_photos import rows_of
 
 KEY, PAGE, FORM = "key.json", "index.html", "form.csv"
 COUNT = 100
 """Pictures on a page, where there are as many photos."""
-SIDE, SCALE = 320, 1.3
-"""Longer side of each picture on the page in pixels, and the side in frames of what it shows."""
+SIDES, SCALE = (320, 640), 1.3
+"""Least and greatest longer side of a picture on the page in pixels, and the side in frames of what it shows."""
 AGES = (1.0, 8.0, 17.0, 35.0, 45.0, 60.0, 75.0)
 EXPRESSIONS: tuple[Mapping[str, float], ...] = (
     {"AU12": 3.5, "AU25": 1.5},
@@ -46,8 +47,9 @@ def write_sheet(
     scratch: Path,
     count: int = COUNT,
     seed: int = 0,
+    method: str = DEFAULT,
 ) -> int:
-    """Pictures, page and key in `folder`, half of them edits (of an odd number one more); returns how many.
+    """Pictures, page and key in `folder`, half of them a method's edits (of an odd number one more); returns how many.
 
     BadInput when there are fewer than two photos, or the folder cannot be written.
     """
@@ -63,8 +65,8 @@ def write_sheet(
         order = chance.permutation(len(chosen))
         for name, place in zip(tqdm(names, desc="blind sheet", unit="picture"), order, strict=True):
             one = chosen[place]
-            asked = drawn_request(chance) if edited[place] else None
-            after = one.pixels if asked is None else made(editor, one, asked, scratch)
+            asked = drawn_request(chance, method) if edited[place] else None
+            after = one.pixels if asked is None else made(editor, one, asked, scratch, method)
             picture(after, one.landmarks).save(folder / f"{name}.jpg", quality=92)
             key[name] = {"edited": asked is not None, "asked": asked, "photo": one.photo.path.name}
         (folder / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
@@ -74,37 +76,43 @@ def write_sheet(
     return len(chosen)
 
 
-def drawn_request(chance: np.random.Generator) -> dict[str, Any]:
-    """An age or an expression, drawn at random."""
-    if chance.random() < AS_EXPRESSION:
+def drawn_request(chance: np.random.Generator, method: str = DEFAULT) -> dict[str, Any]:
+    """An age or an expression that the method can change, drawn at random."""
+    able = METHODS[method].edits
+    expression = chance.random() < AS_EXPRESSION
+    if "age" not in able or (expression and "action_units" in able):
         return {"action_units": dict(EXPRESSIONS[chance.integers(len(EXPRESSIONS))])}
     return {"age": float(AGES[chance.integers(len(AGES))])}
 
 
-def made(editor: FaceEditor, one: Opened, asked: Mapping[str, Any], scratch: Path) -> np.ndarray:
+def made(
+    editor: FaceEditor, one: Opened, asked: Mapping[str, Any], scratch: Path, method: str = DEFAULT
+) -> np.ndarray:
     """The photo (H,W,3) after a request."""
     if "age" in asked:
-        return next(iter(aged_photos(editor, one, (asked["age"],), scratch)))[1]
+        return next(iter(aged_photos(editor, one, (asked["age"],), scratch, method)))[1]
     units = {c: v for c, v in asked["action_units"].items() if c in editor.model.editable_action_units}
-    return expressed_photo(editor, one, units, scratch)
+    return expressed_photo(editor, one, units, scratch, method)
 
 
 def picture(pixels: np.ndarray, landmarks: np.ndarray) -> Image.Image:
-    """The face with some surroundings, as far as the photo goes, without metadata."""
-    back = invert(frame_matrix(landmarks, SIDE, SCALE))
-    corners = apply(back, np.array([[0.0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]]))
+    """The face with some surroundings, as far as the photo goes, without metadata: as large as it is within SIDES."""
+    side = SIDES[0]
+    back = invert(frame_matrix(landmarks, side, SCALE))
+    corners = apply(back, np.array([[0.0, 0], [side, 0], [0, side], [side, side]]))
     size = pixels.shape[1], pixels.shape[0]
     left, top = np.clip(corners.min(0), 0, size).astype(int)
     right, bottom = np.clip(corners.max(0), 0, size).astype(int)
     shown = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
-    scale = SIDE / max(shown.size)
+    longer = max(shown.size)
+    scale = float(np.clip(longer, *SIDES)) / longer
     return shown.resize([max(1, round(n * scale)) for n in shown.size], Image.Resampling.LANCZOS)
 
 
 def page(names: list[str]) -> str:
     """The page: every picture with two answers, and a button that saves the form. It needs no server."""
     rows = "\n".join(
-        f'<fieldset><img src="{name}.jpg" width="{SIDE}" alt="picture {name}" loading="lazy">'
+        f'<fieldset><img src="{name}.jpg" alt="picture {name}" loading="lazy">'
         f"<legend>{name}</legend>"
         + "".join(
             f'<label><input type="radio" name="{name}" value="{answer}"> {html.escape(answer)}</label>'
@@ -123,10 +131,10 @@ PAGE_TEXT = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Natural or made?</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1120px; padding: 0 1rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(660px, 1fr)); gap: 1rem; }
 fieldset { border: 1px solid #bbb; border-radius: 8px; padding: .5rem; }
-img { display: block; width: 100%; max-width: 320px; height: 320px; object-fit: contain; border-radius: 4px; }
+img { display: block; max-width: 100%; border-radius: 4px; }
 label { display: inline-block; padding: .5rem 1rem .25rem 0; }
 footer { position: sticky; bottom: 0; background: #fff; padding: 1rem 0; }
 button { font: inherit; padding: .5rem 1rem; }

@@ -77,12 +77,15 @@ def aged_photos(
             yield years, load_photo(file)
 
 
-def expressed_photo(editor: FaceEditor, one: Opened, units: Mapping[str, float], folder: Path) -> np.ndarray:
+def expressed_photo(
+    editor: FaceEditor, one: Opened, units: Mapping[str, float], folder: Path, method: str = DEFAULT
+) -> np.ndarray:
     """The photo (H,W,3) uint8 edited to action units 0..5 by code, read back from the file that the editor wrote."""
     asked = "-".join(f"{code}={value:.2f}" for code, value in units.items() if value)
-    path = kept_file(editor, one, folder, hashlib.sha256(asked.encode()).hexdigest()[:16])
+    words = asked if method == DEFAULT else f"{method}-{asked}"
+    path = kept_file(editor, one, folder, hashlib.sha256(words.encode()).hexdigest()[:16])
     if not path.is_file():
-        editor.edit(one.photo.path, action_units=dict(units)).save(path)
+        editor.edit(one.photo.path, action_units=dict(units), method=method).save(path)
     return load_photo(path)
 
 
