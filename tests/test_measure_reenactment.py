@@ -3,6 +3,7 @@
 A face is one flat colour: red is what it does (yaw, smile), green is who it is, blue how old it looks.
 """
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,12 +189,16 @@ def test_age_is_told_for_every_bin_of_the_driving_yaw(faces):
 def test_years_that_a_movement_takes_off_are_seen_in_one_order_and_not_in_the_other(faces):
     model = Mover()
     model.fades = 12
-    found = measure(model, faces, JUDGES, plan=PLAN, method="ragan")
+    found = measure(model, faces, JUDGES, plan=PLAN, method="ragan", others=["agetransgan"])
     for first, last in zip(found["age_then_move"], found["move_then_age"], strict=True):
         assert first["age"] == pytest.approx(58, abs=0.5) and last["age"] == pytest.approx(70, abs=0.5)
         assert first["unmoved_age"] == last["unmoved_age"] == pytest.approx(70, abs=0.5)
         assert last["moved_years"] == pytest.approx(-12, abs=0.5)
-    assert found["age_method"] == "ragan"
+    assert found["age_method"] == "ragan" and list(found["other_methods"]) == ["agetransgan"]
+    other = found["other_methods"]["agetransgan"]
+    assert other["age_then_move"] == found["age_then_move"], "this mover ages alike by any method"
+    told = reenactment(Results(Path(), found))
+    assert "| 0-10 degrees, moved, then edited to 70 by AgeTransGAN |" in told
 
 
 def test_the_rows_without_what_was_learnt_stand_beside_the_whole(faces):

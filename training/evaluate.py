@@ -40,7 +40,8 @@ these also fill the rows of their methods for which --runs names nothing.
 
 reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
 other, by the same judges; of expression and pose only MediaPipe's can. Rows mesh_alone, mesh_with_shape and
-mesh_with_face leave trained networks out; age_then_move and move_then_age are both orders of an age by --method.
+mesh_with_face leave trained networks out; age_then_move and move_then_age are both orders of an age by --method,
+other_methods those of the others.
 
 estimator (--faces, a multi-pose set, and --real, one or more folders of the usual faces) compares the readers of
 --before and --after (as --estimator of relabel_ages.py: `readers`, weights or a light folder) on turned heads.
@@ -203,7 +204,8 @@ def reenactment(given: argparse.Namespace, model: GanimeAge) -> dict:
     named = "identity=default,age=default,expression=default" if given.judges == "default" else given.judges
     judges, _ = judged(given, model, named)
     plan = Plan.of(16 if given.quick else given.count)
-    return measure(model, Faces(folder, 128, (given.split,)), judges, given.raw, plan, given.method)
+    others = [name for name in model.methods_for("age") if name != given.method]
+    return measure(model, Faces(folder, 128, (given.split,)), judges, given.raw, plan, given.method, others)
 
 
 def finder(given: argparse.Namespace, model: GanimeAge) -> dict:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from ..model.methods import METHODS
 from .results import Results, columns, summary
 
 PAIRS = {
@@ -48,12 +52,9 @@ def reenactment(results: Results) -> str:
         for name, way in WAYS.items()
         if results.has(kind, name)
     }
-    by_yaw = {
-        f"{row['yaw']} degrees, {order}": row
-        for name, order in ORDERS.items()
-        if results.has(name)
-        for row in results.get(name)
-    }
+    by_yaw = _by_yaw(results.values)
+    for method, orders in results.values.get("other_methods", {}).items():
+        by_yaw |= _by_yaw(orders, f" by {METHODS[method].title}")
     parts = [
         f"{results.number('pairs', 'two_persons')} pairs: {results.get('notes', 'who')}. "
         f"{results.get('notes', 'judges')}.",
@@ -64,6 +65,15 @@ def reenactment(results: Results) -> str:
         parts.append("Age and movement together, by how far the driving head is turned:")
         parts.append(columns(by_yaw, AGED, "driving yaw"))
     return "\n\n".join(parts)
+
+
+def _by_yaw(orders: Mapping[str, Any], by: str = "") -> dict[str, dict[str, Any]]:
+    """The rows of a method's ages in both orders, each by what it is called."""
+    return {
+        f"{row['yaw']} degrees, {order.replace('edited to 70', f'edited to 70{by}')}": row
+        for name, order in ORDERS.items()
+        for row in orders.get(name, ())
+    }
 
 
 def _figures(results: Results) -> list[tuple[str, str, str]]:

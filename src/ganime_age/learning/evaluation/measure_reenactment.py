@@ -8,6 +8,7 @@ own: the sample photo sways its head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -93,12 +94,13 @@ def measure(
     raw: Path | None = None,
     plan: Plan | None = None,
     method: str = DEFAULT,
+    others: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that the judges at hand can say, as one results file.
 
     faces: a test split of 128 px. judges: expression must be MediaPipe's; a kind that is None is left out. raw: a
-    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. method: what edits ages. BadInput when the split
-    lacks faces that are needed.
+    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. method: what edits ages; others: further methods, each
+    of which is told in both orders too. BadInput when the split lacks faces that are needed.
     """
     plan = plan or Plan()
     model.require("dual_generator")
@@ -111,7 +113,10 @@ def measure(
         if len(same.source):
             found["one_person"] = compared(model, faces, same, judges, threshold)
         itself = same_image(model, faces, strangers.source)
-        bins = yaw_bins(model, faces, judges, threshold, plan.turned, method) if judges.age else {}
+        bins = {
+            name: yaw_bins(model, faces, judges, threshold, plan.turned, name) if judges.age else {}
+            for name in (method, *others)
+        }
     editor = FaceEditor(model, device=device_of(model))
     if raw is not None:
         found["photos"] = photo_pairs(editor, raw, plan.photos, judges, threshold)
@@ -125,7 +130,8 @@ def measure(
             **found,
             "same_image": {"faces": len(itself), "l1": itself.mean(), "l1_worst": itself.max()},
             "age_method": method,
-            **bins,
+            **bins.pop(method),
+            "other_methods": bins,
             "clip": clip,
             "identity": yard,
         }
