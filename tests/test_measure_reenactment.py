@@ -131,7 +131,7 @@ class Mover:
 @pytest.fixture(autouse=True)
 def no_clip(monkeypatch):
     """The clip has a test of its own, with an editor (test_reenact.py)."""
-    clip = {"frames_per_second": 7.0, "flicker": {"age_flicker_years": 0.5}}
+    clip = {"threads": 2, "frames_per_second": 7.0, "flicker": {"age_flicker_years": 0.5}}
     monkeypatch.setattr(measure_reenactment, "FaceEditor", lambda model, device: None)
     monkeypatch.setattr(measure_reenactment, "clip_figures", lambda *_: clip)
 

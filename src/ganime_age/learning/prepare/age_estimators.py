@@ -16,7 +16,9 @@ import torch
 
 from ...errors import MissingModel
 from ...images.tensors import to_tensor
+from ...model.methods import ATTRIBUTES
 from ...model.model import GanimeAge
+from ...networks.aligned.attributes import AttributeReader
 from ...networks.readers import Readers
 from ...runtime import checked_device
 from ..engine.checkpoints import load_light
@@ -59,9 +61,14 @@ def stored_readers(named: str) -> tuple[Readers, dict[str, Any]]:
 
 
 def age_model(named: str) -> Readers | GanimeAge:
-    """What reads ages as `named`: the shipped weights (`readers`), other weights, or a run's light readers."""
+    """What reads ages as `named`: the shipped weights (`readers`), other weights, a run's light readers, or the shipped
+    weights with a run's light reader of attributes."""
     if (Path(named) / "readers.json").is_file():
         return stored_readers(named)[0]
+    if (Path(named) / "attributes.json").is_file():
+        model = GanimeAge.from_pretrained(parts=("readers", ATTRIBUTES))
+        model.attributes = load_light(AttributeReader, named, ATTRIBUTES)
+        return model
     return GanimeAge.from_pretrained(None if named == SHIPPED else named)
 
 
