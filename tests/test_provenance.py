@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageCms
 
@@ -12,6 +13,7 @@ import ganime_age
 from ganime_age import BadInput
 from ganime_age.cli import main as cli
 from ganime_age.images.alignment import apply, crop, frame_matrix
+from ganime_age.learning.data.faces import Faces
 from ganime_age.learning.evaluation import measure_provenance
 from ganime_age.model.fingerprint import fingerprint
 from ganime_age.provenance import watermark
@@ -471,3 +473,22 @@ def test_the_measurement_measures(tmp_path, model, portrait, faceless, monkeypat
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="holds no photo with a face"):
         measure_provenance.measure(model, tmp_path / "none")
+
+
+def test_marks_are_looked_for_in_pictures_that_nobody_edited(tmp_path, model, portrait, edited, faceless):
+    def split_of(name, *pictures):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).resize((256, 256)).save(folder / f"{number}.png")
+        names = [f"{number}.png" for number in range(len(pictures))]
+        pd.DataFrame({"id": names, "file": names, "split": "test"}).to_parquet(folder / "manifest.parquet")
+        return Faces(folder, 256, ("test",))
+
+    clean, marked = split_of("clean", portrait, faceless), split_of("marked", np.asarray(edited.image))
+    found = measure_provenance.measure_clean(model, [clean, marked], 4)
+    assert found["clean_photos"] == 2 and found["clean_without_a_face"] == 1
+    assert found["clean_false_positives"] == 1 and found["clean_score_most"] > 6.5, "a marked one is seen"
+    assert measure_provenance.measure_clean(model, [clean])["clean_false_positives"] == 0
+    with pytest.raises(BadInput, match="no face was found in the pictures of --faces"):
+        measure_provenance.measure_clean(model, [split_of("none", faceless)])

@@ -2,8 +2,9 @@
 
 NAME is readers, edits, reenactment, table1 or estimator (need --faces, a folder with a manifest; its test split is
 read; readers takes --races, a face folder with age ranges and races, and --photos of people, neutral and smiling, too),
-finder or provenance (need --raw, a folder of photos; finder's holds reference.json), speed, training, fuzz or load
-(need nothing). Results go to model_card/results/.
+finder or provenance (need --raw, a folder of photos; finder's holds reference.json; provenance looks for marks in the
+test pictures of --faces and --races too, which nobody edited), speed, training, fuzz or load (need nothing). Results go
+to model_card/results/.
 
 training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
 steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
@@ -328,9 +329,23 @@ def training(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.evaluation.measure_provenance import measure
+    from ganime_age.learning.evaluation.measure_provenance import measure, measure_clean
 
-    return measure(model, needed(given, "raw"))
+    wanted, result = parts_of(given, "marks", "clean"), measured_before(given)
+    clean = {key: value for key, value in result["summary"].items() if key.startswith("clean_")}
+    if "marks" in wanted:
+        result = measure(model, needed(given, "raw"))
+    else:
+        check_current({"provenance": Results(results_path(given), result)}, model)
+    folders = [folder for folder in (given.faces, given.races) if folder]
+    if "clean" in wanted and folders:
+        from ganime_age.learning.data.faces import Faces
+
+        clean = measure_clean(
+            model, [Faces(one, 128, ("test",)) for one in folders], 40 if given.quick else 2000
+        )
+    result["summary"] |= clean
+    return result
 
 
 def fuzz(given: argparse.Namespace, model: GanimeAge) -> dict:

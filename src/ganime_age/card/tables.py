@@ -149,6 +149,14 @@ def load(results: Results) -> str:
     return columns(rows, wanted, "what was done")
 
 
+def _clean(results: Results) -> list[tuple[str, str, str]]:
+    """How many test pictures that nobody edited were taken for marked."""
+    if not results.has("summary", "clean_photos"):
+        return []
+    of = f"of {results.number('summary', 'clean_photos')} pictures"
+    return [("clean_false_positives", "found in test pictures that nobody edited", of)]
+
+
 def provenance(results: Results) -> str:
     """The watermark: detection after common changes, visibility, false positives."""
     found = {
@@ -164,6 +172,7 @@ def provenance(results: Results) -> str:
             f"of {results.number('summary', 'unmarked_trials')} trials",
         ),
         ("false_positive_bound_per_face", "bound of its chance, a face", ""),
+        *_clean(results),
     ]
     text = f"{results.number('counts', 'photos')} edited photos; found again after each of these changes:"
     marks = table(["changed to", "share of faces with the mark found"], found.items())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ...editor import FaceEditor
 from ...errors import BadInput
@@ -18,6 +19,7 @@ from ...images.alignment import frame_matrix
 from ...images.photo import SUFFIXES, load_photo
 from ...model.model import GanimeAge
 from ...provenance.watermark import BAND, SIDE, STRENGTH, THRESHOLD, false_positive_rate, score
+from ..data.faces import Faces
 from ..engine.devices import device_of
 
 REQUESTS: tuple[dict[str, Any], ...] = (
@@ -89,6 +91,29 @@ def measure(model: GanimeAge, raw_folder: str | Path, photos: int = 60) -> dict[
     if not rows:
         raise BadInput(f"{raw_folder} holds no photo with a face; give a folder of portraits")
     return summarised(rows, skipped)
+
+
+def measure_clean(model: GanimeAge, faces: Iterable[Faces], count: int = 2000) -> dict[str, Any]:
+    """Scores of pictures that nobody edited, each searched for faces as `verify` does: at most `count`, evenly spread
+    over test splits whose rows are one picture each. A picture in which no face is found has no score and counts in
+    `without_a_face` alone."""
+    editor, scores = FaceEditor(model, device=device_of(model)), []
+    folders = list(faces)
+    for folder in folders:
+        share = min(len(folder), count // len(folders))
+        rows = np.linspace(0, len(folder) - 1, share).round().astype(int)
+        for row in tqdm(rows, desc="clean", unit="picture"):
+            picture = np.ascontiguousarray(folder.pixels(np.array([row]))[0, :3].transpose(1, 2, 0))
+            scores.append(found(editor, picture))
+    known = [score for score in scores if score is not None]
+    if not known:
+        raise BadInput("no face was found in the pictures of --faces; name a folder of face pictures")
+    return {
+        "clean_photos": len(known),
+        "clean_false_positives": sum(score >= THRESHOLD for score in known),
+        "clean_score_most": round(max(known), 2),
+        "clean_without_a_face": len(scores) - len(known),
+    }
 
 
 def spread(folder: Path, count: int) -> list[Path]:
