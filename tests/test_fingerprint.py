@@ -41,6 +41,7 @@ OTHERS = {
     "dual_generator": [{"shape_hidden": 8}, {"widths": [8, 8, 8]}, {"blocks": 1}, {"style": 8}],
     "identity": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
     "attributes": [{"widths": [8, 8, 8]}, {"blocks": [1, 1, 1]}, {"squeeze": 4}],
+    "aifd": [{"squeeze": 4}, {"hidden": 8}],
 }  # fmt: skip
 """Part -> another value of each of its keywords, the least telling one where there are several."""
 NOT_OF_WEIGHTS = {"dropout", "own_prototypes"}

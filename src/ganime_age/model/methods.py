@@ -185,8 +185,7 @@ IDENTITY = "identity"
 ATTRIBUTES = "attributes"
 """The part that reads age and action units. Weights without it leave that to heads of the readers, too."""
 E_A = "aifd"
-"""The part that tells who somebody is apart from how old, which the MI loss asks in training. No edit needs it, so a
-model has it only where it is named."""
+"""The part that tells who somebody is apart from how old, which the MI loss asks in training. No edit needs it."""
 
 
 _BEFORE = {
@@ -208,7 +207,6 @@ _AFTER = {
         later("aligned.aifd", "AIFD"),
         borrows=(IDENTITY,),
         brings=(IDENTITY,),
-        shipped=False,
     ),
 }
 
@@ -229,15 +227,12 @@ def parts() -> dict[str, Part]:
 
 def how_to_get(part: str) -> str:
     """What MissingModel adds for a part that no model has unless it is named: where its weights come from."""
-    options = {row.part: (row.name, row.packed_as) for row in METHODS.values() if not row.shipped}
-    options[E_A] = E_A, E_A
-    if part not in options:
+    rows = [row for row in METHODS.values() if row.part == part and not row.shipped]
+    if not rows:
         return ""
-    recipe, option = options[part]
-    return (
-        f"; they are not shipped: train training/recipes/{recipe}.toml, then training/pack.py --{option} RUN/light "
-        "--out FOLDER"
-    )
+    name = rows[0].name
+    recipe = f"training/recipes/{name}.toml"
+    return f"; they are not shipped: train {recipe}, then training/pack.py --{rows[0].packed_as} RUN/light --out FOLDER"
 
 
 def shipped() -> tuple[str, ...]:

@@ -34,14 +34,14 @@ class Identified(NamedTuple):
 class AIFD(nn.Module):
     """X = X*s + X*(1-s) over the identity reader's features X: the first part tells the age, the second the person.
 
-    reader: used here, not owned: its tensors are saved and moved once, where it lives. squeeze: by how much the channel
+    identity: used here, not owned: its tensors are saved and moved once, where it lives. squeeze: by how much the channel
     attention narrows. hidden: numbers between the pooled features and the age.
     """
 
-    def __init__(self, reader: IdentityReader, squeeze: int = 8, hidden: int = 128):
+    def __init__(self, identity: IdentityReader, squeeze: int = 8, hidden: int = 128):
         super().__init__()
-        self._borrowed = (reader,)
-        channels = reader.channels
+        self._borrowed = (identity,)
+        channels = identity.channels
         self.attention = AIFDAttention(channels, squeeze)
         for layer in (self.attention.channel[2], self.attention.spatial):
             nn.init.zeros_(layer.get_parameter("weight"))
