@@ -420,7 +420,8 @@ def told(words: list[str]) -> list[str]:
     """The command's words, with the places on this machine as the names of their options, as in --faces FACES."""
     places = (
         "--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity",
-        "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read", "--blind-by", "--keep")  # fmt: skip
+        "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read",
+        "--blind-by", "--keep")  # fmt: skip
     pairs = zip(["", *words], words, strict=False)
     shown = [before[2:].upper() if before in places else word for before, word in pairs]
     runs = re.compile(r"^(\w*(?:gan|_mi|_turned|_age))=(?!own$).+")

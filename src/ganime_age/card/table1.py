@@ -106,23 +106,24 @@ def _by_yaw(results: Results) -> str:
     """Means over the groups by how far the head is turned; empty where that was not measured."""
     if not results.has("yaw_bins"):
         return ""
-    rows = {
-        f"{title(name)}, {row['yaw']} degrees": row
-        for name, own in results.get("yaw_bins").items()
-        for row in own
-    }
+    return f"By how far the head is turned, means over the groups:\n\n{_turned(results.get('yaw_bins'))}"
+
+
+def _turned(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Row -> its means by yaw, as a table."""
+    rows = {f"{title(name)}, {row['yaw']} degrees": row for name, own in bins.items() for row in own}
     wanted = {
         "faces": "faces",
         "verification": "verified",
         "cosine": "cosine",
         "age_error": "age error, years",
     }
-    return f"By how far the head is turned, means over the groups:\n\n{columns(rows, wanted, 'turned')}"
+    return columns(rows, wanted, "turned")
 
 
 def _mi(results: Results) -> str:
-    """In how many groups the MI loss helps, here and in the paper."""
-    if not results.has("summary", "mi_better_groups"):
+    """In how many groups the MI loss helps, here and in the paper; empty where several runs tell it better."""
+    if results.has("summary", "agetransgan_seeds") or not results.has("summary", "mi_better_groups"):
         return ""
     pairs = zip(PAPER_VERIFIED["with MI"], PAPER_VERIFIED["without MI"], strict=True)
     paper, errors = sum(a > b for a, b in pairs), _with_error(PAPER_AGES)

@@ -141,7 +141,7 @@ def measure(
         first = next(iter(models))
         rows[NOTHING] = yard.untouched(yard.sitters(models[first], first))
         by_yaw = yaw_bins(models, yard, plan.count)
-        repeated = over_seeds(seeds or {}, yard)
+        repeated = over_seeds(seeds or {}, yard, plan.count)
     return rounded(
         {
             "summary": summary(rows) | seeds_summary(repeated),
@@ -152,7 +152,9 @@ def measure(
             "yaw_bins": by_yaw,
             "seeds": repeated,
             "left_out": [
-                name for name, of in table1_rows().items() if name not in models and METHODS[of].shipped
+                name
+                for name, of in table1_rows().items()
+                if name not in models and name not in repeated and METHODS[of].shipped
             ],
             "weights": {name: part_fingerprint(model, part_of(name)) for name, model in models.items()},
             "identity": yard.verified,
@@ -162,10 +164,14 @@ def measure(
     )
 
 
-def over_seeds(models: Mapping[str, Sequence[GanimeAge]], yard: Yard) -> dict[str, list[dict[str, Any]]]:
+def over_seeds(
+    models: Mapping[str, Sequence[GanimeAge]], yard: Yard, count: int
+) -> dict[str, list[dict[str, Any]]]:
     """Row -> what the judges say of each of several runs that differ by their seed alone: means over the groups, and
-    verification, cosine and age_error of each group. models: row -> what edits it, a run each."""
+    verification, cosine and age_error of each group; of the first run by yaw too, see `yaw_bins`. models: row -> what
+    edits it, a run each."""
     found: dict[str, list[dict[str, Any]]] = {}
+    turned_heads = yaw_bins({name: runs[0] for name, runs in models.items()}, yard, count)
     for name, runs in models.items():
         for number, model in enumerate(runs, 1):
             groups = yard.rows(yard.sitters(model, name), f"{name} {number}")
@@ -174,6 +180,7 @@ def over_seeds(models: Mapping[str, Sequence[GanimeAge]], yard: Yard) -> dict[st
             one |= {column: [row[column] for row in groups] for column in columns}
             one["weights"] = part_fingerprint(model, part_of(name))
             found.setdefault(name, []).append(one)
+        found[name][0]["yaw_bins"] = turned_heads[name]
     return found
 
 
@@ -270,7 +277,10 @@ def seeds_summary(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str,
             continue
         means = [{key: np.mean([run[key] for run in runs], 0).tolist() for key in COMPARED} for runs in pair]
         out[f"{name}_seeds"] = min(map(len, pair))
-        out |= {f"{name}_seeds_mi_{key}": value for key, value in compared(*means).items()}
+        found = compared(*means)
+        out |= {f"{name}_seeds_mi_{key}": value for key, value in found.items()}
+        if name == "agetransgan":  # these runs differ by MI alone, rows of the table by more
+            out |= {f"mi_{key}": value for key, value in found.items()}
         for column in ("verification", "cosine", "age_error"):
             gain = [b[f"{column}_mean"] - a[f"{column}_mean"] for a, b in zip(*pair, strict=False)]
             out[f"{name}_seeds_mi_{column}_gain"] = float(np.mean(gain))

@@ -34,8 +34,8 @@ class Identified(NamedTuple):
 class AIFD(nn.Module):
     """X = X*s + X*(1-s) over the identity reader's features X: the first part tells the age, the second the person.
 
-    identity: used here, not owned: its tensors are saved and moved once, where it lives. squeeze: by how much the channel
-    attention narrows. hidden: numbers between the pooled features and the age.
+    identity: used here, not owned: its tensors are saved and moved once, where it lives. squeeze: by how much the
+    channel attention narrows. hidden: numbers between the pooled features and the age.
     """
 
     def __init__(self, identity: IdentityReader, squeeze: int = 8, hidden: int = 128):
