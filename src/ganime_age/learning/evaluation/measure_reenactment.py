@@ -99,8 +99,8 @@ def measure(
     """Everything that the judges at hand can say, as one results file.
 
     faces: a test split of 128 px. judges: expression must be MediaPipe's; a kind that is None is left out. raw: a
-    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. method: what edits ages; others: further methods, each
-    of which is told in both orders too. BadInput when the split lacks faces that are needed.
+    folder with photos NAME_neutral_ID and NAME_smile_ID, or None. method: what edits ages; others: further methods,
+    each of which is told in both orders too. BadInput when the split lacks faces that are needed.
     """
     plan = plan or Plan()
     model.require("dual_generator")
