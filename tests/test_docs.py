@@ -1,13 +1,17 @@
 """The library's pages: pdoc builds them without a warning, and the first one leads to all others."""
 
+import inspect
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
+
+from ganime_age import FaceEditor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,3 +61,11 @@ def test_a_type_that_the_pages_cannot_show_fails_the_build(pdoc, tmp_path):
         module.write_text(f'from __future__ import annotations\n\n\ndef f(x: "{kind}") -> None: ...\n')
         done = pdoc(str(module))
         assert (done.returncode == 0) is built and ("NotThere" in done.stderr) is not built, done.stderr
+
+
+def test_the_types_of_the_editor_can_be_read_at_run_time():
+    methods = inspect.getmembers(FaceEditor, inspect.isfunction)
+    hints = {name: typing.get_type_hints(method) for name, method in methods if not name.startswith("_")}
+    assert {"Image", "ndarray", "Tensor"} <= {
+        kind.__name__ for kind in typing.get_args(hints["edit"]["photo"])
+    }
