@@ -40,10 +40,12 @@ lint: $(VENV)/.lint
 types: $(VENV)/.types
 	$(BIN)/mypy
 
+# A warning is an error: a type that pdoc cannot read, say, would stand on the page as it is written.
+DOCS = build/docs
 docs: $(VENV)/.docs
-	$(BIN)/python -m pdoc --output-directory build/docs ganime_age ganime_age.edits \
-		$(addprefix ganime_age.,model images pipelines provenance card cli onnx)
-	@echo "The library's pages are at build/docs/index.html"
+	$(BIN)/python -W error::UserWarning -m pdoc --output-directory $(DOCS) ganime_age \
+		$(addprefix ganime_age.,cli card onnx pipelines provenance images model edits)
+	@echo "The library's pages are at $(DOCS)/index.html"
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2> /dev/null || \

@@ -8,9 +8,12 @@ from ganime_age.card.card import fingerprints, own_folder, render
 from ganime_age.card.facts import Facts
 from ganime_age.card.results import Goal
 from ganime_age.errors import BadInput
+from ganime_age.learning.evaluation.measure_speed import FIGURES
 from helpers.results import made_up, section, written
 
 FACTS = own_folder() / "facts.json"
+FROM_FACES = ("speed", FIGURES[-1])
+"""A figure with a goal that is measured only where there is a face folder."""
 
 
 @pytest.fixture
@@ -78,7 +81,8 @@ def test_every_goal_and_remark_is_about_a_figure_that_exists_and_has_a_source():
     facts, given = Facts.read(FACTS), json.loads(FACTS.read_text())
     for goal in facts.goals():
         summary = json.loads((FACTS.parent / "results" / f"{goal.file}.json").read_text())["summary"]
-        assert goal.beside(summary), goal
+        if goal.key in summary or (goal.file, goal.key) != FROM_FACES:
+            assert goal.beside(summary), goal
     assert given["goals_source"] and all(
         row["text"] and row["source"] for rows in given["remarks"].values() for row in rows
     )

@@ -1,7 +1,9 @@
-"""The notebook's cells run, the Dockerfile builds from what is here, the ComfyUI nodes keep the node protocol."""
+"""The notebook runs, the Dockerfile builds from what is here, the ComfyUI nodes keep the node protocol."""
 
 import ast
+import base64
 import importlib.util
+import io
 import json
 import re
 import shlex
@@ -13,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganime_age import BadInput, FaceEditor, GanimeAge
+from ganime_age import BadInput, FaceEditor, verify
 from ganime_age.cli.main import RUN, parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,22 +39,35 @@ def test_the_notebook_holds_six_cells_without_results():
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
 
+def drawn(outputs):
+    """The picture below a cell, uint8 (H,W,3); None where it shows none."""
+    (shown,) = [out["data"] for out in outputs if out["output_type"] == "execute_result"] or [{}]
+    if "image/png" not in shown:
+        return None
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))).convert("RGB"))
+
+
 @pytest.mark.slow
-def test_the_notebooks_cells_run_one_after_another(model, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("skimage", reason="the notebook's photo comes with scikit-image")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(GanimeAge, "from_pretrained", lambda *_, **__: model)
-    names, shown = {}, []
-    for cell in cells():
-        tree = ast.parse(cell)
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, NOTEBOOK.name, "exec"), names)
-        if last is not None:
-            shown.append(eval(compile(ast.Expression(last.value), NOTEBOOK.name, "eval"), names))
-    assert "years, identity" in capsys.readouterr().out and Path("older.jpg").is_file()
-    assert [hasattr(one, "_repr_png_") for one in shown] == [True] * 4, "each is drawn below its cell"
-    assert shown[0].reading.age > shown[0].source_reading.age
-    assert (np.asarray(shown[3]) != names["photo"]).any()
+def test_the_notebook_runs_in_a_kernel_of_its_own(portrait, tmp_path, monkeypatch):
+    """As a user runs it: in a new process, with the embedded weights, in a folder that holds nothing."""
+    nbclient = pytest.importorskip("nbclient", reason="the notebook is run by nbclient: pip install nbclient")
+    pytest.importorskip("ipykernel", reason="the notebook runs in ipykernel: pip install ipykernel")
+    import nbformat
+
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "jupyter"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    (tmp_path / "work").mkdir()
+    where = {"metadata": {"path": str(tmp_path / "work")}}
+    client = nbclient.NotebookClient(
+        nbformat.read(NOTEBOOK, 4), timeout=600, kernel_name="python3", resources=where
+    )
+    outputs = [cell["outputs"] for cell in client.execute()["cells"] if cell["cell_type"] == "code"]
+    assert [drawn(out) is not None for out in outputs] == [False, False, True, True, True, True]
+    said = "".join(out.get("text", "") for out in outputs[2])
+    before, after = map(int, re.search(r"(\d+) -> (\d+) years, identity", said).groups())
+    assert after > before + 10 and (drawn(outputs[5]) != portrait).any()
+    assert verify(tmp_path / "work" / "older.jpg").edited and not verify(drawn(outputs[5])).edited
 
 
 def test_the_dockerfile_copies_what_is_here_and_starts_the_page():

@@ -1,4 +1,7 @@
-"""README: its snippets run, its commands parse, its table of rooms is the code's, imports point down that table."""
+"""README: its snippets run, its commands parse, its table of rooms is the code's, imports point down that table.
+
+(test_docs.py runs the snippets of the pages in docs/; that their commands parse is seen here.)
+"""
 
 import ast
 import inspect
@@ -11,11 +14,11 @@ from PIL import Image
 
 from ganime_age import FaceEditor, GanimeAge
 from ganime_age.cli.main import RUN, parser
+from helpers.pages import HOW_TOS, ROOT, calls, commands, snippets
+from helpers.pages import README as PAGE
 
-ROOT = Path(__file__).resolve().parents[1]
 CODE = ROOT / "src" / "ganime_age"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = PAGE.read_text(encoding="utf-8")
 ROOMS = [line.split("|")[1].strip(" `") for line in README.splitlines() if re.match(r"\| `[\w./]+` \|", line)]
 OUTSIDE = ("app.py", "training/")
 
@@ -63,21 +66,9 @@ def test_imports_point_down_the_table():
                 assert below != "cli/", f"{path} imports the command line: {other}"
 
 
-def calls() -> list[tuple[str, ast.Call]]:
-    """Every call of a GanimeAge or FaceEditor method in the snippets, by `class.method`."""
-    owners = {"editor": "FaceEditor", "model": "GanimeAge", "GanimeAge": "GanimeAge"}
-    found = []
-    for node in (node for snippet in SNIPPETS for node in ast.walk(ast.parse(snippet))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            owner = getattr(node.func.value, "id", None)
-            if owner in owners:
-                found.append((f"{owners[owner]}.{node.func.attr}", node))
-    return found
-
-
 def test_every_call_of_a_snippet_fits_its_signature():
     seen = set()
-    for name, call in calls():
+    for name, call in (call for page in (PAGE, *HOW_TOS) for call in calls(page)):
         owner, method = name.split(".")
         function = getattr({"FaceEditor": FaceEditor, "GanimeAge": GanimeAge}[owner], method)
         bound = inspect.signature(function)
@@ -92,17 +83,14 @@ def test_every_call_of_a_snippet_fits_its_signature():
 def test_the_first_snippet_runs_as_it_stands(portrait, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(portrait).save("portrait.jpg", quality=95)
-    snippet = next(text for text in SNIPPETS if "FaceEditor(" in text)
+    snippet = next(text for text in snippets(PAGE) if "FaceEditor(" in text)
     exec(compile(snippet, "README.md", "exec"), {})
     said = capsys.readouterr().out
     assert "years; identity" in said and "agetransgan" in said and "'action_units'" in said
     assert Path("older.png").is_file() and len(list(tmp_path.glob("age_*.png"))) == 5
 
 
-COMMANDS = re.findall(r"^ganime-age (.+?)(?:\s{2,}#.*)?$", README, re.MULTILINE)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for page in (PAGE, *HOW_TOS) for command in commands(page)])
 def test_every_command_parses(command):
     given = parser(RUN).parse_args(shlex.split(command, comments=True))
     assert given.run is RUN[shlex.split(command)[0]]

@@ -1,10 +1,20 @@
 """The speed measurement counts what it says it counts."""
 
+import importlib.util
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
+from ganime_age import BadInput, FaceEditor
 from ganime_age.learning.evaluation import measure_speed
+
+TRAINING = Path(__file__).resolve().parents[1] / "training"
 
 
 class Painter(nn.Module):
@@ -37,19 +47,62 @@ def test_the_shipped_model_is_measured(model, monkeypatch):
     monkeypatch.setattr(measure_speed, "photos_per_second", lambda workers: 4.0 * workers)
     before = torch.get_num_threads()
     results = measure_speed.measure(model, repeats=1)
-    assert set(results["summary"]) == {
-        "edit_256_seconds",
-        "edit_12mp_seconds",
-        "generator_gmacs_256",
-        "help_seconds",
-        "onnx_ratio",
-        "clip_frames_per_second",
-        "reenact_frames_per_second",
-        "workers_efficiency_2",
-    }
+    assert tuple(results["summary"]) == measure_speed.FIGURES[:-1], "the last needs faces"
+    assert set(results["notes"]) == {"onnx_ratio"}
     assert all(value > 0 for value in results["summary"].values())
     assert results["summary"]["generator_gmacs_256"] <= 5
     assert torch.get_num_threads() == before
+
+
+def test_torch_and_graphs_are_timed_on_the_same_edit(model, monkeypatch):
+    """Graphs change nothing beyond the face's frame, so neither may torch."""
+    timed = []
+    monkeypatch.setattr("ganime_age.onnx.export", lambda model, folder, sides: None)
+    monkeypatch.setattr("ganime_age.onnx.OnnxEditor", lambda folder, threads: (folder, threads))
+    monkeypatch.setattr(measure_speed, "edit_and_read", lambda one, photo: timed.append(one) or len(timed))
+    editor = FaceEditor(model)
+    assert measure_speed.onnx_ratios(editor, b"", 2) == [3 / 4, 5 / 6], "the first pair is not counted"
+    assert [one.pipeline.beyond for one in timed[::2]] == [False] * 3 and editor.pipeline.beyond
+    assert {threads for _, threads in timed[1::2]} == {measure_speed.THREADS}
+
+
+@pytest.fixture
+def evaluate(monkeypatch):
+    """evaluate.py as a module."""
+    spec = importlib.util.spec_from_file_location("evaluate", TRAINING / "evaluate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(
+        measure_speed, "measure", lambda model: {"summary": {"help_seconds": 0.1}, "notes": {}}
+    )
+    return module
+
+
+def test_with_faces_the_multi_pose_set_is_timed_too(evaluate, monkeypatch, tmp_path):
+    def run(command, env, **_):
+        assert command[1] == TRAINING / "augment_multipose.py" and env["OMP_NUM_THREADS"] == "2"
+        monkeypatch.setattr(sys, "argv", list(map(str, command[1:])))
+        given = SimpleNamespace(**vars(runpy.run_path(command[1])["arguments"]()))  # as the script reads it
+        assert (given.faces, given.backend, given.count, given.weights) == (tmp_path, "mesh", 400, "other")
+        given.out.mkdir()
+        (given.out / "report.json").write_text('{"images_per_second": 12.3456}')
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(evaluate.subprocess, "run", run)
+    alone = SimpleNamespace(faces=None, quick=False, weights=None)
+    assert evaluate.speed(alone, None) == {"summary": {"help_seconds": 0.1}, "notes": {}}
+    given = SimpleNamespace(faces=tmp_path, quick=False, weights="other")
+    found = evaluate.speed(given, None)
+    assert found["summary"] == {"help_seconds": 0.1, measure_speed.FIGURES[-1]: 12.35}
+    assert found["notes"] == {name: measure_speed.NOTES[name] for name in measure_speed.FIGURES[-1:]}
+
+
+@pytest.mark.slow
+def test_faces_that_make_no_set_are_one_sentence(evaluate, tmp_path):
+    given = SimpleNamespace(faces=tmp_path, quick=True, weights=None)
+    with pytest.raises(BadInput, match=r"no multi-pose set could be made of .*: .*manifest") as caught:
+        evaluate.speed(given, None)
+    assert "\n" not in str(caught.value)
 
 
 def test_help_is_timed_as_a_process_of_its_own(monkeypatch):

@@ -6,6 +6,10 @@ finder or provenance (need --raw, a folder of photos; finder's holds reference.j
 test pictures of --faces and --races too, which nobody edited), speed, training, fuzz or load (need nothing). Results go
 to model_card/results/.
 
+speed also measures how many images a second training/augment_multipose.py makes where --faces names a face folder, in
+one process of two threads; without --faces that figure is left out, for it depends on how many images of real people
+the gates let pass. Alone on the machine, minutes.
+
 training measures images/s of the default training step beside GANimation's, on noise (--parts steps), and takes three
 steps of every recipe on a pretended GPU, counts how often the host waits for it, and measures images/s of the recipe as
 it stands (--parts recipes); alone on the machine, minutes. A part that is left out keeps the figures of the file.
@@ -72,10 +76,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import platform
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -303,9 +309,40 @@ def judges(given: argparse.Namespace, model: GanimeAge) -> dict:
 
 
 def speed(given: argparse.Namespace, model: GanimeAge) -> dict:
-    from ganime_age.learning.evaluation.measure_speed import measure
+    from ganime_age.learning.evaluation.measure_speed import NOTES, THREADS, measure
 
-    return measure(model)
+    key = "multipose_images_per_second"
+    made = {key: multipose_speed(given, THREADS)} if given.faces else {}
+    found = measure(model)
+    found["summary"] |= made
+    found["notes"] |= {name: NOTES[name] for name in made}
+    return found
+
+
+def multipose_speed(given: argparse.Namespace, threads: int) -> float:
+    """Images a second of a small multi-pose set of --faces, made by one process of so many threads: what
+    training/augment_multipose.py reports. BadInput with what it says where it makes none."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "set")
+        words = ["--faces", given.faces, "--out", out, "--count", 40 if given.quick else 400]
+        words += ["--weights", given.weights] if given.weights else []
+        script = ROOT / "training" / "augment_multipose.py"
+        done = subprocess.run(
+            [sys.executable, script, *map(str, words)],
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            said = [
+                line.removeprefix("error: ")
+                for line in done.stderr.splitlines()
+                if line.startswith("error: ")
+            ]
+            why = said[-1] if said else f"{script.name} ended with {done.returncode}"
+            raise BadInput(f"no multi-pose set could be made of {given.faces}: {why}")
+        return round(json.loads((out / "report.json").read_text())["images_per_second"], 2)
 
 
 def training(given: argparse.Namespace, model: GanimeAge) -> dict:

@@ -10,6 +10,17 @@ back (see `ganime_age.pipelines.aligned`). `verify` looks for the mark that ever
 years, 0 to 100; action units are FACS codes with intensities 0 to 5. A photo or request that cannot be used raises
 `BadInput`, missing or damaged weights `MissingModel`; both are a `GanimeAgeError` with one sentence.
 
+The rooms, from what a user asks down to what computes:
+
+- `ganime_age.cli`: the command line, its commands and exit codes
+- `ganime_age.card`: model cards and contact sheets, rendered from results files
+- `ganime_age.onnx`: the same edits as graphs for onnxruntime, without torch
+- `ganime_age.pipelines`: the way of a photo or a clip, step by step
+- `ganime_age.provenance`: the marks of an edited picture, and the search for them
+- `ganime_age.images`: photos, clips, face detectors and the aligned frame
+- `ganime_age.model`: the networks under one roof, the table of methods, their files, the Hub
+- `ganime_age.edits`: what may be asked of one face, in human words
+
 Names are imported on first use: `import ganime_age` and `ganime_age.edits` need no torch.
 """
 

@@ -35,8 +35,8 @@ Turn: TypeAlias = Mapping[str, float] | Sequence[float] | None
 AgeParts: TypeAlias = Iterable[str] | str | None
 """Parts of an age, of `edits.AGE_PARTS`: "skin, hair" or ["skin"]; None for all."""
 
-Clip: TypeAlias = "str | os.PathLike[str]"
-Driving: TypeAlias = "PhotoLike | Iterable[PhotoLike]"
+Clip: TypeAlias = str | os.PathLike[str]
+Driving: TypeAlias = PhotoLike | Iterable[PhotoLike]
 Faces: TypeAlias = int | Literal["all"]
 ALL = "all"
 Made = TypeVar("Made")

@@ -111,14 +111,32 @@ def _held(results: Results, *figures: tuple[str, str, str]) -> list[tuple[str, s
 
 
 def speed(results: Results) -> str:
-    """Seconds an edit, and the generator's size."""
+    """Seconds an edit, the speed of clips, folders, graphs and the multi-pose set, and the generator's size."""
     figures = [
         ("edit_256_seconds", "an edit of a 256 px face photo", "s"),
         ("edit_12mp_seconds", "an edit of a 12-megapixel photo", "s"),
+        *_held(
+            results,
+            ("clip_frames_per_second", "an age edit of a 720p clip, frames a second", ""),
+            ("reenact_frames_per_second", "a 256 px photo driven by that clip, frames a second", ""),
+            ("onnx_ratio", "seconds of an edit by torch over those by onnxruntime", ""),
+            ("help_seconds", "`ganime-age --help`", "s"),
+            (
+                "workers_efficiency_2",
+                "photos a second of two workers on two cores over twice those of one on one",
+                "",
+            ),
+            (
+                "multipose_images_per_second",
+                "images a second made for a multi-pose set, rejected ones not counted",
+                "",
+            ),
+        ),
         ("generator_gmacs_256", "the generator at 256 px", "G multiply-adds"),
     ]
     text = f"Median of {results.number('repeats')} on {results.number('threads')} threads of a CPU."
-    return f"{text}\n\n{summary(results, figures)}"
+    notes = results.get("notes").values() if results.has("notes") else ()
+    return f"{' '.join([text, *notes])}\n\n{summary(results, figures)}"
 
 
 def load(results: Results) -> str:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -20,11 +20,11 @@ from .download import fetch, is_address
 from .endings import PHOTOS
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
-PhotoLike: TypeAlias = (
-    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray | Tensor"
-)
+PhotoLike: TypeAlias = Union[
+    str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO, Image.Image, np.ndarray, "torch.Tensor"
+]
 """What `load_photo` reads."""
 
 MAX_PIXELS = 40_000_000

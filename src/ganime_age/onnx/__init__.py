@@ -1,9 +1,12 @@
 """The same edits without torch: graphs for onnxruntime, written by `export`, run by `OnnxEditor`.
 
-ganime-age export graphs --format onnx
+    ganime-age export graphs --format onnx
 
-from ganime_age.onnx import OnnxEditor
-OnnxEditor("graphs").edit("portrait.jpg", age=70).save("older.png")
+and then, in Python:
+
+    from ganime_age.onnx import OnnxEditor
+
+    OnnxEditor("graphs").edit("portrait.jpg", age=70).save("older.png")
 """
 
 from typing import TYPE_CHECKING
