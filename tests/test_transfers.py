@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
 from PIL import Image
 
 from ganime_age.cli import folders
 from ganime_age.cli import main as cli
+from ganime_age.cli.photos import Reader, find, source_at
 
 
 class Strange(Exception):
@@ -113,3 +115,41 @@ def test_what_another_try_does_not_mend_is_tried_once(waits, edit, tmp_path, cap
     Flaky.faults = {"a.png": [error]}
     assert edit() == 2 and waits == [] and Flaky.asked["a.png"] == 1
     assert str(error) in capsys.readouterr().err and edits(tmp_path) == ["one/k.png"]
+
+
+class Ranged(Flaky):
+    """Files that are fetched by ranges, as those of s3:// and hf:// are; `fetched` counts their bytes."""
+
+    protocol = ("ranged",)
+    fetched = Counter()
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return LocalFileSystem._strip_protocol(path.removeprefix("ranged://"))
+
+    def _open(self, path, mode="rb", block_size=None, autocommit=True, **options):
+        return Range(self, path, mode, block_size or "default", autocommit, **options)
+
+
+class Range(AbstractBufferedFile):
+    def _fetch_range(self, start, end):
+        self.fs.fetched[self.path.rsplit("/", 1)[-1]] += end - start
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+
+def test_of_a_tar_file_behind_a_url_each_photo_is_fetched_alone(tmp_path, monkeypatch):
+    fsspec.register_implementation("ranged", Ranged, clobber=True)
+    monkeypatch.setattr(Ranged, "fetched", Counter())
+    contents = [bytes([65 + number]) * 100_000 for number in range(5)]
+    with tarfile.open(tmp_path / "one.tar", "w") as archive:
+        for number, content in enumerate(contents):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    source = source_at(f"ranged://{tmp_path}/one.tar")
+    photos = find(source).photos
+    Ranged.fetched.clear()
+    with Reader(source).read(photos[3]) as file:
+        assert file.read() == contents[3] and Ranged.fetched["one.tar"] == len(contents[3])

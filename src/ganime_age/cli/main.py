@@ -208,15 +208,15 @@ def _animate(args: argparse.Namespace) -> int:
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
     """Edit the photos of a folder or a shard; a failing one is named and the rest goes on. The first failure's exit
     code."""
+    place = source_at(str(source))
+    found, reader = find(place), Reader(place)
     if output.suffix.lower() in SUFFIXES or output.is_file():
         kind = "a folder" if os.path.isdir(source) else "a shard"
         raise BadInput(f"{source} is {kind} but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
     if _shared(args):
-        return _share_folder(args, source_at(str(source)), Here(output))
-    place = source_at(str(source))
-    found, reader = find(place), Reader(place)
+        return _share_folder(args, place, Here(output), found)
     editor = _editor(args)
     request = _request(editor, args)
     if args.method != ALL:
@@ -245,10 +245,12 @@ def _unusable(found: Found) -> list[int]:
     return [error.exit_code for error in found.failed.values()]
 
 
-def _share_folder(args: argparse.Namespace, source: Source, output: Folder) -> int:
+def _share_folder(
+    args: argparse.Namespace, source: Source, output: Folder, found: Found | None = None
+) -> int:
     """Edit a folder's photos in processes of this machine, or by actors of a Ray cluster that reaches the same folders.
     What is written already is left as it is, so a run that was stopped goes on where it stopped; report.json says what
-    was asked and what failed."""
+    was asked and what failed. found: what the source holds, where that is known."""
     from .folder_report import NAME, Report
 
     if args.workers is not None and args.workers < 1:
@@ -259,7 +261,7 @@ def _share_folder(args: argparse.Namespace, source: Source, output: Folder) -> i
         from .ray_workers import package
 
         package()  # says now that it is missing
-    found = find(source)
+    found = found or find(source)
     editor = _editor(args)
     _request(editor, args)  # what is wrong for all photos is said once
     if args.method != ALL:

@@ -149,8 +149,8 @@ def read_names(table: Any, group: int, column: str | None) -> list[Any]:
 
 
 def picture_column(pa: Any, schema: Any) -> str | None:
-    """The column of the pictures' bytes: the first of PICTURES, else the only struct of bytes and path. None where there
-    is neither."""
+    """The column of the pictures' bytes: the first of PICTURES, else the only struct of bytes and path. None where
+    there is neither."""
 
     def is_bytes(kind: Any) -> bool:
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
