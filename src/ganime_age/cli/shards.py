@@ -95,9 +95,8 @@ def in_tar(file: BinaryIO, shard: str) -> Contents:
                 if is_photo(member.name) and not member.isdir():
                     note(found, member, end, shard)
             file.seek(archive.offset)
-            if any(
-                file.read(BLOCK)
-            ):  # zeros end a tar file, or nothing; to tarfile a damaged header does, too
+            # Zeros end a tar file, or nothing does; tarfile takes a damaged header for the end as well.
+            if any(file.read(BLOCK)):
                 raise tarfile.ReadError("a header is damaged")
     except (tarfile.TarError, EOFError, ValueError, ArithmeticError, LookupError) as error:
         found.wrong[""] = damaged(shard, error)
