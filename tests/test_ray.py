@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ganime_age.cli import main as cli
 from ganime_age.cli.ray_workers import ray_answers
 from ganime_age.cli.workers import Died
 from ganime_age.errors import BadInput
+from helpers.mortal import check_survived, mortal, shard_of, tiny_editor_weights
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,21 @@ def test_the_engine_edits_a_folder_as_processes_do_and_goes_on_where_it_stopped(
     (out / "b.png").unlink()
     assert cli.main([*asked, "-o", "out", "--engine", "ray"]) == 0
     assert (out / "a.png").stat().st_mtime_ns == kept and (out / "b.png").is_file()
+
+
+@pytest.mark.slow
+def test_actors_that_are_killed_while_they_edit_or_write_lose_nothing_and_do_nothing_twice(
+    cluster, portrait, model, tmp_path, monkeypatch
+):
+    shard = shard_of(portrait, tmp_path / "shard.tar", "abcdef")
+    asked = ["edit", str(shard), "--au", "AU12=3", "--weights"]
+    asked.append(str(tiny_editor_weights(model, tmp_path / "weights")))
+    assert cli.main([*asked, "-o", str(tmp_path / "plain")]) == 0
+    log, out = tmp_path / "log", tmp_path / "out"
+    monkeypatch.setattr(cli, "_worker", partial(mortal, log))
+    assert cli.main([*asked, "-o", str(out), "--engine", "ray", "--workers", "2"]) == 0
+    check_survived(log, out, tmp_path / "plain", "abcdef")
+    assert json.loads((out / "report.json").read_text())["failed"] == {}
 
 
 def test_a_cluster_without_a_gpu_says_so(cluster):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ganime_age.cli import main as cli
 from ganime_age.cli.workers import Died, answers
+from helpers.mortal import check_survived, mortal, shard_of, tiny_editor_weights
 
 
 def fragile(log):
@@ -34,6 +35,28 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(tmp_path):
     got = dict(found)
     assert isinstance(got.pop(5), Died) and got == {n: n * n for n in range(8) if n != 5}
     assert sorted(log.read_text().split()) == sorted("0122345567")
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_edit_or_write_lose_nothing_and_do_nothing_twice(
+    tmp_path, portrait, model, monkeypatch, capfd
+):
+    shard = shard_of(portrait, tmp_path / "shard.tar", "abcdef")
+    asked = ["edit", str(shard), "--au", "AU12=3", "--weights"]
+    asked.append(str(tiny_editor_weights(model, tmp_path / "weights")))
+    assert cli.main([*asked, "-o", str(tmp_path / "plain")]) == 0
+    capfd.readouterr()
+    log, out = tmp_path / "log", tmp_path / "out"
+    monkeypatch.setattr(cli, "_worker", partial(mortal, log))
+    assert cli.main([*asked, "-o", str(out), "--workers", "2"]) == 0
+    check_survived(log, out, tmp_path / "plain", "abcdef")
+    told = capfd.readouterr().out.splitlines()
+    assert sorted(line.split("  ")[0] for line in told) == [f"{out}/shard/{name}.png" for name in "abcdef"]
+    assert json.loads((out / "report.json").read_text()) | {"asked": 0} == {
+        "asked": 0,
+        "photos": 6,
+        "failed": {},
+    }
 
 
 @pytest.fixture

@@ -112,14 +112,21 @@ def _common(device: str = "cpu") -> Parser:
 
 
 def _add_edit(commands: Commands, common: Parser) -> None:
-    edit = commands.add_parser("edit", parents=[common], help="edit a photo, a folder of photos, or a video")
-    edit.add_argument("photo", metavar="PHOTO_FOLDER_OR_VIDEO")
+    edit = commands.add_parser(
+        "edit", parents=[common], help="edit a photo, a folder or a shard of photos, or a video"
+    )
+    edit.add_argument(
+        "photo",
+        metavar="PHOTO_FOLDER_OR_VIDEO",
+        help="a file; a folder of photos, or of shards that hold photos: .tar as webdataset writes them, .parquet with "
+        "a column of pictures; or one such shard. Folders and shards may be URLs, such as s3://mine/photos",
+    )
     edit.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help=f"{ENDINGS} file, a folder, or {CLIP_ENDINGS} of a video",
+        help=f"{ENDINGS} file, a folder, or {CLIP_ENDINGS} of a video; the photos of photos.tar go to OUT/photos/",
     )
     _add_wish(edit)
     ways = {"yaw": "to the right of the picture", "pitch": "down", "roll": "clockwise"}
@@ -148,21 +155,27 @@ def _add_edit(commands: Commands, common: Parser) -> None:
     edit.add_argument(
         "--sheet", action="store_true", help="one labelled sheet of the face at several ages and expressions"
     )
+    _add_sharing(edit)
+    edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
+    edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
+
+
+def _add_sharing(edit: argparse.ArgumentParser) -> None:
+    """The options that share a folder among processes."""
     edit.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="edit a folder in N processes; a run that was stopped goes on, and report.json names what failed",
+        help="edit a folder or a shard in N processes; a run that was stopped goes on, and report.json names what "
+        "failed",
     )
     edit.add_argument(
         "--engine",
         choices=(PROCESSES, "ray"),
         default=PROCESSES,
-        help="ray: edit a folder by N actors of the Ray cluster at RAY_ADDRESS, or of one on this machine; all of "
+        help="ray: edit it by N actors of the Ray cluster at RAY_ADDRESS, or of one on this machine; all of "
         "its nodes must see both folders (default: processes of this machine)",
     )
-    edit.add_argument("--sign", metavar="KEY", help="sign as Content Credentials (C2PA) with this PEM key")
-    edit.add_argument("--certificate", metavar="CERT", help="the key's certificate chain, PEM")
 
 
 def _add_reenact(commands: Commands, common: Parser) -> None:

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from ..pipelines.progress import Progress
     from ..provenance.c2pa import Signer
     from ..results import ClipResult, EditResult
+    from .photos import Unpacked
+
+T = TypeVar("T")
 
 
 def say(text: str) -> None:
@@ -29,7 +32,7 @@ def tell(text: str) -> None:
     tqdm.write(text)
 
 
-def photo_bar(photos: Sequence[Path]) -> Iterator[Path]:
+def photo_bar(photos: Sequence[T]) -> Iterator[T]:
     """The photos one by one, with a progress bar on stderr, where that is a terminal."""
     from tqdm import tqdm
 
@@ -77,7 +80,7 @@ def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target:
 def save(
     args: argparse.Namespace,
     result: EditResult,
-    source: Path,
+    source: Path | Unpacked,
     target: Path,
     signer: Signer | None,
     shown: str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,9 +47,10 @@ class Report:
             return None
         return asked if isinstance(asked, dict) else None
 
-    def finish(self, photos: int) -> None:
-        """Write it when all photos were tried, and remove what killed processes left of theirs."""
-        self.folder.tidy()
+    def finish(self, photos: int, below: Iterable[str]) -> None:
+        """Write it when all photos were tried, and remove what killed processes left of theirs. below: the folders that
+        edits were written to, by their names below this one, "" for itself."""
+        self.folder.tidy(below)
         self.write(photos)
 
     def write(self, photos: int | None = None) -> None:

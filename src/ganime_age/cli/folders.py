@@ -5,15 +5,32 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
-from ..errors import BadInput, MissingModel
+from ..errors import BadInput, GanimeAgeError, MissingModel
+
+T = TypeVar("T")
 
 URL = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]+://")
 """How the folders begin that are not on this machine. A web address names one photo and no folder."""
+
+WAITS = (0.5, 2.0)
+"""Seconds before a transfer that failed is tried again, and again."""
+
+LASTING = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    ImportError,
+    MemoryError,
+    GanimeAgeError,
+)
+"""What another try does not mend."""
 
 
 class Here:
@@ -25,24 +42,39 @@ class Here:
     def __str__(self) -> str:
         return str(self.path)
 
-    def names(self) -> list[str]:
-        """Of what is in it; none where there is no folder."""
-        return sorted(os.listdir(self.path)) if self.path.is_dir() else []
+    def names(self, below: str = "") -> list[str]:
+        """Of what is in it, or in a folder below it; none where there is no folder."""
+        path = self.path / below
+        return sorted(os.listdir(path)) if path.is_dir() else []
 
     @contextmanager
     def read(self, name: str) -> Iterator[Path]:
         """The file of that name, to be read within the block."""
         yield self.path / name
 
+    def open(self, name: str, ahead: bool = True) -> BinaryIO:
+        """The file of that name, to be read in pieces; OSError where that fails. ahead: whether more than each piece
+        may be fetched, because the next ones follow it."""
+        return (self.path / name).open("rb")
+
+    def patiently(self, do: Callable[[], T], name: str) -> T:
+        """What `do` answers, which reads of the file of that name. BadInput where that fails."""
+        try:
+            return do()
+        except OSError as error:
+            said = error.strerror or str(error).partition("\n")[0]
+            raise BadInput(f"{name} cannot be read ({said}); check the file") from None
+
     @contextmanager
     def write(self, name: str) -> Iterator[Path]:
-        """Where to write the file of that name within the block."""
+        """Where to write the file of that name within the block. The name may lead below the folder."""
         yield self.path / name
 
-    def tidy(self) -> None:
-        """Remove what killed processes left of their files."""
-        for left in self.path.glob(".*.part"):
-            left.unlink(missing_ok=True)
+    def tidy(self, below: Iterable[str] = ("",)) -> None:
+        """Remove what killed processes left of their files, in it and in those folders below it."""
+        for folder in below:
+            for left in (self.path / folder).glob(".*.part"):
+                left.unlink(missing_ok=True)
 
 
 class There:
@@ -55,10 +87,11 @@ class There:
     def __str__(self) -> str:
         return self.url
 
-    def names(self) -> list[str]:
+    def names(self, below: str = "") -> list[str]:
         """As `Here.names`."""
         with self._reached() as (files, path):
             files.invalidate_cache()
+            path = f"{path}/{below}" if below else path
             try:
                 return sorted(place.rsplit("/", 1)[-1] for place in files.ls(path, detail=False))
             except FileNotFoundError:
@@ -70,20 +103,35 @@ class There:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, name)
             with self._reached() as (files, path):
-                files.get_file(f"{path}/{name}", str(copy))
+                retried(lambda: files.get_file(f"{path}/{name}", str(copy)))
             yield copy
+
+    def open(self, name: str, ahead: bool = True) -> BinaryIO:
+        """As `Here.open`."""
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(self.url)
+        more = {} if ahead else {"cache_type": "none"}
+        file: BinaryIO = files.open(f"{path}/{name}", "rb", **more)
+        return file
+
+    def patiently(self, do: Callable[[], T], name: str) -> T:
+        """As `Here.patiently`, in several tries."""
+        with self._reached():
+            return retried(do)
 
     @contextmanager
     def write(self, name: str) -> Iterator[Path]:
         """As `Here.write`: what is written goes there when the block ends well."""
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, name)
+            copy = Path(folder, name.rsplit("/", 1)[-1])
             yield copy
             with self._reached() as (files, path):
-                files.makedirs(path, exist_ok=True)
-                files.put_file(str(copy), f"{path}/{name}")
+                target = f"{path}/{name}"
+                files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                retried(lambda: files.put_file(str(copy), target))
 
-    def tidy(self) -> None:
+    def tidy(self, below: Iterable[str] = ()) -> None:
         """Nothing half written is ever there."""
 
     @contextmanager
@@ -93,6 +141,8 @@ class There:
 
         try:
             yield fsspec.core.url_to_fs(self.url)
+        except GanimeAgeError:
+            raise
         except ImportError as error:
             raise MissingModel(f"{self.url} cannot be reached: {error}") from None
         except (OSError, ValueError, RuntimeError) as error:
@@ -108,3 +158,21 @@ Folder = Here | There
 def folder_at(given: str) -> Folder:
     """The folder that a path or a URL names."""
     return There(given) if URL.match(given) else Here(Path(given))
+
+
+def retried(do: Callable[[], T]) -> T:
+    """What `do` answers, which transfers a file: again after each of WAITS where it fails. Any exception counts but for
+    LASTING, since each transfer library has its own; the last one comes out as an OSError."""
+    for wait in WAITS:
+        try:
+            return do()
+        except LASTING:
+            raise
+        except Exception:
+            time.sleep(wait)
+    try:
+        return do()
+    except (*LASTING, OSError):
+        raise
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from .arguments import ALL, PROCESSES, keyframes, parse, parser
 from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
 from .folders import URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
+from .photos import Found, Photo, Reader, Source, Unpacked, find, folders_of, source_at, written
+from .shards import is_shard
 from .workers import TRIES, Died, Work, answers
 
 if TYPE_CHECKING:
@@ -95,8 +97,8 @@ def _edit(args: argparse.Namespace) -> int:
     signer = _signer(args)
     source, output = Path(args.photo), Path(args.output)
     if URL.match(args.photo) or URL.match(args.output):
-        return _share_folder(args, folder_at(args.photo), folder_at(args.output))
-    if os.path.isdir(source):
+        return _share_folder(args, source_at(args.photo), folder_at(args.output))
+    if os.path.isdir(source) or is_shard(source.name):
         return _edit_folder(args, source, output, signer)
     if _shared(args):
         asked = "--workers" if args.engine == PROCESSES else "--engine ray"
@@ -204,44 +206,51 @@ def _animate(args: argparse.Namespace) -> int:
 
 
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
-    """Edit a folder's photos; a failing one is named and the rest goes on. The first failure's exit code."""
-    photos = [source / name for name in _photos(Here(source))]
+    """Edit the photos of a folder or a shard; a failing one is named and the rest goes on. The first failure's exit
+    code."""
+    place = source_at(str(source))
+    found, reader = find(place), Reader(place)
     if output.suffix.lower() in SUFFIXES or output.is_file():
-        raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
+        kind = "a folder" if os.path.isdir(source) else "a shard"
+        raise BadInput(f"{source} is {kind} but {output} is a file; give an output folder")
     if same(source, output):
         raise BadInput("the output folder is the input folder; give another one")
     if _shared(args):
-        return _share_folder(args, Here(source), Here(output))
+        return _share_folder(args, place, Here(output), found)
     editor = _editor(args)
     request = _request(editor, args)
     if args.method != ALL:
         editor.check_method(args.method)
-    failures = []
-    for photo in photo_bar(photos):
+    failures = _unusable(found)
+    for photo in photo_bar(found.photos):
         try:
             target = free(output / writable_name(photo.name), args.overwrite)
-            _edit_one(editor, args, request, photo, target, signer)
+            with reader.read(photo) as file:
+                _edit_one(editor, args, request, file, target, signer)
         except Exception as error:
             code, message = _explain(error, args.debug)
             say(message if photo.name in message else f"{photo.name}: {message}")
             failures.append(code)
     if failures:
-        say(f"{len(failures)} of {len(photos)} photos failed")
+        say(f"{len(failures)} of {found.total} photos failed")
     return failures[0] if failures else 0
 
 
-def _photos(folder: Folder) -> list[str]:
-    """The names of a folder's photos; BadInput when there are none."""
-    names = [n for n in folder.names() if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
-    if not names:
-        raise BadInput(f"{folder} holds no photos; give a folder with {_listed(SUFFIXES)} files")
-    return names
+def _unusable(found: Found) -> list[int]:
+    """Name what a folder holds that cannot be used; the exit codes."""
+    for error in found.ignored:
+        say(f"{error}; it is left out")
+    for error in found.failed.values():
+        say(str(error))
+    return [error.exit_code for error in found.failed.values()]
 
 
-def _share_folder(args: argparse.Namespace, source: Folder, output: Folder) -> int:
+def _share_folder(
+    args: argparse.Namespace, source: Source, output: Folder, found: Found | None = None
+) -> int:
     """Edit a folder's photos in processes of this machine, or by actors of a Ray cluster that reaches the same folders.
     What is written already is left as it is, so a run that was stopped goes on where it stopped; report.json says what
-    was asked and what failed."""
+    was asked and what failed. found: what the source holds, where that is known."""
     from .folder_report import NAME, Report
 
     if args.workers is not None and args.workers < 1:
@@ -252,38 +261,40 @@ def _share_folder(args: argparse.Namespace, source: Folder, output: Folder) -> i
         from .ray_workers import package
 
         package()  # says now that it is missing
-    photos = _photos(source)
+    found = found or find(source)
     editor = _editor(args)
     _request(editor, args)  # what is wrong for all photos is said once
     if args.method != ALL:
         editor.check_method(args.method)
     report = Report.opened(output, _asked(args), args.overwrite)
-    there = set() if args.overwrite else set(output.names())
-    left = [photo for photo in photos if writable_name(photo) not in there]
-    if len(left) < len(photos):
-        say(f"{len(photos) - len(left)} of {len(photos)} photos are there already")
+    codes = _unusable(found)
+    report.failed.update({name: str(error) for name, error in found.failed.items()})
+    there = set() if args.overwrite else written(output, found.photos)
+    left = [photo for photo in found.photos if writable_name(photo.name) not in there]
+    if len(left) < len(found.photos):
+        say(f"{len(found.photos) - len(left)} of {len(found.photos)} photos are there already")
     plain = argparse.Namespace(**{name: value for name, value in vars(args).items() if name != "run"})
-    setup = partial(_worker, plain, source, output)
-    codes = []
     with photo_count(len(left)) as done:
-        for number, answer in _answers(args, left, setup):
-            photo = left[number]
-            died = isinstance(answer, Died)
-            code, message = (
-                (1, f"its process died {TRIES} times; give fewer workers, or leave it out")
-                if died
-                else answer
-            )
+        for number, answer in _answers(args, left, partial(_worker, plain, source, output)):
+            name, (code, message) = left[number].name, _answered(answer)
             if code:
-                message = message if photo in message else f"{photo}: {message}"
+                message = message if name in message else f"{name}: {message}"
                 say(message)
                 codes.append(code)
-                report.failed[photo] = message
+                report.failed[name] = message
             done()
-    report.finish(len(photos))
+    report.finish(found.total, folders_of(found.photos))
     if codes:
-        say(f"{len(codes)} of {len(photos)} photos failed; {output}/{NAME} names them")
+        say(f"{len(codes)} of {found.total} photos failed; {output}/{NAME} names them")
     return codes[0] if codes else 0
+
+
+def _answered(answer: Any) -> tuple[int, str]:
+    """A worker's exit code and sentence."""
+    if isinstance(answer, Died):
+        return 1, f"its process died {TRIES} times; give fewer workers, or leave it out"
+    code, message = answer
+    return code, message
 
 
 def _shared(args: argparse.Namespace) -> bool:
@@ -291,7 +302,7 @@ def _shared(args: argparse.Namespace) -> bool:
 
 
 def _answers(
-    args: argparse.Namespace, tasks: list[str], setup: Callable[[], Work]
+    args: argparse.Namespace, tasks: list[Photo], setup: Callable[[], Work]
 ) -> Iterator[tuple[int, Any]]:
     """The tasks' answers by the engine that was asked for."""
     if args.engine == PROCESSES:
@@ -318,19 +329,20 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in sorted(vars(args).items()) if name not in how}
 
 
-def _worker(args: argparse.Namespace, source: Folder, output: Folder) -> Callable[[str], tuple[int, str]]:
-    """What one process does: a photo's name -> exit code and sentence. It shares the cores with the others."""
+def _worker(args: argparse.Namespace, source: Source, output: Folder) -> Callable[[Photo], tuple[int, str]]:
+    """What one process does: a photo -> exit code and sentence. It shares the cores with the others."""
     import torch
 
     cores = _cores()
     torch.set_num_threads(max(1, cores // (args.workers or (1 if args.engine == PROCESSES else cores))))
     editor, signer = _editor(args), _signer(args)
-    request = _request(editor, args)
+    request, reader = _request(editor, args), Reader(source)
 
-    def work(name: str) -> tuple[int, str]:
+    def work(photo: Photo) -> tuple[int, str]:
+        name = writable_name(photo.name)
         try:
-            with source.read(name) as photo, output.write(writable_name(name)) as target:
-                _edit_one(editor, args, dict(request), photo, target, signer, f"{output}/{target.name}")
+            with reader.read(photo) as file, output.write(name) as target:
+                _edit_one(editor, args, dict(request), file, target, signer, f"{output}/{name}")
         except Exception as error:
             return _explain(error, args.debug)
         return 0, ""
@@ -362,7 +374,7 @@ def _edit_one(
     editor: FaceEditor,
     args: argparse.Namespace,
     request: dict[str, Any],
-    source: Path,
+    source: Path | Unpacked,
     target: Path,
     signer: Signer | None,
     shown: str | None = None,
@@ -377,7 +389,7 @@ def _compare_one(
     editor: FaceEditor,
     args: argparse.Namespace,
     request: dict[str, Any],
-    source: Path,
+    source: Path | Unpacked,
     target: Path,
     signer: Signer | None,
     shown: str | None,
@@ -563,11 +575,6 @@ def _detector(text: str, model: GanimeAge, device: str = "cpu") -> Detector | No
     detector = InsightFaceDetector(pack.parent.parent, pack.name, landmarker, checked_device(device))
     say(LICENCE)
     return detector
-
-
-def _listed(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}"
 
 
 RUN = {

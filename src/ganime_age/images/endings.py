@@ -5,6 +5,9 @@ from __future__ import annotations
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 """Endings of the photo files that a folder is searched for."""
 
+SHARDS = (".tar", ".parquet")
+"""Endings of the files that hold many photos."""
+
 CLIPS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg", ".flv", ".wmv")
 """File endings that are always clips; a .gif may also be a photo."""
 
