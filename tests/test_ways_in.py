@@ -2,9 +2,6 @@
 
 import io
 import os
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import get_args
 
 import numpy as np
@@ -18,6 +15,7 @@ from ganime_age.images import download
 from ganime_age.model.methods import METHODS, MethodName, method_called
 from ganime_age.pipelines.notes import looks_swapped
 from ganime_age.runtime import best_device, checked_device, working_dtype
+from helpers.web import serving
 
 
 def as_file(pixels, kind="PNG"):
@@ -68,6 +66,8 @@ class TestPhotos:
             (lambda p: io.BytesIO(), "is an empty file; give a photo"),
             (lambda p: io.BytesIO(b"no photo"), "is not a readable image"),
             (lambda p: "https://example.org/a.jpg", "is a web address, and nothing is fetched unless"),
+            (lambda p: "ftp://example.org/a.jpg", "cannot be fetched: only http and https are; download"),
+            (lambda p: "https://example.org/a.mp4", "is a web address; download the clip and give its path"),
         ],
     )
     def test_what_cannot_be_used_is_one_sentence(self, portrait, source, sentence):
@@ -94,31 +94,6 @@ class TestPhotos:
         assert not looks_swapped(grey)
 
 
-@contextmanager
-def serving(answers):
-    """A web server on loopback: path -> (status, headers, body)."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, headers, body = answers.get(self.path, (404, {}, b""))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            try:
-                self.wfile.write(body)
-            except OSError:
-                pass
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 class TestAddresses:
     def test_a_photo_is_fetched_where_that_is_allowed(self, model, portrait, monkeypatch, tmp_path):
         monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -134,6 +109,7 @@ class TestAddresses:
             assert np.array_equal(load_photo(f"{address}/a.png", allow_download=True), portrait)
             assert np.array_equal(load_photo(f"{address}/moved", allow_download=True), portrait)
             assert len(FaceEditor(model, allow_download=True).read(f"{address}/a.png")) == 1
+            assert not verify(f"{address}/a.png", allow_download=True).edited
             with pytest.raises(BadInput, match=r"/gone cannot be fetched \(HTTP 404"):
                 load_photo(f"{address}/gone", allow_download=True)
             with pytest.raises(BadInput, match="/local cannot be fetched"):
@@ -152,8 +128,27 @@ class TestAddresses:
     def test_an_editor_fetches_nothing_by_itself(self, editor, tmp_path):
         with pytest.raises(BadInput, match="download the photo, or set allow_download=True"):
             editor.edit("http://127.0.0.1:9/a.jpg", age=70)
+        with pytest.raises(BadInput, match="nothing is fetched unless it is allowed"):
+            verify("http://127.0.0.1:9/a.jpg")
+        with pytest.raises(BadInput, match="ftp://a/a.jpg cannot be fetched: only http and https are"):
+            load_photo("ftp://a/a.jpg", allow_download=True)
         with pytest.raises(BadInput, match="is a web address; download the clip and give its path"):
             editor.edit_video("https://127.0.0.1:9/a.mp4", tmp_path / "out.mp4", age=70)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://a.org/b/my%20photo.jpg?size=3#top", "my photo.jpg"),
+        ("https://a.org/..%2f..%2f.ssh", "ssh"),
+        ("https://a.org/b/..", "photo"),
+        ("https://a.org", "photo"),
+        ("https://a.org/a%00b%5Cc.png", "a_b_c.png"),
+        ("https://a.org/" + "x" * 300 + ".webp", "x" * 55 + ".webp"),
+    ],
+)
+def test_a_fetched_file_has_a_name_that_leads_nowhere_else(address, name):
+    assert download.address_name(address) == name
 
 
 REAL_OPEN = download.request.OpenerDirector.open

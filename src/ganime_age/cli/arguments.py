@@ -243,6 +243,12 @@ def face_number(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--allow-download", action="store_true", help="fetch photos that are given as http or https addresses"
+    )
+
+
 def _add_choices(
     command: argparse.ArgumentParser, method: bool = True, more: str = "", all_faces: bool = False
 ) -> None:
@@ -255,6 +261,7 @@ def _add_choices(
         ", or all: every face of a photo" if all_faces else ""
     )
     command.add_argument("--face", default=0, type=face_number if all_faces else int, metavar="N", help=which)
+    _add_download(command)
     command.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     command.add_argument(
         "--no-mark",
@@ -301,6 +308,7 @@ def _add_read(commands: Commands, common: Parser) -> None:
         metavar="insightface:PACK",
         help="also how like the photo's faces are to each other, by an InsightFace pack (for research)",
     )
+    _add_download(read)
     read.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -309,6 +317,7 @@ def _add_verify(commands: Commands, common: Parser) -> None:
         "verify", help="look for the marks of an edit in pictures and clips and print the evidence"
     )
     verify.add_argument("files", nargs="+", metavar="FILE")
+    _add_download(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

@@ -17,6 +17,7 @@ from ..images.endings import CLIPS as CLIP_SUFFIXES
 from ..images.endings import PHOTOS as SUFFIXES
 from ..model.methods import DEFAULT
 from . import hub_commands
+from .addresses import check_here, photos_here
 from .arguments import ALL, PROCESSES, keyframes, parse, parser
 from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
 from .folders import URL, Folder, Here, folder_at
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
     args = parse(sys.argv[1:] if argv is None else argv, RUN)
     try:
-        return args.run(args)
+        with photos_here(args):
+            return args.run(args)
     except KeyboardInterrupt:
         say("stopped")
         return 130
@@ -135,7 +137,7 @@ def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
     from ..edits import parse_action_units
 
     if args.au_from:
-        shown, *others = editor.read(Path(args.au_from))
+        shown, *others = editor.read(args.au_from)
         if others:
             found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
             say(f"{found}; the largest one's expression is taken")
@@ -205,6 +207,7 @@ def _animate(args: argparse.Namespace) -> int:
 
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
     """Edit a folder's photos; a failing one is named and the rest goes on. The first failure's exit code."""
+    check_here(args.output)
     photos = [source / name for name in _photos(Here(source))]
     if output.suffix.lower() in SUFFIXES or output.is_file():
         raise BadInput(f"{source} is a folder but {output} is a file; give an output folder")
@@ -307,6 +310,7 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
         "run",
         "photo",
         "output",
+        "allow_download",
         "workers",
         "engine",
         "overwrite",
@@ -469,15 +473,15 @@ def _verify(args: argparse.Namespace) -> int:
     from ..provenance.verify import verify
 
     verdicts, failures = [], []
-    for path in map(Path, args.files):
+    for path in args.files:
         try:
-            verdict = verify(path)
+            verdict = verify(path, allow_download=args.allow_download)
         except Exception as error:
             code, message = _explain(error, args.debug)
             say(message)
             failures.append(code)
             continue
-        verdicts.append({"file": str(path), **verdict.to_dict()})
+        verdicts.append({"file": path, **verdict.to_dict()})
         if not args.json:
             print(f"{path}  {verdict.sentence()}")
     if args.json:
@@ -520,7 +524,10 @@ def _editor(args: argparse.Namespace) -> FaceEditor:
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
     detector = _detector(args.detector, model, args.device)
     recogniser = _recogniser(getattr(args, "identity", None), args.device)
-    return FaceEditor(model, device=args.device, detector=detector, recogniser=recogniser)
+    fetches = getattr(args, "allow_download", False)
+    return FaceEditor(
+        model, device=args.device, detector=detector, recogniser=recogniser, allow_download=fetches
+    )
 
 
 def _recogniser(text: str | None, device: str) -> Recogniser | None:
