@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from typing import get_args
 
 import numpy as np
@@ -86,12 +87,25 @@ class TestPhotos:
     def test_an_array_with_red_and_blue_exchanged_is_warned_of(self, editor, portrait, monkeypatch):
         monkeypatch.setattr(editor.pipeline, "generate", lambda *_, **__: None)
         swapped = np.ascontiguousarray(portrait[..., ::-1])
-        (warning,) = editor.edit(swapped, age=70).warnings
-        assert "give photo[..., ::-1]" in warning
-        assert editor.edit(portrait, age=70).warnings == ()
+        for given in (swapped, swapped / 255, planes(swapped), torch.from_numpy(swapped).permute(2, 0, 1)):
+            (warning,) = editor.edit(given, age=70).warnings
+            assert "give photo[..., ::-1], or of a tensor (C,H,W) photo.flip(-3)" in warning
+        for right in (portrait, planes(portrait), planes(swapped).flip(-3), planes(swapped)[None].flip(-3)):
+            assert editor.edit(right, age=70).warnings == ()
         assert editor.edit(Image.fromarray(swapped), age=70).warnings == (), "a file says which is which"
         grey = np.repeat(portrait[..., :1], 3, 2)
         assert not looks_swapped(grey)
+
+    def test_reading_such_an_array_gives_pythons_warning(self, editor, portrait):
+        swapped = np.ascontiguousarray(portrait[..., ::-1])
+        for given in (swapped, planes(swapped)):
+            with pytest.warns(UserWarning, match="its channels are BGR") as said:
+                editor.read(given)
+            assert said[0].filename == __file__, "it names the line that read"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            editor.read(portrait)
+            editor.read(Image.fromarray(swapped))
 
 
 class TestAddresses:

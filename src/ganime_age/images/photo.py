@@ -91,6 +91,11 @@ def is_tensor(source: object) -> bool:
     return torch is not None and isinstance(source, torch.Tensor)
 
 
+def is_raw(source: object) -> bool:
+    """Is a photo given as numbers, an array or a tensor, which do not say in which order their channels stand?"""
+    return isinstance(source, np.ndarray) or is_tensor(source)
+
+
 def is_file(source: object) -> bool:
     """Is it an open file, or what reads like one?"""
     return callable(getattr(source, "read", None)) and not isinstance(source, Image.Image)
@@ -132,7 +137,7 @@ def header(source: Any) -> dict[str, Any]:
     nothing can be read."""
     if isinstance(source, Image.Image):
         return _named(source.info)
-    if isinstance(source, np.ndarray) or is_tensor(source):
+    if is_raw(source):
         return {}
     try:
         file = content(source, photo_name(source)) if is_file(source) else source

@@ -37,7 +37,7 @@ from ..images.alignment import (
 )
 from ..images.detectors import EmbeddedDetector
 from ..images.neck import neck_at
-from ..images.photo import PhotoLike, load_photo, photo_name
+from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
 from ..images.tensors import HALF_RANGE, to_levels, to_tensor
 from ..model.fingerprint import fingerprint
@@ -213,7 +213,7 @@ class FacePipeline:
         if isinstance(source, Photo):
             return source
         pixels = load_photo(source, self.allow_download)
-        return Photo(pixels, photo_name(source, nameless), raw=isinstance(source, np.ndarray))
+        return Photo(pixels, photo_name(source, nameless), raw=is_raw(source))
 
     def detect(self, pixels: np.ndarray) -> list[FoundFace]:
         """The faces of a photo (H,W,3) uint8, the largest first; an empty list where there is none."""
