@@ -12,6 +12,7 @@ from PIL import Image
 
 import ganime_age
 from ganime_age import BadInput, FaceEditor, align, crop, load_photo, paste, verify
+from ganime_age.edits import AU_CODES
 from ganime_age.images import download
 from ganime_age.model.methods import METHODS, MethodName, method_called
 from ganime_age.pipelines.notes import looks_swapped
@@ -236,6 +237,23 @@ class TestTensors:
                 face, read.age, torch.tensor([70.0]), read.action_units, read.action_units, "GANimation-age"
             )
             same = model(face)
+            units = read.action_units.clone()
+            units[:, AU_CODES.index("AU12")] = 3.5
+            units[:, AU_CODES.index("AU25")] = 2.0
+            units[:, AU_CODES.index("AU04")] += 1.5
+            smiling = model.edit(face, read.age, read.age, read.action_units, units)
+            for words in (
+                "smile, frown=+1.5",
+                ["smile", "AU04=+1.5"],
+                {"AU12": 3.5, "AU25": 2, "brow lowerer": "+1.5"},
+                units,
+                units.numpy(),
+            ):
+                assert torch.equal(model(face, action_units=words).face, smiling.face), (
+                    "as read, but for these"
+                )
+            assert torch.equal(model(face, action_units={}).face, face)
+            assert not torch.equal(smiling.face, face)
         assert torch.equal(edited.face, aged.face) and torch.equal(same.face, face)
         older = paste(portrait, face, edited.face, matrix)
         changed = (older != portrait).any(2)
@@ -253,6 +271,10 @@ class TestTensors:
                 lambda m, p: m(torch.zeros(2, 3, 64, 64), age=torch.tensor([1.0, 2.0, 3.0])),
                 "2 faces take one age",
             ),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units="smyle"), "did you mean smile"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units={"AU06": 1}), "AU06 .* cannot be edited"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units=3), "action units cannot be read from 3"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units=torch.zeros(17)), "action units .1,17."),
             (lambda m, p: align(7, m), "a int is not a photo"),
         ],
     )
