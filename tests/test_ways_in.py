@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 from typing import get_args
 
@@ -391,6 +392,35 @@ class TestResults:
         tensor = result.tensor()
         assert tensor.shape == (3, *result.image.size[::-1]) and 0 <= tensor.min() < tensor.max() <= 1
         assert np.array_equal(load_photo(tensor), np.asarray(result.image))
+
+    def test_a_result_and_a_reading_are_one_line_that_measures_nothing(self, editor, portrait, monkeypatch):
+        made = editor.edit(
+            portrait, age=70, action_units=["smile", "AU04=+1", "AU01=1"], parts="skin", strength=0.5
+        )
+        monkeypatch.setattr(editor.pipeline, "read", None)
+        before = made.source_reading
+        asked = f"age {before.age:.0f} to 70, AU01=1, AU04=+1, AU12=3.5, 1 more, skin only, strength 0.5"
+        assert repr(made) == f"<EditResult 320x320, {asked}, by ganimation_age>"
+        assert re.fullmatch(r"<Reading age \d+ ± \d+, yaw -?\d+, (AU\d\d \d\.\d ?)+>", repr(before))
+
+    def test_an_unchanged_and_a_warned_result_say_so(self, editor, two_faces, tmp_path):
+        same = editor.edit(two_faces)
+        assert repr(same) == "<EditResult 520x320, as it was, by ganimation_age, 1 warning>"
+        clip = editor.animate_video(
+            two_faces, tmp_path / "a.gif", keyframes=[{"age": 60}], seconds=0.2, fps=10
+        )
+        assert repr(clip) == "<ClipResult 520x320, 2 frames at 10 a second, 2 edited>"
+
+    def test_an_edit_that_is_left_unmarked_says_so(self, editor, portrait, tmp_path):
+        warning = ("the result is not marked as edited; say so wherever you show it",)
+        made = editor.edit(portrait, age=70, mark=False)
+        assert made.warnings == warning and made.to_dict()["warnings"] == list(warning)
+        assert editor.edit(portrait, mark=False).warnings == (), "what comes back as it was is no edit"
+        clip, asked = tmp_path / "a.gif", {"keyframes": [{"age": 60}], "seconds": 0.2, "fps": 10}
+        assert editor.animate_video(portrait, clip, **asked).warnings == ()
+        assert editor.animate_video(portrait, clip, **asked, mark=False).warnings == warning
+        assert editor.edit_video(clip, tmp_path / "b.gif", age=70, mark=False).warnings == warning
+        assert editor.reenact_video(portrait, clip, tmp_path / "c.gif", mark=False).warnings == warning
 
     def test_show_draws_in_a_notebook_and_else_in_a_viewer(self, result, monkeypatch):
         shown = []

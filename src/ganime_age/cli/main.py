@@ -19,7 +19,18 @@ from ..model.methods import DEFAULT
 from . import hub_commands
 from .addresses import check_here, photos_here
 from .arguments import ALL, PROCESSES, keyframes, parse, parser
-from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
+from .console import (
+    frame_bar,
+    photo_bar,
+    photo_count,
+    save,
+    say,
+    say_clip,
+    say_unmarked,
+    say_warnings,
+    summary,
+    tell,
+)
 from .folders import URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 from .workers import TRIES, Died, Work, answers
@@ -394,8 +405,7 @@ def _compare_one(
         raise BadInput("--method all compares whole ages; leave out --parts, or name one method")
     wanted = {name: value for name, value in request.items() if name != "parts"}
     results = editor.compare(source, **wanted)
-    for warning in results[0].warnings:
-        say(f"{source.name}: {warning}")
+    say_warnings(source, results[0])
     record = results[0].record() | {"method": ", ".join(result.method for result in results)}
     marked = results[0].edited and not args.no_mark
     write_edited(compare_sheet(results), target, record if marked else None, signer)
@@ -434,8 +444,7 @@ def _draw_sheet(args: argparse.Namespace) -> int:
         del request["age"]
         results = editor.progression(source, **request)
         sheet, record = ages_strip(results), results[0].record() | {"age": None, "ages": ages}
-        for warning in results[0].warnings:
-            say(f"{source.name}: {warning}")
+        say_warnings(source, results[0])
     write_edited(sheet, target, None if args.no_mark else record, signer)
     say_unmarked(args, target)
     tell(f"{target}  {sheet.width}x{sheet.height}")
@@ -452,9 +461,7 @@ def _read(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     for i, reading in enumerate(readings):
-        units = [f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5]
-        age = f"age {reading.age:.0f} ± {reading.age_spread:.0f}"
-        print(f"face {i}: {age}, yaw {reading.yaw:.0f}, {' '.join(units) or 'neutral'}")
+        print(f"face {i}: {reading}")
     if args.identity:
         for i, likeness in enumerate(_likenesses(readings)):
             for j in range(i):

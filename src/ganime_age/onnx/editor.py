@@ -17,7 +17,7 @@ from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
 from ..images.plain import area, crop, places, shrunk
 from ..images.search import FaceSearch, FoundFace
 from ..pipelines.notes import count_faces, reading_of, warn_of_bgr, warnings_of
-from ..results import EditResult, Reading
+from ..results import EditResult, Reading, unmarked
 from .manifest import Manifest
 
 ANCHOR_SIDE, STRIDE = 48.0, 8
@@ -152,7 +152,10 @@ class OnnxEditor:
             identity=float(np.dot(again.reading.identity, before.reading.identity)),
             edit=edit,
             method=self.manifest.method,
-            warnings=warnings_of(pixels.shape[1::-1], found, face, before.reading, raw),
+            warnings=(
+                *warnings_of(pixels.shape[1::-1], found, face, before.reading, raw),
+                *unmarked(attention is not None, mark),
+            ),
             seconds=time.perf_counter() - started,
             weights=self.manifest.weights,
             edited=attention is not None,

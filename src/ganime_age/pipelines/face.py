@@ -48,7 +48,7 @@ from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
 from ..networks.warp import placed_grid
 from ..provenance.watermark import CLIP_STRENGTH, STRENGTH, add_watermark
-from ..results import EditResult, Later, Reading, later
+from ..results import EditResult, Later, Reading, later, unmarked
 from ..runtime import checked_device, enough_memory, working_dtype
 from .notes import count_faces, reading_of, warnings_of
 
@@ -565,7 +565,11 @@ class FacePipeline:
             identity=later(partial(_likeness, seen, before.reading)),
             edit=edit,
             method=method,
-            warnings=(*before.warnings, *(f"in the driving photo, {text}" for text in of_driving)),
+            warnings=(
+                *before.warnings,
+                *(f"in the driving photo, {text}" for text in of_driving),
+                *unmarked(edited, mark),
+            ),
             seconds=seconds,
             weights=self.weights,
             edited=edited,
