@@ -200,6 +200,8 @@ BAD_REQUESTS = {
         ["--au", "AU99=1"],
         "unknown action unit 'AU99'; choose from AU01",
     ),
+    "AU number": ({"action_units": 3}, None, "action units cannot be read from 3; write {'AU12': 3}"),
+    "AU array": ({"action_units": np.ones(5)}, None, "cannot read the action unit"),
     "AU vector": ({"action_units": [0.0] * 5}, None, "cannot read the action unit 0.0; write it as AU12=3"),
     "AU twice": (
         {"action_units": ["AU1=1", "AU01=2"]},

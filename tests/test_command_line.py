@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ganime_age.cli import main as cli
+from ganime_age.cli.arguments import parser
 from ganime_age.provenance import read_metadata
 
 
@@ -54,6 +55,17 @@ def test_the_bare_command_prints_its_help(capsys):
         (["edit", "x.jpg", "-o", "y.jpg", "--preset", "smyle"], "no preset 'smyle'; did you mean smile?"),
         (["edit", "x.jpg", "-o", "y.jpg", "--preset", "joy"], "no preset 'joy'; choose from smile, surprise"),
         (["edit", "x.jpg", "-o", "y.jpg", "--face", "both"], "'both' is no face; give a number, 0 is the"),
+        (
+            ["edit", "x.jpg", "-o", "y.jpg", "--method", "agetransgn"],
+            "'agetransgn'; did you mean agetransgan?",
+        ),
+        (["edit", "x.jpg", "-o", "y.jpg", "--method", "reaging gann"], "'reaging gann'; did you mean ragan?"),
+        (["edit", "x.jpg", "-o", "y.jpg", "--method", "alll"], "no method 'alll'; did you mean all?; see"),
+        (["animate", "x.jpg", "-o", "y.mp4", "--method", "ganimaton"], "did you mean ganimation?; see"),
+        (
+            ["reenact", "x.jpg", "y.jpg", "-o", "z.png", "--method", "ragn"],
+            "'ragn'; did you mean ragan?; see",
+        ),
         (["-q", "read", "x.jpg"], "unrecognized arguments: -q; see ganime-age --help"),
     ],
 )
@@ -63,6 +75,12 @@ def test_a_typo_is_told_what_may_be_meant(arguments, sentence, capsys):
     said = capsys.readouterr()
     assert left.value.code == 2 and said.out == ""
     assert sentence in said.err and said.err.startswith("ganime-age: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["AgeTransGAN", "Re-Aging GAN", "GANIMATION-AGE", "all", "magic"])
+def test_titles_are_methods_and_the_weights_judge_what_is_near_none(method):
+    given = parser(cli.RUN).parse_args(["edit", "x.jpg", "-o", "y.jpg", "--method", method])
+    assert given.method == method
 
 
 def test_a_preset_and_words_are_action_units(tmp_path, portrait_file, editor, monkeypatch):

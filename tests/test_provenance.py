@@ -302,7 +302,18 @@ def test_the_command_line_marks_and_verifies(tmp_path, portrait_file, one_model,
     assert run("edit", portrait_file, "-o", out, "--age", 70) == 0
     assert capsys.readouterr().err == ""
     assert run("edit", portrait_file, "-o", plain, "--age", 70, "--no-mark") == 0
-    assert "plain.jpg is not marked as edited; say so wherever you show it" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == "ganime-age: plain.jpg is not marked as edited; say so wherever you show it\n"
+    strip = tmp_path / "strip.png"
+    assert run("edit", portrait_file, "-o", strip, "--strip", 70, "--no-mark") == 0
+    assert capsys.readouterr().err.count("marked") == 1
+    clip = tmp_path / "clip.gif"
+    assert run("animate", portrait_file, "-o", clip, "--to", "age=70", "--seconds", "0.2", "--no-mark") == 0
+    assert run("edit", clip, "-o", tmp_path / "older.gif", "--age", 70, "--no-mark") == 0
+    said = capsys.readouterr().err
+    assert (
+        said.count("marked") == 2 and "clip.gif is not marked" in said and "older.gif is not marked" in said
+    )
     assert run("verify", out, plain) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{out}  edited: metadata of ganime_age (age 70.0); watermark ")

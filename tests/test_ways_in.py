@@ -2,9 +2,8 @@
 
 import io
 import os
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import re
+import warnings
 from typing import get_args
 
 import numpy as np
@@ -14,10 +13,12 @@ from PIL import Image
 
 import ganime_age
 from ganime_age import BadInput, FaceEditor, align, crop, load_photo, paste, verify
+from ganime_age.edits import AU_CODES
 from ganime_age.images import download
 from ganime_age.model.methods import METHODS, MethodName, method_called
 from ganime_age.pipelines.notes import looks_swapped
 from ganime_age.runtime import best_device, checked_device, working_dtype
+from helpers.web import serving
 
 
 def as_file(pixels, kind="PNG"):
@@ -68,6 +69,8 @@ class TestPhotos:
             (lambda p: io.BytesIO(), "is an empty file; give a photo"),
             (lambda p: io.BytesIO(b"no photo"), "is not a readable image"),
             (lambda p: "https://example.org/a.jpg", "is a web address, and nothing is fetched unless"),
+            (lambda p: "ftp://example.org/a.jpg", "cannot be fetched: only http and https are; download"),
+            (lambda p: "https://example.org/a.mp4", "is a web address; download the clip and give its path"),
         ],
     )
     def test_what_cannot_be_used_is_one_sentence(self, portrait, source, sentence):
@@ -86,37 +89,25 @@ class TestPhotos:
     def test_an_array_with_red_and_blue_exchanged_is_warned_of(self, editor, portrait, monkeypatch):
         monkeypatch.setattr(editor.pipeline, "generate", lambda *_, **__: None)
         swapped = np.ascontiguousarray(portrait[..., ::-1])
-        (warning,) = editor.edit(swapped, age=70).warnings
-        assert "give photo[..., ::-1]" in warning
-        assert editor.edit(portrait, age=70).warnings == ()
+        for given in (swapped, swapped / 255, planes(swapped), torch.from_numpy(swapped).permute(2, 0, 1)):
+            (warning,) = editor.edit(given, age=70).warnings
+            assert "give photo[..., ::-1], or of a tensor (C,H,W) photo.flip(-3)" in warning
+        for right in (portrait, planes(portrait), planes(swapped).flip(-3), planes(swapped)[None].flip(-3)):
+            assert editor.edit(right, age=70).warnings == ()
         assert editor.edit(Image.fromarray(swapped), age=70).warnings == (), "a file says which is which"
         grey = np.repeat(portrait[..., :1], 3, 2)
         assert not looks_swapped(grey)
 
-
-@contextmanager
-def serving(answers):
-    """A web server on loopback: path -> (status, headers, body)."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, headers, body = answers.get(self.path, (404, {}, b""))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            try:
-                self.wfile.write(body)
-            except OSError:
-                pass
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    def test_reading_such_an_array_gives_pythons_warning(self, editor, portrait):
+        swapped = np.ascontiguousarray(portrait[..., ::-1])
+        for given in (swapped, planes(swapped)):
+            with pytest.warns(UserWarning, match="its channels are BGR") as said:
+                editor.read(given)
+            assert said[0].filename == __file__, "it names the line that read"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            editor.read(portrait)
+            editor.read(Image.fromarray(swapped))
 
 
 class TestAddresses:
@@ -134,6 +125,7 @@ class TestAddresses:
             assert np.array_equal(load_photo(f"{address}/a.png", allow_download=True), portrait)
             assert np.array_equal(load_photo(f"{address}/moved", allow_download=True), portrait)
             assert len(FaceEditor(model, allow_download=True).read(f"{address}/a.png")) == 1
+            assert not verify(f"{address}/a.png", allow_download=True).edited
             with pytest.raises(BadInput, match=r"/gone cannot be fetched \(HTTP 404"):
                 load_photo(f"{address}/gone", allow_download=True)
             with pytest.raises(BadInput, match="/local cannot be fetched"):
@@ -152,8 +144,27 @@ class TestAddresses:
     def test_an_editor_fetches_nothing_by_itself(self, editor, tmp_path):
         with pytest.raises(BadInput, match="download the photo, or set allow_download=True"):
             editor.edit("http://127.0.0.1:9/a.jpg", age=70)
+        with pytest.raises(BadInput, match="nothing is fetched unless it is allowed"):
+            verify("http://127.0.0.1:9/a.jpg")
+        with pytest.raises(BadInput, match="ftp://a/a.jpg cannot be fetched: only http and https are"):
+            load_photo("ftp://a/a.jpg", allow_download=True)
         with pytest.raises(BadInput, match="is a web address; download the clip and give its path"):
             editor.edit_video("https://127.0.0.1:9/a.mp4", tmp_path / "out.mp4", age=70)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://a.org/b/my%20photo.jpg?size=3#top", "my photo.jpg"),
+        ("https://a.org/..%2f..%2f.ssh", "ssh"),
+        ("https://a.org/b/..", "photo"),
+        ("https://a.org", "photo"),
+        ("https://a.org/a%00b%5Cc.png", "a_b_c.png"),
+        ("https://a.org/" + "x" * 300 + ".webp", "x" * 55 + ".webp"),
+    ],
+)
+def test_a_fetched_file_has_a_name_that_leads_nowhere_else(address, name):
+    assert download.address_name(address) == name
 
 
 REAL_OPEN = download.request.OpenerDirector.open
@@ -227,6 +238,23 @@ class TestTensors:
                 face, read.age, torch.tensor([70.0]), read.action_units, read.action_units, "GANimation-age"
             )
             same = model(face)
+            units = read.action_units.clone()
+            units[:, AU_CODES.index("AU12")] = 3.5
+            units[:, AU_CODES.index("AU25")] = 2.0
+            units[:, AU_CODES.index("AU04")] += 1.5
+            smiling = model.edit(face, read.age, read.age, read.action_units, units)
+            for words in (
+                "smile, frown=+1.5",
+                ["smile", "AU04=+1.5"],
+                {"AU12": 3.5, "AU25": 2, "brow lowerer": "+1.5"},
+                units,
+                units.numpy(),
+            ):
+                assert torch.equal(model(face, action_units=words).face, smiling.face), (
+                    "as read, but for these"
+                )
+            assert torch.equal(model(face, action_units={}).face, face)
+            assert not torch.equal(smiling.face, face)
         assert torch.equal(edited.face, aged.face) and torch.equal(same.face, face)
         older = paste(portrait, face, edited.face, matrix)
         changed = (older != portrait).any(2)
@@ -244,6 +272,10 @@ class TestTensors:
                 lambda m, p: m(torch.zeros(2, 3, 64, 64), age=torch.tensor([1.0, 2.0, 3.0])),
                 "2 faces take one age",
             ),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units="smyle"), "did you mean smile"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units={"AU06": 1}), "AU06 .* cannot be edited"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units=3), "action units cannot be read from 3"),
+            (lambda m, p: m(torch.zeros(1, 3, 64, 64), action_units=torch.zeros(17)), "action units .1,17."),
             (lambda m, p: align(7, m), "a int is not a photo"),
         ],
     )
@@ -360,6 +392,35 @@ class TestResults:
         tensor = result.tensor()
         assert tensor.shape == (3, *result.image.size[::-1]) and 0 <= tensor.min() < tensor.max() <= 1
         assert np.array_equal(load_photo(tensor), np.asarray(result.image))
+
+    def test_a_result_and_a_reading_are_one_line_that_measures_nothing(self, editor, portrait, monkeypatch):
+        made = editor.edit(
+            portrait, age=70, action_units=["smile", "AU04=+1", "AU01=1"], parts="skin", strength=0.5
+        )
+        monkeypatch.setattr(editor.pipeline, "read", None)
+        before = made.source_reading
+        asked = f"age {before.age:.0f} to 70, AU01=1, AU04=+1, AU12=3.5, 1 more, skin only, strength 0.5"
+        assert repr(made) == f"<EditResult 320x320, {asked}, by ganimation_age>"
+        assert re.fullmatch(r"<Reading age \d+ ± \d+, yaw -?\d+, (AU\d\d \d\.\d ?)+>", repr(before))
+
+    def test_an_unchanged_and_a_warned_result_say_so(self, editor, two_faces, tmp_path):
+        same = editor.edit(two_faces)
+        assert repr(same) == "<EditResult 520x320, as it was, by ganimation_age, 1 warning>"
+        clip = editor.animate_video(
+            two_faces, tmp_path / "a.gif", keyframes=[{"age": 60}], seconds=0.2, fps=10
+        )
+        assert repr(clip) == "<ClipResult 520x320, 2 frames at 10 a second, 2 edited>"
+
+    def test_an_edit_that_is_left_unmarked_says_so(self, editor, portrait, tmp_path):
+        warning = ("the result is not marked as edited; say so wherever you show it",)
+        made = editor.edit(portrait, age=70, mark=False)
+        assert made.warnings == warning and made.to_dict()["warnings"] == list(warning)
+        assert editor.edit(portrait, mark=False).warnings == (), "what comes back as it was is no edit"
+        clip, asked = tmp_path / "a.gif", {"keyframes": [{"age": 60}], "seconds": 0.2, "fps": 10}
+        assert editor.animate_video(portrait, clip, **asked).warnings == ()
+        assert editor.animate_video(portrait, clip, **asked, mark=False).warnings == warning
+        assert editor.edit_video(clip, tmp_path / "b.gif", age=70, mark=False).warnings == warning
+        assert editor.reenact_video(portrait, clip, tmp_path / "c.gif", mark=False).warnings == warning
 
     def test_show_draws_in_a_notebook_and_else_in_a_viewer(self, result, monkeypatch):
         shown = []

@@ -5,9 +5,12 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from ganime_age.cli import main as cli
@@ -138,6 +141,72 @@ def test_a_url_that_leads_nowhere_is_one_sentence(folder, capsys, url, code, sen
     assert cli.main(["edit", url, "-o", str(folder.parent / "out"), "--age", "70"]) == code
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1 and not (folder.parent / "out").exists()
+
+
+class Refused(Exception):
+    """What a transfer library raises: of no base that anybody else knows."""
+
+
+class Service(LocalFileSystem):
+    """A file system of this machine behind a URL of its own, whose `broken` operations are refused."""
+
+    protocol = "service"
+    broken: ClassVar[dict[str, Exception]] = {}
+
+    def ls(self, path, **how):
+        self.meet("ls")
+        return super().ls(path, **how)
+
+    def get_file(self, path, target, **how):
+        self.meet("get_file", path)
+        super().get_file(path, target, **how)
+
+    def put_file(self, source, path, **how):
+        if "put_file" in self.broken:
+            Path(path).write_bytes(b"half of i")
+        self.meet("put_file", path)
+        super().put_file(source, path, **how)
+
+    def meet(self, operation, path=""):
+        if operation in self.broken and not path.endswith(("b.png", "report.json")):
+            raise self.broken[operation]
+
+
+@pytest.fixture
+def service(monkeypatch):
+    fsspec.register_implementation("service", Service, clobber=True)
+    monkeypatch.setattr(Service, "broken", {})
+    return Service
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (Refused("[Errno -2] Name or service not known\nand more"), "[Errno -2] Name or service not known"),
+        (Refused(), "Refused"),
+    ],
+)
+def test_whatever_a_transfer_library_raises_is_one_sentence(folder, service, capsys, error, cause):
+    service.broken["ls"] = error
+    url = folder.as_uri().replace("file://", "service://")
+    assert cli.main(["edit", url, "-o", str(folder.parent / "out"), "--age", "70"]) == 2
+    wanted = f"{url} cannot be reached ({cause}); check its name, the connection and your rights to it"
+    assert capsys.readouterr().err == f"ganime-age: {wanted}\n"
+
+
+@pytest.mark.parametrize("operation", ["get_file", "put_file"])
+def test_a_photo_that_is_not_transferred_fails_alone_and_leaves_no_half_file(
+    folder, service, capsys, operation
+):
+    (folder / "c.png").unlink()
+    out = folder.parent / "far"
+    service.broken[operation] = Refused("the line is cut")
+    urls = [place.as_uri().replace("file://", "service://") for place in (folder, out)]
+    assert cli.main(["edit", urls[0], "-o", urls[1], "--au", "AU12=3"]) == 2
+    said = capsys.readouterr().err
+    where = urls[0] if operation == "get_file" else urls[1]
+    assert f"a.png: {where} cannot be reached (the line is cut)" in said and "1 of 2 photos failed" in said
+    assert sorted(path.name for path in out.iterdir()) == ["b.png", "report.json"]
 
 
 def test_a_folder_with_other_work_is_refused_in_one_sentence(folder, capsys):

@@ -19,6 +19,7 @@ from .model.model import GanimeAge
 from .pipelines.animation import Keyframe, animate, check_keyframes, edit_clip, write_animation
 from .pipelines.face import Crop, Detector, Face, FacePipeline, Generated, Recogniser
 from .pipelines.many import edit_many
+from .pipelines.notes import warn_of_bgr
 from .pipelines.progress import EDIT, FIND, READ, Progress, Steps
 from .pipelines.reenactment import Motion, reenact_photo
 from .pipelines.reenactment_clip import is_moving, reenact_clip, reenact_frames
@@ -442,7 +443,8 @@ class FaceEditor:
             )
 
     def read(self, photo: PhotoLike, *, progress: Progress | None = None) -> list[Reading]:
-        """Measure every face of a photo, the largest first. BadInput when there is none."""
+        """Measure every face of a photo, the largest first. BadInput when there is none. Python's warning (UserWarning)
+        where red and blue of an array or a tensor look exchanged."""
         steps, pipeline = Steps(progress, 2), self.pipeline
         with enough_memory(self.device):
             steps(FIND)
@@ -451,6 +453,8 @@ class FaceEditor:
             steps(READ)
             crops = [pipeline.align(loaded.pixels, one.landmarks, one.box) for one in found]
             readings = [face.reading for face in pipeline.read(crops)]
+        if loaded.raw:
+            warn_of_bgr(crops[0].face)
         steps.finish()
         return readings
 

@@ -221,12 +221,17 @@ def parse_action_units(
     names another one. A mapping may be what a reading holds: the zero of an action unit that is never seen asks for
     nothing.
     """
+    if not isinstance(given, Iterable):
+        raise BadInput(
+            f"action units cannot be read from {given!r}; write {{'AU12': 3}}, ['AU12=+2'] or 'smile'"
+        )
     mapping = isinstance(given, Mapping)
     pairs: Iterable[tuple[str, float | str | None]]
     if isinstance(given, Mapping):
         pairs = given.items()
     else:
-        pairs = [_split(item) for item in (given.split(",") if isinstance(given, str) else given)]
+        items = given.split(",") if isinstance(given, str) and given else given
+        pairs = [_split(item) for item in items]
     of_presets: dict[str, AUTarget] = {}
     named: dict[str, AUTarget] = {}
     for name, value in pairs:
@@ -308,7 +313,8 @@ class Edit:
         if not 0 <= power <= 1.5:
             raise BadInput(f"strength {strength} is out of range; give a value between 0 and 1.5")
         years = None if age is None else check_age(age)
-        units = parse_action_units(action_units or {}, relative, editable)
+        asked = {} if action_units is None else action_units
+        units = parse_action_units(asked, relative, editable)
         return cls(years, units, power, check_parts(parts), check_turn(turn))
 
     @property

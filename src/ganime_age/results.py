@@ -74,6 +74,17 @@ def later(make: Callable[[], Measured]) -> Measured:
 
 Z80 = 1.2816
 """Standard deviations to either side of the mean that hold 80 % of a normal distribution."""
+SHOWN = 0.5
+"""The intensity from which on an action unit is named in a line about a face."""
+MOST_NAMED = 3
+"""How many action units a line about a result names; the others are counted."""
+UNMARKED = "the result is not marked as edited; say so wherever you show it"
+"""What a result warns of that `mark=False` left without a mark."""
+
+
+def unmarked(edited: bool, mark: bool) -> tuple[str, ...]:
+    """The warning of a result that is edited and not marked; none of another."""
+    return (UNMARKED,) if edited and not mark else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +110,16 @@ class Reading(Measures):
     box: np.ndarray = field(repr=False)
     identity: np.ndarray = field(repr=False)
     age_attention: np.ndarray = field(repr=False)
+
+    def __str__(self) -> str:
+        """`age 33 ± 5, yaw -3, AU12 2.1`; an action unit is named from SHOWN on."""
+        units = [f"{code} {value:.1f}" for code, value in self.action_units.items() if value >= SHOWN]
+        return (
+            f"age {self.age:.0f} ± {self.age_spread:.0f}, yaw {self.yaw:.0f}, {' '.join(units) or 'neutral'}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Reading {self}>"
 
     @property
     def age_interval(self) -> tuple[float, float]:
@@ -134,11 +155,11 @@ class EditResult(Measures):
     image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
     before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured on
     the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request. warnings: sentences
-    about this photo. seconds: from the photo, or from the edit before of the same call, to the edited photo. weights:
-    the model's fingerprint. edited: False when nothing was asked, so the photo came back as it was. mark: whether the
-    edit is marked. driving_reading: measured on the driving photo of a reenactment, else None. age_method: what edited
-    the age of a reenactment, else None. others: with face="all" the same of every other face, the larger first; `image`
-    shows all of them.
+    about this photo, and one where the edit is left unmarked. seconds: from the photo, or from the edit before of the
+    same call, to the edited photo. weights: the model's fingerprint. edited: False when nothing was asked, so the photo
+    came back as it was. mark: whether the edit is marked. driving_reading: measured on the driving photo of a
+    reenactment, else None. age_method: what edited the age of a reenactment, else None. others: with face="all" the
+    same of every other face, the larger first; `image` shows all of them.
 
     `save`, and what a notebook shows, carry the record of the edit in the file. `image.save`, `face` and `tensor` carry
     the watermark at most: say yourself that they are edited.
@@ -162,6 +183,24 @@ class EditResult(Measures):
     driving_reading: Reading | None = None
     age_method: str | None = None
     others: tuple[EditResult, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line, for which nothing is measured: `<EditResult 320x320, age 34 to 70, AU12=3, by ganimation_age>`."""
+        asked = self._asked_words() if self.edited else ["as it was"]
+        said = [_size(self.image.size), *asked, f"by {self.method}", *_counted(self.warnings)]
+        return f"<EditResult {', '.join(said)}>"
+
+    def _asked_words(self) -> list[str]:
+        edit = self.edit
+        words = [] if edit.age is None else [f"age {self.source_reading.age:.0f} to {edit.age:g}"]
+        words += [] if self.driving_reading is None else ["moved by another face"]
+        units = [f"{c}={t.value:{'+g' if t.relative else 'g'}}" for c, t in edit.action_units.items()]
+        words += units[:MOST_NAMED]
+        words += [f"{len(units) - MOST_NAMED} more"] if len(units) > MOST_NAMED else []
+        more = edit.more()
+        words += [f"{' and '.join(more['parts'])} only"] if "parts" in more else []
+        words += [f"{name} {angle:+g}" for name, angle in more.get("turn", {}).items() if angle]
+        return words + ([f"strength {edit.strength:g}"] if edit.strength != 1 else [])
 
     def save(
         self,
@@ -282,7 +321,8 @@ class ClipResult:
     """The outcome of a clip.
 
     frames, edited: how many it has, and how many of them were edited. rate: frames a second. size: width and height in
-    pixels. warnings: sentences about this clip. seconds: how long the work took.
+    pixels. warnings: sentences about this clip, and one where the edit is left unmarked. seconds: how long the work
+    took.
     """
 
     frames: int
@@ -291,3 +331,15 @@ class ClipResult:
     size: tuple[int, int]
     warnings: tuple[str, ...]
     seconds: float
+
+    def __repr__(self) -> str:
+        rate = f"{self.frames} frames at {self.rate:.4g} a second"
+        return f"<ClipResult {', '.join([_size(self.size), rate, f'{self.edited} edited', *_counted(self.warnings)])}>"
+
+
+def _size(size: tuple[int, int]) -> str:
+    return "{}x{}".format(*size)
+
+
+def _counted(warnings: tuple[str, ...]) -> list[str]:
+    return [f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"] if warnings else []

@@ -13,7 +13,7 @@ from ..edits import AGE_PARTS, MOST_TURN, PRESETS, Edit, plain
 from ..errors import BadInput
 from ..images.endings import WRITTEN_CLIPS as CLIP_ENDINGS
 from ..images.endings import WRITTEN_PHOTOS as ENDINGS
-from ..model.methods import DEFAULT, METHODS, methods_that_edit
+from ..model.methods import DEFAULT, METHODS, method_called, methods_that_edit
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
@@ -145,7 +145,7 @@ def _add_edit(commands: Commands, common: Parser) -> None:
     edit.add_argument(
         "--au-from", metavar="PHOTO", help="take the expression, not the pose, of this photo's face"
     )
-    _add_choices(edit, more=", or all: one labelled sheet of every method that can", all_faces=True)
+    _add_choices(edit, all_methods=True, all_faces=True)
     edit.add_argument(
         "--strip",
         nargs="+",
@@ -211,7 +211,10 @@ def _add_reenact(commands: Commands, common: Parser) -> None:
     )
     aging = ", ".join(methods_that_edit("age"))
     reenact.add_argument(
-        "--method", default=DEFAULT, help=f"how --age is edited: {aging} (default: {DEFAULT})"
+        "--method",
+        default=DEFAULT,
+        type=method_among(methods_that_edit("age")),
+        help=f"how --age is edited: {aging} (default: {DEFAULT})",
     )
     _add_choices(reenact, method=False)
 
@@ -247,6 +250,21 @@ def preset(text: str) -> str:
     return text
 
 
+def method_among(words: Iterable[str]) -> Callable[[str], str]:
+    """Of --method, which may be one of these words or a method's title: value -> value. What is near a word and is none
+    is refused with it; of other words the weights say what they hold instead."""
+    known = {word.lower(): word for word in words}
+    known |= {METHODS[word].title.lower(): word for word in known.values() if word in METHODS}
+
+    def method(text: str) -> str:
+        near = difflib.get_close_matches(text.lower(), known, n=1)
+        if near and text != ALL and method_called(text) not in METHODS:
+            raise argparse.ArgumentTypeError(f"there is no method {text!r}; did you mean {known[near[0]]}?")
+        return text
+
+    return method
+
+
 def face_number(text: str) -> int | Literal["all"]:
     """--face's value: a number, or ALL."""
     if text == ALL:
@@ -256,18 +274,27 @@ def face_number(text: str) -> int | Literal["all"]:
     return int(text)
 
 
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--allow-download", action="store_true", help="fetch photos that are given as http or https addresses"
+    )
+
+
 def _add_choices(
-    command: argparse.ArgumentParser, method: bool = True, more: str = "", all_faces: bool = False
+    command: argparse.ArgumentParser, method: bool = True, all_methods: bool = False, all_faces: bool = False
 ) -> None:
-    """The options that every command which edits has. method: whether --method is one; more: the end of its help.
-    all_faces: whether --face may be ALL."""
+    """The options that every command which edits has. method: whether --method is one; all_methods, all_faces: whether
+    --method and --face may be ALL."""
     if method:
-        how = f"how: {', '.join(METHODS)} (default: {DEFAULT}){more}"
-        command.add_argument("--method", default=DEFAULT, help=how)
+        sheet = f", or {ALL}: one labelled sheet of every method that can" if all_methods else ""
+        how = f"how: {', '.join(METHODS)} (default: {DEFAULT}){sheet}"
+        words = [*METHODS, ALL] if all_methods else list(METHODS)
+        command.add_argument("--method", default=DEFAULT, type=method_among(words), help=how)
     which = "which face, 0 is the largest (default: 0)" + (
         ", or all: every face of a photo" if all_faces else ""
     )
     command.add_argument("--face", default=0, type=face_number if all_faces else int, metavar="N", help=which)
+    _add_download(command)
     command.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     command.add_argument(
         "--no-mark",
@@ -314,6 +341,7 @@ def _add_read(commands: Commands, common: Parser) -> None:
         metavar="insightface:PACK",
         help="also how like the photo's faces are to each other, by an InsightFace pack (for research)",
     )
+    _add_download(read)
     read.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -322,6 +350,7 @@ def _add_verify(commands: Commands, common: Parser) -> None:
         "verify", help="look for the marks of an edit in pictures and clips and print the evidence"
     )
     verify.add_argument("files", nargs="+", metavar="FILE")
+    _add_download(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

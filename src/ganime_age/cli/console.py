@@ -68,10 +68,17 @@ def say_unmarked(args: argparse.Namespace, target: Path) -> None:
         say(f"{target.name} is not marked as edited; say so wherever you show it")
 
 
+def say_warnings(source: Path | Unpacked, *results: EditResult | ClipResult) -> None:
+    """What results warn of, but for the missing mark, which `say_unmarked` tells with the file's name."""
+    from ..results import UNMARKED
+
+    for warning in (warning for result in results for warning in result.warnings if warning != UNMARKED):
+        say(f"{source.name}: {warning}")
+
+
 def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target: Path) -> None:
     """Print what became of a clip."""
-    for warning in result.warnings:
-        say(f"{source.name}: {warning}")
+    say_warnings(source, result)
     say_unmarked(args, target)
     rate = f"{result.frames} frames at {result.rate:.4g} a second"
     tell(f"{target}  {rate}, {result.edited} edited  {result.seconds:.1f} s")
@@ -86,9 +93,7 @@ def save(
     shown: str | None = None,
 ) -> None:
     """Write an edited photo and print what was read on it. shown: what to call the target, by default its path."""
-    for one in (result, *result.others):
-        for warning in one.warnings:
-            say(f"{source.name}: {warning}")
+    say_warnings(source, result, *result.others)
     result.save(target, signer)
     say_unmarked(args, target)
     if signer is not None and not result.edited:

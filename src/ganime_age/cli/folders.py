@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -129,7 +129,7 @@ class There:
             with self._reached() as (files, path):
                 target = f"{path}/{name}"
                 files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-                retried(lambda: files.put_file(str(copy), target))
+                retried(lambda: _put(files, copy, target))
 
     def tidy(self, below: Iterable[str] = ()) -> None:
         """Nothing half written is ever there."""
@@ -137,19 +137,32 @@ class There:
     @contextmanager
     def _reached(self) -> Iterator[tuple[Any, str]]:
         """The file system, and the folder's path on it."""
-        import fsspec
-
         try:
+            import fsspec
+
             yield fsspec.core.url_to_fs(self.url)
-        except GanimeAgeError:
+        except (GanimeAgeError, MemoryError):
             raise
         except ImportError as error:
             raise MissingModel(f"{self.url} cannot be reached: {error}") from None
-        except (OSError, ValueError, RuntimeError) as error:
-            said = (str(error) or type(error).__name__).splitlines()[0]
+        except Exception as error:  # each service's library has its own, of no common base
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise BadInput(
-                f"{self.url} cannot be reached ({said}); check its name and your rights to it"
+                f"{self.url} cannot be reached ({said}); check its name, the connection and your rights to it"
             ) from None
+
+
+def _put(files: Any, copy: Path, target: str) -> None:
+    """Copy a file to a file system. What was not there before is gone again when that fails: some leave a part of it,
+    which a later run would take for a whole one."""
+    new = not files.exists(target)
+    try:
+        files.put_file(str(copy), target)
+    except BaseException:
+        if new:
+            with suppress(Exception):
+                files.rm_file(target)
+        raise
 
 
 Folder = Here | There

@@ -17,8 +17,20 @@ from ..images.endings import CLIPS as CLIP_SUFFIXES
 from ..images.endings import PHOTOS as SUFFIXES
 from ..model.methods import DEFAULT
 from . import hub_commands
+from .addresses import check_here, photos_here
 from .arguments import ALL, PROCESSES, keyframes, parse, parser
-from .console import frame_bar, photo_bar, photo_count, save, say, say_clip, say_unmarked, summary, tell
+from .console import (
+    frame_bar,
+    photo_bar,
+    photo_count,
+    save,
+    say,
+    say_clip,
+    say_unmarked,
+    say_warnings,
+    summary,
+    tell,
+)
 from .folders import URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 from .photos import Found, Photo, Reader, Source, Unpacked, find, folders_of, source_at, written
@@ -39,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
     args = parse(sys.argv[1:] if argv is None else argv, RUN)
     try:
-        return args.run(args)
+        with photos_here(args):
+            return args.run(args)
     except KeyboardInterrupt:
         say("stopped")
         return 130
@@ -137,7 +150,7 @@ def _copied_units(editor: FaceEditor, args: argparse.Namespace) -> list[str]:
     from ..edits import parse_action_units
 
     if args.au_from:
-        shown, *others = editor.read(Path(args.au_from))
+        shown, *others = editor.read(args.au_from)
         if others:
             found = f"{len(others) + 1} faces were found in {Path(args.au_from).name}"
             say(f"{found}; the largest one's expression is taken")
@@ -208,6 +221,7 @@ def _animate(args: argparse.Namespace) -> int:
 def _edit_folder(args: argparse.Namespace, source: Path, output: Path, signer: Signer | None) -> int:
     """Edit the photos of a folder or a shard; a failing one is named and the rest goes on. The first failure's exit
     code."""
+    check_here(args.output)
     place = source_at(str(source))
     found, reader = find(place), Reader(place)
     if output.suffix.lower() in SUFFIXES or output.is_file():
@@ -318,6 +332,7 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
         "run",
         "photo",
         "output",
+        "allow_download",
         "workers",
         "engine",
         "overwrite",
@@ -402,8 +417,7 @@ def _compare_one(
         raise BadInput("--method all compares whole ages; leave out --parts, or name one method")
     wanted = {name: value for name, value in request.items() if name != "parts"}
     results = editor.compare(source, **wanted)
-    for warning in results[0].warnings:
-        say(f"{source.name}: {warning}")
+    say_warnings(source, results[0])
     record = results[0].record() | {"method": ", ".join(result.method for result in results)}
     marked = results[0].edited and not args.no_mark
     write_edited(compare_sheet(results), target, record if marked else None, signer)
@@ -442,8 +456,7 @@ def _draw_sheet(args: argparse.Namespace) -> int:
         del request["age"]
         results = editor.progression(source, **request)
         sheet, record = ages_strip(results), results[0].record() | {"age": None, "ages": ages}
-        for warning in results[0].warnings:
-            say(f"{source.name}: {warning}")
+        say_warnings(source, results[0])
     write_edited(sheet, target, None if args.no_mark else record, signer)
     say_unmarked(args, target)
     tell(f"{target}  {sheet.width}x{sheet.height}")
@@ -460,9 +473,7 @@ def _read(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     for i, reading in enumerate(readings):
-        units = [f"{code} {value:.1f}" for code, value in reading.action_units.items() if value >= 0.5]
-        age = f"age {reading.age:.0f} ± {reading.age_spread:.0f}"
-        print(f"face {i}: {age}, yaw {reading.yaw:.0f}, {' '.join(units) or 'neutral'}")
+        print(f"face {i}: {reading}")
     if args.identity:
         for i, likeness in enumerate(_likenesses(readings)):
             for j in range(i):
@@ -481,15 +492,15 @@ def _verify(args: argparse.Namespace) -> int:
     from ..provenance.verify import verify
 
     verdicts, failures = [], []
-    for path in map(Path, args.files):
+    for path in args.files:
         try:
-            verdict = verify(path)
+            verdict = verify(path, allow_download=args.allow_download)
         except Exception as error:
             code, message = _explain(error, args.debug)
             say(message)
             failures.append(code)
             continue
-        verdicts.append({"file": str(path), **verdict.to_dict()})
+        verdicts.append({"file": path, **verdict.to_dict()})
         if not args.json:
             print(f"{path}  {verdict.sentence()}")
     if args.json:
@@ -532,7 +543,10 @@ def _editor(args: argparse.Namespace) -> FaceEditor:
     model = GanimeAge.from_pretrained(**hub_commands.weights(args.weights))
     detector = _detector(args.detector, model, args.device)
     recogniser = _recogniser(getattr(args, "identity", None), args.device)
-    return FaceEditor(model, device=args.device, detector=detector, recogniser=recogniser)
+    fetches = getattr(args, "allow_download", False)
+    return FaceEditor(
+        model, device=args.device, detector=detector, recogniser=recogniser, allow_download=fetches
+    )
 
 
 def _recogniser(text: str | None, device: str) -> Recogniser | None:

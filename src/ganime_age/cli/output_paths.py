@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import BadInput
 from ..images.endings import WRITTEN_PHOTOS as ENDINGS
+from .addresses import check_here
 
 
 def target_file(source: Path, given: str, overwrite: bool) -> Path:
@@ -34,7 +35,8 @@ def target_clip(source: Path, given: str, overwrite: bool) -> Path:
 
 def is_folder(given: str, ending: str) -> bool:
     """Does -o name a folder: one that exists, or is written with a slash at its end? BadInput for another name without
-    an ending, which could be meant as either. ending: what a file's name might end with."""
+    an ending, which could be meant as either, and for an address. ending: what a file's name might end with."""
+    check_here(given)
     if os.path.isdir(given) or given.endswith(("/", os.sep)):
         return True
     if not Path(given).suffix:

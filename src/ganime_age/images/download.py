@@ -5,14 +5,24 @@ Nothing but http and https is opened, before and after a redirection.
 
 from __future__ import annotations
 
+import io
+import re
 import time
 from http.client import HTTPException
+from pathlib import PurePosixPath
 from urllib import request
 from urllib.error import HTTPError, URLError
+from urllib.parse import unquote
 from urllib.response import addinfourl
 
 from .._version import __version__
 from ..errors import BadInput
+from .endings import CLIPS
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+"""How an address begins; what begins with one letter is a drive of Windows."""
+NAME_KEPT = 60
+"""Characters of a file's name that are kept, its last ones."""
 
 MOST_BYTES = 50_000_000
 SECONDS = 30.0
@@ -30,9 +40,45 @@ HANDLERS = (
 """urllib's, without those of FTP, of files and of data in the address."""
 
 
+class Fetched(io.BytesIO):
+    """A file that was fetched. name: what it is called at its address, where that may be a file's name."""
+
+    def __init__(self, content: bytes, name: str):
+        super().__init__(content)
+        self.name = name
+
+
 def is_address(source: object) -> bool:
-    """Is it a web address, rather than a path?"""
-    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+    """Is it an address, such as https://..., rather than a path?"""
+    return isinstance(source, str) and ADDRESS.match(source) is not None
+
+
+def address_name(address: str) -> str:
+    """What the file at an address is called: the last part of its path, of which nothing leads elsewhere."""
+    path = re.split("[?#]", address)[0].partition("://")[2].partition("/")[2]
+    last = unquote(path).rpartition("/")[2]
+    return re.sub(r"[^\w. -]", "_", last)[-NAME_KEPT:].lstrip(".") or "photo"
+
+
+def check_address(address: str, allowed: bool) -> None:
+    """BadInput unless the photo at an address may be fetched: clips, and what is not http or https, never are."""
+    if PurePosixPath(address_name(address)).suffix.lower() in CLIPS:
+        raise BadInput(f"{address} is a web address; download the clip and give its path")
+    if not address.lower().startswith(("http://", "https://")):
+        raise BadInput(
+            f"{address} cannot be fetched: only http and https are; download the photo and give its path"
+        )
+    if not allowed:
+        raise BadInput(
+            f"{address} is a web address, and nothing is fetched unless it is allowed; download the photo, or set "
+            "allow_download=True (--allow-download)"
+        )
+
+
+def fetched(address: str, allowed: bool) -> Fetched:
+    """The photo at a web address; BadInput as `check_address` and `fetch`."""
+    check_address(address, allowed)
+    return Fetched(fetch(address), address_name(address))
 
 
 def fetch(address: str) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from ..errors import BadInput
-from .download import fetch, is_address
+from .download import fetched, is_address
 from .endings import PHOTOS
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def load_photo(source: PhotoLike, allow_download: bool = False) -> np.ndarray:
 
     source: str or Path; a binary file, read from its start; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4),
     uint8, uint16 or float 0..1; tensor (C,H,W) or (1,C,H,W), uint8 or float 0..1, on any device. Channels are RGB: what
-    OpenCV reads is BGR, and `photo[..., ::-1]` turns it round. A web address is fetched only with allow_download.
+    OpenCV reads is BGR, and `photo[..., ::-1]` turns it round. A web address (http or https) is fetched only
+    with allow_download.
     Returns a new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB,
     transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged,
     moving, more than 40 megapixels (refused before decoding), a side under 64 pixels.
@@ -65,7 +66,7 @@ def load_photo(source: PhotoLike, allow_download: bool = False) -> np.ndarray:
     elif is_file(source):
         pixels = _decode(io.BytesIO(content(source, name)), name)
     elif is_address(source):
-        pixels = _decode(io.BytesIO(_fetched(str(source), allow_download)), name)
+        pixels = _decode(fetched(str(source), allow_download), name)
     elif isinstance(source, Image.Image):
         pixels = _from_image(source, name)
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -88,6 +89,11 @@ def is_tensor(source: object) -> bool:
     """Is it a torch tensor? Asked without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(source, torch.Tensor)
+
+
+def is_raw(source: object) -> bool:
+    """Is a photo given as numbers, an array or a tensor, which do not say in which order their channels stand?"""
+    return isinstance(source, np.ndarray) or is_tensor(source)
 
 
 def is_file(source: object) -> bool:
@@ -115,15 +121,6 @@ def content(file: Any, name: str) -> bytes:
     return data
 
 
-def _fetched(address: str, allowed: bool) -> bytes:
-    if not allowed:
-        raise BadInput(
-            f"{address} is a web address, and nothing is fetched unless it is allowed; download the photo, or set "
-            "allow_download=True"
-        )
-    return fetch(address)
-
-
 def is_animated(path: str | os.PathLike[str]) -> bool:
     """Does a file hold more than one picture? False where that cannot be read."""
     try:
@@ -140,7 +137,7 @@ def header(source: Any) -> dict[str, Any]:
     nothing can be read."""
     if isinstance(source, Image.Image):
         return _named(source.info)
-    if isinstance(source, np.ndarray) or is_tensor(source):
+    if is_raw(source):
         return {}
     try:
         file = content(source, photo_name(source)) if is_file(source) else source

@@ -7,11 +7,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, LABELLED_AUS
+from ..edits import AGE_MAX, AGE_PARTS, AU_CODES, AU_MAX, LABELLED_AUS, parse_action_units
 from ..errors import BadInput, MissingModel
 from ..networks import ganimation, ganimation_age
 from ..networks.aligned.aifd import AIFD
@@ -309,17 +310,18 @@ class GanimeAge(
         self,
         faces: Tensor,
         age: float | Tensor | None = None,
-        action_units: Tensor | None = None,
+        action_units: Tensor | np.ndarray | Mapping[str, float | str] | Iterable[str] | None = None,
         method: str = DEFAULT,
     ) -> Edited:
-        """`edit` from what the readers see: `model(faces, age=70)`.
+        """`edit` from what the readers see: `model(faces, age=70)` or `model(faces, action_units="smile")`.
 
         faces: (B,3,S,S) in [-1,1]. age: target in years, one for all or (B,); action_units: targets (B,17) in 0..5, in
-        the order of AU_CODES. What is None stays as it is read. BadInput and MissingModel as `edit`.
+        the order of AU_CODES, or one request for all faces in the words of `edits.parse_action_units`, such as
+        {"AU12": 3} or ["frown=+2"]. What is None or not named stays as it is read. BadInput and MissingModel as `edit`.
         """
         read = self.read(resize(faces, min(faces.shape[-1], self.face_size)), identity=False)
         ages = read.age if age is None else torch.as_tensor(age, dtype=read.age.dtype, device=read.age.device)
-        units = read.action_units if action_units is None else action_units.to(read.action_units)
+        units = wanted_units(action_units, read.action_units, self.editable_action_units)
         if ages.ndim > 1 or ages.numel() not in (1, len(faces)) or units.shape != read.action_units.shape:
             raise BadInput(
                 f"{len(faces)} faces take one age or as many, and action units ({len(faces)},17); "
@@ -603,6 +605,24 @@ def check_method_edits(row: Method, age: bool, expression: bool) -> None:
         if wanted and kind not in row.edits:
             able = methods_that_edit(kind)[0]
             raise BadInput(f"{row.name} edits {others} only; choose the method {able} to change {noun}")
+
+
+def wanted_units(
+    asked: Tensor | np.ndarray | Mapping[str, float | str] | Iterable[str] | None,
+    read: Tensor,
+    editable: Collection[str],
+) -> Tensor:
+    """Target action units (B,17) in 0..5 from what is read (B,17) and what is asked: targets, or words for all faces,
+    where those that are not named stay as read. BadInput as `parse_action_units`."""
+    if asked is None:
+        return read
+    if isinstance(asked, (Tensor, np.ndarray)):
+        return torch.as_tensor(asked).to(read)
+    units = read.clone()
+    for code, target in parse_action_units(asked, editable=editable).items():
+        i = AU_CODES.index(code)
+        units[:, i] = (read[:, i] + target.value).clamp(0, AU_MAX) if target.relative else target.value
+    return units
 
 
 def check_ages(*ages: Tensor) -> None:

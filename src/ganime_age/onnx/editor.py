@@ -13,11 +13,11 @@ from PIL import Image
 from ..edits import AU_CODES, Edit
 from ..errors import BadInput, MissingModel
 from ..images.frames import apply, frame_matrix, invert, reach, side_in_photo
-from ..images.photo import PhotoLike, load_photo, photo_name
+from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
 from ..images.plain import area, crop, places, shrunk
 from ..images.search import FaceSearch, FoundFace
-from ..pipelines.notes import count_faces, reading_of, warnings_of
-from ..results import EditResult, Reading
+from ..pipelines.notes import count_faces, reading_of, warn_of_bgr, warnings_of
+from ..results import EditResult, Reading, unmarked
 from .manifest import Manifest
 
 ANCHOR_SIDE, STRIDE = 48.0, 8
@@ -108,9 +108,13 @@ class OnnxEditor:
         self.detector = Search(self.graphs)
 
     def read(self, photo: PhotoLike) -> list[Reading]:
-        """Measure every face of a photo, the largest first. BadInput when there is none."""
+        """Measure every face of a photo, the largest first. BadInput when there is none. Python's warning (UserWarning)
+        where red and blue of an array look exchanged."""
         pixels = load_photo(photo)
-        return [self._aligned(pixels, one).reading for one in self._found(pixels, photo)]
+        faces = [self._aligned(pixels, one) for one in self._found(pixels, photo)]
+        if is_raw(photo):
+            warn_of_bgr(faces[0].pixels)
+        return [face.reading for face in faces]
 
     def edit(
         self,
@@ -137,7 +141,7 @@ class OnnxEditor:
         again = before if attention is None else self._read(after, before.matrix, before.reading.box)
         size = self.manifest.face_size
         shown = Image.fromarray(np.zeros((size, size), np.uint8) if attention is None else attention)
-        raw = before.pixels if isinstance(photo, np.ndarray) else None
+        raw = before.pixels if is_raw(photo) else None
         return EditResult(
             image=Image.fromarray(after),
             face=Image.fromarray(again.pixels),
@@ -148,7 +152,10 @@ class OnnxEditor:
             identity=float(np.dot(again.reading.identity, before.reading.identity)),
             edit=edit,
             method=self.manifest.method,
-            warnings=warnings_of(pixels.shape[1::-1], found, face, before.reading, raw),
+            warnings=(
+                *warnings_of(pixels.shape[1::-1], found, face, before.reading, raw),
+                *unmarked(attention is not None, mark),
+            ),
             seconds=time.perf_counter() - started,
             weights=self.manifest.weights,
             edited=attention is not None,

@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..images.video_reader import Clip, Frame, scale_down
 from ..images.video_writer import GIF_RATE, check_target, new_clip
 from ..provenance.xmp import xmp
-from ..results import ClipResult, Reading
+from ..results import ClipResult, Reading, unmarked
 from .clip_face import READ_EVERY, ClipFace, Shot
 from .face import Drawing, Face, FacePipeline, Photo
 from .overlap import ahead, behind
@@ -222,7 +222,7 @@ def edit_clip(
         return edit_frames(pipeline, frames, edit, method, track, mark)
 
     done = rewrite_clip(source, target, record, track, change, progress)
-    warnings = (*done.warnings, *track_warnings(track, "is edited"))
+    warnings = (*done.warnings, *track_warnings(track, "is edited"), *unmarked(track.edited > 0, mark))
     return replace(done, edited=track.edited, warnings=warnings, seconds=time.perf_counter() - started)
 
 
@@ -315,7 +315,8 @@ def write_animation(
         for i, picture in enumerate(pictures):
             write(Frame(np.asarray(picture), i / rate, 1 / rate))
     size = picture.size
-    return ClipResult(frames, frames, float(rate), size, (), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return ClipResult(frames, frames, float(rate), size, unmarked(True, mark), seconds)
 
 
 def animation_record(keyframes: list[Keyframe], method: str, weights: str) -> dict[str, Any]:

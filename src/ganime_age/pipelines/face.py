@@ -37,7 +37,7 @@ from ..images.alignment import (
 )
 from ..images.detectors import EmbeddedDetector
 from ..images.neck import neck_at
-from ..images.photo import PhotoLike, load_photo, photo_name
+from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
 from ..images.tensors import HALF_RANGE, to_levels, to_tensor
 from ..model.fingerprint import fingerprint
@@ -48,7 +48,7 @@ from ..networks.hair.growing import REACH, Growth
 from ..networks.layers import Edited, unchanged_share
 from ..networks.warp import placed_grid
 from ..provenance.watermark import CLIP_STRENGTH, STRENGTH, add_watermark
-from ..results import EditResult, Later, Reading, later
+from ..results import EditResult, Later, Reading, later, unmarked
 from ..runtime import checked_device, enough_memory, working_dtype
 from .notes import count_faces, reading_of, warnings_of
 
@@ -213,7 +213,7 @@ class FacePipeline:
         if isinstance(source, Photo):
             return source
         pixels = load_photo(source, self.allow_download)
-        return Photo(pixels, photo_name(source, nameless), raw=isinstance(source, np.ndarray))
+        return Photo(pixels, photo_name(source, nameless), raw=is_raw(source))
 
     def detect(self, pixels: np.ndarray) -> list[FoundFace]:
         """The faces of a photo (H,W,3) uint8, the largest first; an empty list where there is none."""
@@ -565,7 +565,11 @@ class FacePipeline:
             identity=later(partial(_likeness, seen, before.reading)),
             edit=edit,
             method=method,
-            warnings=(*before.warnings, *(f"in the driving photo, {text}" for text in of_driving)),
+            warnings=(
+                *before.warnings,
+                *(f"in the driving photo, {text}" for text in of_driving),
+                *unmarked(edited, mark),
+            ),
             seconds=seconds,
             weights=self.weights,
             edited=edited,

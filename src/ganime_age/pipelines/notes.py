@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,11 @@ YAW_LIMIT = 40.0
 SWAPPED = 1.1
 """Blue above red in the middle of a face from which on the channels of an array look exchanged: of 2,017 training faces
 1 in 1,000 lies above it as it is, and 95 in 100 with the channels exchanged (most of the others are grey)."""
+BGR = (
+    "the face is bluer than skin is; if OpenCV read the photo, its channels are BGR: give photo[..., ::-1], or of a \
+tensor (C,H,W) photo.flip(-3)"
+)
+"""What is said then."""
 SMALL_FACE = 48
 """Pixels of a box's shorter side below which a larger photo is recommended."""
 
@@ -53,6 +59,13 @@ def looks_swapped(face: np.ndarray) -> bool:
     return bool(blue > SWAPPED * red)
 
 
+def warn_of_bgr(face: np.ndarray) -> None:
+    """Give Python's warning where an aligned face (S,S,3) uint8 looks so; for methods whose result holds none. It names
+    the line that called the method."""
+    if looks_swapped(face):
+        warnings.warn(BGR, stacklevel=3)
+
+
 def warnings_of(
     size: tuple[int, int],
     found: Sequence[FoundFace],
@@ -63,19 +76,17 @@ def warnings_of(
 ) -> tuple[str, ...]:
     """Sentences about a face that was found in a photo of size (width, height). aligned (S,S,3) uint8: the face, where
     the photo was given as numbers. role: what it is for."""
-    (width, height), face, warnings = size, found[index], []
+    (width, height), face, said = size, found[index], []
     if aligned is not None and looks_swapped(aligned):
-        warnings.append(
-            "the face is bluer than skin is; if OpenCV read the photo, its array is BGR: give photo[..., ::-1]"
-        )
+        said.append(BGR)
     if len(found) > 1:
-        warnings.append(f"{len(found)} faces were found; face {index} {role} (0 is the largest)")
+        said.append(f"{len(found)} faces were found; face {index} {role} (0 is the largest)")
     if abs(reading.yaw) > YAW_LIMIT:
-        warnings.append(
+        said.append(
             f"the head is turned by {abs(reading.yaw):.0f} degrees; the edit is weaker beyond {YAW_LIMIT:.0f}"
         )
     if (face.landmarks < 0).any() or (face.landmarks > (width, height)).any():
-        warnings.append("the photo's border cuts the face; the part that is missing cannot be edited")
+        said.append("the photo's border cuts the face; the part that is missing cannot be edited")
     if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) < SMALL_FACE:
-        warnings.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
-    return tuple(warnings)
+        said.append(f"the face is smaller than {SMALL_FACE} pixels; a larger photo gives a better edit")
+    return tuple(said)

@@ -18,7 +18,7 @@ from ..errors import BadInput
 from ..images.photo import is_file, is_tensor, load_photo
 from ..images.video_reader import Clip, Frame, is_clip
 from ..model.methods import DEFAULT
-from ..results import ClipResult
+from ..results import ClipResult, unmarked
 from .animation import check_seen, edit_record, rewrite_clip, scaled, track_warnings
 from .clip_face import ClipFace
 from .face import FacePipeline
@@ -203,7 +203,8 @@ def reenact_clip(
 
     done = rewrite_clip(driving, target, record, follower.track, change, progress)
     of_source = (f"in the source photo, {text}" for text in mover.given.warnings)
-    warnings = (*of_source, *done.warnings, *track_warnings(follower.track, "drives", MEANWHILE))
+    of_clip = (*done.warnings, *track_warnings(follower.track, "drives", MEANWHILE))
+    warnings = (*of_source, *of_clip, *unmarked(True, mark))
     return replace(done, warnings=warnings, seconds=time.perf_counter() - started)
 
 

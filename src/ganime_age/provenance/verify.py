@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import BadInput
 from ..images.alignment import frame_matrix
 from ..images.detectors import EmbeddedDetector
-from ..images.photo import load_photo
+from ..images.download import fetched, is_address
+from ..images.photo import content, is_file, load_photo, photo_name
 from ..images.search import FoundFace
 from ..images.video_reader import is_clip
 from ..model.model import GanimeAge
@@ -76,14 +77,17 @@ class Verdict:
         return f"{'edited' if self.edited else 'not known'}: {'; '.join(found)}"
 
 
-def verify(image: Any, detector: Detector | None = None) -> Verdict:
+def verify(image: Any, detector: Detector | None = None, *, allow_download: bool = False) -> Verdict:
     """Look for the marks of an edit in a picture (anything `load_photo` takes), or in a clip (a path).
 
     detector: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the mark
-    is looked for. Metadata is read from files, bytes and PIL images, a C2PA signature only from a path to a PNG, JPEG
-    or WebP file. BadInput for what is no picture, MissingModel when memory runs out.
+    is looked for. Metadata is read from files, bytes and PIL images, a C2PA signature only from a file whose name ends
+    as a PNG, a JPEG or a WebP. allow_download: whether the picture may be a web address; without it nothing is fetched.
+    BadInput for what is no picture, MissingModel when memory runs out.
     """
     with enough_memory("cpu"):
+        if is_address(image):
+            image = fetched(image, allow_download)
         if is_clip(image):
             kind, record = read_packet(clip_packet(image))
             scores = clip_scores(image, detector or _embedded_detector(), MOST_FACES)
@@ -114,14 +118,17 @@ def _embedded_detector() -> Detector:
 
 
 def _credentials(image: Any) -> dict[str, str] | None:
-    if not isinstance(image, (str, os.PathLike)) or Path(image).suffix.lower() not in WRITERS:
+    """The C2PA signature of a file; None where there is none, or no file."""
+    if not (isinstance(image, (str, os.PathLike)) or is_file(image)):
+        return None
+    name = photo_name(image)
+    if (suffix := Path(name).suffix.lower()) not in WRITERS:
         return None
     try:
-        return read_credentials(Path(image).read_bytes(), Path(image).suffix.lower())
+        data = content(image, name) if is_file(image) else Path(image).read_bytes()
     except OSError as error:
-        raise BadInput(
-            f"{Path(image).name} cannot be read ({error.strerror or error}); check the file"
-        ) from None
+        raise BadInput(f"{name} cannot be read ({error.strerror or error}); check the file") from None
+    return read_credentials(data, suffix)
 
 
 def _asked(record: dict[str, Any]) -> str:
