@@ -18,6 +18,7 @@ from ganime_age.images import download
 from ganime_age.model.methods import METHODS, MethodName, method_called
 from ganime_age.pipelines.notes import looks_swapped
 from ganime_age.runtime import best_device, checked_device, working_dtype
+from helpers.files import files_no_larger_than
 from helpers.web import serving
 
 
@@ -387,6 +388,39 @@ class TestResults:
         with pytest.raises(BadInput, match=sentence):
             call(result, tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+    @pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
+    def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(self, result, tmp_path, ending, there):
+        path = tmp_path / "new" / f"older.{ending}"
+        if there:
+            path.parent.mkdir()
+            path.write_bytes(b"mine")
+        before = sorted(tmp_path.rglob("*"))
+        sentence = f"older.{ending} cannot be written .File too large.; choose another place"
+        with files_no_larger_than(9_000), pytest.raises(BadInput, match=sentence) as caught:
+            result.save(path)
+        assert "\n" not in str(caught.value) and sorted(tmp_path.rglob("*")) == before
+        assert not there or path.read_bytes() == b"mine"
+
+    @pytest.mark.parametrize("buffering", [-1, 0])
+    def test_an_open_file_that_is_full_is_one_sentence_too(self, result, tmp_path, buffering):
+        with (tmp_path / "older.png").open("wb", buffering=buffering) as file:
+            with (
+                files_no_larger_than(9_000),
+                pytest.raises(BadInput, match=r"written \(File too large\); choose"),
+            ):
+                result.save(file)
+
+    def test_an_open_file_may_take_a_part_at_a_time(self, result, tmp_path):
+        class Slow(io.BytesIO):
+            def write(self, data):
+                return super().write(data[:5000])
+
+        slow, fast = Slow(), io.BytesIO()
+        result.save(slow)
+        result.save(fast)
+        assert slow.getvalue() == fast.getvalue()
 
     def test_a_result_is_a_tensor_and_a_photo_again(self, result):
         tensor = result.tensor()

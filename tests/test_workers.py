@@ -1,8 +1,10 @@
 """A folder in several processes: nothing lost, nothing twice, and a run that was stopped goes on."""
 
+import errno
 import json
 import os
 import signal
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +16,9 @@ from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
 from ganime_age.cli import main as cli
+from ganime_age.cli.folder_report import Report
 from ganime_age.cli.workers import Died, answers
+from helpers.files import files_no_larger_than
 from helpers.mortal import check_survived, mortal, shard_of, tiny_editor_weights
 
 
@@ -143,6 +147,60 @@ def test_a_url_that_leads_nowhere_is_one_sentence(folder, capsys, url, code, sen
     assert sentence in said and said.count("\n") == 1 and not (folder.parent / "out").exists()
 
 
+def test_a_full_disk_is_one_sentence_a_photo_and_the_next_run_goes_on(folder, capsys):
+    (folder / "c.png").unlink()
+    out = folder.parent / "out"
+    with files_no_larger_than(9_000):
+        assert edited(folder) == 2
+    said = capsys.readouterr()
+    full = "cannot be written (File too large); choose another place"
+    failed = {name: f"{out / name} {full}" for name in ("a.png", "b.png")}
+    lines = [*failed.values(), f"2 of 2 photos failed; {out}/report.json names them"]
+    assert said.err.splitlines() == [f"ganime-age: {line}" for line in lines]
+    assert [path.name for path in out.iterdir()] == ["report.json"] and said.out == ""
+    assert json.loads((out / "report.json").read_text())["failed"] == failed
+    assert edited(folder) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "report.json"]
+
+
+def test_a_disk_that_is_full_before_or_at_the_end_is_one_sentence_and_leaves_no_half_file(
+    folder, capsys, monkeypatch
+):
+    (folder / "c.png").unlink()
+    out = folder.parent / "out"
+    with files_no_larger_than(100):
+        assert edited(folder) == 2
+    sentence = f"ganime-age: {out} cannot be written (File too large); choose another place\n"
+    assert capsys.readouterr().err == sentence and not out.exists()
+    finish = Report.finish
+
+    def full(report, photos):
+        with files_no_larger_than(100):
+            finish(report, photos)
+
+    monkeypatch.setattr(Report, "finish", full)
+    assert edited(folder) == 2
+    assert capsys.readouterr().err == sentence
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png", "report.json"]
+    json.loads((out / "report.json").read_text())
+
+
+def test_a_full_disk_is_no_bug_wherever_it_is_met(folder, service, capsys, monkeypatch):
+    """Copies of what lies behind a URL are kept in the system's folder for such files."""
+    (folder / "c.png").unlink()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/copies")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    url = folder.as_uri().replace("file://", "service://")
+    asked = ["edit", url, "-o", str(folder.parent / "out"), "--au", "AU12=3", "--workers", "2"]
+    assert cli.main(asked) == 2
+    said = capsys.readouterr().err
+    assert "a.png: nothing can be written to /tmp/copies (No space left on device); make room" in said
+    assert "a bug stopped" not in said and "2 of 2 photos failed" in said
+
+
 class Refused(Exception):
     """What a transfer library raises: of no base that anybody else knows."""
 
@@ -202,7 +260,7 @@ def test_a_photo_that_is_not_transferred_fails_alone_and_leaves_no_half_file(
     out = folder.parent / "far"
     service.broken[operation] = Refused("the line is cut")
     urls = [place.as_uri().replace("file://", "service://") for place in (folder, out)]
-    assert cli.main(["edit", urls[0], "-o", urls[1], "--au", "AU12=3"]) == 2
+    assert cli.main(["edit", urls[0], "-o", urls[1], "--au", "AU12=3", "--workers", "2"]) == 2
     said = capsys.readouterr().err
     where = urls[0] if operation == "get_file" else urls[1]
     assert f"a.png: {where} cannot be reached (the line is cut)" in said and "1 of 2 photos failed" in said

@@ -237,10 +237,7 @@ class EditResult(Measures):
         suffix = checked_suffix(format or ending or "png")
         whole = io.BytesIO()
         save_edited(self.image, whole, suffix, record, signer, quality)
-        try:
-            path.write(whole.getvalue())
-        except (OSError, TypeError, ValueError) as error:
-            raise BadInput(f"the file cannot be written ({error}); open it with mode 'wb'") from None
+        _write_all(path, whole.getvalue())
 
     def show(self) -> None:
         """Show the photo: in a notebook below the cell, else in the system's viewer."""
@@ -335,6 +332,24 @@ class ClipResult:
     def __repr__(self) -> str:
         rate = f"{self.frames} frames at {self.rate:.4g} a second"
         return f"<ClipResult {', '.join([_size(self.size), rate, f'{self.edited} edited', *_counted(self.warnings)])}>"
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    """Write to a file that somebody opened, also where it takes a part at a time; BadInput where it takes no more."""
+    try:
+        while data:
+            taken = file.write(data)
+            if taken == 0:
+                raise OSError("it takes no more")
+            data = data[taken:] if isinstance(taken, int) else b""
+        if callable(getattr(file, "flush", None)):
+            file.flush()  # what fits no disk is found out now, not when the file is closed
+    except (TypeError, ValueError) as error:  # io.UnsupportedOperation is a ValueError, too
+        raise BadInput(f"the file cannot be written ({error}); open it with mode 'wb'") from None
+    except OSError as error:
+        raise BadInput(
+            f"the file cannot be written ({error.strerror or error}); choose another place"
+        ) from None
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 # Modules that need torch, NumPy or Pillow are imported where a command uses them: help and typos wait for none.
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How a system says that a disk, somebody's share of it, or a file is full: no bug, wherever it is met."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code: 0 all well, 1 a bug, 2 bad input, 3 a missing or damaged model."""
@@ -70,6 +74,10 @@ def _explain(error: Exception, debug: bool) -> tuple[int, str]:
         traceback.print_exception(error)
     if isinstance(error, GanimeAgeError):
         return error.exit_code, str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        place = f" to {error.filename}" if error.filename else ""
+        said = f"nothing can be written{place} ({error.strerror}); make room, then try again"
+        return BadInput.exit_code, said
     return 1, f"a bug stopped this ({type(error).__name__}: {error}); add --debug for the traceback"
 
 

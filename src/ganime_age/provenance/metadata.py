@@ -52,12 +52,11 @@ def save_edited(
     plain = Image.fromarray(
         np.asarray(image.convert("RGB"))
     )  # pixels alone: what else an image carries stays
-    if signer is None or record is None:
-        plain.save(file, name, **options, **marks)
-        return
-    unsigned = io.BytesIO()
-    plain.save(unsigned, name, **options, **marks)
-    file.write(signer.sign(unsigned.getvalue(), suffix, SOURCE_TYPE, record))
+    # Pillow writes a JPEG into a file past Python, and does not see when the disk takes only a part of it.
+    whole = io.BytesIO()
+    plain.save(whole, name, **options, **marks)
+    data = whole.getvalue()
+    file.write(data if signer is None or record is None else signer.sign(data, suffix, SOURCE_TYPE, record))
 
 
 def write_edited(
