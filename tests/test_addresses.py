@@ -126,3 +126,29 @@ def test_an_output_at_an_address_is_refused(portrait_file, monkeypatch, capsys, 
         == f"ganime-age: the output {out} is an address; give a path on this machine\n"
     )
     assert [path.name for path in portrait_file.parent.iterdir()] == ["portrait.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["memory://photos", "-o", "https://a.org/out", "--age", "70"],
+            "the output https://a.org/out is an address",
+        ),
+        (
+            ["PHOTO", "-o", "memory://out", "--age", "70"],
+            "memory://out takes the edits of a folder or a shard; give",
+        ),
+        (["memory://photos", "-o", "a.png", "--strip", "5", "70"], "show one face of one photo"),
+        (["photos.tar", "-o", "a.png", "--strip", "5", "70"], "show one face of one photo"),
+        (["https://a.org/photos.tar", "-o", "out", "--age", "70"], "is the address of a shard; download it"),
+    ],
+)
+def test_addresses_that_a_command_cannot_use_are_one_sentence(
+    portrait_file, tmp_path, monkeypatch, capsys, words, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["edit", *(word.replace("PHOTO", str(portrait_file)) for word in words)]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["portrait.png"]

@@ -22,6 +22,7 @@ from ganime_age.learning.evaluation.photos.age_readers import real_faces
 from ganime_age.learning.evaluation.photos.assemble import races_of
 from ganime_age.learning.evaluation.photos.blind import (
     ANSWERS,
+    check_sheet,
     drawn_request,
     picture,
     read_form,
@@ -417,6 +418,10 @@ def test_a_blind_sheet_hides_what_is_edited_and_its_form_counts(tmp_path, marks,
     assert len({row["photo"] for row in key.values()}) == 3 and "http" not in page and "a_0" not in page
     assert all(f'name="{name}" value="{answer}"' in page for name in key for answer in ANSWERS)
     assert all(not Image.open(sheet / f"{name}.jpg").getexif() for name in key)
+    assert {row.get("method") for row in key.values() if row["edited"]} == {"ganimation_age"}
+    check_sheet(sheet, "ganimation_age")
+    with pytest.raises(BadInput, match="are by ganimation_age; give that --method"):
+        check_sheet(sheet, "ganimation")
     form = sheet / "form.csv"
     natural = next(name for name in key if key[name]["edited"])
     lines = [

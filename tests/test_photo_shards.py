@@ -410,3 +410,14 @@ def test_a_folder_that_is_called_like_a_shard_is_a_folder(tmp_path):
     folder.mkdir()
     tar(folder / "part.tar", [("a.png", b"one")])
     assert read(source_at(str(folder))) == {"part/a.png": b"one"}
+
+
+def test_files_in_a_folder_that_hold_no_photos_are_left_out_and_are_no_failure(
+    place, tmp_path, portrait, edit, capsys
+):
+    (place / "a.png").write_bytes(packed(portrait))
+    empty_tar(place)
+    (place / "code.tgz").write_bytes(gzip.compress(NOT_A_TAR))
+    assert edit(place) == 0 and tree(tmp_path / "out") == ["a.png"]
+    said = capsys.readouterr().err
+    assert "x.tar holds no photos" in said and "code.tgz is compressed" in said and "failed" not in said

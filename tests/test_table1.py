@@ -193,6 +193,10 @@ def test_seeds_are_several_runs_of_a_row(small, tmp_path):
     for wrong in ("magic=a,b", "agetransgan=", "agetransgan=a,", "agetransgan"):
         with pytest.raises(BadInput, match="--seeds .*: write ROW=FOLDER,FOLDER with a ROW of agetransgan, "):
             seeds_of(small, [wrong])
+    with pytest.raises(BadInput, match="--seeds names agetransgan twice"):
+        seeds_of(small, [f"agetransgan={runs[0]}", f"agetransgan={runs[1]}"])
+    with pytest.raises(BadInput, match="2 runs of agetransgan and 1 of agetransgan_mi"):
+        seeds_of(small, [f"agetransgan={runs[0]},{runs[1]}", f"agetransgan_mi={runs[0]}"])
 
 
 @pytest.fixture

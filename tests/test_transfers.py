@@ -15,6 +15,7 @@ from PIL import Image
 from ganime_age.cli import folders
 from ganime_age.cli import main as cli
 from ganime_age.cli.photos import Reader, find, source_at
+from ganime_age.errors import BadInput
 
 
 class Strange(Exception):
@@ -153,3 +154,40 @@ def test_of_a_tar_file_behind_a_url_each_photo_is_fetched_alone(tmp_path, monkey
     Ranged.fetched.clear()
     with Reader(source).read(photos[3]) as file:
         assert file.read() == contents[3] and Ranged.fetched["one.tar"] == len(contents[3])
+
+
+class Cut:
+    """Files on a connection that breaks: what is put there stays in part, and its first removal fails."""
+
+    def __init__(self):
+        self.held, self.removals = set(), 0
+
+    def invalidate_cache(self):
+        pass
+
+    def ls(self, path, detail):
+        return []
+
+    def exists(self, path):
+        return path in self.held
+
+    def makedirs(self, path, exist_ok):
+        pass
+
+    def put_file(self, local, path):
+        self.held.add(path)
+        raise ConnectionError("the line is down")
+
+    def rm_file(self, path):
+        self.removals += 1
+        if self.removals == 1:
+            raise ConnectionError("the line is down")
+        self.held.discard(path)
+
+
+def test_a_part_that_could_not_be_removed_goes_with_a_later_try(waits, monkeypatch):
+    files = Cut()
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: (files, "out"))
+    with pytest.raises(BadInput, match="the line is down"), folders.There("cut://out").write("a.png") as copy:
+        copy.write_bytes(b"an edit")
+    assert files.removals == 3 and not files.held

@@ -267,7 +267,7 @@ def answered(given: argparse.Namespace) -> dict:
 
 def natural(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.photos import assemble
-    from ganime_age.learning.evaluation.photos.blind import read_form
+    from ganime_age.learning.evaluation.photos.blind import check_sheet, read_form
 
     name = method_called(given.method)
     if name not in METHODS:
@@ -280,6 +280,7 @@ def natural(given: argparse.Namespace, model: GanimeAge) -> dict:
         made = assemble.blind_sheet(model, material, judging, folder, given.count, name)
         return {"summary": {"pictures": made}, "page": str(folder / "index.html")}
     model.require(METHODS[name].part)
+    check_sheet(folder, name)
     path = results_path(given)
     before = dict(Results.read(path).values) if path.is_file() else {"summary": {}, "methods": {}}
     found = read_form(given.blind_read, folder)
@@ -368,20 +369,18 @@ def training(given: argparse.Namespace, model: GanimeAge) -> dict:
 def provenance(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.evaluation.measure_provenance import measure, measure_clean
 
-    wanted, result = parts_of(given, "marks", "clean"), measured_before(given)
-    clean = {key: value for key, value in result["summary"].items() if key.startswith("clean_")}
+    wanted, folders = parts_of(given, "marks", "clean"), [one for one in (given.faces, given.races) if one]
     if "marks" in wanted:
         result = measure(model, needed(given, "raw"))
     else:
+        needed(given, "faces")
+        result = measured_before(given)
         check_current({"provenance": Results(results_path(given), result)}, model)
-    folders = [folder for folder in (given.faces, given.races) if folder]
     if "clean" in wanted and folders:
         from ganime_age.learning.data.faces import Faces
 
-        clean = measure_clean(
-            model, [Faces(one, 128, ("test",)) for one in folders], 40 if given.quick else 2000
-        )
-    result["summary"] |= clean
+        faces = [Faces(one, 128, ("test",)) for one in folders]
+        result["summary"] |= measure_clean(model, faces, 40 if given.quick else 2000)
     return result
 
 

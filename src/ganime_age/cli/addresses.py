@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import BadInput
 from ..images.endings import CLIPS, PHOTOS
 from .folders import URL
+from .shards import is_shard
 
 # images/download.py is imported where an address is given: it takes a tenth of a second.
 
@@ -29,10 +30,12 @@ def photos_here(args: argparse.Namespace) -> Iterator[None]:
             given = getattr(args, name, None)
             if not isinstance(given, str) or "://" not in given or (name == "photo" and _is_folder(args)):
                 continue
-            from ..images.download import check_address, fetched, is_address
+            from ..images.download import address_name, check_address, fetched, is_address
 
             if not is_address(given):
                 continue
+            if is_shard(address_name(given)):
+                raise BadInput(f"{given} is the address of a shard; download it and give its path")
             check_address(given, args.allow_download)
             if name != READ_LATER:
                 photo = fetched(given, allowed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 URL = re.compile(r"(?!https?:)[a-z][a-z0-9+.-]+://")
 """How the folders begin that are not on this machine. A web address names one photo and no folder."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How a system says that a disk, somebody's share of it, or a file is full: no bug, wherever it is met."""
 
 WAITS = (0.5, 2.0)
 """Seconds before a transfer that failed is tried again, and again."""
@@ -129,7 +133,8 @@ class There:
             with self._reached() as (files, path):
                 target = f"{path}/{name}"
                 files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
-                retried(lambda: _put(files, copy, target))
+                new = not files.exists(target)
+                retried(lambda: _put(files, copy, target, new))
 
     def tidy(self, below: Iterable[str] = ()) -> None:
         """Nothing half written is ever there."""
@@ -145,17 +150,23 @@ class There:
             raise
         except ImportError as error:
             raise MissingModel(f"{self.url} cannot be reached: {error}") from None
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            raise self._unreached(error) from error
         except Exception as error:  # each service's library has its own, of no common base
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise BadInput(
-                f"{self.url} cannot be reached ({said}); check its name, the connection and your rights to it"
-            ) from None
+            raise self._unreached(error) from error
+
+    def _unreached(self, error: Exception) -> BadInput:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return BadInput(
+            f"{self.url} cannot be reached ({said}); check its name, the connection and your rights to it"
+        )
 
 
-def _put(files: Any, copy: Path, target: str) -> None:
-    """Copy a file to a file system. What was not there before is gone again when that fails: some leave a part of it,
-    which a later run would take for a whole one."""
-    new = not files.exists(target)
+def _put(files: Any, copy: Path, target: str, new: bool) -> None:
+    """Copy a file to a file system. A new one is gone again when that fails: some leave a part of it, which a later run
+    would take for a whole one."""
     try:
         files.put_file(str(copy), target)
     except BaseException:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import signal
@@ -32,7 +31,7 @@ from .console import (
     summary,
     tell,
 )
-from .folders import URL, Folder, Here, folder_at
+from .folders import FULL, URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
 from .photos import Found, Photo, Reader, Source, Unpacked, find, folders_of, source_at, written
 from .shards import is_shard
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
     from ..results import Reading
 
 # Modules that need torch, NumPy or Pillow are imported where a command uses them: help and typos wait for none.
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""How a system says that a disk, somebody's share of it, or a file is full: no bug, wherever it is met."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,6 +114,12 @@ def _edit(args: argparse.Namespace) -> int:
     signer = _signer(args)
     source, output = Path(args.photo), Path(args.output)
     if URL.match(args.photo) or URL.match(args.output):
+        if not URL.match(args.output):
+            check_here(args.output)
+        elif not (URL.match(args.photo) or os.path.isdir(source) or is_shard(source.name)):
+            raise BadInput(
+                f"{args.output} takes the edits of a folder or a shard; give a path for {source.name}"
+            )
         return _share_folder(args, source_at(args.photo), folder_at(args.output))
     if os.path.isdir(source) or is_shard(source.name):
         return _edit_folder(args, source, output, signer)
@@ -443,7 +445,8 @@ def _draw_sheet(args: argparse.Namespace) -> int:
         raise BadInput(
             "--strip and --sheet name what is asked; leave out --age and --au-from, and one of the two"
         )
-    if args.face == ALL or args.method == ALL or os.path.isdir(args.photo):
+    several = os.path.isdir(args.photo) or URL.match(args.photo) or is_shard(args.photo)
+    if args.face == ALL or args.method == ALL or several:
         raise BadInput("--strip and --sheet show one face of one photo by one method; give such")
     asked = args.face or args.method != DEFAULT or args.strength != "1" or args.parts or _turn(args)
     if args.sheet and asked:

@@ -81,11 +81,13 @@ def find(source: Source) -> Found:
             held = contents(source.folder, file)
         except GanimeAgeError as error:
             held = Contents([], {"": error})
-        if not held.pictured and not source.shard:
-            found.ignored.extend(held.wrong.values())
-            continue
+        pictured = held.pictured
         if not held.pictures and not held.wrong:
             held.wrong[""] = BadInput(f"{file} holds no photos; give a shard with {listed(PHOTOS)} files")
+            pictured = False
+        if not pictured and not source.shard:
+            found.ignored.extend(held.wrong.values())
+            continue
         for name, place in held.pictures:
             below = place_below(file, name)
             if below is None:

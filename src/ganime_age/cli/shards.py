@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 class Contents(NamedTuple):
     """What a shard holds. pictures: each one's name in it, and where it lies, in their order. wrong: what cannot be
-    used, by name: a member, or "" for the shard. pictured: whether it is made to hold pictures at all."""
+    used, by name: a member, or "" for the shard. pictured: whether it is one that holds pictures at all."""
 
     pictures: list[tuple[str, Piece | Row]]
     wrong: dict[str, GanimeAgeError]
@@ -82,8 +82,8 @@ def in_tar(file: BinaryIO, shard: str) -> Contents:
     """What an open tar file holds: its photos; labels beside them are left alone."""
     found = Contents([], {})
     if shard.lower().endswith(COMPRESSED) or file.read(8).startswith(MAGIC):
-        found.wrong[""] = BadInput(f"{shard} is compressed; unpack it to a plain .tar file, as gunzip does")
-        return found
+        said = f"{shard} is compressed; unpack it to a plain .tar file, as gunzip does"
+        return Contents([], {"": BadInput(said)}, pictured=False)
     end = file.seek(0, 2)
     file.seek(0)
     try:

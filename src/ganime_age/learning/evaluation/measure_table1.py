@@ -301,12 +301,20 @@ def real_mean(faces: Faces, group: int) -> float:
 
 def seeds_of(model: GanimeAge, runs: list[str]) -> dict[str, list[GanimeAge]]:
     """Row -> what edits it, a run each, of `ROW=FOLDER,FOLDER,...`; folders and errors as those of `models_of`."""
-    found = {}
+    found: dict[str, list[GanimeAge]] = {}
     for run in runs:
         row, _, folders = run.partition("=")
         if row not in table1_rows() or not all(folders.split(",")):
             raise BadInput(f"--seeds {run}: write ROW=FOLDER,FOLDER with a ROW of {', '.join(table1_rows())}")
+        if row in found:
+            raise BadInput(f"--seeds names {row} twice; write {row}=FOLDER,FOLDER once, with all of its runs")
         found[row] = [_editing(model, part_of(row), folder) for folder in folders.split(",")]
+    for name in found:
+        own, with_mi = found[name], found.get(f"{name}_mi", found[name])
+        if len(own) != len(with_mi):
+            raise BadInput(
+                f"--seeds has {len(own)} runs of {name} and {len(with_mi)} of {name}_mi; they are compared in pairs"
+            )
     return found
 
 

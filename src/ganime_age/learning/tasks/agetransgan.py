@@ -3,7 +3,7 @@
 The paper's terms: non-saturating adversarial loss on the edit and on the reconstruction, cross-entropy of the
 discriminator's classifier of ten groups on both, L1 reconstruction and cycle, cross-age identity, lazy R1, a moving
 average. Ours: the prototypes' picture under it (age_editing.py), an age read by frozen robust readers. E_A of the MI
-loss is the identity branch of a frozen AIFD (aifd.py) or of readers; the loss is off where its weight is 0.
+loss is the identity branch of a frozen AIFD (networks/aligned/aifd.py); the loss is off where its weight is 0.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def write_sheet(
             after = one.pixels if asked is None else made(editor, one, asked, scratch, method)
             picture(after, one.landmarks).save(folder / f"{name}.jpg", quality=92)
             key[name] = {"edited": asked is not None, "asked": asked, "photo": one.photo.path.name}
+            key[name] |= {"method": method} if asked else {}
         (folder / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
         (folder / PAGE).write_text(page(names), encoding="utf-8")
     except OSError as error:
@@ -132,7 +133,7 @@ PAGE_TEXT = """<!doctype html>
 <title>Natural or made?</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(660px, 1fr)); gap: 1rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(660px, 100%), 1fr)); gap: 1rem; }
 fieldset { border: 1px solid #bbb; border-radius: 8px; padding: .5rem; }
 img { display: block; max-width: 100%; border-radius: 4px; }
 label { display: inline-block; padding: .5rem 1rem .25rem 0; }
@@ -191,6 +192,19 @@ def read_form(form: Path, folder: Path | None = None) -> dict[str, Any]:
             raise BadInput(f"{form}, {name}: {answer!r} is no answer; write {' or '.join(ANSWERS)}")
         answers[name] = answer
     return counted(answers, edited, form)
+
+
+def check_sheet(folder: Path, method: str) -> None:
+    """BadInput where a sheet's key says that its edits are another method's."""
+    try:
+        key = json.loads((folder / KEY).read_text(encoding="utf-8"))
+        others = {row["method"] for row in key.values() if "method" in row} - {method}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return  # read_form names what is wrong with it
+    if others:
+        raise BadInput(
+            f"the edits of the sheet in {folder} are by {', '.join(sorted(others))}; give that --method"
+        )
 
 
 def counted(answers: Mapping[str, str], edited: Mapping[str, bool], form: Path) -> dict[str, Any]:
