@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ganime_age.editor import FaceEditor
 from ganime_age.edits import AU_CODES
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks import aifd, ganimation, ganimation_age_published, mesh
-from ganime_age.networks.aligned import identity
+from ganime_age.networks import ganimation, ganimation_age_published, mesh
+from ganime_age.networks.aligned import aifd, identity
 from ganime_age.networks.dual_generator import fit_heads
 from ganime_age.networks.judging import age_judge
 from ganime_age.networks.perceptual import perceptual_from
@@ -128,7 +128,8 @@ def unshipped(model: GanimeAge) -> dict[str, list[float]]:
     """Networks whose weights do not ship, with weights by formula, and the perceptual distance."""
     face, age, aus = faces()[..., 32:160, 32:160], AGES[1], units()[1]
     landmarks = model.read(faces()).landmarks
-    identified = filled(aifd.AIFD())(face, landmarks)
+    reader = filled(identity.IdentityReader())
+    identified = filled(aifd.AIFD(reader))(face, landmarks)
     published = filled(ganimation_age_published.Generator(16, 8, 1))(face, age, aus)
     judged = filled(ganimation_age_published.Discriminator(width=4))(face)
     return {
@@ -138,7 +139,7 @@ def unshipped(model: GanimeAge) -> dict[str, list[float]]:
         "ganimation_age_published.aus": numbers(judged.aus),
         "aifd.identity": numbers(identified.identity),
         "aifd.age": numbers(identified.age / 100),
-        "identity": numbers(filled(identity.IdentityReader())(face, landmarks)),
+        "identity": numbers(reader(face, landmarks)),
         "age_judge": numbers(filled(age_judge.AgeJudge())(face) / 100),
         "perceptual": numbers(perceptual_from("", "rgb", model.readers)(face[:1], face[1:])[None]),
     }
