@@ -20,8 +20,11 @@ from helpers.mortal import check_survived, mortal, shard_of, tiny_editor_weights
 
 @pytest.fixture(scope="module")
 def cluster():
+    """A cluster of this machine, whose actors find the tests' helpers."""
     ray = pytest.importorskip("ray", reason="the engine needs Ray: pip install 'ganime_age[ray]'")
-    ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
 

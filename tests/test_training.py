@@ -215,7 +215,7 @@ def test_light_copies_are_read_whole_or_in_files_and_name_what_does_not_fit(tmp_
         load_readers(str(tmp_path))
     for damage in ("{", "[]", '{"sise": 3}'):
         (tmp_path / "readers.json").write_text(damage)
-        with pytest.raises(BadInput, match=r"readers\.json describes no Readers"):
+        with pytest.raises(BadInput, match=r"readers\.json describes no network readers"):
             load_readers(str(tmp_path))
     (tmp_path / "readers.json").write_text(json.dumps(READERS))
     (tmp_path / "readers.safetensors.index.json").write_text("{}")

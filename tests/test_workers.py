@@ -174,9 +174,9 @@ def test_a_disk_that_is_full_before_or_at_the_end_is_one_sentence_and_leaves_no_
     assert capsys.readouterr().err == sentence and not out.exists()
     finish = Report.finish
 
-    def full(report, photos):
+    def full(report, photos, below):
         with files_no_larger_than(100):
-            finish(report, photos)
+            finish(report, photos, below)
 
     monkeypatch.setattr(Report, "finish", full)
     assert edited(folder) == 2

@@ -152,8 +152,8 @@ def keywords_of(folder: str | Path, name: str) -> dict[str, Any]:
     file, whole = Path(folder) / f"{name}.json", Path(folder) / "config.json"
     try:
         if not file.is_file() and whole.is_file():
-            return dict(json.loads(whole.read_text()).get(name) or {})
-        return dict(json.loads(file.read_text()))
+            return json.loads(whole.read_text()).get(name) or {}
+        return {**json.loads(file.read_text())}
     except FileNotFoundError:
         raise BadInput(
             f"{file} is missing; run the recipe that makes {name} first (training/README.md)"
