@@ -227,6 +227,8 @@ def test_the_card_lays_it_out_as_the_paper_does(results):
     assert ", Re-Aging GAN, Re-Aging GAN with MI, GANimation-age." in text
     assert "| AgeTransGAN, run 2 | 1 | 1 |" in text and "AgeTransGAN, 3 runs each: with the MI loss" in text
     assert "verifies more in 3 of 9 groups" in text
+    later = text.partition("The first run of each, by how far the head is turned:")[2]
+    assert "| AgeTransGAN, 0-15 degrees | 8 |" in later
     assert "| doing nothing | 100 |" in text
 
 

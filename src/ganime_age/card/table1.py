@@ -154,9 +154,9 @@ def _seeds(results: Results) -> str:
         "age_error_mean": "age error, years",
     }
     told = [_gain(results, name) for name in METHODS if results.has("summary", f"{name}_seeds")]
-    return "\n\n".join(
-        [f"Several runs: {results.get('notes', 'seeds')}.", columns(runs, wanted, "run"), *told]
-    )
+    first = {name: own[0].get("yaw_bins", ()) for name, own in results.get("seeds").items()}
+    parts = [f"Several runs: {results.get('notes', 'seeds')}.", columns(runs, wanted, "run"), *told]
+    return "\n\n".join([*parts, "The first run of each, by how far the head is turned:", _turned(first)])
 
 
 def _gain(results: Results, name: str) -> str:
