@@ -269,5 +269,5 @@ def test_the_command_in_the_results_names_no_place_of_this_machine():
     told = "table1 --faces FACES --models MODELS --runs agetransgan=RUN agetransgan_mi=own ragan=RUN".split()
     words, told = [*words, "--seeds", "ragan=/g,/h"], [*told, "--seeds", "ragan=RUN,RUN"]
     assert evaluate.told(words) == told
-    words = ["estimator", "--faces", "/a", "--after", "/b"]
-    assert evaluate.told(words) == "estimator --faces FACES --after AFTER".split()
+    words = ["estimator", "--faces", "/a", "--real", "/c", "/d", "--after", "/b"]
+    assert evaluate.told(words) == "estimator --faces FACES --real REAL REAL --after AFTER".split()

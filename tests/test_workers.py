@@ -190,14 +190,14 @@ def test_a_full_disk_is_no_bug_wherever_it_is_met(folder, service, capsys, monke
     (folder / "c.png").unlink()
 
     def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/copies")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "copies")
 
     monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
     url = folder.as_uri().replace("file://", "service://")
     asked = ["edit", url, "-o", str(folder.parent / "out"), "--au", "AU12=3", "--workers", "2"]
     assert cli.main(asked) == 2
     said = capsys.readouterr().err
-    assert "a.png: nothing can be written to /tmp/copies (No space left on device); make room" in said
+    assert "a.png: nothing can be written to copies (No space left on device); make room" in said
     assert "a bug stopped" not in said and "2 of 2 photos failed" in said
 
 

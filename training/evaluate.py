@@ -458,8 +458,10 @@ def told(words: list[str]) -> list[str]:
         "--faces", "--raw", "--models", "--weights", "--real", "--before", "--after", "--identity",
         "--photos", "--ages", "--headwear", "--races", "--committee", "--blind", "--blind-read",
         "--blind-by", "--keep")  # fmt: skip
-    pairs = zip(["", *words], words, strict=False)
-    shown = [before[2:].upper() if before in places else word for before, word in pairs]
+    shown, option = [], ""
+    for word in words:
+        option = word if word.startswith("--") else option
+        shown.append(option[2:].upper() if option in places and word != option else word)
     runs = re.compile(r"^(\w*(?:gan|_mi|_turned|_age))=(?!own$).+")
     shown = [
         runs.sub(lambda m: f"{m[1]}={','.join(['RUN'] * (m[0].count(',') + 1))}", word) for word in shown

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from ..images.named import Named
     from ..pipelines.progress import Progress
     from ..provenance.c2pa import Signer
     from ..results import ClipResult, EditResult
-    from .photos import Unpacked
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ def say_unmarked(args: argparse.Namespace, target: Path) -> None:
         say(f"{target.name} is not marked as edited; say so wherever you show it")
 
 
-def say_warnings(source: Path | Unpacked, *results: EditResult | ClipResult) -> None:
+def say_warnings(source: Path | Named, *results: EditResult | ClipResult) -> None:
     """What results warn of, but for the missing mark, which `say_unmarked` tells with the file's name."""
     from ..results import UNMARKED
 
@@ -87,7 +87,7 @@ def say_clip(args: argparse.Namespace, result: ClipResult, source: Path, target:
 def save(
     args: argparse.Namespace,
     result: EditResult,
-    source: Path | Unpacked,
+    source: Path | Named,
     target: Path,
     signer: Signer | None,
     shown: str | None = None,

@@ -33,12 +33,13 @@ from .console import (
 )
 from .folders import FULL, URL, Folder, Here, folder_at
 from .output_paths import free, other_than, same, target_clip, target_file, writable_name
-from .photos import Found, Photo, Reader, Source, Unpacked, find, folders_of, source_at, written
+from .photos import Found, Photo, Reader, Source, find, folders_of, source_at, written
 from .shards import is_shard
 from .workers import TRIES, Died, Work, answers
 
 if TYPE_CHECKING:
     from ..editor import FaceEditor
+    from ..images.named import Named
     from ..model.model import GanimeAge
     from ..pipelines.face import Detector, Recogniser
     from ..provenance.c2pa import Signer
@@ -399,7 +400,7 @@ def _edit_one(
     editor: FaceEditor,
     args: argparse.Namespace,
     request: dict[str, Any],
-    source: Path | Unpacked,
+    source: Path | Named,
     target: Path,
     signer: Signer | None,
     shown: str | None = None,
@@ -414,7 +415,7 @@ def _compare_one(
     editor: FaceEditor,
     args: argparse.Namespace,
     request: dict[str, Any],
-    source: Path | Unpacked,
+    source: Path | Named,
     target: Path,
     signer: Signer | None,
     shown: str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import BadInput, GanimeAgeError
 from ..images.endings import PHOTOS, SHARDS
+from ..images.named import Named
 from .folders import URL, Folder, folder_at
 from .output_paths import writable_name
 from .shards import COMPRESSED, Contents, Piece, Row, Shards, contents, is_photo, is_shard
@@ -49,14 +49,6 @@ class Found(NamedTuple):
     def total(self) -> int:
         """How many there are, with those that cannot be edited."""
         return len(self.photos) + len(self.failed)
-
-
-class Unpacked(io.BytesIO):
-    """The content of a photo in memory, as a file with a name."""
-
-    def __init__(self, content: bytes, name: str):
-        super().__init__(content)
-        self.name = name
 
 
 def source_at(given: str) -> Source:
@@ -173,13 +165,13 @@ class Reader:
         self.folder, self.shards = source.folder, Shards(source.folder)
 
     @contextmanager
-    def read(self, photo: Photo) -> Iterator[Path | Unpacked]:
+    def read(self, photo: Photo) -> Iterator[Path | Named]:
         """A photo, as a file to be read within the block. BadInput where it cannot be reached."""
         if photo.place is None:
             with self.folder.read(photo.file) as path:
                 yield path
         else:
-            yield Unpacked(self.shards.picture(photo.file, photo.place), photo.name)
+            yield Named(self.shards.picture(photo.file, photo.place), photo.name)
 
 
 def listed(words: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ Nothing but http and https is opened, before and after a redirection.
 
 from __future__ import annotations
 
-import io
 import re
 import time
 from http.client import HTTPException
@@ -18,6 +17,7 @@ from urllib.response import addinfourl
 from .._version import __version__
 from ..errors import BadInput
 from .endings import CLIPS
+from .named import Named
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 """How an address begins; what begins with one letter is a drive of Windows."""
@@ -38,14 +38,6 @@ HANDLERS = (
     request.HTTPErrorProcessor,
 )
 """urllib's, without those of FTP, of files and of data in the address."""
-
-
-class Fetched(io.BytesIO):
-    """A file that was fetched. name: what it is called at its address, where that may be a file's name."""
-
-    def __init__(self, content: bytes, name: str):
-        super().__init__(content)
-        self.name = name
 
 
 def is_address(source: object) -> bool:
@@ -75,10 +67,10 @@ def check_address(address: str, allowed: bool) -> None:
         )
 
 
-def fetched(address: str, allowed: bool) -> Fetched:
+def fetched(address: str, allowed: bool) -> Named:
     """The photo at a web address; BadInput as `check_address` and `fetch`."""
     check_address(address, allowed)
-    return Fetched(fetch(address), address_name(address))
+    return Named(fetch(address), address_name(address))
 
 
 def fetch(address: str) -> bytes:
