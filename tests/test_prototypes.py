@@ -439,6 +439,9 @@ def test_action_unit_gains_multiply_the_slopes(prototypes):
     prototypes.unit_tone.fill_(1.0)
     set_gains(prototypes, {"units": {"tone": [float(i) for i in range(17)]}})
     assert prototypes.unit_tone[:, 0, 0, 0].tolist() == list(range(17))
+    prototypes.unit_shape.fill_(1.0)
+    set_gains(prototypes, {"units": {"shape": 3.0, "across": 0.5}})
+    assert (prototypes.unit_shape[..., 0] == 1.5).all() and (prototypes.unit_shape[..., 1] == 3.0).all()
 
 
 def test_action_units_keep_to_their_part_of_the_face(model):

@@ -231,8 +231,9 @@ def hair_colour(
 def set_gains(prototypes: Prototypes, gains: dict[str, Any]) -> None:
     """Means of many faces are duller than any of them, and noisy labels make slopes too small. gains: `outward` and
     `inward` hold a number, or one an age knot, for shape, tone, texture and hair; `units` a number, or one an action
-    unit, that multiplies the measured slopes; `wrinkles` one an age knot, `Wrinkles.onset`; `eyes` one an age knot, how
-    large they are in a face; `detail_limit` is that of `Prototypes`."""
+    unit, that multiplies the measured slopes, as `across` those of the shape that lead aside; `wrinkles` one an age
+    knot, `Wrinkles.onset`; `eyes` one an age knot, how large they are in a face; `detail_limit` is that of
+    `Prototypes`."""
     for way in ("outward", "inward"):
         for name, gain in gains.get(way, {}).items():
             getattr(prototypes, way)[MAPS.index(name)] = torch.as_tensor(gain, dtype=torch.float32)
@@ -243,7 +244,7 @@ def set_gains(prototypes: Prototypes, gains: dict[str, Any]) -> None:
     if prototypes.detail_limit is not None and "detail_limit" in gains:
         prototypes.detail_limit.fill_(gains["detail_limit"])
     for name, gain in gains.get("units", {}).items():
-        found = getattr(prototypes, f"unit_{name}")
+        found = prototypes.unit_shape[..., 0] if name == "across" else getattr(prototypes, f"unit_{name}")
         factor = torch.as_tensor(gain, dtype=torch.float32).expand(UNITS)
         found.mul_(factor.view(-1, *[1] * (found.dim() - 1)))
 
