@@ -43,7 +43,7 @@ types: $(VENV)/.types
 # A warning is an error: a type that pdoc cannot read, say, would stand on the page as it is written.
 DOCS = build/docs
 docs: $(VENV)/.docs
-	$(BIN)/python -W error::UserWarning -m pdoc --output-directory $(DOCS) ganime_age \
+	$(BIN)/python -W error::UserWarning -m pdoc --docformat google --output-directory $(DOCS) ganime_age \
 		$(addprefix ganime_age.,cli card onnx pipelines provenance images model edits)
 	@echo "The library's pages are at $(DOCS)/index.html"
 

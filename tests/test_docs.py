@@ -1,5 +1,7 @@
-"""The how-tos in docs/ run as they stand; the library's pages are built without a warning, the first leads to all."""
+"""The how-tos in docs/ run as they stand; the library's pages are built without a warning, the first leads to all, and
+every parameter is listed."""
 
+import dataclasses
 import inspect
 import os
 import re
@@ -8,12 +10,15 @@ import shutil
 import subprocess
 import sys
 import typing
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import ganime_age
+import ganime_age.onnx
 from ganime_age import FaceEditor, GanimeAge
 from ganime_age.model import model as models
 from helpers import fakehub
@@ -167,6 +172,7 @@ def test_the_librarys_pages_are_built_and_the_first_leads_to_the_others(pdoc, tm
     for room in rooms:
         page = f"{room.replace('.', '/')}.html"
         assert (pages / page).is_file() and f'href="{page}"' in landing, room
+    assert "<li><strong>age:</strong>" in landing, "parameters stand in a list"
 
 
 def test_a_type_that_the_pages_cannot_show_fails_the_build(pdoc, tmp_path):
@@ -183,3 +189,43 @@ def test_the_types_of_the_editor_can_be_read_at_run_time():
     assert {"Image", "ndarray", "Tensor"} <= {
         kind.__name__ for kind in typing.get_args(hints["edit"]["photo"])
     }
+
+
+def exported():
+    """What a user calls, by its name, with the docstring that lists its parameters: the functions of ganime_age and
+    ganime_age.onnx, and of their classes the constructor and the public methods."""
+    for package in (ganime_age, ganime_age.onnx):
+        for name in package.__all__:
+            thing = getattr(package, name)
+            if inspect.isfunction(thing):
+                yield name, thing, thing.__doc__
+            if not inspect.isclass(thing) or issubclass(thing, Exception):
+                continue
+            of = thing if dataclasses.is_dataclass(thing) else thing.__init__
+            yield name, thing.__init__, of.__doc__
+            for attribute, method in vars(thing).items():
+                method = getattr(method, "__func__", method)  # of a classmethod
+                if inspect.isfunction(method) and not attribute.startswith("_"):
+                    yield f"{name}.{attribute}", method, method.__doc__
+
+
+def listed(docstring):
+    """The names that the sections Args and Attributes of a docstring explain, in their order."""
+    text = inspect.cleandoc(docstring or "")
+    sections = re.findall(r"^(?:Args|Attributes):\n((?: +.*\n?)+)", text, re.MULTILINE)
+    return re.findall(r"^    (\w+): \S", "\n".join(sections), re.MULTILINE)
+
+
+def test_every_parameter_of_what_the_package_exports_is_listed():
+    takes, wrong = {}, {}
+    for name, function, docstring in exported():
+        takes[name] = [one for one in inspect.signature(function).parameters if one not in ("self", "cls")]
+        if listed(docstring) != takes[name]:
+            wrong[name] = sorted(set(listed(docstring)) ^ set(takes[name])) or "in another order"
+    assert {"FaceEditor", "GanimeAge.from_pretrained", "EditResult", "verify", "export"} <= set(takes)
+    assert wrong == {}
+    # The class explains the options of edit() that other methods have as well.
+    rows = re.findall(r"^ *- (`.+?`): ", FaceEditor.__doc__, re.MULTILINE)
+    explained = re.findall(r"`(\w+)`", " ".join(rows))
+    counts = Counter(one for name in takes if name.startswith("FaceEditor.") for one in takes[name])
+    assert {one for one in takes["FaceEditor.edit"] if counts[one] > 1} - {"photo"} <= set(explained)

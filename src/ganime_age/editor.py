@@ -46,30 +46,31 @@ Made = TypeVar("Made")
 class FaceEditor:
     """Edits faces in photos and clips with one model. It holds no state between calls, so threads may share an editor.
 
-    model: a GanimeAge. The editor never changes it: it shares the model's memory where the model is on `device`, in
-    float32 and in eval mode (as `from_pretrained` gives it), and otherwise works on a copy that is. device: "auto" is
-    the fastest here. detector: photo (H,W,3) uint8 RGB -> list of FoundFace, the largest first; by default the model's
-    own. dtype: "float16" or "bfloat16" multiplies in half precision on a CUDA device; other devices refuse it.
-    allow_download: whether a photo may be a web address; without it nothing is fetched. recogniser: tells who
-    somebody is instead of the weights (`images.detectors.InsightFaceIdentity` is one).
-
     Photos are anything `load_photo` takes: paths, open files, bytes, PIL images, arrays (H,W,3) and tensors (C,H,W),
-    RGB. (OpenCV reads BGR: give `photo[..., ::-1]`.) Options are keyword-only, mean the same and stand in the same
-    order in every method; `editor(photo, age=70)` is `editor.edit(photo, age=70)`.
+    RGB. (OpenCV reads BGR: give `photo[..., ::-1]`.) `editor(photo, age=70)` is `editor.edit(photo, age=70)`.
 
-    age: target in years, 0..100. action_units: intensities 0..5 by name, strings such as "AU12=+2", or a preset such as
-    "smile". turn: yaw, pitch and roll in degrees by which the head is turned, as (15, 0, 0): to the right of the
-    picture, down, clockwise; `edits.MOST_TURN` at most. parts: what the age changes, of "shape", "skin" and "hair", by
-    the default method. relative: in edits, action units are changes to what is there; in reenactments of a clip, the
-    source moves by what lies between the clip's first frame and each frame. strength: 0..1.5, how far to go from the
-    source to the target. source_age: the face's age in years, 0..100, where the reading is known to be wrong. method:
-    which of the weights' methods edits. face, driving_face: which face, 0 is the largest; face="all" edits every face
-    of a photo. mark: False leaves out the watermark and the metadata that say the picture is edited (for research).
-    progress: called as progress(done, total, note) as the work goes on; `total` is None for a clip that does not say
-    how long it is.
+    Options are keyword-only, mean the same and stand in the same order in every method that has them. What is not named
+    stays as it is:
 
-    What is not named stays as it is. BadInput names what is wrong with a photo, a clip or a request, MissingModel what
-    the weights lack.
+    - `age`: target in years, 0..100.
+    - `action_units`: intensities 0..5 by name, as {"AU12": 3}; strings such as "AU12=3", or "AU12=+2" for a change; or
+      a preset such as "smile". Names are FACS codes, FACS names, everyday words (`ganime_age.edits.AU_WORDS`) and
+      presets (`ganime_age.edits.PRESETS`), in any case.
+    - `turn`: yaw, pitch and roll in degrees by which the head is turned, as (15, 0, 0) or {"yaw": 15}: to the right of
+      the picture, down, clockwise; at most 15, 10 and 10 to either side (`ganime_age.edits.MOST_TURN`).
+    - `relative`: in edits, action units are changes to what is there; in reenactments of a clip, the source moves by
+      what lies between the clip's first frame and each frame.
+    - `strength`: 0..1.5, how far to go from the source to the target.
+    - `parts`: what the age changes, of "shape", "skin" and "hair", by the default method; None for all.
+    - `source_age`: the face's age in years, 0..100, where the reading is known to be wrong.
+    - `method`: which of the weights' methods edits, by name or title, in any case.
+    - `face`, `driving_face`: which face, 0 is the largest; face="all" edits every face of a photo.
+    - `mark`: False leaves out the watermark and the metadata that say the picture is edited (for research).
+    - `progress`: called as progress(done, total, note) as the work goes on; `total` is None for a clip, or an iterable
+      of photos, that does not say how long it is.
+
+    BadInput names what is wrong with a photo, a clip or a request, MissingModel what the weights lack, or that memory
+    ran out.
     """
 
     def __init__(
@@ -82,6 +83,22 @@ class FaceEditor:
         allow_download: bool = False,
         recogniser: Recogniser | None = None,
     ):
+        """An editor with one model on one device.
+
+        Args:
+            model: a GanimeAge. The editor never changes it: it shares the model's memory where the model is on
+                `device`, in float32 and in eval mode (as `from_pretrained` gives it), and otherwise works on a copy
+                that is.
+            device: where the model works; "auto" is the fastest here.
+            detector: photo (H,W,3) uint8 RGB -> list of FoundFace, the largest first; by default the model's own.
+            dtype: "float16" or "bfloat16" multiplies in half precision on a CUDA device; other devices refuse it.
+            allow_download: whether a photo may be a web address; without it nothing is fetched.
+            recogniser: tells who somebody is instead of the weights (`images.detectors.InsightFaceIdentity` is one).
+
+        Raises:
+            BadInput: a device or a dtype that cannot be used.
+            MissingModel: this machine lacks the device, or the weights lack a detector.
+        """
         self.pipeline = FacePipeline(model, device, detector, dtype, allow_download, recogniser)
 
     @property
@@ -120,7 +137,29 @@ class FaceEditor:
         mark: bool = True,
         progress: Progress | None = None,
     ) -> EditResult:
-        """Edit one face of a photo, or all; the options are the class's."""
+        """Edit one face of a photo, or all.
+
+        Args:
+            photo: anything `load_photo` takes.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            turn: yaw, pitch and roll by which the head is turned, in degrees: at most 15, 10 and 10 to either side.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            parts: what the age changes, of "shape", "skin" and "hair", by the default method; None for all.
+            source_age: the face's age in years, 0..100, where the reading is known to be wrong.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest; "all" edits every face of the photo.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The edited photo and its measurements.
+
+        Raises:
+            BadInput: a photo or a request that cannot be used.
+            MissingModel: the weights lack what is asked.
+        """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         return self._edit_photo(photo, [(edit, method)], face, mark, progress, source_age)[0]
 
@@ -181,12 +220,29 @@ class FaceEditor:
         errors: Literal["raise", "return"] = "raise",
         progress: Progress | None = None,
     ) -> Iterator[Any]:
-        """One request for many photos: an iterator of results in the photos' order.
+        """One request for many photos.
 
-        photos: an iterable of photos, or a tensor (B,C,H,W). batch: 1..256, how many are read, edited and read again at
-        a time; a GPU is faster with more, a CPU hardly, and memory grows with it. An edit may differ by a level or two
-        of 255 from the one that `edit` makes alone. errors: "raise" stops at the first photo that cannot be used;
-        "return" gives its BadInput in its place and goes on.
+        An edit may differ by a level or two of 255 from the one that `edit` makes alone.
+
+        Args:
+            photos: an iterable of photos, or a tensor (B,C,H,W).
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            turn: yaw, pitch and roll by which the head is turned, in degrees: at most 15, 10 and 10 to either side.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            parts: what the age changes, of "shape", "skin" and "hair", by the default method; None for all.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            batch: 1..256, how many are read, edited and read again at a time; a GPU is faster with more, a CPU hardly,
+                and memory grows with it.
+            errors: "raise" stops at the first photo that cannot be used; "return" gives its BadInput in its place and
+                goes on.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Yields:
+            The results, in the photos' order.
         """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
@@ -209,7 +265,25 @@ class FaceEditor:
         mark: bool = True,
         progress: Progress | None = None,
     ) -> list[EditResult]:
-        """The same face at several ages, each edited from the original; the face is found and read once."""
+        """The same face at several ages, each edited from the original; the face is found and read once.
+
+        Args:
+            photo: anything `load_photo` takes.
+            ages: targets in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            turn: yaw, pitch and roll by which the head is turned, in degrees: at most 15, 10 and 10 to either side.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            parts: what the age changes, of "shape", "skin" and "hair", by the default method; None for all.
+            source_age: the face's age in years, 0..100, where the reading is known to be wrong.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest; "all" edits every face of the photo.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            One result for each age, in their order.
+        """
         edits = [(self._asked(age, action_units, relative, strength, parts, turn), method) for age in ages]
         self._called(method)
         return self._edit_photo(photo, edits, face, mark, progress, source_age)
@@ -230,8 +304,25 @@ class FaceEditor:
     ) -> list[EditResult]:
         """One request by every loaded method that can do it, each from the original; the face is found and read once.
 
-        Methods that change ages alone are left out where action units are asked, and the other way round; BadInput
-        when none is left.
+        Methods that change ages alone are left out where action units are asked, and the other way round.
+
+        Args:
+            photo: anything `load_photo` takes.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            turn: yaw, pitch and roll by which the head is turned, in degrees: at most 15, 10 and 10 to either side.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            source_age: the face's age in years, 0..100, where the reading is known to be wrong.
+            face: which face, 0 is the largest; "all" edits every face of the photo.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            One result for each method.
+
+        Raises:
+            BadInput: no method is left.
         """
         edit = self._asked(age, action_units, relative, strength, None, turn)
         asked = ["age"] * (edit.age is not None) + ["action_units"] * bool(edit.action_units)
@@ -256,11 +347,24 @@ class FaceEditor:
         mark: bool = True,
         progress: Progress | None = None,
     ) -> Iterator[Image.Image]:
-        """One photo led smoothly through keyframes: an iterator of `frames` whole photos, RGB.
+        """One photo led smoothly through keyframes; the face is found and read once.
 
-        keyframes: each a Keyframe or a mapping with its fields, as {"age": 80, "action_units": {"AU12": 4}}. The photo
-        itself comes first unless a keyframe is at 0. there_and_back: returns to where it began. The face is found and
-        read once. Raises BadInput at once for a photo or keyframes that cannot be used.
+        Args:
+            photo: anything `load_photo` takes.
+            keyframes: each a Keyframe or a mapping with its fields, as {"age": 80, "action_units": {"AU12": 4}}. The
+                photo itself comes first unless a keyframe is at 0.
+            frames: how many, 2..36,000.
+            there_and_back: whether it returns to where it began.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Yields:
+            `frames` whole photos, RGB.
+
+        Raises:
+            BadInput: at once, for a photo or keyframes that cannot be used.
         """
         keys, method = check_keyframes(keyframes), self._called(method)
         with enough_memory(self.device):
@@ -285,8 +389,22 @@ class FaceEditor:
     ) -> ClipResult:
         """`animate`, written as an MP4 or a GIF, by the target's ending.
 
-        seconds: 0.1..600. fps: frames a second, 1..60, of a GIF at most 50. A photo with a side longer than 1920 pixels
-        is scaled down first. Whatever stops it, no half file is left.
+        Whatever stops it, no half file is left.
+
+        Args:
+            photo: anything `load_photo` takes. One with a side longer than 1920 pixels is scaled down first.
+            target: the file to write, .mp4 or .gif.
+            keyframes: as for `animate`.
+            seconds: 0.1..600, how long it lasts.
+            fps: frames a second, 1..60, of a GIF at most 50.
+            there_and_back: whether it returns to where it began.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The clip's frames, size and warnings.
         """
         method = self._called(method)
         with enough_memory(self.device):
@@ -313,9 +431,25 @@ class FaceEditor:
     ) -> ClipResult:
         """Edit one face in every frame of a video or a GIF; written as MP4, with the sound, or as GIF, by the ending.
 
-        face counts by size in the first frame that shows so many. steady: smooth place and readings in time (see
-        tracking.py), so that nothing flickers. Memory does not grow with the clip. Whatever stops it, no half file is
-        left.
+        Memory does not grow with the clip. Whatever stops it, no half file is left.
+
+        Args:
+            source: the path of a video or a GIF.
+            target: the file to write, .mp4 or .gif.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            turn: yaw, pitch and roll by which the head is turned, in degrees: at most 15, 10 and 10 to either side.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            parts: what the age changes, of "shape", "skin" and "hair", by the default method; None for all.
+            steady: smooth place and readings in time (see tracking.py), so that nothing flickers.
+            method: which of the weights' methods edits, by name or title.
+            face: which face, 0 is the largest; it counts by size in the first frame that shows so many.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The clip's frames, size and warnings.
         """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
@@ -340,10 +474,27 @@ class FaceEditor:
     ) -> EditResult:
         """The source person takes expression and head pose of the face in a driving photo, at the age asked for.
 
-        motion: "both", or the "expression" or the "pose" alone; multiplier: 0..2, how far the motion goes. method: what
-        edits the age, once the face is moved; BadInput for one that edits expressions only. Action units
-        come on top of the driving expression, by ganimation_age; strength scales all of it. MissingModel when the
-        weights hold no dual_generator, or not what an age or action units need.
+        Args:
+            source: the photo that is shown, anything `load_photo` takes.
+            driving: the photo whose face is followed, anything `load_photo` takes.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile"; they
+                come on top of the driving expression, by ganimation_age.
+            strength: 0..1.5, how far to go from the source to the target; it scales all that is asked.
+            motion: what is taken of the driving face: "both", or the "expression" or the "pose" alone.
+            multiplier: 0..2, how far the motion goes.
+            method: what edits the age, once the face is moved, by name or title.
+            face: which face of the source, 0 is the largest.
+            driving_face: which face of the driving photo, 0 is the largest.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The source's photo, edited, and its measurements.
+
+        Raises:
+            BadInput: a photo or a request that cannot be used, a clip, or a method that edits expressions only.
+            MissingModel: the weights hold no dual_generator, or not what an age or action units need.
         """
         how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
@@ -373,12 +524,36 @@ class FaceEditor:
         mark: bool = True,
         progress: Progress | None = None,
     ) -> Iterator[Image.Image]:
-        """The source moves as the face of a clip does: an iterator of the source's whole photo, one a frame, RGB.
+        """The source moves as the face of a clip does.
 
-        driving: the path of a video or a GIF, or an iterable of frames (each a photo). Where the driving face is lost
-        the frame before is shown again. relative=False takes expression and pose as they are; a tilt of the head is
-        taken too. An age is edited once, before the face is moved, so that it neither flickers nor takes an edit
-        a frame. The rest is as for `reenact`. Raises BadInput at once for a source or a request that cannot be used.
+        Where the driving face is lost the frame before is shown again. An age is edited once, before the face is moved,
+        so that it neither flickers nor takes an edit a frame.
+
+        Args:
+            source: the photo that is shown, anything `load_photo` takes, scaled down to 1920 pixels.
+            driving: the path of a video or a GIF, or an iterable of frames (each a photo).
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile"; they
+                come on top of the driving expression, by ganimation_age.
+            relative: whether the source moves by what lies between the clip's first frame and each frame. False takes
+                expression and pose as they are; a tilt of the head is taken too.
+            strength: 0..1.5, how far to go from the source to the target; it scales all that is asked.
+            motion: what is taken of the driving face: "both", or the "expression" or the "pose" alone.
+            multiplier: 0..2, how far the motion goes.
+            method: what edits the age, by name or title.
+            face: which face of the source, 0 is the largest.
+            driving_face: which face of the clip, 0 is the largest; it counts by size in the first frame that shows so
+                many.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Yields:
+            The source's whole photo, one a frame, RGB.
+
+        Raises:
+            BadInput: at once, for a source or a request that cannot be used, one driving photo, or a method that edits
+                expressions only.
+            MissingModel: the weights hold no dual_generator, or not what an age or action units need.
         """
         how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
@@ -420,9 +595,34 @@ class FaceEditor:
     ) -> ClipResult:
         """`reenact_frames` of a video or a GIF, written as MP4, with the driving sound, or as GIF, by the ending.
 
-        driving_face counts by size in the first frame that shows so many. The result has the driving clip's frames and
-        times, steadied (see tracking.py), and the size of the photo, scaled down to 1920 pixels. Memory does not grow
-        with the clip. Whatever stops it, no half file is left.
+        The result has the driving clip's frames and times, steadied (see tracking.py), and the size of the photo,
+        scaled down to 1920 pixels. Memory does not grow with the clip. Whatever stops it, no half file is left.
+
+        Args:
+            source: the photo that is shown, anything `load_photo` takes.
+            driving: the path of a video or a GIF.
+            target: the file to write, .mp4 or .gif.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile"; they
+                come on top of the driving expression, by ganimation_age.
+            relative: whether the source moves by what lies between the clip's first frame and each frame. False takes
+                expression and pose as they are; a tilt of the head is taken too.
+            strength: 0..1.5, how far to go from the source to the target; it scales all that is asked.
+            motion: what is taken of the driving face: "both", or the "expression" or the "pose" alone.
+            multiplier: 0..2, how far the motion goes.
+            method: what edits the age, before the face is moved, by name or title.
+            face: which face of the source, 0 is the largest.
+            driving_face: which face of the clip, 0 is the largest; it counts by size in the first frame that shows so
+                many.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The clip's frames, size and warnings.
+
+        Raises:
+            BadInput: a source, a clip or a request that cannot be used, or a method that edits expressions only.
+            MissingModel: the weights hold no dual_generator, or not what an age or action units need.
         """
         how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
@@ -443,8 +643,21 @@ class FaceEditor:
             )
 
     def read(self, photo: PhotoLike, *, progress: Progress | None = None) -> list[Reading]:
-        """Measure every face of a photo, the largest first. BadInput when there is none. Python's warning (UserWarning)
-        where red and blue of an array or a tensor look exchanged."""
+        """Measure every face of a photo.
+
+        Args:
+            photo: anything `load_photo` takes.
+            progress: called as progress(done, total, note) as the work goes on.
+
+        Returns:
+            The readings, the largest face first.
+
+        Raises:
+            BadInput: there is no face.
+
+        Warns:
+            UserWarning: red and blue of an array or a tensor look exchanged.
+        """
         steps, pipeline = Steps(progress, 2), self.pipeline
         with enough_memory(self.device):
             steps(FIND)
@@ -471,7 +684,15 @@ class FaceEditor:
         return Edit.of(age, units, relative, strength, self.model.editable_action_units, parts, turn)
 
     def check_method(self, method: str) -> None:
-        """BadInput when there is no such edit method, MissingModel when the model does not hold it."""
+        """Check that an edit method can be used.
+
+        Args:
+            method: its name.
+
+        Raises:
+            BadInput: there is no such edit method.
+            MissingModel: the model does not hold it.
+        """
         self.pipeline.check_method(method)
 
     def _called(self, method: str) -> Any:

@@ -282,10 +282,13 @@ def _split(item: str) -> tuple[str, str | None]:
 class Edit:
     """What is asked of one face. What is not named stays as it is.
 
-    age: target in years, 0..100, or None. action_units: checked targets by AU code.
-    strength: 0..1.5, scales how far the way from the source to the target is gone (1 = all of it).
-    parts: those of AGE_PARTS that the age changes. turn: yaw, pitch, roll in degrees by which the head is turned, signs
-    as in a reading: to the right of the picture, down, clockwise.
+    Attributes:
+        age: target in years, 0..100, or None.
+        action_units: checked targets by AU code.
+        strength: 0..1.5, scales how far the way from the source to the target is gone (1 = all of it).
+        parts: those of AGE_PARTS that the age changes.
+        turn: yaw, pitch, roll in degrees by which the head is turned, signs as in a reading: to the right of the
+            picture, down, clockwise.
     """
 
     age: float | None = None
@@ -305,7 +308,20 @@ class Edit:
         parts: str | Iterable[str] | None = None,
         turn: Mapping[str, Any] | Iterable[Any] | None = None,
     ) -> Edit:
-        """Check human words into an Edit; BadInput names what is wrong. editable: see `parse_action_units`."""
+        """Check human words into an Edit.
+
+        Args:
+            age: target in years, 0..100, or None.
+            action_units: intensities 0..5 by name, changes or a preset, in the words of `parse_action_units`.
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            editable: the action units that the weights can edit; see `parse_action_units`.
+            parts: what the age changes, as "skin, hair" or ["skin"], of AGE_PARTS; None for all.
+            turn: yaw, pitch and roll in degrees, as (15, 0, 0) or {"yaw": 15}, each within MOST_TURN.
+
+        Raises:
+            BadInput: names what is wrong.
+        """
         try:
             power = float(strength)
         except (TypeError, ValueError):
@@ -330,7 +346,15 @@ class Edit:
         return {**parts, **turn}
 
     def targets_for(self, source_age: float, source_aus: Iterable[float]) -> tuple[float, list[float]]:
-        """Target age in years and the 17 target intensities for a face that reads `source_age`, `source_aus`."""
+        """What an edit asks of a face that reads so.
+
+        Args:
+            source_age: years.
+            source_aus: the 17 intensities, 0..5.
+
+        Returns:
+            Target age in years and the 17 target intensities.
+        """
         age = source_age if self.age is None else source_age + self.strength * (self.age - source_age)
         aus = list(source_aus)
         for code, target in self.action_units.items():

@@ -91,13 +91,19 @@ def unmarked(edited: bool, mark: bool) -> tuple[str, ...]:
 class Reading(Measures):
     """The measurements of one face.
 
-    age, age_spread: years, mean and standard deviation of the estimate; see age_interval. action_units: intensity 0..5
-    by code.
-    landmarks: (68,2) float32, photo pixels, iBUG order. yaw, pitch, roll: head pose in the aligned frame, degrees. box:
-    (4,) float32, x0 y0 x1 y1 in photo pixels. identity: unit vector (D,); a dot product of two compares two faces; it
-    is read at the first look at it. age_attention: (h,w) float32 in 0..1, how much of the features of each place the
-    age branch takes; the rest goes to the identity branch (AIFD, Huang et al., CVPR 2021). It covers the part of the
-    aligned frame that the readers look at (`networks.readers.WINDOW`).
+    Attributes:
+        age: years, mean of the estimate.
+        age_spread: years, standard deviation of the estimate; see age_interval.
+        action_units: intensity 0..5 by code.
+        landmarks: (68,2) float32, photo pixels, iBUG order.
+        yaw: of the head in the aligned frame, degrees, to the right of the picture.
+        pitch: the same, down.
+        roll: the same, clockwise.
+        box: (4,) float32, x0 y0 x1 y1 in photo pixels.
+        identity: unit vector (D,); a dot product of two compares two faces; it is read at the first look at it.
+        age_attention: (h,w) float32 in 0..1, how much of the features of each place the age branch takes; the rest goes
+            to the identity branch (AIFD, Huang et al., CVPR 2021). It covers the part of the aligned frame that the
+            readers look at (`networks.readers.WINDOW`).
     """
 
     age: float
@@ -129,7 +135,11 @@ class Reading(Measures):
         return max(self.age - reach, 0.0), min(self.age + reach, AGE_MAX)
 
     def but(self, **changes: Any) -> Reading:
-        """The same, but for some fields; who it is stays unread until somebody looks."""
+        """The same, but for some fields; who it is stays unread until somebody looks.
+
+        Args:
+            changes: new values of fields, by name.
+        """
         return replace(self, **{"identity": later(partial(getattr, self, "identity")), **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,18 +162,29 @@ class Reading(Measures):
 class EditResult(Measures):
     """One edited photo and its measurements.
 
-    image: the whole photo, original size, only the face region changed. face, source_face: aligned crops after and
-    before. attention: greyscale crop, white where the generator changed the face. reading, source_reading: measured on
-    the edited photo and on the original. identity: cosine -1..1 between the two. edit: the request. warnings: sentences
-    about this photo, and one where the edit is left unmarked. seconds: from the photo, or from the edit before of the
-    same call, to the edited photo. weights: the model's fingerprint. edited: False when nothing was asked, so the photo
-    came back as it was. mark: whether the edit is marked. driving_reading: measured on the driving photo of a
-    reenactment, else None. age_method: what edited the age of a reenactment, else None. others: with face="all" the
-    same of every other face, the larger first; `image` shows all of them.
-
     `save`, and what a notebook shows, carry the record of the edit in the file. `image.save`, `face` and `tensor` carry
     the watermark at most: say yourself that they are edited.
+
     No method draws random numbers: the same request gives the same bytes.
+
+    Attributes:
+        image: the whole photo, original size, only the face region changed.
+        face: aligned crop after the edit.
+        source_face: aligned crop before it.
+        attention: greyscale crop, white where the generator changed the face.
+        reading: measured on the edited photo.
+        source_reading: measured on the original.
+        identity: cosine -1..1 between the two.
+        edit: the request.
+        method: which one edited.
+        warnings: sentences about this photo, and one where the edit is left unmarked.
+        seconds: from the photo, or from the edit before of the same call, to the edited photo.
+        weights: the model's fingerprint.
+        edited: False when nothing was asked, so the photo came back as it was.
+        mark: whether the edit is marked.
+        driving_reading: measured on the driving photo of a reenactment, else None.
+        age_method: what edited the age of a reenactment, else None.
+        others: with face="all" the same of every other face, the larger first; `image` shows all of them.
     """
 
     image: Image.Image
@@ -212,11 +233,17 @@ class EditResult(Measures):
     ) -> None:
         """Write `image` as PNG, JPEG or WebP, by the path's ending, with the edit in its metadata.
 
-        path: also a binary file that is open for writing, such as io.BytesIO(), which is written in `format`, by
-        default as its name ends, and as PNG where it has none. quality: 1..100 of a JPEG or WebP, 95 by default. A
-        photo that came back as it was is neither marked nor signed: it is no edit. signer: signs the file too (C2PA). A
-        path is written whole or not at all; BadInput for an ending, a quality or a place that cannot be written, or a
-        signer with `mark=False`.
+        A photo that came back as it was is neither marked nor signed: it is no edit. A path is written whole or not at
+        all.
+
+        Args:
+            path: where to write, or a binary file that is open for writing, such as io.BytesIO().
+            signer: signs the file too (C2PA).
+            format: of an open file, as "webp"; by default as its name ends, and PNG where it has none.
+            quality: 1..100 of a JPEG or WebP, 95 by default.
+
+        Raises:
+            BadInput: an ending, a quality or a place that cannot be written, or a signer with `mark=False`.
         """
         if signer is not None and not self.mark:
             raise BadInput(
@@ -317,9 +344,13 @@ class EditResult(Measures):
 class ClipResult:
     """The outcome of a clip.
 
-    frames, edited: how many it has, and how many of them were edited. rate: frames a second. size: width and height in
-    pixels. warnings: sentences about this clip, and one where the edit is left unmarked. seconds: how long the work
-    took.
+    Attributes:
+        frames: how many it has.
+        edited: how many of them were edited.
+        rate: frames a second.
+        size: width and height in pixels.
+        warnings: sentences about this clip, and one where the edit is left unmarked.
+        seconds: how long the work took.
     """
 
     frames: int

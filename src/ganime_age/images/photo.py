@@ -50,13 +50,19 @@ _ONE_AT_A_TIME = threading.Lock()
 def load_photo(source: PhotoLike, allow_download: bool = False) -> np.ndarray:
     """Read a photo from a path, an open file, bytes, a PIL image, an array or a tensor.
 
-    source: str or Path; a binary file, read from its start; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or (H,W,4),
-    uint8, uint16 or float 0..1; tensor (C,H,W) or (1,C,H,W), uint8 or float 0..1, on any device. Channels are RGB: what
-    OpenCV reads is BGR, and `photo[..., ::-1]` turns it round. A web address (http or https) is fetched only
-    with allow_download.
-    Returns a new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB,
-    transparent parts over white. BadInput says in one sentence why a source cannot be used: missing, damaged,
-    moving, more than 40 megapixels (refused before decoding), a side under 64 pixels.
+    Args:
+        source: str or Path; a binary file, read from its start; bytes; PIL.Image; array (H,W), (H,W,1), (H,W,3) or
+            (H,W,4), uint8, uint16 or float 0..1; tensor (C,H,W) or (1,C,H,W), uint8 or float 0..1, on any device.
+            Channels are RGB: what OpenCV reads is BGR, and `photo[..., ::-1]` turns it round.
+        allow_download: whether `source` may be a web address (http or https); without it nothing is fetched.
+
+    Returns:
+        A new uint8 array (H,W,3), RGB, upright (EXIF orientation applied, then forgotten), colours in sRGB, transparent
+        parts over white.
+
+    Raises:
+        BadInput: says in one sentence why a source cannot be used: missing, damaged, moving, more than 40 megapixels
+            (refused before decoding), a side under 64 pixels.
     """
     name = photo_name(source)
     if isinstance(source, np.ndarray):

@@ -67,13 +67,8 @@ class GanimeAge(
     license="other",
     tags=["face-editing", "face-aging", "action-units", "safetensors"],
 ):
-    """The parts that were asked for, as submodules of their own names. The keywords are those of config.json.
-
-    parts: any of methods.parts(); a method brings the prototypes that it draws on. face_size: side in pixels that the
-    editor crops faces to. crop_scale: size of the frame relative to FFHQ's. edit_size: side at which a generator works
-    that has no side of its own; what it changes is enlarged to the face's side. editable_action_units: the codes for
-    which the methods were trained. identity_thresholds: see model/thresholds.py; empty where none were measured.
-    networks: part -> the keywords of its network. BadInput names a number that cannot be.
+    """The parts that were asked for, as submodules of their own names; tensors in, tensors out. `from_pretrained` gives
+    a model with its weights.
     """
 
     detector: FaceDetector
@@ -97,6 +92,22 @@ class GanimeAge(
         identity_thresholds: Iterable[Any] = (),
         **networks: dict[str, Any] | None,
     ):
+        """A model of the parts that are named. The keywords are those of config.json.
+
+        Args:
+            parts: any of methods.parts(); a method brings the prototypes that it draws on. By default those that are
+                shipped.
+            face_size: side in pixels that the editor crops faces to, a multiple of 8 within 64..1024.
+            crop_scale: size of the frame relative to FFHQ's, 0.5..2.
+            edit_size: side in pixels at which a generator works that has no side of its own, a multiple of 8 within
+                64..1024; what it changes is enlarged to the face's side.
+            editable_action_units: the codes for which the methods were trained.
+            identity_thresholds: see model/thresholds.py; empty where none were measured.
+            networks: part -> the keywords of its network.
+
+        Raises:
+            BadInput: names a number, a part or a code that cannot be.
+        """
         super().__init__()
         self.parts = checked_parts(shipped() if parts is None else parts)
         foreign = sorted(set(networks) - set(known_parts()))
@@ -138,17 +149,27 @@ class GanimeAge(
         return tuple(name for name, row in METHODS.items() if row.part in self.parts)
 
     def methods_for(self, *asked: str) -> tuple[str, ...]:
-        """The loaded edit methods that can change all of what is asked: any of "age", "action_units"."""
+        """The loaded edit methods that can change all of what is asked.
+
+        Args:
+            asked: any of "age", "action_units".
+        """
         return tuple(name for name in methods_that_edit(*asked) if name in self.methods)
 
     def read(self, faces: Tensor, identity: bool = True) -> Readings:
-        """Faces (B,3,S,S) in [-1,1], any square side -> Readings of B faces.
+        """Measure faces.
 
         Who somebody is is read by the part `identity`, on the face aligned by the landmarks that the readers found;
         where the weights, or the parts that were loaded, have none, by a head of the readers, which confuses far more
-        people. Age and action units are read in the same way by the part `attributes`, where it is loaded; of the
-        units it is the mean with what the readers see. identity: False leaves it zero, and saves time where nobody
-        asks who it is.
+        people. Age and action units are read in the same way by the part `attributes`, where it is loaded; of the units
+        it is the mean with what the readers see.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1], any square side.
+            identity: False leaves it zero, and saves time where nobody asks who it is.
+
+        Returns:
+            Readings of B faces.
         """
         self.require("readers")
         own = IDENTITY in self.parts
@@ -176,18 +197,32 @@ class GanimeAge(
         hair: Tensor | None = None,
         changed: Tensor | None = None,
     ) -> Edited:
-        """Faces (B,3,S,S) in [-1,1] from the source to the target ages (B,) in years and action units (B,17) in 0..5.
+        """Change faces from the source to the target ages and action units. Where nothing is asked nothing changes.
 
-        Prototypes work at the face's own size, on `landmarks` (B,68,2) in 0..1, by default read here; what a generator
-        then changes at `edit_size`, within the face, is enlarged and added, so the face keeps its own detail. Where
-        nothing is asked nothing changes, and a face without colour stays without.
-        attention tells how much of each pixel was changed, by either. agetransgan and ragan add the difference of two
-        pictures that they draw: see networks/age_groups.py. ganimation has no prototypes. What is neither near the face
-        nor hair stays as it is, whatever a generator paints there. parts: of AGE_PARTS, what the age changes; only the
-        default method can leave some out. hair (B,1,S,S) in 0..1: where it is, if it has its new age already
-        (`grow_hair`); by default it is found and grown here. changed: the faces as `change_by_prototypes` gave them, if
-        it did. BadInput when the method is unknown or cannot change what is asked, MissingModel when its weights, or
-        the readers', are not loaded.
+        Prototypes work at the face's own size; what a generator then changes at `edit_size`, within the face, is
+        enlarged and added, so the face keeps its own detail. A face without colour stays without. agetransgan and ragan
+        add the difference of two pictures that they draw: see networks/age_groups.py. ganimation has no prototypes.
+        What is neither near the face nor hair stays as it is, whatever a generator paints there.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            source_age: (B,) years, 0..100.
+            target_age: (B,) years, 0..100.
+            source_aus: action units (B,17) in 0..5.
+            target_aus: action units (B,17) in 0..5.
+            method: which of the loaded methods edits, by name or title.
+            landmarks: (B,68,2) in 0..1, on which prototypes work; by default read here.
+            parts: of AGE_PARTS, what the age changes; only the default method can leave some out.
+            hair: (B,1,S,S) in 0..1: where it is, if it has its new age already (`grow_hair`); by default it is found
+                and grown here.
+            changed: the faces as `change_by_prototypes` gave them, if it did.
+
+        Returns:
+            The faces, and in `attention` how much of each pixel was changed, by prototypes or generator.
+
+        Raises:
+            BadInput: the method is unknown or cannot change what is asked.
+            MissingModel: its weights, or the readers', are not loaded.
         """
         row = method_row(method_called(method))
         self.require(row.part)
@@ -210,9 +245,20 @@ class GanimeAge(
         parts: Collection[str] = AGE_PARTS,
         hair: Tensor | None = None,
     ) -> Tensor | None:
-        """The first part of `edit`, for who does both at a time: what prototypes make of faces (B,3,S,S), before a
-        method's network draws on it; None where the method draws on the faces themselves. request: source and target
-        ages, source and target action units."""
+        """The first part of `edit`, for who does both at a time: what prototypes make of faces, before a method's
+        network draws on it.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            request: source and target ages (B,) in years, source and target action units (B,17) in 0..5.
+            method: which of the loaded methods edits, by name or title.
+            landmarks: (B,68,2) in 0..1.
+            parts: of AGE_PARTS, what the age changes.
+            hair: as for `edit`.
+
+        Returns:
+            The faces (B,3,S,S); None where the method draws on the faces themselves.
+        """
         row = method_row(method_called(method))
         self.require(row.part)
         if not self.draws_on_prototypes(row):
@@ -220,7 +266,11 @@ class GanimeAge(
         return self.prototypes_of(parts)(faces, landmarks, *request, hair)
 
     def prototypes_of(self, parts: Collection[str]) -> Prototypes:
-        """The prototypes, of whose ages only some parts (AGE_PARTS) change something."""
+        """The prototypes, of whose ages only some parts change something.
+
+        Args:
+            parts: of AGE_PARTS.
+        """
         return self.prototypes if set(parts) == set(AGE_PARTS) else self.prototypes.only(parts)
 
     def change(
@@ -233,8 +283,18 @@ class GanimeAge(
         hair: Tensor | None = None,
         changed: Tensor | None = None,
     ) -> Edited:
-        """`edit` of a request (source and target ages, source and target action units) that was checked: arithmetic on
-        tensors alone, so that it can be recorded as a graph (onnx/)."""
+        """`edit` of a request that was checked: arithmetic on tensors alone, so that it can be recorded as a graph
+        (onnx/).
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            request: source and target ages (B,) in years, source and target action units (B,17) in 0..5.
+            row: the method.
+            landmarks: as for `edit`.
+            parts: as for `edit`.
+            hair: as for `edit`.
+            changed: as for `edit`.
+        """
         source_age, target_age, source_aus, target_aus = request
         network = getattr(self, row.part)
         side = getattr(network, "size", self.edit_size)
@@ -264,19 +324,39 @@ class GanimeAge(
         method: str,
         parts: Collection[str] = AGE_PARTS,
     ) -> Tensor:
-        """Where landmarks (B,68,2) in 0..1 lie after an edit of these parts of an age. request: source and target ages
-        (B,), source and target action units (B,17)."""
+        """Where landmarks lie after an edit.
+
+        Args:
+            landmarks: (B,68,2) in 0..1.
+            request: source and target ages (B,) in years, source and target action units (B,17) in 0..5.
+            method: which of the loaded methods edits.
+            parts: of AGE_PARTS, what the age changes.
+        """
         if not self.draws_on_prototypes(METHODS[method]):
             return landmarks
         return self.prototypes_of(parts).moved_landmarks(landmarks, request[:2], request[2:])
 
     def draws_on_prototypes(self, row: Method) -> bool:
-        """Whether a loaded method draws on what the prototypes change first; others paint the face as it is."""
+        """Whether a loaded method draws on what the prototypes change first; others paint the face as it is.
+
+        Args:
+            row: the method.
+        """
         return row.reads and not getattr(getattr(self, row.part), "direct", False)
 
     def find_hair(self, pictures: Tensor, frame: Place | None = None) -> Tensor:
-        """Where hair is in pictures (B,3,S,S) in [-1,1] of faces' frames, or of more than them (`frame` says where it
-        lies): (B,1,S,S) in 0..1. MissingModel when the weights hold no prototypes."""
+        """Where hair is.
+
+        Args:
+            pictures: (B,3,S,S) in [-1,1], of faces' frames, or of more than them.
+            frame: where the face's frame lies in pictures of more than it.
+
+        Returns:
+            (B,1,S,S) in 0..1.
+
+        Raises:
+            MissingModel: the weights hold no prototypes.
+        """
         self.require(PROTOTYPES)
         with precise(pictures):
             return self.prototypes.find_hair(pictures, frame)
@@ -289,20 +369,42 @@ class GanimeAge(
         target_age: Tensor,
         hair: Tensor,
     ) -> Tensor:
-        """Pictures (B,3,S,S) in [-1,1] that show more than a face's frame, with landmarks (B,68,2) in 0..1 of them and
-        hair (B,1,S,S) where `find_hair` found it: with that hair grown from the source to the target ages (B,) in
-        years. What is no hair stays as it is. MissingModel when the weights hold no prototypes."""
+        """Pictures with their hair grown from the source to the target ages. What is no hair stays as it is.
+
+        Args:
+            pictures: (B,3,S,S) in [-1,1], which show more than a face's frame.
+            landmarks: (B,68,2) in 0..1 of them.
+            source_age: (B,) years.
+            target_age: (B,) years.
+            hair: (B,1,S,S), where `find_hair` found it.
+
+        Raises:
+            MissingModel: the weights hold no prototypes.
+        """
         growth = self.hair_to_grow(pictures, landmarks, hair, target_age > source_age)
         return self.grow_ready_hair(growth, source_age, target_age)
 
     def hair_to_grow(self, pictures: Tensor, landmarks: Tensor, hair: Tensor, older: Tensor) -> Growth:
-        """What `grow_hair` needs of pictures whatever the ages are: older (B,) tells in which direction they grow."""
+        """What `grow_hair` needs of pictures whatever the ages are.
+
+        Args:
+            pictures: as for `grow_hair`.
+            landmarks: as for `grow_hair`.
+            hair: as for `grow_hair`.
+            older: (B,), in which direction they grow.
+        """
         self.require(PROTOTYPES)
         with precise(pictures):
             return Growth.of(pictures, hair, landmarks, older, REACH_FADE)
 
     def grow_ready_hair(self, growth: Growth, source_age: Tensor, target_age: Tensor) -> Tensor:
-        """`grow_hair` from what `hair_to_grow` gave, for any number of ages in that direction."""
+        """`grow_hair` from what `hair_to_grow` gave, for any number of ages in that direction.
+
+        Args:
+            growth: of `hair_to_grow`.
+            source_age: (B,) years.
+            target_age: (B,) years.
+        """
         with precise(growth.picture):
             return self.prototypes.grow(growth, (source_age, target_age))
 
@@ -315,9 +417,21 @@ class GanimeAge(
     ) -> Edited:
         """`edit` from what the readers see: `model(faces, age=70)` or `model(faces, action_units="smile")`.
 
-        faces: (B,3,S,S) in [-1,1]. age: target in years, one for all or (B,); action_units: targets (B,17) in 0..5, in
-        the order of AU_CODES, or one request for all faces in the words of `edits.parse_action_units`, such as
-        {"AU12": 3} or ["frown=+2"]. What is None or not named stays as it is read. BadInput and MissingModel as `edit`.
+        What is None or not named stays as it is read.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            age: target in years, 0..100, one for all or (B,).
+            action_units: targets (B,17) in 0..5, in the order of AU_CODES, or one request for all faces in the words of
+                `edits.parse_action_units`, such as {"AU12": 3} or ["frown=+2"].
+            method: which of the loaded methods edits, by name or title.
+
+        Returns:
+            As `edit`.
+
+        Raises:
+            BadInput: as `edit`.
+            MissingModel: as `edit`.
         """
         read = self.read(resize(faces, min(faces.shape[-1], self.face_size)), identity=False)
         ages = read.age if age is None else torch.as_tensor(age, dtype=read.age.dtype, device=read.age.device)
@@ -340,14 +454,26 @@ class GanimeAge(
         learnt: bool = True,
         hair: Tensor | None = None,
     ) -> Edited:
-        """Faces (B,3,S,S) in [-1,1] moved from the source to the target landmarks (B,68,2) in 0..1 of the frame, and
-        from the source to the target action units (B,17) in 0..5.
+        """Faces moved from the source to the target landmarks, and from the source to the target action units.
 
         `dual_generator.shape` tells the target landmarks for a driving face. A mesh moves the face's own pixels; with
-        prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face
-        generator then repairs at `edit_size` is enlarged and added. A face of which nothing is asked comes back
-        exactly. attention tells how much of each pixel was changed. learnt: False leaves the face generator's repair
-        out, to measure what it adds. MissingModel when the weights are not loaded.
+        prototypes, where they are loaded, creases follow and an opening mouth is filled; what the face generator then
+        repairs at `edit_size` is enlarged and added. A face of which nothing is asked comes back exactly.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            source_landmarks: (B,68,2) in 0..1 of the frame.
+            target_landmarks: (B,68,2) in 0..1 of the frame.
+            source_aus: action units (B,17) in 0..5.
+            target_aus: action units (B,17) in 0..5.
+            learnt: False leaves the face generator's repair out, to measure what it adds.
+            hair: (B,1,S,S) in 0..1: where it is, if that is known.
+
+        Returns:
+            The faces, and in `attention` how much of each pixel was changed.
+
+        Raises:
+            MissingModel: the weights of dual_generator are not loaded.
         """
         self.require("dual_generator")
         asked = (source_landmarks != target_landmarks).any(2).any(1) | (source_aus != target_aus).any(1)
@@ -370,13 +496,28 @@ class GanimeAge(
         return Edited(torch.where(moved, edited.face, faces), edited.attention * moved)
 
     def turn(self, faces: Tensor, landmarks: Tensor, degrees: Tensor) -> Turned:
-        """Faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1, their heads turned by yaw, pitch and roll (B,3) in
-        degrees, a few; see networks/mesh.py. MissingModel without the part `head`."""
+        """Faces with their heads turned; see networks/mesh.py.
+
+        Args:
+            faces: (B,3,S,S) in [-1,1].
+            landmarks: (B,68,2) in 0..1.
+            degrees: (B,3), yaw, pitch and roll in degrees, a few.
+
+        Raises:
+            MissingModel: the weights lack the part `head`.
+        """
         self.require("head")
         return turn(faces, landmarks, degrees, self.head)
 
     def require(self, part: str) -> None:
-        """MissingModel when the weights do not hold a part."""
+        """Check that the weights hold a part.
+
+        Args:
+            part: its name.
+
+        Raises:
+            MissingModel: they do not.
+        """
         if part not in self.parts:
             raise MissingModel(
                 f"these weights hold {', '.join(self.parts)}; load weights with {part} to use it{how_to_get(part)}"
@@ -395,11 +536,21 @@ class GanimeAge(
     ) -> str | None:
         """Write config.json and model.safetensors, in the model's own precision; no other file is touched.
 
-        variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors. config:
-        keywords to write instead of the model's own. push_to_hub: also push to `repo_id`, by default the folder's name,
-        with `model_card_kwargs` and what else `push_to_hub` takes, and return the commit's address.
-        BadInput, and nothing written, when a number is not finite, a config does not describe the tensors, or the
-        folder cannot be written.
+        Args:
+            save_directory: the folder to write to.
+            variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors.
+            config: keywords to write instead of the model's own.
+            repo_id: the repository to push to, by default the folder's name.
+            push_to_hub: whether to push as well.
+            model_card_kwargs: as for `push_to_hub`.
+            push_to_hub_kwargs: what else `push_to_hub` takes.
+
+        Returns:
+            The commit's address with push_to_hub.
+
+        Raises:
+            BadInput: a number is not finite, a config does not describe the tensors, or the folder cannot be written;
+                nothing is written.
         """
         if push_to_hub_kwargs and not push_to_hub:
             raise TypeError(
@@ -437,13 +588,32 @@ class GanimeAge(
         variant: str | None = None,
         files: Mapping[str, str | Path] | None = None,
     ) -> str:
-        """Upload what `save_pretrained` writes, and `files` (path in the repository -> file here), as one commit.
+        """Upload what `save_pretrained` writes, and `files`, as one commit.
 
-        The repository and the branch are made where they do not exist; a README.md that is there is replaced only by
-        one in `files`, and where there is none the mixin's card is made of `model_card_kwargs`. allow_patterns and
-        ignore_patterns choose among the files; delete_patterns removes files of the repository in the same commit.
-        Returns the web address of the commit, or of the pull request with `create_pr`. BadInput for a model or a
-        request that cannot be pushed, MissingModel when the Hub does not take it.
+        The repository and the branch are made where they do not exist. A README.md that is there is replaced only by
+        one in `files`; where there is none the mixin's card is made.
+
+        Args:
+            repo_id: name of the repository, as "org/name".
+            config: keywords to write instead of the model's own.
+            commit_message: what the commit says.
+            private: whether a new repository is private; True is refused for one that is public.
+            token: of the Hub; by default the one of this machine's login, False for none.
+            branch: where the commit goes, by default the main branch.
+            create_pr: whether it goes into a pull request.
+            allow_patterns: names of the files to send, such as "*.json"; by default all.
+            ignore_patterns: names of the files not to send.
+            delete_patterns: names of files of the repository to remove in the same commit.
+            model_card_kwargs: what the mixin's card is made of.
+            variant: as for `save_pretrained`.
+            files: path in the repository -> file here.
+
+        Returns:
+            The web address of the commit, or of the pull request with `create_pr`.
+
+        Raises:
+            BadInput: a model or a request that cannot be pushed.
+            MissingModel: the Hub does not take it.
         """
         choice = hub.Choice(allow_patterns, ignore_patterns, delete_patterns)
         return hub.push(
@@ -481,13 +651,27 @@ class GanimeAge(
         """The embedded weights (no argument), a folder, or a Hub repository; ready to use.
 
         The model is in eval mode and frozen: no parameter requires a gradient. To train a part, call
-        `model.PART.requires_grad_().train()`.
-        parts loads a subset, and no more memory; without `identity` no identity thresholds are stated. dtype: of the
-        model, float32 by default whatever the file holds; "auto" keeps the file's. variant: "fp16" or "bf16" reads that
-        smaller file. revision: branch, tag or commit of a repository, of which subfolder holds the weights. Weights of
-        format 2 are converted while they are loaded.
-        Loading is strict: MissingModel names the missing, foreign, misshapen or non-finite tensor, or says why the
-        source cannot be had; BadInput names a keyword that cannot be.
+        `model.PART.requires_grad_().train()`. Weights of format 2 are converted while they are loaded. Loading is
+        strict.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a Hub repository as "org/name"; None for the embedded weights.
+            force_download: whether files of the Hub are fetched again where the cache holds them.
+            token: of the Hub; by default the one of this machine's login, False for none.
+            cache_dir: where files of the Hub are kept, by default the Hub's own cache.
+            local_files_only: whether the cache alone is asked, not the Hub.
+            revision: branch, tag or commit of a repository.
+            subfolder: of the repository or folder, which holds the weights.
+            variant: "fp16" or "bf16" reads that smaller file.
+            dtype: of the model, float32 by default whatever the file holds; "auto" keeps the file's.
+            device: where the model lies; "auto" is the fastest here.
+            parts: loads a subset, and no more memory; without `identity` no identity thresholds are stated.
+            model_kwargs: none; TypeError names one that is given.
+
+        Raises:
+            MissingModel: names the missing, foreign, misshapen or non-finite tensor, or says why the source cannot be
+                had.
+            BadInput: names a keyword that cannot be.
         """
         if model_kwargs:
             raise TypeError(

@@ -96,20 +96,41 @@ class Aligned:
 
 class OnnxEditor:
     """`FaceEditor.read` and `edit` for stills, with the default method, on graphs that `ganime-age export` wrote: ages,
-    action units, strength, one face. Hair changes within the face's frame alone; there the pixels are FaceEditor's to
-    one level of 255. folder: of the graphs. threads: of onnxruntime, 0 for its own choice.
+    action units, strength, one face.
 
-    MissingModel says what a folder lacks, BadInput what cannot be done with a photo or a request.
+    Hair changes within the face's frame alone; there the pixels are FaceEditor's to one level of 255. MissingModel says
+    what a folder lacks, BadInput what cannot be done with a photo or a request.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, threads: int = 0):
+        """An editor with the graphs of one folder.
+
+        Args:
+            folder: of the graphs.
+            threads: of onnxruntime, 0 for its own choice.
+
+        Raises:
+            MissingModel: says what the folder lacks, or that onnxruntime is not installed.
+        """
         self.graphs = Graphs(folder, threads)
         self.manifest = self.graphs.manifest
         self.detector = Search(self.graphs)
 
     def read(self, photo: PhotoLike) -> list[Reading]:
-        """Measure every face of a photo, the largest first. BadInput when there is none. Python's warning (UserWarning)
-        where red and blue of an array look exchanged."""
+        """Measure every face of a photo.
+
+        Args:
+            photo: anything `load_photo` takes.
+
+        Returns:
+            The readings, the largest face first.
+
+        Raises:
+            BadInput: there is no face.
+
+        Warns:
+            UserWarning: red and blue of an array look exchanged.
+        """
         pixels = load_photo(photo)
         faces = [self._aligned(pixels, one) for one in self._found(pixels, photo)]
         if is_raw(photo):
@@ -127,7 +148,23 @@ class OnnxEditor:
         face: int = 0,
         mark: bool = True,
     ) -> EditResult:
-        """Edit one face of a photo; the options are FaceEditor's."""
+        """Edit one face of a photo; the options are FaceEditor's.
+
+        Args:
+            photo: anything `load_photo` takes.
+            age: target in years, 0..100.
+            action_units: intensities 0..5 by name, as {"AU12": 3}; changes, as "AU12=+2"; or a preset, as "smile".
+            relative: whether action units are changes to what is there.
+            strength: 0..1.5, how far to go from the source to the target.
+            face: which face, 0 is the largest.
+            mark: False leaves out the watermark and the metadata that say the picture is edited.
+
+        Returns:
+            The edited photo and its measurements.
+
+        Raises:
+            BadInput: a photo or a request that cannot be used.
+        """
         started = time.perf_counter()
         edit = Edit.of(age, action_units, relative, strength, self.manifest.editable_action_units)
         pixels = load_photo(photo)
@@ -210,7 +247,13 @@ class OnnxEditor:
         return next((side for side in able if side >= own), able[-1])
 
     def paste(self, pixels: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        """A photo (H,W,3) uint8 with a change of levels (1,4,S,S) laid on it in the frame of a matrix (2,3)."""
+        """A photo with a change laid on it.
+
+        Args:
+            pixels: the photo (H,W,3) uint8.
+            change: levels (1,4,S,S).
+            matrix: (2,3), from pixels of the photo to those of the change's frame.
+        """
         size, back = change.shape[-1], invert(matrix)
         left, top, right, bottom = reach(back, (size, size), pixels.shape)
         back[:, 2] -= left, top

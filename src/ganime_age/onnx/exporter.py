@@ -47,13 +47,25 @@ def export(
     sides: Iterable[int] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
-    """Write the graphs of a model's detector, readers and default method into a folder; returns its manifest.
+    """Write the graphs of a model's detector, readers and default method into a folder.
 
-    half: weights in half precision, half as large; the graphs compute in single precision all the same. sides: of the
-    faces that can be edited, multiples of 64 from the model's face_size to 1,024; by default all. A face is edited at
-    the nearest side that there is. progress: called with the name of each file.
-    BadInput for a folder that holds other work, or a side that cannot be; MissingModel where a part, or the package
-    onnx, is missing. What stops half way leaves no manifest, and an earlier export as it was.
+    A face is edited at the next side that is not smaller than its own in the photo, or at the largest. What stops half
+    way leaves no manifest, and an earlier export as it was.
+
+    Args:
+        model: whose graphs they are.
+        folder: where they are written: a new or an empty one, or that of an earlier export.
+        half: weights in half precision, half as large; the graphs compute in single precision all the same.
+        sides: of the faces that can be edited, in pixels: the model's face_size, and multiples of 64 from there to
+            1,024; by default all.
+        progress: called with the name of each file.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        BadInput: a folder that holds other work, or a side that cannot be.
+        MissingModel: a part, or the package onnx, is missing.
     """
     for part in ("detector", "readers", METHODS[DEFAULT].part):
         model.require(part)

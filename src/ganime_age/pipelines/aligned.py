@@ -25,11 +25,20 @@ from .face import Detector
 
 
 def align(photo: PhotoLike, model: GanimeAge, *, detector: Detector | None = None) -> list[np.ndarray]:
-    """The frame of every face in a photo, the largest face first; an empty list where there is none.
+    """The frame of every face in a photo.
 
-    photo: anything `load_photo` takes. Each frame is an affine map (2,3) float64 from pixels of the photo to those of
-    the model's aligned face, `face_size` x `face_size`. detector: by default the model's own. BadInput for a photo that
-    cannot be used, MissingModel when the weights hold no detector.
+    Args:
+        photo: anything `load_photo` takes.
+        model: whose aligned face it is, of `face_size` x `face_size` pixels.
+        detector: photo (H,W,3) uint8 RGB -> its faces, the largest first; by default the model's own.
+
+    Returns:
+        The frames, the largest face first; an empty list where there is none. Each is an affine map (2,3) float64 from
+        pixels of the photo to those of the model's aligned face.
+
+    Raises:
+        BadInput: a photo that cannot be used.
+        MissingModel: the weights hold no detector.
     """
     pixels = load_photo(photo)
     if detector is None:
@@ -41,19 +50,40 @@ def align(photo: PhotoLike, model: GanimeAge, *, detector: Detector | None = Non
 
 
 def crop(photo: PhotoLike, matrix: np.ndarray, size: int, *, device: str | torch.device = "cpu") -> Tensor:
-    """One aligned face (1,3,size,size) float32 in [-1,1]; antialiased, the border repeated where the photo ends.
+    """One aligned face of a photo; antialiased, the border repeated where the photo ends.
 
-    matrix: (2,3), from pixels of the photo to those of a face of `size` pixels, as from `align`.
+    Args:
+        photo: anything `load_photo` takes.
+        matrix: (2,3), from pixels of the photo to those of a face of `size` pixels, as from `align`.
+        size: side of the face in pixels.
+        device: where the tensor lies.
+
+    Returns:
+        The face (1,3,size,size) float32 in [-1,1].
+
+    Raises:
+        BadInput: a photo or a matrix that cannot be used.
     """
     return to_tensor(alignment.crop(load_photo(photo), checked_matrix(matrix), size), device)
 
 
 def paste(photo: PhotoLike, before: Tensor, after: Tensor, matrix: np.ndarray) -> np.ndarray:
-    """The photo (H,W,3) uint8 with what changed between two aligned faces added to it, see `alignment.paste`.
+    """The photo with what changed between two aligned faces added to it, see `alignment.paste`.
 
-    before, after: (1,3,S,S) or (3,S,S) in [-1,1], on any device. matrix: (2,3), that of the crop at S pixels. Where
-    nothing changed every byte stays as it is, but for some five pixels beside an edge that came or went. What is pasted
-    carries no mark that it is edited.
+    Where nothing changed every byte stays as it is, but for some five pixels beside an edge that came or went. What is
+    pasted carries no mark that it is edited.
+
+    Args:
+        photo: anything `load_photo` takes.
+        before: the face as it was, (1,3,S,S) or (3,S,S) in [-1,1], on any device.
+        after: the face as it is now, of the same shape.
+        matrix: (2,3), that of the crop at S pixels.
+
+    Returns:
+        The photo (H,W,3) uint8.
+
+    Raises:
+        BadInput: a photo, faces or a matrix that cannot be used.
     """
     faces = [one.detach()[0] if one.ndim == 4 and len(one) == 1 else one.detach() for one in (before, after)]
     shape = tuple(faces[0].shape)

@@ -36,9 +36,11 @@ class Keyframe:
     """The request at one moment of an animation; an age or action unit that is not named stays as at the keyframe
     before.
 
-    age, action_units: as for `FaceEditor.edit`; changes such as "AU12=+2" count from the photo. at: when, 0..1 of the
-    whole way; either every keyframe of an animation says it or none, and then they are spread evenly and the photo
-    itself comes first.
+    Attributes:
+        age: as for `FaceEditor.edit`: target in years, 0..100.
+        action_units: as for `FaceEditor.edit`; changes such as "AU12=+2" count from the photo.
+        at: when, 0..1 of the whole way; either every keyframe of an animation says it or none, and then they are spread
+            evenly and the photo itself comes first.
     """
 
     age: float | None = None

@@ -32,12 +32,15 @@ MOST_FACES = 8
 
 @dataclass(frozen=True)
 class Verdict:
-    """The evidence of one picture. `edited` False means not known: marks can be lost, so it is no proof.
+    """The evidence of one picture.
 
-    source_type: the IPTC digital source type in the metadata, by any tool. record: ganime_age's own, with the edit's
-    numbers. credentials: made_by, signed_by and state of a C2PA signature. watermark: score of each face, the largest
-    face first, in standard deviations; from THRESHOLD on it is the mark. Of a clip, the score of each frame that was
-    looked at and shows a face.
+    Attributes:
+        edited: False means not known: marks can be lost, so it is no proof.
+        source_type: the IPTC digital source type in the metadata, by any tool.
+        record: ganime_age's own, with the edit's numbers.
+        credentials: made_by, signed_by and state of a C2PA signature.
+        watermark: score of each face, the largest face first, in standard deviations; from THRESHOLD on it is the mark.
+            Of a clip, the score of each frame that was looked at and shows a face.
     """
 
     edited: bool
@@ -78,12 +81,21 @@ class Verdict:
 
 
 def verify(image: Any, detector: Detector | None = None, *, allow_download: bool = False) -> Verdict:
-    """Look for the marks of an edit in a picture (anything `load_photo` takes), or in a clip (a path).
+    """Look for the marks of an edit in a picture or in a clip.
 
-    detector: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the mark
-    is looked for. Metadata is read from files, bytes and PIL images, a C2PA signature only from a file whose name ends
-    as a PNG, a JPEG or a WebP. allow_download: whether the picture may be a web address; without it nothing is fetched.
-    BadInput for what is no picture, MissingModel when memory runs out.
+    Args:
+        image: a picture (anything `load_photo` takes), or a clip (a path). Metadata is read from files, bytes and PIL
+            images, a C2PA signature only from a file whose name ends as a PNG, a JPEG or a WebP.
+        detector: photo (H,W,3) uint8 -> faces; by default the one that ships with the package. Of at most 8 faces the
+            mark is looked for.
+        allow_download: whether the picture may be a web address; without it nothing is fetched.
+
+    Returns:
+        What was found.
+
+    Raises:
+        BadInput: what is no picture.
+        MissingModel: memory runs out, or a clip is given and PyAV is not installed.
     """
     with enough_memory("cpu"):
         if is_address(image):
