@@ -62,9 +62,9 @@ def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.
     out = np.full((3, len(first)), 0.5, np.float32)
     seen = np.empty_like(out[0])
     for j, i in np.ndindex(4, 4):
-        at, share = first + (j * (width + 6) + i), down[j] * across[i]
+        away, share = j * (width + 6) + i, down[j] * across[i]
         for plane, total in zip(planes, out, strict=True):
-            np.take(plane, at, out=seen, mode="clip")
+            np.take(plane[away:], first, out=seen, mode="clip")
             seen *= share
             total += seen
     levels = out.clip(0, 255, out=out).astype(np.uint8)  # 0.5 above: rounded
