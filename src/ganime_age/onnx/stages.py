@@ -167,14 +167,19 @@ def heads(landmarks: Tensor, size: int) -> Tensor:
     turns = along[:, :, None] * down[:, None] - down[:, :, None] * along[:, None]  # (N,N,N): of k
     edges = (turns.amin(2) >= 0).float()
     along, down = (edges * along).sum(1), (edges * down).sum(1)
+    # OpenCV fills the outline, too: what lies within half a pixel of it, across or down. So each line lets those x of a
+    # row be in for which   down x <= along (row - y) + down x0 + outline
+    outline = 0.5 * torch.maximum(along.abs(), down.abs())
     at = torch.arange(size, dtype=torch.float32)
-    side = along[:, None, None] * (at[:, None] - y[:, None, None]) - down[:, None, None] * (
-        at - x[:, None, None]
-    )
-    # OpenCV fills the outline, too: what lies within half a pixel of it, across or down.
-    outline = 0.5 * torch.maximum(along.abs(), down.abs())[:, None, None]
+    along, down, y, share = (one[:, None] for one in (along, down, y, down * x + outline))
+    least = along * (at - y) + share  # (N,size)
+    ends, far = least / down, torch.tensor(torch.inf)
+    none = (down == 0) & (least < 0)
+    first = torch.where(down < 0, ends, -far).amax(0)[:, None]
+    last = torch.where(down > 0, ends, torch.where(none, -far, far)).amin(0)[:, None]
+    inside = (at >= first) & (at <= last)
     soft = blurring(size, watermark.HEAD_EDGE * size)
-    return soft @ ((side + outline).amin(0) >= 0).float() @ soft.T
+    return soft @ inside.float() @ soft.T
 
 
 def paste(region: Tensor, change: Tensor, grid: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import may_ask, places
+from ..layers import choose, may_ask, places, recorded
 from ..mouth import gap
 from ..warp import canonical_grid
 
@@ -107,12 +107,24 @@ def blur(face: Tensor, sigma: Tensor) -> Tensor:
 
 def fill_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Tensor]:
     """Both eyes covered with the colour of the skin between lid and brow, by shares (B,) -> faces, what was covered."""
-    side = face.shape[-1]
-    line = (torch.arange(side, device=face.device, dtype=face.dtype) + 0.5) / side
-    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
     covered = torch.zeros_like(face[:, :1])
     if may_ask(lids) and not (lids > 0).any():
         return face, covered
+    if not recorded():
+        return closed_lids(face, landmarks, lids)
+    face, covered = choose(
+        lids > 0,
+        lambda: torch.cat(closed_lids(face, landmarks, lids), 1),
+        lambda: torch.cat([face, covered], 1),
+    ).split([3, 1], 1)
+    return face, covered
+
+
+def closed_lids(face: Tensor, landmarks: Tensor, lids: Tensor) -> tuple[Tensor, Tensor]:
+    """`fill_lids` where there is something to cover."""
+    side, covered = face.shape[-1], torch.zeros_like(face[:, :1])
+    line = (torch.arange(side, device=face.device, dtype=face.dtype) + 0.5) / side
+    pixels = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
     for first, last, lid, brow in EYES:
         left, right = landmarks[:, first], landmarks[:, last]
         along = right - left
