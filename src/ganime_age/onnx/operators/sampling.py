@@ -78,7 +78,9 @@ def _max_pool(
 ) -> list[str]:
     sides, steps, pads = (_two(value) for value in (kernel, stride or kernel, padding))
     name, windows = g.name(x), [(sides, pads)]
-    if steps == [1, 1] and min(sides) > 1 and math.prod(sides) > WIDE:
+    # Without padding of its own it comes after some: a browser's runtime takes that into the first window and refuses
+    # one that is smaller.
+    if steps == [1, 1] and max(pads) and min(sides) > 1 and math.prod(sides) > WIDE:
         windows = [([sides[0], 1], [pads[0], 0]), ([1, sides[1]], [0, pads[1]])]
     for side, pad in windows:
         name = g.op("MaxPool", name, kernel_shape=side, strides=steps, pads=[*pad, *pad])
