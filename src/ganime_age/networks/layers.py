@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -275,11 +277,24 @@ def enlarge(x: Tensor, side: int) -> Tensor:
     """Square maps that hold no fine detail, (B,C,h,h) with h <= side -> (B,C,side,side), bilinear."""
     if x.shape[-1] == side:
         return x
-    if may_ask(x):  # a CPU enlarges channels one by one up to four times as fast
-        faces, channels = x.shape[:2]
-        x = F.interpolate(x.flatten(0, 1)[:, None], size=(side, side), mode="bilinear", align_corners=False)
-        return x.view(faces, channels, side, side)
+    if is_plain(x):
+        return enlarged_plainly(x, side, cv2.INTER_LINEAR)
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def is_plain(x: Tensor) -> bool:
+    """Are these nothing but numbers in the CPU's memory, which others than torch may compute with?"""
+    plain = may_ask(x) and x.dtype == torch.float32 and not x.requires_grad
+    return plain and not torch.compiler.is_compiling()
+
+
+def enlarged_plainly(x: Tensor, side: int, method: int) -> Tensor:
+    """(B,C,h,w) that `is_plain` -> (B,C,side,side) by a method of OpenCV, which gives what F.interpolate does, but for
+    rounding, in a third of the time or less."""
+    out = np.empty((*x.shape[:2], side, side), np.float32)
+    for one, drawn in zip(x.flatten(0, 1).numpy(), out.reshape(-1, side, side), strict=True):
+        cv2.resize(one, (side, side), dst=drawn, interpolation=method)
+    return torch.from_numpy(out)
 
 
 SMOOTH_SIDE = 256
@@ -295,6 +310,8 @@ def enlarge_smoothly(x: Tensor, side: int) -> Tensor:
 
 def bicubic(x: Tensor, side: int) -> Tensor:
     """(B,C,h,h) -> (B,C,side,side), bicubic: what F.interpolate gives, but for rounding."""
+    if x.shape[-1] > PRODUCT_SIDE and is_plain(x):
+        return enlarged_plainly(x, side, cv2.INTER_CUBIC)
     if x.shape[-1] > PRODUCT_SIDE or recorded():
         return F.interpolate(x, size=(side, side), mode="bicubic", align_corners=False)
     along = bicubic_weights(x.shape[-1], side, x.dtype, x.device)
