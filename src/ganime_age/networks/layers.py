@@ -235,7 +235,9 @@ LUMA = (0.299, 0.587, 0.114)
 def luma(face: Tensor) -> Tensor:
     """(B,3,H,W) -> (B,1,H,W), ITU-R BT.601."""
     red, green, blue = face.split(1, 1)
-    return torch.add(torch.add(LUMA[0] * red, green, alpha=LUMA[1]), blue, alpha=LUMA[2])
+    if recorded():
+        return torch.add(torch.add(LUMA[0] * red, green, alpha=LUMA[1]), blue, alpha=LUMA[2])
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def relit(face: Tensor, change: Tensor) -> Tensor:
@@ -245,15 +247,28 @@ def relit(face: Tensor, change: Tensor) -> Tensor:
     knows how much light a channel lost that is full. On skin red is the fullest channel; where another one is, as on
     the white of an eye, all lose as large a share as red does, or it would take on that one's colour."""
     # d c_k = (c_k / luma(c)) d luma(c), c measured from black
-    shadow = (face + 1) * (change / (luma(face) + 1).clamp_min(DARK))
+    darker = change.clamp(max=0) / (luma(face) + 1).clamp_min(DARK)
     seen = not_full(face)
-    shadow = shadow * torch.maximum(seen, seen[:, :1])
-    return torch.where(change < 0, shadow, change)
+    shadow = times(times(face + 1, darker), torch.maximum(seen, seen[:, :1]))
+    return plus(shadow, change.clamp_min(0))
+
+
+def times(made: Tensor, factor: Tensor) -> Tensor:
+    """made * factor, where nobody else needs `made`: in its memory, as new memory takes longer than the product. A
+    recorded graph knows nothing that changes in place."""
+    return made * factor if recorded() else made.mul_(factor)
+
+
+def plus(made: Tensor, more: Tensor) -> Tensor:
+    """made + more, likewise."""
+    return made + more if recorded() else made.add_(more)
 
 
 def not_full(face: Tensor) -> Tensor:
     """How far the channels of faces in [-1,1] are from being full, of the same shape, 1 up to FULL and 0 at 1."""
-    return ((1 - face) / (1 - FULL)).clamp(0, 1)
+    if recorded():
+        return ((1 - face) / (1 - FULL)).clamp(0, 1)
+    return (1 - face).div_(1 - FULL).clamp_(0, 1)
 
 
 def dilate(maps: Tensor, rows: int, columns: int) -> Tensor:

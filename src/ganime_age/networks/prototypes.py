@@ -38,6 +38,7 @@ from .layers import (
     not_full,
     places,
     planes_apart,
+    plus,
     precise,
     relit,
     resize,
@@ -294,12 +295,13 @@ class Prototypes(nn.Module):
         contrast = (spread * USUAL * (mean + 1).clamp_min(0.1)).sqrt()
         aged = aged * contrast * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
         aged = in_light(aged, skin.face, mean, ages[1] <= ages[0])
-        tone = enlarge(aged + in_light(acted * contrast, skin.face, mean), face.shape[-1])
+        tone = aged + in_light(acted * contrast, skin.face, mean)
         light = luma(tone)
         # Where red is full a photo does not tell the skin's colour.
         seen = not_full(resize(face[:, :1], aged.shape[-1]))
-        tinted = skin.mask * enlarge(seen, face.shape[-1]) * (tone - light)
-        return face + relit(face, skin.mask * light) + tinted
+        maps = enlarge(torch.cat([tone - light, light, seen], 1), face.shape[-1])
+        tint, light, seen = maps.split([3, 1, 1], 1)
+        return plus(torch.addcmul(face, skin.mask * seen, tint), relit(face, skin.mask * light))
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""

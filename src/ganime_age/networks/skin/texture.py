@@ -72,7 +72,7 @@ def scale_texture(face: Tensor, skin: Tensor, change: Tensor, limit: Limit | Non
         gain = gains[:, max(level - finer, 0), None]
         gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
         share = UNMEASURED ** max(finer - 1 - level, 0) * texture_share(detail, skin)
-        gain = torch.where(gain > 0, gain * share, gain)
+        gain = torch.minimum(gain, gain * share)  # a loss stays as it is
         if limit is not None and side > FINEST:
             gain = (1 + gain) * kept(detail, limit) - 1
         details.append(detail * gain)
