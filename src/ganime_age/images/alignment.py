@@ -119,34 +119,35 @@ def paste_change(
     """`paste` of a change (S,S,3) float32 in levels of 255. before: None adds it everywhere."""
     size, scale = len(change), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     weight = border_mask(size, quiet=2 * max(scale, 1))  # as far as resampling reaches
-    change = np.ascontiguousarray(change * weight[..., None])
+    change, instead = np.ascontiguousarray(change * weight[..., None]), None
     if before is not None and held(scale) > 0:
         instead = held(scale) * weight * edges(change)
-        change = np.dstack([change + instead[..., None] * before, instead])
+        change += instead[..., None] * before
     out = photo.copy()
     left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
     if scale > 1:  # averaged over areas, which must lie where they lie in the whole
-        add_to(out[top:bottom, left:right], change, invert(placed(matrix, left, top)))
+        add_to(out[top:bottom, left:right], change, instead, invert(placed(matrix, left, top)))
         return out
     wide, high = TILE
     for y in range(top, bottom, high):
         for x in range(left, right, wide):
             region, there = out[y : min(y + high, bottom), x : min(x + wide, right)], placed(matrix, x, y)
             x0, y0, x1, y1 = reach(there, region.shape[1::-1], change.shape)
-            add_to(region, change[y0:y1, x0:x1], placed(invert(there), x0, y0))
+            part = np.s_[y0:y1, x0:x1]
+            gone = None if instead is None else instead[part]
+            add_to(region, change[part], gone, placed(invert(there), x0, y0))
     return out
 
 
-def add_to(region: np.ndarray, change: np.ndarray, matrix: np.ndarray) -> None:
-    """Add a change (S,T,3) of levels to a region (h,w,3) uint8 of a photo. matrix (2,3): from pixels of the change to
-    those of the region. A fourth channel: how much of the photo goes, 0..1."""
+def add_to(region: np.ndarray, change: np.ndarray, instead: np.ndarray | None, matrix: np.ndarray) -> None:
+    """Add a change (S,T,3) of levels to a region (h,w,3) uint8 of a photo, and take away how much of it goes, instead
+    (S,T) in 0..1. matrix (2,3): from pixels of the change to those of the region."""
     if cv2.norm(change, cv2.NORM_INF) < FAINT:
         return
-    if change.shape[2] > 3 and not change[..., 3].any():
-        change = np.ascontiguousarray(change[..., :3])
-    added = resample(change, matrix, region.shape[1::-1], cv2.BORDER_CONSTANT)
-    if added.shape[2] > 3:
-        added = added[..., :3] - added[..., 3:] * region
+    size = region.shape[1::-1]
+    added = resample(change, matrix, size, cv2.BORDER_CONSTANT)
+    if instead is not None and instead.any():
+        added -= resample(instead, matrix, size, cv2.BORDER_CONSTANT)[..., None] * region
     region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
 
 
@@ -157,8 +158,8 @@ def placed(matrix: np.ndarray, x: float, y: float) -> np.ndarray:
 
 def edges(change: np.ndarray) -> np.ndarray:
     """Where edges came or went in a change (S,S,3) of levels: (S,S) float32 in 0..1."""
-    grey = change.mean(2)
-    fine = cv2.GaussianBlur(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), SHARP)), (0, 0), AROUND)
+    grey = cv2.transform(change, np.full((1, 3), 1 / 3))
+    fine = cv2.GaussianBlur(cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), SHARP)), (0, 0), AROUND)
     low, high = EDGE
     return np.clip((fine - low) / (high - low), 0, 1)
 
