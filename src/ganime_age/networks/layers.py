@@ -168,6 +168,29 @@ class Window(NamedTuple):
         return out
 
 
+def window_of(maps: Tensor) -> Window | None:
+    """The rows and columns of maps (B,C,H,W) that hold all of them that is not 0. None, for the whole picture, where
+    nobody may look, where nothing is, or where a gradient is asked of what is 0."""
+    if not may_ask(maps) or maps.requires_grad:
+        return None
+    there, spans = (maps != 0).any(0).any(0), []
+    for line in (there.any(1), there.any(0)):
+        used = line.nonzero().flatten()
+        if not len(used):
+            return None
+        spans.append(torch.stack([used[0], used[-1] + 1]))
+    return Window(*spans)
+
+
+def within_window(
+    change: Callable[..., Tensor], window: Window | None, face: Tensor, *maps: Tensor
+) -> Tensor:
+    """change(face, *maps) of faces (B,C,H,W) and maps beyond whose window nothing changes: what is left out there."""
+    if window is None:
+        return change(face, *maps)
+    return window.put(face, change(*(window.cut(part) for part in (face, *maps))))
+
+
 def cut(x: Tensor, dim: int, span: Tensor) -> Tensor:
     """x from the first to the last place of a span (2,) along an axis."""
     recorder = _GRAPH.get()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..hair.filters import ramp
-from ..layers import bicubic, enlarge, luma, relit, resize
+from ..layers import bicubic, enlarge, luma, relit, resize, window_of, within_window
 
 BANDS = 3
 """Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
@@ -77,7 +77,14 @@ def scale_texture(face: Tensor, skin: Tensor, change: Tensor, limit: Limit | Non
             gain = (1 + gain) * kept(detail, limit) - 1
         details.append(detail * gain)
     change = joined(details)
-    return face + (relit(face, change) if limit is None else change + evened(face, limit))
+    if limit is None:
+        return within_window(relighted, window_of(change), face, change)
+    return face + (change + evened(face, limit))
+
+
+def relighted(face: Tensor, change: Tensor) -> Tensor:
+    """Faces (B,3,H,W) with a change of their brightness (B,1,H,W)."""
+    return face + relit(face, change)
 
 
 def evened(face: Tensor, limit: Limit) -> Tensor:
