@@ -19,6 +19,9 @@ MARGIN = 0.15
 SHARP, AROUND, EDGE = 2.0, 1.5, (6.0, 16.0)
 """Pixels of a frame, standard deviations: of what a change holds no wider form than the first is an edge that came or
 went, and the second is how far it reaches. Mean levels of such forms from which on, and up to which, it is one."""
+TILE, FAINT = (512, 256), 0.25
+"""Width and height of the parts of a photo that are changed one after the other, so that each fits into the processor's
+cache; and levels up to which a change is none, as it is half a level at most when it was enlarged."""
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,
@@ -62,8 +65,8 @@ def shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """The aligned face (size,size,3) uint8; antialiased when it shrinks, the border repeated where the photo ends."""
     left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
-    moved = matrix @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    return resample(photo[top:bottom, left:right], moved, (size, size), cv2.BORDER_REPLICATE)
+    part = photo[top:bottom, left:right]
+    return resample(part, placed(matrix, left, top), (size, size), cv2.BORDER_REPLICATE)
 
 
 def part_around(
@@ -116,32 +119,47 @@ def paste_change(
     """`paste` of a change (S,S,3) float32 in levels of 255. before: None adds it everywhere."""
     size, scale = len(change), math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     weight = border_mask(size, quiet=2 * max(scale, 1))  # as far as resampling reaches
-    change = change * weight[..., None]
+    change, instead = np.ascontiguousarray(change * weight[..., None]), None
     if before is not None and held(scale) > 0:
         instead = held(scale) * weight * edges(change)
-        change = np.dstack([change + instead[..., None] * before, instead])
-    out, back = photo.copy(), invert(matrix)
-    if scale <= 1:  # an enlarged change of a part of the frame need not be drawn where there is none
-        change, corner = _changed(change)
-        back[:, 2] = apply(back, corner)
-    left, top, right, bottom = reach(back, change.shape[1::-1], photo.shape)
-    back[:, 2] -= left, top
-    region = out[top:bottom, left:right]
-    added = resample(change, back, (right - left, bottom - top), cv2.BORDER_CONSTANT)
-    if added.shape[2] > 3:
-        added, instead = np.ascontiguousarray(added[..., :3]), added[..., 3]
-        rows, columns = (np.flatnonzero(instead.any(axis)) for axis in (1, 0))
-        if len(rows):
-            part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            added[part] -= instead[part][..., None] * region[part]
-    region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
+        change += instead[..., None] * before
+    out = photo.copy()
+    left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
+    if scale > 1:  # averaged over areas, which must lie where they lie in the whole
+        add_to(out[top:bottom, left:right], change, instead, invert(placed(matrix, left, top)))
+        return out
+    wide, high = TILE
+    for y in range(top, bottom, high):
+        for x in range(left, right, wide):
+            region, there = out[y : min(y + high, bottom), x : min(x + wide, right)], placed(matrix, x, y)
+            x0, y0, x1, y1 = reach(there, region.shape[1::-1], change.shape)
+            part = np.s_[y0:y1, x0:x1]
+            gone = None if instead is None else instead[part]
+            add_to(region, change[part], gone, placed(invert(there), x0, y0))
     return out
+
+
+def add_to(region: np.ndarray, change: np.ndarray, instead: np.ndarray | None, matrix: np.ndarray) -> None:
+    """Add a change (S,T,3) of levels to a region (h,w,3) uint8 of a photo, and take away how much of it goes, instead
+    (S,T) in 0..1. matrix (2,3): from pixels of the change to those of the region."""
+    if cv2.norm(change, cv2.NORM_INF) < FAINT:
+        return
+    size = region.shape[1::-1]
+    added = resample(change, matrix, size, cv2.BORDER_CONSTANT)
+    if instead is not None and instead.any():
+        added -= resample(instead, matrix, size, cv2.BORDER_CONSTANT)[..., None] * region
+    region[:] = cv2.add(region, added, dtype=cv2.CV_8U)  # rounds to the nearest level, clips to 0..255
+
+
+def placed(matrix: np.ndarray, x: float, y: float) -> np.ndarray:
+    """An affine (2,3) for positions that are counted from (x, y)."""
+    return matrix @ np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
 def edges(change: np.ndarray) -> np.ndarray:
     """Where edges came or went in a change (S,S,3) of levels: (S,S) float32 in 0..1."""
-    grey = change.mean(2)
-    fine = cv2.GaussianBlur(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), SHARP)), (0, 0), AROUND)
+    grey = cv2.transform(change, np.full((1, 3), 1 / 3))
+    fine = cv2.GaussianBlur(cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), SHARP)), (0, 0), AROUND)
     low, high = EDGE
     return np.clip((fine - low) / (high - low), 0, 1)
 
@@ -149,15 +167,3 @@ def edges(change: np.ndarray) -> np.ndarray:
 def held(scale: float) -> float:
     """How much of a photo's detail a frame of `scale` pixels a pixel of the photo holds, 0..1."""
     return min(max(2 * scale - 1, 0.0), 1.0)
-
-
-def _changed(change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a change (H,W,3) that holds all that is not 0, with a margin for interpolation, and its upper left
-    corner (2,)."""
-    spans, there = [], change != 0
-    for line in (there.reshape(len(there), -1).any(1), there.any(0).any(1)):
-        places = np.flatnonzero(line)
-        low, high = (places[0], places[-1]) if len(places) else (0, 0)
-        spans.append((max(int(low) - 3, 0), int(high) + 4))
-    (top, bottom), (left, right) = spans
-    return change[top:bottom, left:right], np.array([left, top], np.float64)

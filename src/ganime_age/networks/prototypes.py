@@ -38,9 +38,12 @@ from .layers import (
     not_full,
     places,
     planes_apart,
+    plus,
     precise,
     relit,
     resize,
+    window_of,
+    within_window,
 )
 from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
@@ -294,12 +297,12 @@ class Prototypes(nn.Module):
         contrast = (spread * USUAL * (mean + 1).clamp_min(0.1)).sqrt()
         aged = aged * contrast * (1 - TEETH * mouth_inside(skin.landmarks, aged.shape[-1]))
         aged = in_light(aged, skin.face, mean, ages[1] <= ages[0])
-        tone = enlarge(aged + in_light(acted * contrast, skin.face, mean), face.shape[-1])
+        tone = aged + in_light(acted * contrast, skin.face, mean)
         light = luma(tone)
         # Where red is full a photo does not tell the skin's colour.
         seen = not_full(resize(face[:, :1], aged.shape[-1]))
-        tinted = skin.mask * enlarge(seen, face.shape[-1]) * (tone - light)
-        return face + relit(face, skin.mask * light) + tinted
+        maps = enlarge(torch.cat([tone - light, light, seen], 1), face.shape[-1])
+        return within_window(toned, window_of(skin.mask), face, skin.mask, maps)
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
@@ -366,7 +369,7 @@ class Prototypes(nn.Module):
         def deepened() -> Tensor:
             creases = wrinkles(skin, self.mean_shape, (after - before).clamp_min(0))
             creases = no_sharper(creases, sharpness(luma(skin.face), skin.mask))
-            return torch.addcmul(face, skin.mask, relit(face, creases))
+            return within_window(creased, window_of(skin.mask), face, skin.mask, creases)
 
         return choose(after > before, deepened, lambda: face)
 
@@ -565,6 +568,18 @@ def outline_slack(landmarks: Tensor, side: int) -> Tensor:
     width = (along.amax(1) - along.amin(1)).amin(-1)[:, None, None]  # the least, (B,1,1)
     slack = (along.amax(1)[:, None, None] - pixels @ ways).amin(-1)
     return torch.where(width < FLAT, torch.ones_like(slack), slack)[:, None]
+
+
+def toned(face: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+    """Faces (B,3,H,W) with a tone on what a mask (B,1,H,W) shows; maps (B,5,H,W): its colour, its brightness, and how
+    much of its colour a photo can show."""
+    tint, light, seen = maps.split([3, 1, 1], 1)
+    return plus(torch.addcmul(face, mask * seen, tint), relit(face, mask * light))
+
+
+def creased(face: Tensor, mask: Tensor, creases: Tensor) -> Tensor:
+    """Faces (B,3,H,W) with a change of brightness (B,1,H,W) on what a mask (B,1,H,W) shows."""
+    return torch.addcmul(face, mask, relit(face, creases))
 
 
 def _closed(

@@ -77,7 +77,7 @@ def add_watermark(
     head. None: as for a small one."""
     face = np.asarray(face, np.float32)
     size = min(len(face), LARGEST)  # the noise is coarser than a pixel of LARGEST
-    grey = face.mean(2)
+    grey = cv2.transform(face, np.full((1, 3), 1 / 3))
     if size < len(face):
         grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
     # Local contrast: the standard deviation of what is finer than 1.2 % of the side, over 2 % of it.

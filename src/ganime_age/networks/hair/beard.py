@@ -279,7 +279,7 @@ def roughness(detail: Tensor, chin: Tensor, cheeks: Tensor) -> tuple[Tensor, Ten
 
 def grain(picture: Tensor, cells: int = GRAIN_CELLS) -> Tensor:
     """Mean square of the fine detail of pictures (B,3,S,S), in logs of brightness: (B,1,s,s), s at most `cells`."""
-    light = (luma(resize(picture, min(GRAIN_SIDE, picture.shape[-1]))) + BLACK).log()
+    light = (resize(luma(picture), min(GRAIN_SIDE, picture.shape[-1])) + BLACK).log()
     cells = min(cells, light.shape[-1])
     detail = light - enlarge(resize(light, cells), light.shape[-1])
     return resize(detail.square(), cells)

@@ -96,8 +96,11 @@ def faded(side: int, low: float, high: float, dtype: torch.dtype, device: torch.
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:
     """0 up to `low`, 1 from `high` on, smooth between (a cubic)."""
-    share = ((x - low) / (high - low)).clamp(0, 1)
-    return share.square() * (3 - 2 * share)
+    if recorded():  # a graph changes nothing in place
+        share = ((x - low) / (high - low)).clamp(0, 1)
+        return share.square() * (3 - 2 * share)
+    share = (x - low).div_(high - low).clamp_(0, 1)
+    return share.square().mul_((-2 * share).add_(3))
 
 
 def within(x: Tensor, ends: tuple[float, float, float, float]) -> Tensor:

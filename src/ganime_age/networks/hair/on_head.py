@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import dilate, enlarge, luma, resize
+from ..layers import Window, constant, dilate, enlarge, luma, may_ask, resize
 from .beard import warm
-from .filters import BLACK, border_fade, box, ramp, weighted_mean, within
+from .filters import BLACK, border_fade, box, part_of, ramp, square_around, weighted_mean, within
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -60,6 +60,8 @@ DARKER; and that brightness up to which nothing is told of tips, and from which 
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
+LOWEST = 100.0
+"""A height in these units below all pictures."""
 EAR_SIDE = 512
 """Largest side at which ears, skin between strands, and shaven heads are looked for."""
 AS_BRIGHT, AS_WARM = (0.78, 0.84, 1.1, 1.15), (0.35, 0.42, 1.15, 1.3)
@@ -111,22 +113,51 @@ class Head(NamedTuple):
         return cls(place, off_oval(x, y), small, mask, skin_colour(small, landmarks), colour, within)
 
 
-def on_head(landmarks: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def on_head(landmarks: Tensor, side: int, window: Window | None = None) -> tuple[Tensor, Tensor]:
     """(B,68,2) in 0..1 of a picture -> how far each pixel lies to the right of the middle of the ears and below it, in
-    half widths of the face along its own axes, (B,1,side,side) each."""
+    half widths of the face along its own axes, (B,1,side,side) each, or those in a window."""
+    middle, half, axes = head_axes(landmarks)
+    line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
+    away = (line - middle[..., None]) / half[:, None, None]  # (B,2,side): of columns, of rows
+    across, down = away[:, 0, None, None, :], away[:, 1, None, :, None]
+    if window is not None:
+        across, down = window.cut(across), window.cut(down)
+    x, y = (
+        across * axis[:, 0, None, None, None] + down * axis[:, 1, None, None, None] for axis in axes.unbind(1)
+    )
+    return x, y
+
+
+def head_axes(landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Landmarks (B,68,2) -> the middle between the ears (B,2), half the width of the face (B,), and the directions to
+    its right and down it, (B,2,2), of unit length."""
     left, right = landmarks[:, 0], landmarks[:, 16]
     across = right - left
     half = across.norm(dim=1).clamp_min(1e-3) / 2
     x_axis = across / (2 * half[:, None])
     y_axis = torch.stack([-x_axis[:, 1], x_axis[:, 0]], 1)
-    line = (torch.arange(side, device=landmarks.device, dtype=landmarks.dtype) + 0.5) / side
-    away = (line - ((left + right) / 2)[..., None]) / half[:, None, None]  # (B,2,side): of columns, of rows
-    across, down = away[:, 0, None, None, :], away[:, 1, None, :, None]
-    x, y = (
-        across * axis[:, 0, None, None, None] + down * axis[:, 1, None, None, None]
-        for axis in (x_axis, y_axis)
-    )
-    return x, y
+    return (left + right) / 2, half, torch.stack([x_axis, y_axis], 1)
+
+
+def part_of_head(
+    landmarks: Tensor, side: int, wide: float, heights: tuple[float, float], room: int = 1
+) -> Window | None:
+    """The pixels of pictures of a side that lie no farther than `wide` aside and between two heights, in the units of
+    `on_head`, of any of the heads, with some more around them. None, for the whole picture, where nobody may look."""
+    if not may_ask(landmarks):
+        return None
+    middle, half, axes = head_axes(landmarks)
+    corners = constant((-wide, heights[0], wide, heights[0], -wide, heights[1], wide, heights[1]), landmarks)
+    places = (middle[:, None] + half[:, None, None] * (corners.view(4, 2) @ axes)).flatten(0, 1) * side
+    low, high = places.amin(0) - room, places.amax(0) + room
+    low, high = low.floor().clamp(0, side - 1), high.ceil().clamp(1, side)
+    columns, rows = torch.stack([low, torch.maximum(high, low + 1)], 1).long().unbind(0)
+    return Window(rows, columns)
+
+
+def put_in(part: Tensor, window: Window | None, side: int) -> Tensor:
+    """A map (B,1,h,w) of a window as one of the whole pictures (B,1,side,side), 0 beyond it."""
+    return part if window is None else window.put(part.new_zeros(len(part), 1, side, side), part)
 
 
 def in_the_dark(small: Tensor, hair: Tensor, landmarks: Tensor) -> Tensor:
@@ -145,19 +176,22 @@ def bare_skin(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     """Where pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 show skin within what is taken for hair: (B,1,s,s) in
     0..1. Ears lie within hair, and skin shows between the strands that hang into a face; a small network takes both for
     it. On the face only hair that is much darker than the skin can be told from it."""
-    small = resize(picture, min(EAR_SIDE, picture.shape[-1]))
-    x, y = on_head(landmarks, small.shape[-1])
+    side = min(EAR_SIDE, picture.shape[-1])
+    window = part_of_head(landmarks, side, 2.0, (BROW[0] - 0.35, LOWEST))  # all of AROUND
+    small, hair = (part_of(resize(part, side), window) for part in (picture, head.hair))
+    x, y = on_head(landmarks, side, window)
     middle_x, middle_y, wide, high = EAR
     off = ((x.abs() - middle_x) / wide).square() + ((y - middle_y) / high).square()
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     on_face = ramp(y, *BROW) * (1 - ramp(x.abs(), *TEMPLE)) * ramp(times, *DARKER)
     # The hair around an ear, on its own side of the head, tells it from hair that is as pale as skin.
-    ring = resize(head.hair, small.shape[-1]) * ramp(off, 1.3, 1.6) * (1 - ramp(off, *AROUND))
+    ring = hair * ramp(off, 1.3, 1.6) * (1 - ramp(off, *AROUND))
     (ear,) = skin_seen(small, on_each_side(x, small, ring), head.skin, BARE)
-    ear = ear * ramp(box(ear, max(small.shape[-1] // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
+    ear = ear * ramp(box(ear, max(side // 85, 1)), *WHOLE) * (1 - ramp(off, 0.7, 1.3))
     # Tips of dark strands are hair in part: what was drawn of them stays.
     bare, tips = skin_seen(small, head.colour, head.skin, BARE, BETWEEN_STRANDS)
-    return torch.maximum(ear, on_face * torch.lerp(bare, tips, ramp(times, *DARK_STRANDS)))
+    seen = torch.maximum(ear, on_face * torch.lerp(bare, tips, ramp(times, *DARK_STRANDS)))
+    return put_in(seen, window, side)
 
 
 def on_each_side(x: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
@@ -173,19 +207,21 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     """Where single dark strands of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 hang into the forehead from what
     was found of the hair, (B,1,s,s) in 0..1: a small network finds no such tips. Of hair that is not much darker than
     the skin nothing is told."""
-    small = resize(picture, min(FRINGE_SIDE, picture.shape[-1]))
-    side = small.shape[-1]
+    side = min(FRINGE_SIDE, picture.shape[-1])
+    window = part_of_head(landmarks, side, 1.0, (CROWN[0], 1.0))
+    small = part_of(resize(picture, side), window)
     x, y = on_head(landmarks, side)
     brows = F.grid_sample(y, 2 * landmarks[:, None, 17:27] - 1, padding_mode="border", align_corners=False)
+    x, y = part_of(x, window), part_of(y, window)
     above = ramp(brows.amin((2, 3), keepdim=True) - y, *ABOVE_BROWS) * ramp(y, *CROWN)
     above = above * (1 - ramp(x.abs(), *BETWEEN))
     # They hang down: above hair a hat would be taken for them.
     hangs = F.max_pool2d(F.pad(head.hair, (2, 2, TIPS, 0)), (TIPS + 1, 5), 1)
-    near = enlarge(box(hangs, 2), side)
+    near = part_of(enlarge(box(hangs, 2), side), window)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
     surer = SURER * (1 - ramp(times, *DARKER))
-    return above * near * ramp(times, *DARK_ENOUGH) * told * ramp(share - surer, *TIP)
+    return put_in(above * near * ramp(times, *DARK_ENOUGH) * told * ramp(share - surer, *TIP), window, side)
 
 
 def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
@@ -196,8 +232,9 @@ def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
         return torch.zeros_like(head.colour[:, :1])
     small, core, over = resize(picture, side), CORE * side // EAR_SIDE, DETAIL_OVER * side // EAR_SIDE
     inner = -dilate(-resize(hair, side), core, core)
-    detail = (luma(small) + BLACK).clamp_min(0.02).log()
-    power = weighted_mean((detail - box(detail, over)).square(), inner)
+    window = square_around(inner)
+    detail = (luma(part_of(small, window)) + BLACK).clamp_min(0.02).log()
+    power = weighted_mean((detail - box(detail, over)).square(), part_of(inner, window))
     bright = (luma(head.colour) + BLACK) / (luma(head.skin) + BLACK).clamp_min(0.1)
     as_warm = warm(head.colour) / warm(head.skin).clamp_min(0.02)
     told = ramp(inner.mean((2, 3), keepdim=True), *ENOUGH) * (1 - ramp(power.sqrt(), *SHORN))

@@ -11,9 +11,9 @@ from torch import Tensor
 from ..layers import dilate, enlarge, luma, resize
 from ..warp import sideways
 from .beard import TURNED
-from .filters import BLACK, ramp, within
+from .filters import BLACK, part_of, ramp, within
 from .finding import MATTE_SIDE, spread
-from .on_head import DARK_STRANDS, EAR, Head, between, on_each_side, on_head
+from .on_head import DARK_STRANDS, EAR, Head, between, on_each_side, on_head, part_of_head, put_in
 
 SIDE = 512
 """Largest side at which they are looked for."""
@@ -43,6 +43,9 @@ def sideburns(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     x, y = on_head(landmarks, side)
     ring = hair * within(x.abs(), BESIDE) * within(y, ABOVE) + 1e-4 * hair
     own = on_each_side(x, small, ring)
+    # All else lies around the head.
+    window = part_of_head(landmarks, side, 1.6, (-2.5, 2.0))
+    small, hair, x, y, own = (part_of(part, window) for part in (small, hair, x, y, own))
     share, told = between(small, head.skin, own)
     times = (luma(head.skin) + BLACK) / (luma(own) + BLACK).clamp_min(0.02)
     aside = within(x.abs(), ASIDE)
@@ -55,8 +58,9 @@ def sideburns(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     near = ramp(hair, 0.5, 0.9) * aside * (1 - ramp(y, *HANGS))
     ahead = (1 - ramp(sideways(landmarks), *TURNED))[:, None, None, None]
     followed = min(side, MATTE_SIDE)
-    tied = spread(*(resize(part, followed) for part in (near, either)))
-    return ahead * torch.minimum(dark * aside * within(y, HEIGHT), enlarge(ramp(tied, *TIED), side))
+    tied = spread(*(resize(put_in(part, window, side), followed) for part in (near, either)))
+    tied = part_of(enlarge(ramp(tied, *TIED), side), window)
+    return put_in(ahead * torch.minimum(dark * aside * within(y, HEIGHT), tied), window, side)
 
 
 def tall(mask: Tensor, radius: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import constant, enlarge, resize
+from ..layers import Window, constant, enlarge, resize
 from ..skin.sharpness import no_sharper, sharpness
 from .filters import box, part_of, square_around, weighted_mean
 
@@ -37,10 +37,10 @@ def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     is asked of it."""
     side = min(SIDE, light.shape[-1])
     light, hair = resize(light, side), resize(hair, side)
-    along, sure = directions(light, hair)
     window = square_around(hair)
+    along, sure = directions(light, hair, window)
     noisy = tiled(constant(noise(), light).view(1, 1, TILE, TILE), side).expand_as(light)
-    strands = convolved(*(part_of(x, window) for x in (noisy, along)))
+    strands = convolved(part_of(noisy, window), along)
     if window is not None:
         strands = window.put(torch.zeros_like(light), strands)
     strands = strands - weighted_mean(strands, hair)
@@ -55,18 +55,22 @@ def convolved(noisy: Tensor, along: Tensor) -> Tensor:
     line = (torch.arange(side, device=noisy.device, dtype=noisy.dtype) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     for reach in REACHES:
-        step = along * (2 * reach / side)
         ahead, behind = (
-            F.grid_sample(noisy, way, padding_mode="reflection", align_corners=False)
-            for way in (places + step, places - step)
+            F.grid_sample(
+                noisy,
+                torch.add(places, along, alpha=step),
+                padding_mode="reflection",
+                align_corners=False,
+            )
+            for step in (2 * reach / side, -2 * reach / side)
         )
         noisy = noisy / 2 + (ahead + behind) / 4
     return noisy
 
 
-def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
-    """Which way hair runs at each pixel of brightness and hair (B,1,s,s): unit vectors (B,2,s,s), of either sign; and
-    whether it runs any way there, (B,1,s,s) in 0..1."""
+def directions(light: Tensor, hair: Tensor, window: Window | None = None) -> tuple[Tensor, Tensor]:
+    """Which way hair runs at each pixel of brightness and hair (B,1,s,s) in a window: unit vectors (B,2,h,w), of either
+    sign; and whether it runs any way, (B,1,s,s) in 0..1."""
     side, half = light.shape[-1], light.shape[-1] // 2
     across = F.pad(light[..., 2:] - light[..., :-2], (1, 1)) * hair
     down = F.pad(light[..., 2:, :] - light[..., :-2, :], (0, 0, 1, 1)) * hair
@@ -79,7 +83,7 @@ def directions(light: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     # The gradient's angle a: (cos 2a, sin 2a) = (xx + FAINT - yy, 2 xy) / |.|; strands run across it.
     twice = enlarge(torch.cat([xx + FAINT - yy, 2 * xy], 1), side)
     length = twice.square().sum(1, keepdim=True).clamp_min(1e-16).sqrt()
-    cosine, sine = (twice / length).split(1, 1)
+    cosine, sine = (part_of(twice, window) / part_of(length, window)).split(1, 1)
     sign = torch.where(sine < 0, -torch.ones_like(sine), torch.ones_like(sine))
     across, down = (((1 + part) / 2).clamp(0, 1).sqrt() for part in (cosine, -cosine))
     return torch.cat([-sign * down, across], 1), (2 * length / FAINT).clamp(max=1)

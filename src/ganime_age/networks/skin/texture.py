@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..hair.filters import ramp
-from ..layers import bicubic, enlarge, luma, relit, resize
+from ..layers import bicubic, enlarge, luma, relit, resize, window_of, within_window
 
 BANDS = 3
 """Octave bands of brightness whose energy is measured, from 1 pixel of TEXTURE_SIDE up."""
@@ -72,12 +72,19 @@ def scale_texture(face: Tensor, skin: Tensor, change: Tensor, limit: Limit | Non
         gain = gains[:, max(level - finer, 0), None]
         gain = resize(gain, side) if side < gain.shape[-1] else enlarge(gain, side)
         share = UNMEASURED ** max(finer - 1 - level, 0) * texture_share(detail, skin)
-        gain = torch.where(gain > 0, gain * share, gain)
+        gain = torch.minimum(gain, gain * share)  # a loss stays as it is
         if limit is not None and side > FINEST:
             gain = (1 + gain) * kept(detail, limit) - 1
         details.append(detail * gain)
     change = joined(details)
-    return face + (relit(face, change) if limit is None else change + evened(face, limit))
+    if limit is None:
+        return within_window(relighted, window_of(change), face, change)
+    return face + (change + evened(face, limit))
+
+
+def relighted(face: Tensor, change: Tensor) -> Tensor:
+    """Faces (B,3,H,W) with a change of their brightness (B,1,H,W)."""
+    return face + relit(face, change)
 
 
 def evened(face: Tensor, limit: Limit) -> Tensor:
