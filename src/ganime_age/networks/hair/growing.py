@@ -22,7 +22,7 @@ from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import Head, bare_skin, fringe, in_the_dark, shaven, unnatural
+from .on_head import EAR_SIDE, Head, bare_skin, fringe, in_the_dark, shaven, unnatural
 from .sideburns import sideburns
 from .strands import brushed
 
@@ -387,12 +387,12 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
-def more_hair(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+def more_hair(picture: Tensor, middle: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     """What turns grey with the hair of pictures (B,3,S,S), though no network finds it: tips on a forehead, sideburns,
-    and brows, as far as they turn, (B,1,S,S) in 0..1."""
+    and brows, as far as they turn, (B,1,S,S) in 0..1. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
     side = picture.shape[-1]
-    tips = enlarge(fringe(picture, landmarks, head), side)
-    tips = torch.maximum(tips * ramp(tips, *THIN), enlarge(sideburns(picture, landmarks, head), side))
+    tips = enlarge(fringe(middle, landmarks, head), side)
+    tips = torch.maximum(tips * ramp(tips, *THIN), enlarge(sideburns(middle, landmarks, head), side))
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
     return torch.maximum(tips, turn * brows(picture, landmarks))
@@ -417,7 +417,7 @@ class Growth:
     ) -> Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
-        small = resize(picture, min(MATTE_SIDE, side))  # what all of them look at
+        small, middle = (resize(picture, min(most, side)) for most in (MATTE_SIDE, EAR_SIDE))
         no_hair = torch.maximum(unnatural(small), in_the_dark(small, hair, landmarks))
         hair = hair * (1 - enlarge(no_hair, side))
         beard = Beard.of(picture, landmarks, small)
@@ -429,15 +429,17 @@ class Growth:
         )
         bearded = beard.share * older[:, None, None, None]
         known = Head.of(small, torch.maximum(hair, bearded), landmarks, fade)
-        bald = shaven(picture, hair, known) * (hair > bearded)
+        bald = shaven(middle, hair, known) * (hair > bearded)
         hair = torch.maximum(hair * (1 - bald), bearded)
         head = Head.of(small, hair, landmarks, fade)
-        hair = hair * (1 - enlarge(bare_skin(picture, landmarks, head), side))
+        hair = hair * (1 - enlarge(bare_skin(middle, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
         inside = border_fade(side, *fade[:2], like=picture)
         more = choose(
-            older, lambda: inside * more_hair(picture, landmarks, head), lambda: torch.zeros_like(hair)
+            older,
+            lambda: inside * more_hair(picture, middle, landmarks, head),
+            lambda: torch.zeros_like(hair),
         )
         return cls(picture, hair * dense * inside * (1 - bald), head, beard, more)
 
