@@ -13,6 +13,8 @@ from PIL import Image
 from ganime_age import FaceEditor
 from ganime_age.cli.main import main
 from ganime_age.errors import BadInput, MissingModel
+from ganime_age.images import alignment, plain
+from ganime_age.images.frames import side_in_photo
 from ganime_age.networks.layers import Window, choose, cut
 from ganime_age.provenance.watermark import add_watermark
 
@@ -44,9 +46,9 @@ print(json.dumps([result.reading.age, result.weights, editor.edit(photo).edited]
 
 @pytest.fixture(scope="module")
 def graphs(model, tmp_path_factory):
-    """The shipped model, for faces of 256 px."""
+    """The shipped model, for faces of 256 and of 320 px."""
     folder = tmp_path_factory.mktemp("onnx") / "graphs"
-    export(model, folder, sides=[256])
+    export(model, folder, sides=[256, 320])
     return folder
 
 
@@ -78,6 +80,46 @@ def test_edits_without_torch_give_the_pixels_of_torch(graphs, model, portrait_fi
         assert np.abs(there - np.array(Image.open(portrait_file))).max() > 20, "the edit is one"
     assert abs(age - result.reading.age) < 0.1 and weights == editor.weights
     assert not edited, "a request without a change edits nothing"
+
+
+@pytest.fixture
+def large_portrait(portrait):
+    """A photo whose face is larger than what the networks look at, and not upright."""
+    large = Image.fromarray(portrait).resize((560, 560), Image.Resampling.BICUBIC)
+    return np.array(large.rotate(12, Image.Resampling.BICUBIC))
+
+
+@pytest.mark.slow
+def test_a_large_face_is_found_and_edited_as_by_torch(graphs, model, large_portrait):
+    editor, other = FaceEditor(model), OnnxEditor(graphs, threads=1)
+    editor.pipeline.beyond = False
+    expected, found = editor.pipeline.detector(large_portrait)[0], other.detector(large_portrait)[0]
+    assert np.abs(found.landmarks - expected.landmarks).max() < 1e-3  # pixels; grey strands tell more
+    result = other.edit(large_portrait, age=70)
+    assert 256 < side_in_photo(other._aligned(large_portrait, found).matrix, 256) <= 320
+    off = np.abs(np.array(result.image).astype(int) - np.array(editor.edit(large_portrait, age=70).image))
+    assert off.max() <= 1 and off.mean() < 1e-3
+    assert np.abs(np.array(result.image).astype(int) - large_portrait).max() > 20, "the edit is one"
+
+
+@pytest.mark.parametrize("scale", [1.7, 0.8, 0.51, 0.49, 0.3, 0.11])
+def test_faces_are_cut_out_without_opencv_as_with_it(large_portrait, scale):
+    turn = np.array([[0.96, -0.28], [0.28, 0.96]]) * scale
+    matrix = np.c_[turn, (48, 48) - turn @ (271.3, 290.6)]
+    exact, expected = (one.crop(large_portrait, matrix, 96, False) for one in (plain, alignment))
+    assert exact.dtype == expected.dtype == np.float32
+    assert np.abs(exact - expected).max() < 1e-3 and 0 <= expected.min() <= expected.max() <= 255
+    levels, expected = (one.crop(large_portrait, matrix, 96).astype(int) for one in (plain, alignment))
+    off = np.abs(levels - expected)
+    assert off.max() <= 1 and (off > 0).mean() < 1e-4  # halves of a level are rounded either way
+
+
+def test_photos_are_shrunk_without_opencv_as_with_it(large_portrait):
+    for size in ((280, 280), (500, 431), (200, 190)):
+        off = np.abs(
+            plain.shrink(large_portrait, *size).astype(int) - alignment.shrink(large_portrait, *size)
+        )
+        assert off.max() <= 1 and (off > 0).mean() < 1e-3
 
 
 @pytest.mark.parametrize("side", [150.0, 400.0, 900.0])

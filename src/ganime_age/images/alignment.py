@@ -8,11 +8,21 @@ import math
 import cv2
 import numpy as np
 
-from .frames import apply, axes_matrix, border_mask, ffhq_axes, frame_matrix, invert, reach, side_in_photo
+from .frames import (
+    apply,
+    axes_matrix,
+    border_mask,
+    ffhq_axes,
+    frame_matrix,
+    invert,
+    reach,
+    settled_matrix,
+    side_in_photo,
+)
 
 __all__ = [
     "apply", "axes_matrix", "border_mask", "crop", "ffhq_axes", "frame_matrix", "invert", "part_around", "part_matrix",
-    "paste", "paste_change", "reach", "resample", "shrink", "side_in_photo", "valid_mask", "warp",
+    "paste", "paste_change", "reach", "resample", "settled_matrix", "shrink", "side_in_photo", "valid_mask", "warp",
 ]  # fmt: skip
 MARGIN = 0.15
 """Sides of a frame that `part_around` shows beyond the photo's border, so that nothing fades there."""
@@ -33,12 +43,17 @@ def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border:
     return cv2.warpAffine(picture, centred, size, flags=method, borderMode=border)
 
 
-def resample(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int) -> np.ndarray:
-    """As warp, but antialiased: what shrinks is first averaged over areas, then turned at its final scale."""
+def resample(
+    picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int, rounded: bool = True
+) -> np.ndarray:
+    """As warp, but antialiased: what shrinks is first averaged over areas, then turned at its final scale. rounded:
+    False gives float32 for a picture of uint8, which may lie a little outside 0..255."""
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if scale < 0.5 and min(picture.shape[:2]) > 1:
         picture, scale = halved(picture), 2 * scale
         matrix = matrix @ np.diag([2.0, 2.0, 1.0])
+    if not rounded:
+        picture = picture.astype(np.float32)
     if scale < 1:
         height, width = picture.shape[:2]
         small = max(1, round(width * scale)), max(1, round(height * scale))
@@ -62,11 +77,13 @@ def shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The aligned face (size,size,3) uint8; antialiased when it shrinks, the border repeated where the photo ends."""
+def crop(photo: np.ndarray, matrix: np.ndarray, size: int, rounded: bool = True) -> np.ndarray:
+    """The aligned face (size,size,3) uint8; antialiased when it shrinks, the border repeated where the photo ends.
+    rounded: False gives float32 in 0..255."""
     left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
     part = photo[top:bottom, left:right]
-    return resample(part, placed(matrix, left, top), (size, size), cv2.BORDER_REPLICATE)
+    face = resample(part, placed(matrix, left, top), (size, size), cv2.BORDER_REPLICATE, rounded)
+    return face if rounded else face.clip(0, 255)
 
 
 def part_around(

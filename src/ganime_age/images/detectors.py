@@ -60,7 +60,7 @@ class EmbeddedDetector(FaceSearch):
 
     def crop(self, photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         """As alignment.crop."""
-        return crop(photo, matrix, size)
+        return crop(photo, matrix, size, rounded=False)
 
     def _tensor(self, pictures: list[np.ndarray]) -> torch.Tensor:
         device = next(self.network.parameters()).device

@@ -11,16 +11,29 @@ from .frames import invert, reach
 
 def area(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """A picture (H,W,C) averaged over the areas of height x width cells, no larger: uint8 rounded, or float32."""
-    if picture.dtype == np.uint8 and picture.shape[:2] == (
-        2 * height,
-        2 * width,
-    ):  # OpenCV rounds these halves up
-        wide = picture.astype(np.uint16)
-        wide = wide[::2] + wide[1::2]
-        return ((wide[:, ::2] + wide[:, 1::2] + 2) >> 2).astype(np.uint8)
-    small = _along(np.moveaxis(_along(picture, height), 1, 0), width)
-    small = np.moveaxis(small, 0, 1)
+    if picture.shape[:2] == (2 * height, 2 * width):
+        return halved(picture)
+    # Across first and with shares of 1, as OpenCV sums: so its levels are these to the last.
+    small = np.moveaxis(_along(np.moveaxis(picture, 1, 0), width), 0, 1)
+    small = _along(small, height)
     return np.rint(small).astype(np.uint8) if picture.dtype == np.uint8 else small
+
+
+def halved(picture: np.ndarray) -> np.ndarray:
+    """As alignment.halved."""
+    height, width = (side // 2 for side in picture.shape[:2])
+    levels = picture.dtype == np.uint8  # of which OpenCV rounds halves up
+    wide: np.ndarray = picture[: 2 * height, : 2 * width].astype(np.uint16 if levels else np.float32)
+    wide = np.add(wide[::2], wide[1::2])
+    wide = np.add(wide[:, ::2], wide[:, 1::2])
+    return ((wide + 2) // 4).astype(np.uint8) if levels else np.divide(wide, np.float32(4))
+
+
+def shrink(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """As alignment.shrink."""
+    if picture.shape[1] >= 2 * width and picture.shape[0] >= 2 * height:
+        picture = halved(picture)
+    return area(picture, width, height)
 
 
 def _along(picture: np.ndarray, count: int) -> np.ndarray:
@@ -34,23 +47,25 @@ def _along(picture: np.ndarray, count: int) -> np.ndarray:
     out = np.zeros((count, *picture.shape[1:]), np.float32)
     for step in range(int((last - first).max())):
         at = first + step
-        share = np.minimum(ends[1:], at + 1) - np.maximum(ends[:-1], at)
+        share = (np.minimum(ends[1:], at + 1) - np.maximum(ends[:-1], at)) / (size / count)
         out += picture[at.clip(max=size - 1)] * share.clip(0)[:, None, None].astype(np.float32)
-    return out * np.float32(count / size)
+    return out
 
 
 def places(matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Where the pixels of a picture of size (width, height), drawn through an affine (2,3) of continuous pixels, lie in
-    its source: x and y (height,width) float64, 0 the centre of its first pixel."""
+    its source: x and y (height,width) float32, 0 the centre of its first pixel. In float32 throughout, as OpenCV's
+    are: a more exact place would have a level in some thousands rounded the other way."""
     back = invert(matrix)
     back[:, 2] += back[:, :2] @ (0.5, 0.5) - 0.5
-    across, down = np.arange(size[0]), np.arange(size[1])[:, None]
-    x, y = (row[0] * across + row[1] * down + row[2] for row in back)
+    across, down = (np.arange(n, dtype=np.float32) for n in size)
+    x, y = (row[0] * across + (row[1] * down[:, None] + row[2]) for row in back.astype(np.float32))
     return x, y
 
 
-def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (H,W,3) drawn through an affine onto size (width, height), its border repeated: uint8, bicubic."""
+def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], rounded: bool = True) -> np.ndarray:
+    """A picture (H,W,3) drawn through an affine onto size (width, height), its border repeated, bicubic: uint8, or,
+    where it is not rounded, float32 in 0..255."""
     height, width = picture.shape[:2]
     x, y = (at.ravel() for at in places(matrix, size))
     left, top = np.floor(x), np.floor(y)
@@ -59,7 +74,7 @@ def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.
     planes = wide.reshape(3, -1)
     first = ((top.clip(-2, height) + 2) * (width + 6) + left.clip(-2, width) + 2).astype(np.intp)
     # One colour at a time, in long lines, is what NumPy is fast at. No place lies outside: "clip" saves the check.
-    out = np.full((3, len(first)), 0.5, np.float32)
+    out = np.full((3, len(first)), 0.5 if rounded else 0.0, np.float32)
     seen = np.empty_like(out[0])
     for j, i in np.ndindex(4, 4):
         away, share = j * (width + 6) + i, down[j] * across[i]
@@ -67,7 +82,9 @@ def cubic(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.
             np.take(plane[away:], first, out=seen, mode="clip")
             seen *= share
             total += seen
-    levels = out.clip(0, 255, out=out).astype(np.uint8)  # 0.5 above: rounded
+    levels = out.clip(0, 255, out=out)
+    if rounded:
+        levels = levels.astype(np.uint8)  # 0.5 above
     return np.ascontiguousarray(levels.T).reshape(size[1], size[0], 3)
 
 
@@ -80,19 +97,24 @@ def _weights(share: np.ndarray) -> tuple[np.ndarray, ...]:
     return first, second, 1 - first - second - fourth, fourth
 
 
-def crop(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """As alignment.crop: the aligned face (size,size,3) uint8."""
+def crop(photo: np.ndarray, matrix: np.ndarray, size: int, rounded: bool = True) -> np.ndarray:
+    """As alignment.crop: the aligned face (size,size,3)."""
     left, top, right, bottom = reach(invert(matrix), (size, size), photo.shape)
     moved = matrix @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     region = photo[top:bottom, left:right]
-    smaller, moved = shrunk(region, moved)
-    return cubic(smaller, moved, (size, size))
+    smaller, moved = shrunk(region, moved, rounded)
+    return cubic(smaller, moved, (size, size), rounded)
 
 
-def shrunk(picture: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shrunk(picture: np.ndarray, matrix: np.ndarray, rounded: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """A picture averaged over areas to the scale at which an affine draws it, where that is smaller, and what is left
-    of the affine."""
+    of the affine: in the steps of alignment.resample, as each rounds."""
     scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale < 0.5 and min(picture.shape[:2]) > 1:
+        picture, scale = halved(picture), 2 * scale
+        matrix = matrix @ np.diag([2.0, 2.0, 1.0])
+    if not rounded:
+        picture = picture.astype(np.float32)
     if scale >= 1:
         return picture, matrix
     height, width = picture.shape[:2]

@@ -84,7 +84,7 @@ class FaceSearch(ABC):
 
     @abstractmethod
     def locate(self, crops: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """N crops (S,S,3) uint8 -> landmarks (N,68,2) float64 in 0..1 of the crop and scores (N,) in 0..1."""
+        """N crops (S,S,3) float32 in 0..255 -> landmarks (N,68,2) float64 in 0..1 of the crop, scores (N,) in 0..1."""
 
     @abstractmethod
     def shrink(self, photo: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -92,7 +92,8 @@ class FaceSearch(ABC):
 
     @abstractmethod
     def crop(self, photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-        """As alignment.crop."""
+        """As alignment.crop, not rounded: whether a level is rounded up or down may hang on a processor's last bit, and
+        one level of one pixel moves landmarks by hundredths of a pixel, which tells in grey strands of hair."""
 
     def __call__(self, photo: np.ndarray) -> list[FoundFace]:
         """Every face of a photo (H,W,3) uint8 RGB, the largest box first, doubtful ones last (`sure_first`). Where none

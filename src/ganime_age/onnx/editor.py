@@ -12,9 +12,9 @@ from PIL import Image
 
 from ..edits import AU_CODES, Edit
 from ..errors import BadInput, MissingModel
-from ..images.frames import apply, frame_matrix, invert, reach, side_in_photo
+from ..images.frames import apply, invert, reach, settled_matrix, side_in_photo
 from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
-from ..images.plain import area, crop, places, shrunk
+from ..images.plain import crop, places, shrink, shrunk
 from ..images.search import FaceSearch, FoundFace
 from ..pipelines.notes import count_faces, reading_of, warn_of_bgr, warnings_of
 from ..results import EditResult, Reading, unmarked
@@ -78,11 +78,11 @@ class Search(FaceSearch):
 
     def shrink(self, photo: np.ndarray, width: int, height: int) -> np.ndarray:
         """As FaceSearch.shrink."""
-        return area(photo, width, height)
+        return shrink(photo, width, height)
 
     def crop(self, photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         """As FaceSearch.crop."""
-        return crop(photo, matrix, size)
+        return crop(photo, matrix, size, rounded=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,10 @@ class OnnxEditor:
     """`FaceEditor.read` and `edit` for stills, with the default method, on graphs that `ganime-age export` wrote: ages,
     action units, strength, one face.
 
-    Hair changes within the face's frame alone; there the pixels are FaceEditor's to one level of 255. MissingModel says
-    what a folder lacks, BadInput what cannot be done with a photo or a request.
+    Hair changes within the face's frame alone; there the pixels are FaceEditor's to one level of 255, but that a few of
+    hair that turns grey may differ by two or three: where a level of the photo's face lies half way between two, both
+    may round it otherwise, and strands tell that. MissingModel says what a folder lacks, BadInput
+    what cannot be done with a photo or a request.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, threads: int = 0):
@@ -207,7 +209,7 @@ class OnnxEditor:
         return found
 
     def _aligned(self, pixels: np.ndarray, found: FoundFace) -> Aligned:
-        matrix = frame_matrix(found.landmarks, self.manifest.face_size, self.manifest.crop_scale)
+        matrix = settled_matrix(found.landmarks, self.manifest.face_size, self.manifest.crop_scale)
         return self._read(pixels, matrix, found.box)
 
     def _read(self, pixels: np.ndarray, matrix: np.ndarray, box: np.ndarray) -> Aligned:

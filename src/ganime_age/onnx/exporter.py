@@ -144,7 +144,7 @@ def graphs(model: GanimeAge, sides: list[int]) -> Iterator[tuple[str, Any]]:
     yield "seek", graph.model(sought._asdict(), {
         "level": (1, "height", "width", 3), "scores": (1, 1, "rows", "columns"), "frames": (1, 4, "rows", "columns"),
     })  # fmt: skip
-    crop = torch.full((model.detector.crop_side, model.detector.crop_side, 3), 128, dtype=torch.uint8)
+    crop = torch.full((model.detector.crop_side, model.detector.crop_side, 3), 128.0)
     graph = Recorder()
     with graph.recording({"crop": crop}):
         landmarks, score = stages.mark(detector, crop)

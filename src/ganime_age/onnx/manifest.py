@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import MissingModel
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.bin"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

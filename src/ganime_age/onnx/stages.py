@@ -20,7 +20,7 @@ from ..provenance import watermark
 
 
 def planes(picture: Tensor) -> Tensor:
-    """Levels (H,W,3) uint8 -> (1,3,H,W) float32 in [-1,1]."""
+    """Levels (H,W,3) in 0..255 -> (1,3,H,W) float32 in [-1,1]."""
     return to_unit(picture).permute(2, 0, 1).unsqueeze(0)
 
 
@@ -41,7 +41,7 @@ def seek(detector: FaceDetector, level: Tensor) -> Sought:
 
 
 def mark(detector: FaceDetector, crop: Tensor) -> tuple[Tensor, Tensor]:
-    """A crop (S,S,3) uint8 -> landmarks (1,68,2) in 0..1 and the score (1,) in 0..1 that it is a face."""
+    """A crop (S,S,3) float32 in 0..255 -> landmarks (1,68,2) in 0..1 and the score (1,) in 0..1 that it is a face."""
     found = detector.locate(planes(crop))
     return found.landmarks, found.logits.sigmoid()
 

@@ -46,7 +46,7 @@ def align(photo: PhotoLike, model: GanimeAge, *, detector: Detector | None = Non
         detector = EmbeddedDetector(model.detector)
     with torch.inference_mode():
         found = detector(pixels)
-    return [alignment.frame_matrix(face.landmarks, model.face_size, model.crop_scale) for face in found]
+    return [alignment.settled_matrix(face.landmarks, model.face_size, model.crop_scale) for face in found]
 
 
 def crop(photo: PhotoLike, matrix: np.ndarray, size: int, *, device: str | torch.device = "cpu") -> Tensor:

@@ -27,12 +27,12 @@ from ..errors import BadInput
 from ..images.alignment import (
     apply,
     crop,
-    frame_matrix,
     invert,
     part_around,
     part_matrix,
     paste,
     paste_change,
+    settled_matrix,
     side_in_photo,
 )
 from ..images.detectors import EmbeddedDetector
@@ -227,7 +227,7 @@ class FacePipeline:
 
     def align(self, pixels: np.ndarray, landmarks: np.ndarray, box: np.ndarray) -> Crop:
         """Cut one face out of a photo (H,W,3) uint8, in the FFHQ frame of its landmarks (68,2) in photo pixels."""
-        matrix = frame_matrix(landmarks, self.model.face_size, self.model.crop_scale)
+        matrix = settled_matrix(landmarks, self.model.face_size, self.model.crop_scale)
         return Crop(pixels, matrix, box, crop(pixels, matrix, self.model.face_size))
 
     def read(self, crops: Sequence[Crop], identity: bool = True) -> list[Face]:

@@ -1,11 +1,11 @@
 // The way of a photo through the exported graphs, as ganime_age/onnx/editor.py: detect, align, read, edit, paste.
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
-import { apply, area, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApart, reach, scaleOf, shrunk } from "./pixels.js";
+import { apply, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApart, reach, scaleOf, shrink, shrunk } from "./pixels.js";
 
 export const UNITS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45].map((n) => `AU${String(n).padStart(2, "0")}`);
 const [ANCHOR, STRIDE, MARGIN, FINEST, COARSEST, CANDIDATES, THRESHOLD, DOUBTFUL, HOPE, SPAN] = [48, 8, 16, 768, 28, 48, 0.55, 0.6, 0.2, 0.95];
 
-const FORMAT = 3; // of the graphs, as in ganime_age/onnx/manifest.py
+const FORMAT = 4; // of the graphs, as in ganime_age/onnx/manifest.py
 
 export class Editor {
   /** Reads the manifest; graphs are fetched as they are first needed. */
@@ -48,7 +48,7 @@ export class Editor {
     let scale = Math.min(1, FINEST / Math.max(photo.width, photo.height));
     for (; Math.max(photo.width, photo.height) * scale >= COARSEST; scale /= 2) {
       const size = [photo.width, photo.height].map((n) => Math.max(1, Math.round(n * scale)));
-      if (scale !== 1) small = area(small, ...size);
+      if (scale !== 1) small = shrink(small, ...size);
       for (const [row, score] of await this.propose(small)) {
         rows.push([(row[0] - MARGIN) / scale, (row[1] - MARGIN) / scale, row[2] / scale, row[3] / scale]);
         scores.push(score);
@@ -97,7 +97,7 @@ export class Editor {
   async mark(photo, row) {
     const side = this.manifest.crop_side;
     const matrix = axesMatrix(row.slice(0, 2), row.slice(2), side, SPAN);
-    const out = await this.run("mark", { crop: levels(crop(photo, matrix, side)) });
+    const out = await this.run("mark", { crop: levels(crop(photo, matrix, side, false), "float32") });
     const [back, marks] = [invert(matrix), out.landmarks.data];
     const points = Array.from({ length: 68 }, (_, i) => apply(back, [marks[2 * i] * side, marks[2 * i + 1] * side]));
     return { points, score: out.score.data[0] };
@@ -175,7 +175,7 @@ export class Editor {
   }
 }
 
-const levels = (picture) => new ort.Tensor("uint8", picture.data, [picture.height, picture.width, 3]);
+const levels = (picture, type = "uint8") => new ort.Tensor(type, picture.data, [picture.height, picture.width, 3]);
 
 function rowOf({ centre: [x, y], axis: [a, b] }) {
   return [x - 0.1 * b, y + 0.1 * a, a, b];

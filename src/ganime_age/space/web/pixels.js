@@ -102,7 +102,7 @@ function shares(size, count) {
 }
 
 /** A picture averaged over areas to a size that is no larger. */
-export function area(picture, width, height) {
+function area(picture, width, height) {
   const whole = picture.data instanceof Uint8Array;
   const channels = picture.data.length / (picture.width * picture.height);
   const rows = shares(picture.height, height);
@@ -127,14 +127,47 @@ export function area(picture, width, height) {
   return { data, width, height };
 }
 
-/** A picture averaged to the scale at which a map draws it, where that is smaller, and what is left of the map. */
-export function shrunk(picture, m) {
-  const scale = scaleOf(m);
-  if (scale >= 1) return [picture, m];
-  const width = Math.max(1, Math.round(picture.width * scale));
-  const height = Math.max(1, Math.round(picture.height * scale));
-  const [x, y] = [picture.width / width, picture.height / height];
-  return [area(picture, width, height), [m[0] * x, m[1] * y, m[2], m[3] * x, m[4] * y, m[5]]];
+/** A picture at half its size; an odd last row or column is left out. */
+function halved(picture) {
+  const channels = picture.data.length / (picture.width * picture.height);
+  const [width, height] = [picture.width >> 1, picture.height >> 1];
+  const data = new picture.data.constructor(width * height * channels);
+  const [line, half] = [picture.width * channels, picture.data instanceof Uint8Array ? 0.5 : 0]; // halves go up
+  for (let y = 0, k = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < channels; c++) {
+        const at = 2 * y * line + 2 * x * channels + c;
+        const upper = picture.data[at] + picture.data[at + channels];
+        const lower = picture.data[at + line] + picture.data[at + line + channels];
+        data[k++] = (upper + lower) / 4 + half;
+      }
+    }
+  }
+  return { data, width, height };
+}
+
+/** A photo averaged over areas to a smaller size. */
+export function shrink(photo, width, height) {
+  const large = photo.width >= 2 * width && photo.height >= 2 * height;
+  return area(large ? halved(photo) : photo, width, height);
+}
+
+/**
+ * A picture averaged to the scale at which a map draws it, where that is smaller, and what is left of the map. rounded:
+ * false makes levels of numbers between them.
+ */
+export function shrunk(picture, m, rounded = true) {
+  let [small, rest] = [picture, m];
+  if (scaleOf(m) < 0.5 && Math.min(picture.width, picture.height) > 1) {
+    [small, rest] = [halved(picture), [2 * m[0], 2 * m[1], m[2], 2 * m[3], 2 * m[4], m[5]]];
+  }
+  if (!rounded) small = { ...small, data: Float32Array.from(small.data) };
+  const scale = scaleOf(rest);
+  if (scale >= 1) return [small, rest];
+  const width = Math.max(1, Math.round(small.width * scale));
+  const height = Math.max(1, Math.round(small.height * scale));
+  const [x, y] = [small.width / width, small.height / height];
+  return [area(small, width, height), [rest[0] * x, rest[1] * y, rest[2], rest[3] * x, rest[4] * y, rest[5]]];
 }
 
 /** Keys' cubic with a = -0.75 of the four pixels around a place t beyond the second. */
@@ -146,14 +179,15 @@ function cubicWeights(t, out) {
   out[3] = 1 - out[0] - out[1] - out[2];
 }
 
-/** The aligned face of `size` pixels that a map cuts out of a photo. */
-export function crop(photo, matrix, size) {
+/** The aligned face of `size` pixels that a map cuts out of a photo. rounded: false gives numbers in 0..255. */
+export function crop(photo, matrix, size, rounded = true) {
   const [left, top, right, bottom] = reach(invert(matrix), size, size, photo);
   const moved = [...matrix];
   [moved[2], moved[5]] = apply(matrix, [left, top]);
-  const [source, rest] = shrunk(cut(photo, left, top, right, bottom), moved);
+  const [source, rest] = shrunk(cut(photo, left, top, right, bottom), moved, rounded);
   const back = invert(rest);
-  const data = new Uint8Array(size * size * 3);
+  const data = new (rounded ? Uint8Array : Float32Array)(size * size * 3);
+  const level = (value) => Math.min(Math.max(rounded ? Math.floor(value + 0.5) : value, 0), 255);
   const [wx, wy] = [new Float64Array(4), new Float64Array(4)];
   for (let v = 0; v < size; v++) {
     for (let u = 0; u < size; u++) {
@@ -173,9 +207,7 @@ export function crop(photo, matrix, size) {
         }
       }
       const at = (v * size + u) * 3;
-      data[at] = Math.min(Math.max(Math.floor(r + 0.5), 0), 255);
-      data[at + 1] = Math.min(Math.max(Math.floor(g + 0.5), 0), 255);
-      data[at + 2] = Math.min(Math.max(Math.floor(b + 0.5), 0), 255);
+      [data[at], data[at + 1], data[at + 2]] = [level(r), level(g), level(b)];
     }
   }
   return { data, width: size, height: size };
