@@ -134,6 +134,21 @@ def test_an_even_change_arrives_in_full_and_keeps_the_detail():
     assert (np.abs(out[140:170, 190:210].astype(int) - photo[140:170, 190:210] - 20) <= 1).all()
 
 
+def test_a_change_is_laid_in_parts_that_do_not_show(monkeypatch):
+    photo = np.random.default_rng(4).integers(40, 200, (900, 1300, 3), np.uint8)
+    matrix = alignment.frame_matrix(face_points((640, 440), degrees=7), 256)
+    matrix *= 0.35 / np.sqrt(np.linalg.det(matrix[:, :2]))
+    matrix[:, 2] = 128 - matrix[:, :2] @ (640, 440)
+    y, x = np.mgrid[:256, :256] / 20
+    change = (30 * np.sin(y) * np.cos(x))[..., None].repeat(3, 2).astype(np.float32)
+    change[100:140, 100:140] = 0.6  # faint, and yet a level
+    parts = alignment.paste_change(photo, change, matrix)
+    monkeypatch.setattr(alignment, "TILE", (5000, 5000))
+    whole = alignment.paste_change(photo, change, matrix).astype(int)
+    assert np.abs(parts - whole).max() <= 1 and (parts != whole).mean() < 1e-3
+    assert (whole[430:450, 630:650] - photo[430:450, 630:650] == 1).all()
+
+
 def test_an_edge_that_moved_leaves_no_line_where_it_was():
     photo = np.full((600, 600, 3), 210, np.uint8)
     photo[:, 300:] = 60

@@ -196,6 +196,11 @@ def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):
         ("prepare_faces.py", ("nowhere", "out"), "nowhere is not a folder"),
         ("refine_prototypes.py", (), "name --regions, --mouth"),
         ("refine_prototypes.py", ("--unit-shape", "AU99", "1.2"), "--unit-shape AU99 1.2 is no action unit"),
+        (
+            "refine_prototypes.py",
+            ("--unit-shape", "AU12", "1", "2", "3"),
+            "--unit-shape AU12 1 2 3 is no action unit",
+        ),
         ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
     ],
 )

@@ -5,7 +5,8 @@
     python training/refine_prototypes.py --wrinkles FACES          layouts of creases, as the old faces among them have
     python training/refine_prototypes.py --tones FACES             tones and texture of ages, on skin without hair
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
-    python training/refine_prototypes.py --unit-shape AU12 1.27    an action unit moves landmarks farther by a factor
+    python training/refine_prototypes.py --unit-shape AU12 1.27    an action unit moves landmarks farther by a factor,
+                                                                   and by a second one, if given, what leads aside
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file
 
@@ -22,6 +23,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -83,7 +86,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wrinkles", type=Path, metavar="FACES")
     parser.add_argument("--tones", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
-    parser.add_argument("--unit-shape", nargs=2, metavar=("CODE", "FACTOR"))
+    parser.add_argument("--unit-shape", nargs="+", metavar=("CODE", "FACTOR"))
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument(
@@ -102,15 +105,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def unit_and_factor(code: str, factor: str) -> tuple[int, float]:
-    """The place of an action unit, and a factor. BadInput for what is none."""
+def unit_and_factors(code: str, *factors: str) -> tuple[int, torch.Tensor]:
+    """The place of an action unit, and how much farther it moves landmarks, sideways and down (2,). BadInput for what
+    is none."""
     try:
-        place, number = AU_CODES.index(code.upper()), float(factor)
+        place, (down, across) = AU_CODES.index(code.upper()), map(float, (*factors, "1")[:2])
     except ValueError:
-        number = 0.0
-    if not 0 < number < 10:
-        raise BadInput(f"--unit-shape {code} {factor} is no action unit and factor; give one like AU12 1.2")
-    return place, number
+        down = across = 0.0
+    if not (0 < down < 10 and 0 < across < 10 and len(factors) < 3):
+        asked = " ".join((code, *factors))
+        raise BadInput(
+            f"--unit-shape {asked} is no action unit and factor; give one like AU12 1.2 or AU12 1.2 0.8"
+        )
+    return place, torch.tensor([down * across, down])
 
 
 def remember(fit: dict[str, Any]) -> None:
@@ -130,7 +137,7 @@ def main() -> None:
             "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
             "--gains RECIPE, --unit-shape CODE FACTOR or --fit-gains FACES"
         )
-    farther = None if given.unit_shape is None else unit_and_factor(*given.unit_shape)
+    farther = None if given.unit_shape is None else unit_and_factors(*given.unit_shape)
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
         room |= {"wrinkles": LAYOUTS, "wrinkle_side": DRAWN}

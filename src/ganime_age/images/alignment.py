@@ -31,7 +31,7 @@ SHARP, AROUND, EDGE = 2.0, 1.5, (6.0, 16.0)
 went, and the second is how far it reaches. Mean levels of such forms from which on, and up to which, it is one."""
 TILE, FAINT = (512, 256), 0.25
 """Width and height of the parts of a photo that are changed one after the other, so that each fits into the processor's
-cache; and levels up to which a change is none, as it is half a level at most when it was enlarged."""
+cache; and levels up to which a change is left out: enlarged it stays below half a level, which rounds to nothing."""
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: int = cv2.BORDER_REPLICATE,

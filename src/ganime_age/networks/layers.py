@@ -185,7 +185,7 @@ def window_of(maps: Tensor) -> Window | None:
 def within_window(
     change: Callable[..., Tensor], window: Window | None, face: Tensor, *maps: Tensor
 ) -> Tensor:
-    """change(face, *maps) of faces (B,C,H,W) and maps beyond whose window nothing changes: what is left out there."""
+    """change(face, *maps) of B faces (B,C,H,W) and B maps beyond whose window nothing changes: there it is left out."""
     if window is None:
         return change(face, *maps)
     return window.put(face, change(*(window.cut(part) for part in (face, *maps))))
@@ -264,27 +264,18 @@ def luma(face: Tensor) -> Tensor:
 
 
 def relit(face: Tensor, change: Tensor) -> Tensor:
-    """What a change of brightness (B,1,H,W) adds to faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
+    """What a change of brightness (B,1,H,W) adds to B faces (B,3,H,W) in [-1,1], (B,3,H,W): white light where it is
     brighter, and where it is darker less of the light that is there, so that colours keep their ratios. A shadow that
     took the same from each of them would turn skin brown, and one on what is overexposed would turn it green: nobody
     knows how much light a channel lost that is full. On skin red is the fullest channel; where another one is, as on
     the white of an eye, all lose as large a share as red does, or it would take on that one's colour."""
     # d c_k = (c_k / luma(c)) d luma(c), c measured from black
-    darker = change.clamp(max=0) / (luma(face) + 1).clamp_min(DARK)
     seen = not_full(face)
-    shadow = times(times(face + 1, darker), torch.maximum(seen, seen[:, :1]))
-    return plus(shadow, change.clamp_min(0))
-
-
-def times(made: Tensor, factor: Tensor) -> Tensor:
-    """made * factor, where nobody else needs `made`: in its memory, as new memory takes longer than the product. A
-    recorded graph knows nothing that changes in place."""
-    return made * factor if recorded() else made.mul_(factor)
-
-
-def plus(made: Tensor, more: Tensor) -> Tensor:
-    """made + more, likewise."""
-    return made + more if recorded() else made.add_(more)
+    darker = change.clamp(max=0) / (luma(face) + 1).clamp_min(DARK)
+    lit, seen = F.relu(change), torch.maximum(seen, seen[:, :1])
+    if recorded():  # a graph changes nothing in place
+        return (face + 1) * darker * seen + lit
+    return (face + 1).mul_(darker).mul_(seen).add_(lit)
 
 
 def not_full(face: Tensor) -> Tensor:

@@ -38,7 +38,6 @@ from .layers import (
     not_full,
     places,
     planes_apart,
-    plus,
     precise,
     relit,
     resize,
@@ -574,7 +573,7 @@ def toned(face: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
     """Faces (B,3,H,W) with a tone on what a mask (B,1,H,W) shows; maps (B,5,H,W): its colour, its brightness, and how
     much of its colour a photo can show."""
     tint, light, seen = maps.split([3, 1, 1], 1)
-    return plus(torch.addcmul(face, mask * seen, tint), relit(face, mask * light))
+    return torch.addcmul(face, mask * seen, tint) + relit(face, mask * light)
 
 
 def creased(face: Tensor, mask: Tensor, creases: Tensor) -> Tensor:

@@ -139,17 +139,15 @@ def head_axes(landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (left + right) / 2, half, torch.stack([x_axis, y_axis], 1)
 
 
-def part_of_head(
-    landmarks: Tensor, side: int, wide: float, heights: tuple[float, float], room: int = 1
-) -> Window | None:
+def part_of_head(landmarks: Tensor, side: int, wide: float, heights: tuple[float, float]) -> Window | None:
     """The pixels of pictures of a side that lie no farther than `wide` aside and between two heights, in the units of
-    `on_head`, of any of the heads, with some more around them. None, for the whole picture, where nobody may look."""
-    if not may_ask(landmarks):
+    `on_head`, of any of the heads, with one more around them. None, for the whole picture, where nobody may look."""
+    if not may_ask(landmarks) or not torch.isfinite(landmarks).all():
         return None
     middle, half, axes = head_axes(landmarks)
     corners = constant((-wide, heights[0], wide, heights[0], -wide, heights[1], wide, heights[1]), landmarks)
     places = (middle[:, None] + half[:, None, None] * (corners.view(4, 2) @ axes)).flatten(0, 1) * side
-    low, high = places.amin(0) - room, places.amax(0) + room
+    low, high = places.amin(0) - 1, places.amax(0) + 1
     low, high = low.floor().clamp(0, side - 1), high.ceil().clamp(1, side)
     columns, rows = torch.stack([low, torch.maximum(high, low + 1)], 1).long().unbind(0)
     return Window(rows, columns)

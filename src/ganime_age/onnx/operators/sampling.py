@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ..recorder import Recorder
 
 
+NEAR = 2.5
+"""Places of a grid, in -1..1 of a picture, that one reflection brings back into it, with room for other runs' places."""
 WIDE = 16
 """Pixels of a window beyond which the largest is sooner found down its columns, then along its rows."""
 
@@ -138,10 +140,14 @@ def _grid_sample(
     g: Recorder, out: Tensor, x: Tensor, grid: Tensor, mode: int, border: int, corners: bool
 ) -> str:
     at, beyond = g.name(grid), ("zeros", "border", "reflection")[border]
-    if mode == 0 and not corners and beyond != "zeros":
+    if (
+        mode == 0
+        and not corners
+        and (beyond == "border" or beyond == "reflection" and grid.abs().max() <= NEAR)
+    ):
         # onnxruntime takes half the time, or a third for several channels, where there are zeros beyond the picture. So
         # places out there are brought to the middles of its outermost pixels.
-        if beyond == "reflection":  # once: no place lies farther out than the picture is wide
+        if beyond == "reflection":  # once
             at = g.op("Sub", g.op("Clip", g.op("Mul", at, g.name(2.0)), g.name(-2.0), g.name(2.0)), at)
         at, beyond = _kept_within(g, at, x.shape[-1], x.shape[-2]), "zeros"
     return g.op(
