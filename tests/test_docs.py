@@ -216,6 +216,15 @@ def listed(docstring):
     return re.findall(r"^    (\w+): \S", "\n".join(sections), re.MULTILINE)
 
 
+def tells_what_comes_back(function, docstring):
+    """Whether a docstring has the section that its return annotation asks for, with a text: Yields for an Iterator,
+    Returns for all else but None."""
+    kind = str(inspect.signature(function).return_annotation)
+    section = "Yields" if kind.startswith("Iterator[") else "Returns"
+    found = re.search(rf"^{section}:\n {{4}}\S", inspect.cleandoc(docstring or ""), re.MULTILINE)
+    return found is not None
+
+
 def test_every_parameter_of_what_the_package_exports_is_listed():
     takes, wrong = {}, {}
     for name, function, docstring in exported():
@@ -229,3 +238,16 @@ def test_every_parameter_of_what_the_package_exports_is_listed():
     explained = re.findall(r"`(\w+)`", " ".join(rows))
     counts = Counter(one for name in takes if name.startswith("FaceEditor.") for one in takes[name])
     assert {one for one in takes["FaceEditor.edit"] if counts[one] > 1} - {"photo"} <= set(explained)
+
+
+def test_what_every_function_of_the_package_returns_is_told():
+    """A method that takes nothing, such as `to_dict`, is exempt, as properties are: its first line states the value."""
+    asked, silent = set(), []
+    for name, function, docstring in exported():
+        signature = inspect.signature(function)
+        kind, takes = signature.return_annotation, set(signature.parameters) - {"self", "cls"}
+        if kind not in (None, "None", inspect.Signature.empty) and takes:
+            asked.add(name)
+            silent += [name] * (not tells_what_comes_back(function, docstring))
+    assert {"FaceEditor.animate", "GanimeAge.from_pretrained", "OnnxEditor.paste", "verify"} <= asked
+    assert silent == []

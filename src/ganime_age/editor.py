@@ -158,7 +158,7 @@ class FaceEditor:
 
         Raises:
             BadInput: a photo or a request that cannot be used.
-            MissingModel: the weights lack what is asked.
+            MissingModel: the weights lack what is asked, or memory ran out.
         """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         return self._edit_photo(photo, [(edit, method)], face, mark, progress, source_age)[0]
@@ -237,12 +237,17 @@ class FaceEditor:
             mark: False leaves out the watermark and the metadata that say the picture is edited.
             batch: 1..256, how many are read, edited and read again at a time; a GPU is faster with more, a CPU hardly,
                 and memory grows with it.
-            errors: "raise" stops at the first photo that cannot be used; "return" gives its BadInput in its place and
-                goes on.
+            errors: "raise" stops at the first photo that cannot be used; "return" gives its GanimeAgeError, mostly a
+                BadInput, in its place and goes on.
             progress: called as progress(done, total, note) as the work goes on.
 
         Yields:
             The results, in the photos' order.
+
+        Raises:
+            BadInput: at once, for a request that cannot be used; with errors="raise" for a photo too, once its batch is
+                read.
+            MissingModel: the weights lack what is asked, or memory ran out.
         """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
@@ -283,6 +288,10 @@ class FaceEditor:
 
         Returns:
             One result for each age, in their order.
+
+        Raises:
+            BadInput: a photo or a request that cannot be used.
+            MissingModel: the weights lack what is asked, or memory ran out.
         """
         edits = [(self._asked(age, action_units, relative, strength, parts, turn), method) for age in ages]
         self._called(method)
@@ -322,7 +331,8 @@ class FaceEditor:
             One result for each method.
 
         Raises:
-            BadInput: no method is left.
+            BadInput: a photo or a request that cannot be used, or no method is left.
+            MissingModel: the weights lack what is asked, or memory ran out.
         """
         edit = self._asked(age, action_units, relative, strength, None, turn)
         asked = ["age"] * (edit.age is not None) + ["action_units"] * bool(edit.action_units)
@@ -364,7 +374,8 @@ class FaceEditor:
             `frames` whole photos, RGB.
 
         Raises:
-            BadInput: at once, for a photo or keyframes that cannot be used.
+            BadInput: at once, for a photo or a request that cannot be used.
+            MissingModel: the weights lack what is asked, or memory ran out.
         """
         keys, method = check_keyframes(keyframes), self._called(method)
         with enough_memory(self.device):
@@ -405,6 +416,10 @@ class FaceEditor:
 
         Returns:
             The clip's frames, size and warnings.
+
+        Raises:
+            BadInput: a photo or a request that cannot be used, or a target that cannot be written.
+            MissingModel: the weights lack what is asked, PyAV is not installed, or memory ran out.
         """
         method = self._called(method)
         with enough_memory(self.device):
@@ -450,6 +465,10 @@ class FaceEditor:
 
         Returns:
             The clip's frames, size and warnings.
+
+        Raises:
+            BadInput: a clip or a request that cannot be used, or a target that cannot be written.
+            MissingModel: the weights lack what is asked, PyAV is not installed, or memory ran out.
         """
         edit = self._asked(age, action_units, relative, strength, parts, turn)
         method = self._called(method)
@@ -653,7 +672,8 @@ class FaceEditor:
             The readings, the largest face first.
 
         Raises:
-            BadInput: there is no face.
+            BadInput: the photo cannot be used, or shows no face.
+            MissingModel: the weights hold no readers, or memory ran out.
 
         Warns:
             UserWarning: red and blue of an array or a tensor look exchanged.

@@ -319,6 +319,9 @@ class Edit:
             parts: what the age changes, as "skin, hair" or ["skin"], of AGE_PARTS; None for all.
             turn: yaw, pitch and roll in degrees, as (15, 0, 0) or {"yaw": 15}, each within MOST_TURN.
 
+        Returns:
+            The request; action units under their FACS codes.
+
         Raises:
             BadInput: names what is wrong.
         """

@@ -139,6 +139,9 @@ class Reading(Measures):
 
         Args:
             changes: new values of fields, by name.
+
+        Returns:
+            A new Reading.
         """
         return replace(self, **{"identity": later(partial(getattr, self, "identity")), **changes})
 

@@ -153,6 +153,9 @@ class GanimeAge(
 
         Args:
             asked: any of "age", "action_units".
+
+        Returns:
+            Their names, in the order of the table of methods.
         """
         return tuple(name for name in methods_that_edit(*asked) if name in self.methods)
 
@@ -170,6 +173,9 @@ class GanimeAge(
 
         Returns:
             Readings of B faces.
+
+        Raises:
+            MissingModel: the weights hold no readers.
         """
         self.require("readers")
         own = IDENTITY in self.parts
@@ -218,10 +224,11 @@ class GanimeAge(
             changed: the faces as `change_by_prototypes` gave them, if it did.
 
         Returns:
-            The faces, and in `attention` how much of each pixel was changed, by prototypes or generator.
+            The faces (B,3,S,S) in [-1,1], and in `attention` (B,1,S,S) in 0..1 how much of each pixel was changed, by
+            prototypes or generator.
 
         Raises:
-            BadInput: the method is unknown or cannot change what is asked.
+            BadInput: the method is unknown or cannot change what is asked, or an age is NaN or outside 0..100.
             MissingModel: its weights, or the readers', are not loaded.
         """
         row = method_row(method_called(method))
@@ -257,7 +264,11 @@ class GanimeAge(
             hair: as for `edit`.
 
         Returns:
-            The faces (B,3,S,S); None where the method draws on the faces themselves.
+            The faces (B,3,S,S) in [-1,1]; None where the method draws on the faces themselves.
+
+        Raises:
+            BadInput: the method is unknown.
+            MissingModel: its weights are not loaded.
         """
         row = method_row(method_called(method))
         self.require(row.part)
@@ -270,6 +281,9 @@ class GanimeAge(
 
         Args:
             parts: of AGE_PARTS.
+
+        Returns:
+            The model's own for all parts, otherwise a copy that shares their weights.
         """
         return self.prototypes if set(parts) == set(AGE_PARTS) else self.prototypes.only(parts)
 
@@ -294,6 +308,12 @@ class GanimeAge(
             parts: as for `edit`.
             hair: as for `edit`.
             changed: as for `edit`.
+
+        Returns:
+            As `edit`.
+
+        Raises:
+            MissingModel: landmarks are to be read, and the weights hold no readers.
         """
         source_age, target_age, source_aus, target_aus = request
         network = getattr(self, row.part)
@@ -331,6 +351,9 @@ class GanimeAge(
             request: source and target ages (B,) in years, source and target action units (B,17) in 0..5.
             method: which of the loaded methods edits.
             parts: of AGE_PARTS, what the age changes.
+
+        Returns:
+            (B,68,2) in sides of the faces' frame, as `landmarks`; those given where the method draws on no prototypes.
         """
         if not self.draws_on_prototypes(METHODS[method]):
             return landmarks
@@ -341,6 +364,9 @@ class GanimeAge(
 
         Args:
             row: the method.
+
+        Returns:
+            True if it does.
         """
         return row.reads and not getattr(getattr(self, row.part), "direct", False)
 
@@ -376,7 +402,10 @@ class GanimeAge(
             landmarks: (B,68,2) in 0..1 of them.
             source_age: (B,) years.
             target_age: (B,) years.
-            hair: (B,1,S,S), where `find_hair` found it.
+            hair: (B,1,S,S) in 0..1, where `find_hair` found it.
+
+        Returns:
+            The pictures (B,3,S,S), not clamped: bright hair may lie beyond 1.
 
         Raises:
             MissingModel: the weights hold no prototypes.
@@ -391,7 +420,13 @@ class GanimeAge(
             pictures: as for `grow_hair`.
             landmarks: as for `grow_hair`.
             hair: as for `grow_hair`.
-            older: (B,), in which direction they grow.
+            older: (B,) bool, whether each grows older, not younger.
+
+        Returns:
+            A Growth of B pictures, for `grow_ready_hair`.
+
+        Raises:
+            MissingModel: the weights hold no prototypes.
         """
         self.require(PROTOTYPES)
         with precise(pictures):
@@ -404,6 +439,9 @@ class GanimeAge(
             growth: of `hair_to_grow`.
             source_age: (B,) years.
             target_age: (B,) years.
+
+        Returns:
+            As `grow_hair`.
         """
         with precise(growth.picture):
             return self.prototypes.grow(growth, (source_age, target_age))
@@ -470,7 +508,7 @@ class GanimeAge(
             hair: (B,1,S,S) in 0..1: where it is, if that is known.
 
         Returns:
-            The faces, and in `attention` how much of each pixel was changed.
+            The faces (B,3,S,S) in [-1,1], and in `attention` (B,1,S,S) in 0..1 how much of each pixel was changed.
 
         Raises:
             MissingModel: the weights of dual_generator are not loaded.
@@ -502,6 +540,9 @@ class GanimeAge(
             faces: (B,3,S,S) in [-1,1].
             landmarks: (B,68,2) in 0..1.
             degrees: (B,3), yaw, pitch and roll in degrees, a few.
+
+        Returns:
+            The faces (B,3,S,S) in [-1,1] as `face`, and as `landmarks` where theirs are now, (B,68,2) in 0..1.
 
         Raises:
             MissingModel: the weights lack the part `head`.
@@ -667,6 +708,9 @@ class GanimeAge(
             device: where the model lies; "auto" is the fastest here.
             parts: loads a subset, and no more memory; without `identity` no identity thresholds are stated.
             model_kwargs: none; TypeError names one that is given.
+
+        Returns:
+            The model on `device`, with the parts that were asked for.
 
         Raises:
             MissingModel: names the missing, foreign, misshapen or non-finite tensor, or says why the source cannot be

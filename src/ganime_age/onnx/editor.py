@@ -128,10 +128,11 @@ class OnnxEditor:
             The readings, the largest face first.
 
         Raises:
-            BadInput: there is no face.
+            BadInput: the photo cannot be used, or shows no face.
+            MissingModel: a graph cannot be opened.
 
         Warns:
-            UserWarning: red and blue of an array look exchanged.
+            UserWarning: red and blue of an array or a tensor look exchanged.
         """
         pixels = load_photo(photo)
         faces = [self._aligned(pixels, one) for one in self._found(pixels, photo)]
@@ -166,6 +167,7 @@ class OnnxEditor:
 
         Raises:
             BadInput: a photo or a request that cannot be used.
+            MissingModel: a graph cannot be opened.
         """
         started = time.perf_counter()
         edit = Edit.of(age, action_units, relative, strength, self.manifest.editable_action_units)
@@ -255,6 +257,12 @@ class OnnxEditor:
             pixels: the photo (H,W,3) uint8.
             change: levels (1,4,S,S).
             matrix: (2,3), from pixels of the photo to those of the change's frame.
+
+        Returns:
+            A new photo (H,W,3) uint8; the one given stays as it is.
+
+        Raises:
+            MissingModel: the graph cannot be opened.
         """
         size, back = change.shape[-1], invert(matrix)
         left, top, right, bottom = reach(back, (size, size), pixels.shape)
