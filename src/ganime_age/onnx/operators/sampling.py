@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 NEAR = 2.5
-"""Places of a grid, in -1..1 of a picture, that one reflection brings back into it, with room for other runs' places."""
+"""Places of a grid, in -1..1 of a picture, that one reflection brings back into it, with some room for other runs."""
 WIDE = 16
 """Pixels of a window beyond which the largest is sooner found down its columns, then along its rows."""
 
