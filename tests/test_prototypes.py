@@ -22,7 +22,7 @@ from ganime_age.learning.tasks.prototype_fitting.prototype_fit import (
     fit_shape,
     set_gains,
 )
-from ganime_age.networks.layers import Edited, bicubic, luma, resize
+from ganime_age.networks.layers import Edited, bicubic, luma, relit, resize
 from ganime_age.networks.prototypes import (
     KNOTS,
     MAP_SIDE,
@@ -433,6 +433,12 @@ def test_the_fit_finds_a_linear_truth():
     age, units = curves.solve(ridge=1e-5, bend=1e-5)
     assert torch.allclose(age, truth[:KNOTS], atol=0.05)
     assert torch.allclose(units, truth[KNOTS : KNOTS + len(AU_CODES)], atol=0.01)
+
+
+def test_where_light_does_not_change_its_gradient_counts_once():
+    face, change = torch.full((1, 3, 2, 2), 0.2), torch.zeros(1, 1, 2, 2, requires_grad=True)
+    relit(face, change).sum().backward()
+    assert torch.allclose(change.grad, torch.full_like(change, 3.0))  # of each channel, as where it grows darker
 
 
 def test_action_unit_gains_multiply_the_slopes(prototypes):
