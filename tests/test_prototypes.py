@@ -438,7 +438,9 @@ def test_the_fit_finds_a_linear_truth():
 def test_where_light_does_not_change_its_gradient_counts_once():
     face, change = torch.full((1, 3, 2, 2), 0.2), torch.zeros(1, 1, 2, 2, requires_grad=True)
     relit(face, change).sum().backward()
-    assert torch.allclose(change.grad, torch.full_like(change, 3.0))  # of each channel, as where it grows darker
+    assert torch.allclose(
+        change.grad, torch.full_like(change, 3.0)
+    )  # of each channel, as where it grows darker
 
 
 def test_action_unit_gains_multiply_the_slopes(prototypes):
