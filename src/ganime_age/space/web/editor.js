@@ -1,6 +1,6 @@
 // The way of a photo through the exported graphs, as ganime_age/onnx/editor.py: detect, align, read, edit, paste.
 import * as ort from "./ort/ort.wasm.bundle.min.mjs";
-import { apply, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApart, reach, scaleOf, shrink, shrunk } from "./pixels.js";
+import { apply, axesMatrix, crop, cut, faceBox, frameAxes, invert, keepApart, reach, scaleOf, settled, shrink, shrunk } from "./pixels.js";
 
 export const UNITS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45].map((n) => `AU${String(n).padStart(2, "0")}`);
 const [ANCHOR, STRIDE, MARGIN, FINEST, COARSEST, CANDIDATES, THRESHOLD, DOUBTFUL, HOPE, SPAN] = [48, 8, 16, 768, 28, 48, 0.55, 0.6, 0.2, 0.95];
@@ -106,7 +106,7 @@ export class Editor {
   /** A face found, aligned and read: {matrix, pixels, age, units, marks}, marks in pixels of the frame. */
   async read(photo, points) {
     const size = this.manifest.face_size;
-    const { centre, axis } = frameAxes(points);
+    const { centre, axis } = settled(frameAxes(points));
     const matrix = axesMatrix(centre, axis, size, this.manifest.crop_scale);
     const pixels = crop(photo, matrix, size);
     const out = await this.run("read", { face: levels(pixels) });

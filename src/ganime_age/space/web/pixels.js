@@ -37,6 +37,13 @@ export function frameAxes(points) {
   return { centre: [eyes[0] + 0.1 * down[0], eyes[1] + 0.1 * down[1]], axis: [half[0] * side, half[1] * side] };
 }
 
+/** Centre and x side as frames.settled_matrix rounds them: landmarks that differ by a last bit cut out the same. */
+export function settled({ centre, axis }) {
+  const step = 2 ** (Math.floor(Math.log2(Math.hypot(...axis))) - 14);
+  const [c, a] = [centre, axis].map((part) => part.map((value) => Math.round(value / step) * step));
+  return { centre: c, axis: a };
+}
+
 /** The upright box of a face: its landmarks and the forehead. */
 export function faceBox(points) {
   const eyes = mean(points, 36, 48);
@@ -186,28 +193,29 @@ export function crop(photo, matrix, size, rounded = true) {
   [moved[2], moved[5]] = apply(matrix, [left, top]);
   const [source, rest] = shrunk(cut(photo, left, top, right, bottom), moved, rounded);
   const back = invert(rest);
+  for (const i of [2, 5]) back[i] += (back[i - 2] + back[i - 1] - 1) / 2;
+  const [a, b, c, d, e, f] = back.map(Math.fround);
+  const place = (along, down, start, u, v) => Math.fround(Math.fround(along * u) + Math.fround(Math.fround(down * v) + start));
   const data = new (rounded ? Uint8Array : Float32Array)(size * size * 3);
   const level = (value) => Math.min(Math.max(rounded ? Math.floor(value + 0.5) : value, 0), 255);
   const [wx, wy] = [new Float64Array(4), new Float64Array(4)];
   for (let v = 0; v < size; v++) {
     for (let u = 0; u < size; u++) {
-      const [px, py] = apply(back, [u + 0.5, v + 0.5]);
-      const [x, y] = [Math.floor(px - 0.5), Math.floor(py - 0.5)];
-      cubicWeights(px - 0.5 - x, wx);
-      cubicWeights(py - 0.5 - y, wy);
-      let [r, g, b] = [0, 0, 0];
+      const [px, py] = [place(a, b, c, u, v), place(d, e, f, u, v)]; // 0: the first pixel's centre; as plain.places
+      const [x, y] = [Math.floor(px), Math.floor(py)];
+      cubicWeights(px - x, wx);
+      cubicWeights(py - y, wy);
+      const sum = [0, 0, 0];
       for (let j = 0; j < 4; j++) {
         const row = Math.min(Math.max(y + j - 1, 0), source.height - 1) * source.width;
         for (let i = 0; i < 4; i++) {
           const at = (row + Math.min(Math.max(x + i - 1, 0), source.width - 1)) * 3;
           const weight = wx[i] * wy[j];
-          r += weight * source.data[at];
-          g += weight * source.data[at + 1];
-          b += weight * source.data[at + 2];
+          for (let k = 0; k < 3; k++) sum[k] += weight * source.data[at + k];
         }
       }
       const at = (v * size + u) * 3;
-      [data[at], data[at + 1], data[at + 2]] = [level(r), level(g), level(b)];
+      for (let k = 0; k < 3; k++) data[at + k] = level(sum[k]);
     }
   }
   return { data, width: size, height: size };
