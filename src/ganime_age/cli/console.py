@@ -26,10 +26,11 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """One line to stdout, beside a progress bar that may be there."""
+    """One line to stdout, beside a progress bar that may be there; at once, for this process may be killed later."""
     from tqdm import tqdm
 
     tqdm.write(text)
+    sys.stdout.flush()
 
 
 def photo_bar(photos: Sequence[T]) -> Iterator[T]:
