@@ -576,22 +576,11 @@ class FaceEditor:
         """
         how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
+        asked = edit, relative, face, driving_face, how, method
         if not is_moving(driving):
             raise BadInput("one driving photo gives no frames; use reenact, or give a clip or several frames")
         with enough_memory(self.device):
-            pictures = reenact_frames(
-                self.pipeline,
-                source,
-                driving,
-                edit,
-                relative,
-                face,
-                driving_face,
-                how,
-                method,
-                mark,
-                progress,
-            )
+            pictures = reenact_frames(self.pipeline, source, driving, *asked, mark, progress)
         return self._guard(pictures)
 
     def reenact_video(
@@ -645,21 +634,9 @@ class FaceEditor:
         """
         how, method = Motion.of(motion, multiplier), method_called(method)
         edit = Edit.of(age, action_units, strength=strength, editable=self.model.editable_action_units)
+        asked = edit, relative, face, driving_face, how, method
         with enough_memory(self.device):
-            return reenact_clip(
-                self.pipeline,
-                source,
-                driving,
-                target,
-                edit,
-                relative,
-                face,
-                driving_face,
-                how,
-                method,
-                mark,
-                progress,
-            )
+            return reenact_clip(self.pipeline, source, driving, target, *asked, mark, progress)
 
     def read(self, photo: PhotoLike, *, progress: Progress | None = None) -> list[Reading]:
         """Measure every face of a photo.

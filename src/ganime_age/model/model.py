@@ -692,8 +692,7 @@ class GanimeAge(
         """The embedded weights (no argument), a folder, or a Hub repository; ready to use.
 
         The model is in eval mode and frozen: no parameter requires a gradient. To train a part, call
-        `model.PART.requires_grad_().train()`. Weights of format 2 are converted while they are loaded. Loading is
-        strict.
+        `model.PART.requires_grad_().train()`. Weights of format 2 are converted as they load. Loading is strict.
 
         Args:
             pretrained_model_name_or_path: a folder, or a Hub repository as "org/name"; None for the embedded weights.
@@ -713,8 +712,7 @@ class GanimeAge(
             The model on `device`, with the parts that were asked for.
 
         Raises:
-            MissingModel: names the missing, foreign, misshapen or non-finite tensor, or says why the source cannot be
-                had.
+            MissingModel: names the missing, foreign, misshapen or non-finite tensor, or why the source cannot be had.
             BadInput: names a keyword that cannot be.
         """
         if model_kwargs:

@@ -174,15 +174,15 @@ class OnnxEditor:
         pixels = load_photo(photo)
         found = self._found(pixels, photo)
         if face not in range(len(found)):
-            raise BadInput(
-                f"face {face} does not exist; {photo_name(photo)} has {count_faces(found)}, numbered from 0"
-            )
+            has = f"{photo_name(photo)} has {count_faces(found)}, numbered from 0"
+            raise BadInput(f"face {face} does not exist; {has}")
         before = self._aligned(pixels, found[face])
         after, attention = self._edited(pixels, before, edit, mark)
         again = before if attention is None else self._read(after, before.matrix, before.reading.box)
         size = self.manifest.face_size
         shown = Image.fromarray(np.zeros((size, size), np.uint8) if attention is None else attention)
         raw = before.pixels if is_raw(photo) else None
+        warned = warnings_of(pixels.shape[1::-1], found, face, before.reading, raw)
         return EditResult(
             image=Image.fromarray(after),
             face=Image.fromarray(again.pixels),
@@ -193,10 +193,7 @@ class OnnxEditor:
             identity=float(np.dot(again.reading.identity, before.reading.identity)),
             edit=edit,
             method=self.manifest.method,
-            warnings=(
-                *warnings_of(pixels.shape[1::-1], found, face, before.reading, raw),
-                *unmarked(attention is not None, mark),
-            ),
+            warnings=(*warned, *unmarked(attention is not None, mark)),
             seconds=time.perf_counter() - started,
             weights=self.manifest.weights,
             edited=attention is not None,
