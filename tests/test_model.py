@@ -287,7 +287,7 @@ HARM = {
     "not finite": (lambda f: harmed_config(f, crop_scale=float("inf")), "crop_scale holds inf"),
     "newer format": (
         lambda f: harmed_config(f, format_version=99, magic=1, ganime_age_version="7.1.0"),
-        "format version 99, this ganime_age reads up to 3; install ganime_age 7.1.0 or newer",
+        "format version 99, this ganime_age reads up to 4; install ganime_age 7.1.0 or newer",
     ),
     "newer format of nobody": (
         lambda f: harmed_config(f, format_version=99, ganime_age_version="; rm"),

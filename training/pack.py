@@ -2,7 +2,8 @@
 
 Each folder is a `light/` that training/train.py wrote. A part that is not named is taken over from the weights folder
 as it is; one that it does not hold either is left out. `--blend 0.6` goes six tenths of the way from OUT's present
-weights to the trained ones, for a training that began with OUT's. Every call moves OUT: pack into a copy.
+weights to the trained ones, for a training that began with OUT's. `--eight-bit ragan` stores that part in eight bits,
+half the bytes of half precision, and so does every call from then on. Every call moves OUT: pack into a copy.
 """
 
 from __future__ import annotations
@@ -149,13 +150,15 @@ def pack(
     results: Path | None = None,
     faces: Path | None = None,
     blend: float = 1.0,
+    eight_bit: Iterable[str] = (),
 ) -> tuple[GanimeAge, list[Path]]:
     """Join what was trained with what the folder `out` already holds, and save it there; returns the weights' files.
 
     results: a results file of the readers, whose identity thresholds the weights then state. Without it, they keep
     theirs unless what reads identity, or the landmarks for it, is new. faces: a face folder; new `attributes` state
     intervals that hold 80 % of the ages of its validation faces. blend: how far to go
-    from what `out` holds to what was trained, see `blended`.
+    from what `out` holds to what was trained, see `blended`. eight_bit: parts to store in eight bits, beside those that
+    `out` stores so; the rest is stored in half precision. The model that is returned has the numbers before rounding.
     """
     if not 0 < blend <= 1:
         raise BadInput(f"--blend is {blend:g}; it must be above 0 and at most 1")
@@ -182,11 +185,15 @@ def pack(
         packed.config["identity_thresholds"] = thresholds
     elif folders.keys() & JUDGED_BY:
         packed.config["identity_thresholds"] = ()
+    packed.config["eight_bit"] = [*packed.config.get("eight_bit", ()), *eight_bit]
     model = GanimeAge(**packed.config)
+    for part in eight_bit:
+        if part not in model.parts:
+            raise BadInput(f"--eight-bit names {part}, and these weights hold {', '.join(model.parts)}")
     model.load_state_dict(packed.state)
     if faces and "attributes" in folders:
         model.attributes.spread_scale.fill_(spread_for(model.attributes.eval(), Faces(faces, 160, ("val",))))
-    return model.half(), save(model, out, largest=LARGEST)
+    return model, save(model, out, largest=LARGEST, dtype=torch.float16)
 
 
 def measured_thresholds(results: Path) -> tuple[Threshold, ...]:
@@ -221,11 +228,20 @@ def main() -> None:
         default=1.0,
         help="above 0 to 1: how far from OUT's weights to the trained ones",
     )
+    parser.add_argument(
+        "--eight-bit",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="parts of the weights to store in eight bits, beside those that OUT stores so",
+    )
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     given = vars(parser.parse_args())
-    out, results, faces, blend = (given.pop(name) for name in ("out", "results", "faces", "blend"))
+    out, results, faces, blend, eight_bit = (
+        given.pop(name) for name in ("out", "results", "faces", "blend", "eight_bit")
+    )
     folders = {name: folder for name, folder in given.items() if folder}
-    model, files = pack(folders, out, results, faces, blend)
+    model, files = pack(folders, out, results, faces, blend, eight_bit)
     (out / "README.md").unlink(missing_ok=True)
     size = sum(file.stat().st_size for file in files) / 1e6
     if given["readers"] and not given["local_reader"] and model.readers.local is not None:
@@ -236,7 +252,8 @@ def main() -> None:
         print("the spread of ages is the network's own: pack with --faces to scale it to held-out faces")
     if any(given[name] for name in JUDGED_BY) and not results:
         print("the identity thresholds were of the readers before: measure again, then pack with --results")
-    print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision -> {out}")
+    eight = f", {', '.join(model.eight_bit)} in eight bits" if model.eight_bit else ""
+    print(f"{', '.join(model.parts)}: {size:.1f} MB in half precision{eight} -> {out}")
 
 
 if __name__ == "__main__":

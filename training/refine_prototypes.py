@@ -180,7 +180,7 @@ def main() -> None:
         raise BadInput(
             "these weights do not say how deep creases are; add --gains training/recipes/prototypes.toml"
         )
-    files = save(model.half(), given.out or given.weights, largest=LARGEST)
+    files = save(model, given.out or given.weights, largest=LARGEST, dtype=torch.float16)
     print(f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB in half precision -> {files[0].parent}")
 
 

@@ -90,6 +90,7 @@ class GanimeAge(
         edit_size: int = 128,
         editable_action_units: Iterable[str] = LABELLED_AUS,
         identity_thresholds: Iterable[Any] = (),
+        eight_bit: Iterable[str] = (),
         **networks: dict[str, Any] | None,
     ):
         """A model of the parts that are named. The keywords are those of config.json.
@@ -103,6 +104,8 @@ class GanimeAge(
                 64..1024; what it changes is enlarged to the face's side.
             editable_action_units: the codes for which the methods were trained.
             identity_thresholds: see model/thresholds.py; empty where none were measured.
+            eight_bit: the parts whose large tensors `save_pretrained` stores in eight bits, half the bytes of float16,
+                with a scale for each output channel; those that the model does not hold are left out.
             networks: part -> the keywords of its network.
 
         Raises:
@@ -122,6 +125,7 @@ class GanimeAge(
         self.face_size, self.crop_scale, self.edit_size = face_size, crop_scale, edit_size
         self.editable_action_units = checked_units(editable_action_units)
         self.identity_thresholds = checked_thresholds(identity_thresholds)
+        self.eight_bit = checked_eight_bit(eight_bit, self.parts)
         for name in self.parts:
             self.add_module(name, self._network(name, networks.get(name) or {}))
 
@@ -577,9 +581,13 @@ class GanimeAge(
     ) -> str | None:
         """Write config.json and model.safetensors, in the model's own precision; no other file is touched.
 
+        Parts that `eight_bit` names are stored in eight bits. Their numbers come back rounded; those of a part that was
+        loaded so come back as they were.
+
         Args:
             save_directory: the folder to write to.
-            variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors.
+            variant: "fp16" or "bf16" writes a copy of that precision beside it, such as model.fp16.safetensors; what is
+                stored in eight bits stays so.
             config: keywords to write instead of the model's own.
             repo_id: the repository to push to, by default the folder's name.
             push_to_hub: whether to push as well.
@@ -703,7 +711,8 @@ class GanimeAge(
             revision: branch, tag or commit of a repository.
             subfolder: of the repository or folder, which holds the weights.
             variant: "fp16" or "bf16" reads that smaller file.
-            dtype: of the model, float32 by default whatever the file holds; "auto" keeps the file's.
+            dtype: of the model, float32 by default whatever the file holds; "auto" keeps the file's, where what is
+                stored in eight bits counts as float32.
             device: where the model lies; "auto" is the fastest here.
             parts: loads a subset, and no more memory; without `identity` no identity thresholds are stated.
             model_kwargs: none; TypeError names one that is given.
@@ -785,10 +794,13 @@ class GanimeAge(
             raise MissingModel(
                 f"the weights in {folder} hold {', '.join(whole.parts)}, not {', '.join(lacking)}"
             )
-        stored = StoredWeights(folder / name, version, whole.parts, config["parts"])
+        stored = StoredWeights(folder / name, version, whole.parts, config["parts"], whole.eight_bit)
         stored.check({k: v for k, v in whole.state_dict().items() if k.split(".")[0] in config["parts"]})
-        dtype = stored_dtype(folder / name) if dtype == "auto" else checked_dtype(dtype)
+        kept = dtype == "auto"
+        dtype = stored_dtype(folder / name, whole.eight_bit) if kept else checked_dtype(dtype)
         model = cls(**config).to(dtype)
+        for part in model.eight_bit if kept else ():
+            getattr(model, part).to(torch.promote_types(dtype, torch.float32))
         stored.fill(model)
         return model.eval().requires_grad_(False)
 
@@ -880,3 +892,16 @@ def checked_parts(parts: Any) -> tuple[str, ...]:
         if part not in known:
             raise BadInput(f"unknown part {part!r}; choose from {', '.join(known)}")
     return with_companions(present_names(given))
+
+
+def checked_eight_bit(named: Any, held: Collection[str]) -> tuple[str, ...]:
+    """Those of the parts that are held which are named, in their order; BadInput names one that does not exist."""
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        raise BadInput(f"eight_bit {named!r} must be a list of parts")
+    given = list(named)
+    for part in given:
+        if part not in known_parts():
+            raise BadInput(
+                f"eight_bit names the unknown part {part!r}; choose from {', '.join(known_parts())}"
+            )
+    return tuple(part for part in held if part in given)

@@ -1,7 +1,8 @@
 """A folder of weights: config.json and model.safetensors, written whole and read strictly.
 
 Whatever such a folder may hold, reading it gives a model that it fits exactly or one sentence that names the file and
-the tensor. Never a pickle, never a random number, and no more memory than the file's own size allows for.
+the tensor. Never a pickle, never a random number, and no more memory than the file's own size allows for. Parts that
+the config names are stored in eight bits: see eight_bit.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -28,11 +29,16 @@ from .._version import __version__
 from ..atomic import replacing
 from ..errors import BadInput, MissingModel
 from . import format2
+from .eight_bit import SCALES, is_eight_bit, quantised, restored, scale_name
 from .methods import parts as known_parts
 from .shards import Joined, files_of, index_of, others_of
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+"""The newest format: some parts are stored in eight bits (eight_bit.py), and config.json names them."""
+WITHOUT_EIGHT_BIT = 3
+"""The format of weights with no such part, so that older packages read them."""
+EIGHT_BIT = "eight_bit"
 CONFIG = "config.json"
 LARGEST = 15_000_000
 """Bytes that one file of the shipped, and of converted, weights may have."""
@@ -87,8 +93,13 @@ def read_config(path: Path) -> tuple[dict[str, Any], int]:
         )
     if version < format2.FORMAT:
         raise MissingModel(
-            f"{path} has the old format version {version}, this ganime_age reads {format2.FORMAT} and "
+            f"{path} has the old format version {version}, this ganime_age reads {format2.FORMAT} to "
             f"{FORMAT_VERSION}; take newer weights, or install the ganime_age that wrote them"
+        )
+    if EIGHT_BIT in config and version < FORMAT_VERSION:
+        raise MissingModel(
+            f"{path} has format version {version} and names parts in {EIGHT_BIT}, which came with format "
+            f"{FORMAT_VERSION}; save or download the weights again"
         )
     _check_numbers(config, path)
     return (format2.upgraded(config) if version == format2.FORMAT else config), version
@@ -113,11 +124,19 @@ class StoredWeights:
     """A weights file and the names under which it holds a model's tensors.
 
     version: of its format. held: the parts in the file. parts: those that are wanted of it; others are left alone.
+    eight_bit: the parts whose large tensors it stores in eight bits.
     """
 
-    def __init__(self, path: Path, version: int, held: Iterable[str], parts: Iterable[str]):
+    def __init__(
+        self,
+        path: Path,
+        version: int,
+        held: Iterable[str],
+        parts: Iterable[str],
+        eight_bit: Iterable[str] = (),
+    ):
         self.path, self.version = path, version
-        self.held, self.parts = tuple(held), tuple(parts)
+        self.held, self.parts, self.eight_bit = tuple(held), tuple(parts), tuple(eight_bit)
 
     def names(self, key: str) -> tuple[str, ...]:
         """The names of a tensor in the file; format 2 held copies of the prototypes, which must be equal."""
@@ -125,9 +144,19 @@ class StoredWeights:
             return (key,)
         return format2.names_in_file(key, self.parts) or format2.names_in_file(key, self.held)[:1]
 
+    def layout(self, key: str, tensor: Tensor) -> dict[str, tuple[tuple[int, ...], set[str]]]:
+        """Names in the file -> shape and kinds of numbers of what it must hold for a tensor of the model."""
+        shape, names = tuple(tensor.shape), self.names(key)
+        if is_eight_bit(key, tensor, self.eight_bit):
+            scales = {scale_name(name): (shape[:1], SCALES) for name in names}
+            return {name: (shape, {"I8"}) for name in names} | scales
+        return {name: (shape, _FLOATS if tensor.is_floating_point() else _INTEGERS) for name in names}
+
     def check(self, expected: Mapping[str, Tensor]) -> None:
         """Compare names, shapes and kinds of numbers with a state dict; MissingModel names what does not fit."""
-        wanted = {name: tensor for key, tensor in expected.items() for name in self.names(key)}
+        wanted = {
+            name: row for key, tensor in expected.items() for name, row in self.layout(key, tensor).items()
+        }
         others = {
             name.partition(".")[0]
             for part in set(self.held) - set(self.parts)
@@ -141,14 +170,13 @@ class StoredWeights:
                         f"{self.path} {problem} tensor {_plain(min(keys))}; "
                         "the file does not belong to this config"
                     )
-            for key, tensor in wanted.items():
+            for key, (shape, kinds) in wanted.items():
                 stored = file.get_slice(key)
-                if tuple(stored.get_shape()) != tuple(tensor.shape):
+                if tuple(stored.get_shape()) != shape:
                     raise MissingModel(
-                        f"{self.path}: {key} has the shape {tuple(stored.get_shape())}, "
-                        f"the config asks for {tuple(tensor.shape)}"
+                        f"{self.path}: {key} has the shape {tuple(stored.get_shape())}, the config asks for {shape}"
                     )
-                if stored.get_dtype() not in (_FLOATS if tensor.is_floating_point() else _INTEGERS):
+                if stored.get_dtype() not in kinds:
                     raise MissingModel(
                         f"{self.path}: {key} holds {stored.get_dtype()} numbers, which do not fit there"
                     )
@@ -156,13 +184,16 @@ class StoredWeights:
     def fill(self, model: nn.Module) -> None:
         """Copy the checked file's tensors into the model's own, and no others.
 
-        MissingModel names one that is not finite, and copies of format 2 that are not equal.
+        MissingModel names one that is not finite, a scale below 0, and copies of format 2 that are not equal.
         """
         with _opened(self.path) as file:
             for key, own in model.state_dict().items():
                 name, *copies = self.names(key)
                 stored = file.get_tensor(name)
-                given = stored.to(own.dtype)
+                given = stored
+                if is_eight_bit(key, own, self.eight_bit):
+                    given = restored(stored, self._scale(file, name))
+                given = given.to(own.dtype)
                 if not torch.isfinite(given).all():
                     raise MissingModel(
                         f"{self.path}: {name} holds NaN or infinite numbers; download or save the weights again"
@@ -171,6 +202,16 @@ class StoredWeights:
                     if not torch.equal(stored, file.get_tensor(copy)):
                         raise MissingModel(_differing(self.path, name, copy))
                 own.copy_(given)
+
+    def _scale(self, file: Joined, name: str) -> Tensor:
+        """The scales of a tensor in eight bits; MissingModel where one is below 0, infinite or NaN."""
+        scale: Tensor = file.get_tensor(scale_name(name))
+        if not (torch.isfinite(scale) & (scale >= 0)).all():
+            raise MissingModel(
+                f"{self.path}: {scale_name(name)} holds numbers that are no scales, below 0, infinite or NaN; "
+                "download or save the weights again"
+            )
+        return scale
 
 
 def _differing(path: Path, name: str, copy: str) -> str:
@@ -181,11 +222,12 @@ def _differing(path: Path, name: str, copy: str) -> str:
     )
 
 
-def stored_dtype(path: Path) -> torch.dtype:
-    """The one precision of a file's floating tensors; float32 where they differ."""
+def stored_dtype(path: Path, besides: Collection[str] = ()) -> torch.dtype:
+    """The one precision of a file's floating tensors; float32 where they differ. besides: parts that do not count."""
     names = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
     with _opened(path) as file:
-        found = {file.get_slice(key).get_dtype() for key in file.keys()} & _FLOATS
+        keys = [key for key in file.keys() if key.partition(".")[0] not in besides]
+        found = {file.get_slice(key).get_dtype() for key in keys} & _FLOATS
     return names.get(found.pop(), torch.float32) if len(found) == 1 else torch.float32
 
 
@@ -195,27 +237,30 @@ def save(
     variant: str | None = None,
     largest: int | None = None,
     config: Any = None,
+    dtype: torch.dtype | None = None,
 ) -> list[Path]:
     """Write config.json and the weights; BadInput, and nothing written, when they could not be read back. Returns the
     weights' files: one, or with `largest`, the bytes that one may have, as many as it takes (see shards.py).
-    config: keywords, or a dataclass of them, to write instead of those that the model was built with."""
+    config: keywords, or a dataclass of them, to write instead of those that the model was built with. dtype: of what is
+    not stored in eight bits; by default that of the variant, or else the model's own."""
     folder, name = Path(folder), weights_name(variant)
     given = model.config if config is None else config
     if is_dataclass(given) and not isinstance(given, type):
         given = asdict(given)
-    absent = set(known_parts()) - set(model.parts)
+    absent = {*known_parts(), EIGHT_BIT} - set(model.parts)
     config = {key: value for key, value in given.items() if key not in absent}
     config |= {
         "parts": list(model.parts),
         "editable_action_units": list(model.editable_action_units),
         "identity_thresholds": [one._asdict() for one in model.identity_thresholds],
-    }
+    } | ({EIGHT_BIT: list(model.eight_bit)} if model.eight_bit else {})
     state = model.state_dict()
     sketch = sketched(type(model), config, folder / CONFIG).state_dict()
     if {k: v.shape for k, v in sketch.items()} != {k: v.shape for k, v in state.items()}:
         raise BadInput("the model was changed after it was built; its config no longer describes its tensors")
-    state = {key: _to_store(key, tensor, VARIANTS.get(variant or "")) for key, tensor in state.items()}
-    facts = {"format_version": FORMAT_VERSION, _WRITER: __version__}
+    state = _all_to_store(state, dtype or VARIANTS.get(variant or ""), model.eight_bit)
+    version = FORMAT_VERSION if model.eight_bit else WITHOUT_EIGHT_BIT
+    facts = {"format_version": version, _WRITER: __version__}
     text = json.dumps(config | facts, sort_keys=True, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +291,19 @@ def _write(state: dict[str, Tensor], target: Path, largest: int | None) -> list[
     for file in others_of(target, [*names, index_of(target).name] if split.is_sharded else names):
         file.unlink(missing_ok=True)
     return [target.with_name(name) for name in names]
+
+
+def _all_to_store(
+    state: Mapping[str, Tensor], dtype: torch.dtype | None, eight_bit: Collection[str]
+) -> dict[str, Tensor]:
+    """A model's tensors as its file holds them, where `eight_bit` names the parts of which large ones are quantised."""
+    stored: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        if is_eight_bit(key, tensor, eight_bit):
+            stored[key], stored[scale_name(key)] = quantised(_to_store(key, tensor, torch.float32))
+        else:
+            stored[key] = _to_store(key, tensor, dtype)
+    return stored
 
 
 def _to_store(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
