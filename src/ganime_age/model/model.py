@@ -18,6 +18,7 @@ from ..networks import ganimation, ganimation_age
 from ..networks.aligned.aifd import AIFD
 from ..networks.aligned.attributes import AttributeReader
 from ..networks.aligned.identity import IdentityReader
+from ..networks.denoising.denoiser import Denoiser
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.hair.finding import Place
@@ -75,7 +76,7 @@ class GanimeAge(
     readers: Readers
     head: HeadModel
     prototypes: Prototypes
-    ganimation_age: ganimation_age.Generator | Restorer
+    ganimation_age: ganimation_age.Generator | Restorer | Denoiser
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
     identity: IdentityReader
@@ -333,10 +334,12 @@ class GanimeAge(
         if "skin" not in parts:  # what a generator draws of an age is skin
             request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)
-        given: dict[str, tuple[Tensor, Tensor]] = {}
-        if isinstance(network, Restorer):
+        given: dict[str, Any] = {}
+        if isinstance(network, Restorer | Denoiser):
             moved = prototypes.moved_landmarks(landmarks, (source_age, target_age), request[2:])
             given = {"landmarks": (landmarks, moved)}
+        if isinstance(network, Denoiser):
+            given["moved"] = prototypes.moved_face(resize(faces, side), landmarks, request)
         drawn = row.edit(network, small, *request, **given)
         drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
         return add_change(faces, shown, small, drawn)

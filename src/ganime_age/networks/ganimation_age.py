@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES, AU_MAX
 from ..errors import BadInput
+from .denoising.denoiser import Denoiser
+from .denoising.redraw import redrawn
 from .layers import Edited, ModulatedBlock, gaussian_basis
 from .prototypes import Prototypes
 from .restoring.lay import Request, lay
@@ -124,32 +126,45 @@ class Generator(nn.Module):
 
 
 def edit(
-    generator: Generator | Restorer,
+    generator: Generator | Restorer | Denoiser,
     faces: Tensor,
     source_age: Tensor,
     target_age: Tensor,
     source_aus: Tensor,
     target_aus: Tensor,
     landmarks: tuple[Tensor, Tensor] | None = None,
+    moved: Tensor | None = None,
 ) -> Edited:
     """The edit of this method's row (model/methods.py): ages and action units at once.
 
-    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer needs both.
+    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer and a denoiser need both. moved: the
+    faces with nothing but their landmarks moved, which a denoiser needs.
     """
+    request = Request(source_age, target_age, source_aus, target_aus)
+    if isinstance(generator, Generator):
+        return generator(faces, *request)
+    assert landmarks is not None
+    before, after = (marks.nan_to_num(0.5) for marks in landmarks)
     if isinstance(generator, Restorer):
-        assert landmarks is not None
-        before, after = (marks.nan_to_num(0.5) for marks in landmarks)
-        return lay(generator, faces, before, after, Request(source_age, target_age, source_aus, target_aus))
-    return generator(faces, source_age, target_age, source_aus, target_aus)
+        return lay(generator, faces, before, after, request)
+    assert moved is not None
+    return redrawn(generator, faces, moved, after, request)
 
 
-def network(kind: str = "painter", own_prototypes: bool = True, **keywords: Any) -> Generator | Restorer:
-    """The generator of a kind: "painter", `Generator`, that of all weights before; "restorer" (restoring/)."""
-    if kind not in ("painter", "restorer"):
-        raise BadInput(f"the generator's kind is {kind!r}; choose painter or restorer")
-    return (
-        Restorer(**keywords) if kind == "restorer" else Generator(own_prototypes=own_prototypes, **keywords)
+KINDS = {"painter": Generator, "restorer": Restorer, "denoiser": Denoiser}
+"""The generators that this method has had: of the oldest weights, restoring/, denoising/."""
+
+
+def network(
+    kind: str = "painter", own_prototypes: bool = True, **keywords: Any
+) -> Generator | Restorer | Denoiser:
+    """The generator of one of KINDS."""
+    if kind not in KINDS:
+        raise BadInput(f"the generator's kind is {kind!r}; choose {', '.join(KINDS)}")
+    built: Generator | Restorer | Denoiser = KINDS[kind](
+        **keywords | ({"own_prototypes": own_prototypes} if kind == "painter" else {})
     )
+    return built
 
 
 class Discriminator(nn.Module):

@@ -430,6 +430,15 @@ class Prototypes(nn.Module):
         points = landmarks + reduce(torch.add, pulls.values())
         return points + moved_lids(points, self.eye_growth(*ages))
 
+    def moved_face(
+        self, face: Tensor, landmarks: Tensor, request: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        """Faces (B,3,S,S) with landmarks (B,68,2), their pixels moved as `forward` does for source and target ages and
+        action units, and nothing else changed."""
+        ages = request[:2]
+        change = {"age": self.knot_changes(*ages)["shape"], "unit": request[3] - request[2]}
+        return self.warp_shape(face, landmarks.nan_to_num(0.5), change, self.eye_growth(*ages))[0]
+
     def pulls(self, age: Tensor, unit: Tensor) -> dict[str, Tensor]:
         """How far knots (B,K) and units (B,17) move each landmark, (B,68,2) each."""
         # Measured in frames in which the eyes lie still. Of a small child's head the skull is nearly grown and the face

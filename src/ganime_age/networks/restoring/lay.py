@@ -77,6 +77,12 @@ carrying = _CARRIED.within
 """A block in which the next frame of a clip is drawn, or takes over what was drawn on the frames before."""
 
 
+def carried_onto(face: Tensor, landmarks: Tensor, draw: Callable[[], Tensor]) -> Tensor:
+    """What `draw` gives, faces (B,3,S,S) and their attention (B,4,S,S); within `carrying`, see `Carried.onto`."""
+    carried = _CARRIED.get()
+    return draw() if carried is None or recorded() else carried.onto(face, landmarks, draw)
+
+
 class Request(NamedTuple):
     """An edit of B faces: ages (B,) in years, action units (B,17) in 0..5."""
 
@@ -121,11 +127,10 @@ def lay(restorer: Restorer, face: Tensor, before: Tensor, after: Tensor, request
         def anew() -> Tensor:
             return torch.cat(laid_on(restorer, face, after, amounts, request), 1)
 
-        carried = _CARRIED.get()
         # What is drawn into a hole replaces what is there; it is drawn in every frame.
-        if carried is None or recorded() or amounts.mouth.any() or amounts.lids.any():
+        if not recorded() and (amounts.mouth.any() or amounts.lids.any()):
             return anew()
-        return carried.onto(face, after, anew)
+        return carried_onto(face, after, anew)
 
     def untouched() -> Tensor:
         return torch.cat([face, torch.zeros_like(face[:, :1])], 1)

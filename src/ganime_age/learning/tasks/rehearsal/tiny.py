@@ -63,6 +63,7 @@ TINY: dict[str, dict[str, Any]] = {
         "canvas": 64,
         "network": {"seek_width": 16, "mark_width": 16, "crop_side": 32},
     },
+    "denoise": {"batch": 3, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1]}},
     "dual_generator": {
         "batch": 2,
         "ramp_steps": 2,

@@ -1,0 +1,1 @@
+"""The denoising network, and how an edit is drawn anew with it."""

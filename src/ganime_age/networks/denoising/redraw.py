@@ -1,0 +1,151 @@
+"""An edit drawn anew by the denoising network: what prototypes make of a face shows where everything goes, the network
+what skin, eyes and teeth of that age look like there.
+
+As in SDEdit (Meng et al., ICLR 2022) a face is drowned in noise, which leaves its forms and takes its detail, and drawn
+again as it is said to be. Both the edit and the face itself, moved as in the edit, are drawn, from the same noise:
+
+    out = R(edit; target) + keep (moved - R(moved; source))
+
+What the network misses of the face is in both drawings, so a face keeps its own eyes, moles and pores.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layers import Edited, Window, may_ask
+from ..restoring.lay import Request, carried_onto
+from .denoiser import Condition, Denoiser
+
+RHO = 7.0
+"""How much denser the steps lie at little noise (Karras et al., NeurIPS 2022, eq. 5)."""
+LAST = 0.03
+"""Standard deviation of the noise of the last step, in units of [-1,1]."""
+STEPS = 3
+"""Times that the network looks at each drawing."""
+LIKE = 0
+"""The number of the set whose photos are drawn: the first that the network was told of."""
+SEED = 1
+"""Of the noise, which is the same for every edit."""
+FAR = 25.0
+"""Years of an older or younger age at which it is drawn as HOW says; less of a change is drawn from less noise."""
+
+
+class How(NamedTuple):
+    """How an edit is drawn. start: standard deviation of the noise that it begins with, in units of [-1,1]. guidance:
+    how much what is asked counts against what the face is, 1 for as much as in a photo. keep: share of the face's own
+    detail that it keeps."""
+
+    start: float
+    guidance: float
+    keep: float
+
+
+OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(1.0, 3.0, 0.3), How(0.7, 1.5, 1.0)
+"""For an older age, a younger one, and action units alone."""
+
+
+class Manner(NamedTuple):
+    """`How` for each of B faces, (B,) each."""
+
+    start: Tensor
+    guidance: Tensor
+    keep: Tensor
+
+    @classmethod
+    def of(cls, request: Request) -> Manner:
+        """Between MOVED and the other two, as far as the age goes."""
+        years = request.target_age - request.source_age
+        far = (years.abs() / FAR).clamp(max=1)
+        older = (years > 0).to(years.dtype)
+        return cls(
+            *(
+                still + far * (older * old + (1 - older) * young - still)
+                for old, young, still in zip(OLDER, YOUNGER, MOVED, strict=True)
+            )
+        )
+
+
+def noise_like(face: Tensor) -> Tensor:
+    """White noise of unit variance for faces (B,3,S,S), the same for all: (1,3,S,S)."""
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randn(1, *face.shape[1:], generator=generator).to(face)
+
+
+def levels(start: Tensor, steps: int) -> list[Tensor]:
+    """Standard deviations (B,) of the noise of every step, from `start` (B,) to LAST."""
+    share = [i / max(steps - 1, 1) for i in range(steps)]
+    ends = start ** (1 / RHO), LAST ** (1 / RHO)
+    return [(ends[0] + part * (ends[1] - ends[0])) ** RHO for part in share]
+
+
+def redraw(
+    denoiser: Denoiser,
+    faces: tuple[Tensor, Tensor],
+    noise: Tensor,
+    place: Tensor,
+    given: tuple[Condition, Condition],
+    how: Manner,
+    steps: int = STEPS,
+) -> tuple[Tensor, Tensor]:
+    """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
+    condition says, against the second, the second as the second says. place: see `Denoiser.places`."""
+    count = len(faces[0])
+    start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
+    ahead, back = (face + start * noise for face in faces)
+    valid = torch.ones_like(faces[0][:, :1]).repeat(3, 1, 1, 1)
+    said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))
+    places, falling = place.repeat(3, 1, 1, 1), levels(how.start, steps)
+    for number, level in enumerate(falling):
+        seen = torch.cat([ahead, ahead, back])
+        asked, plain, own = denoiser(seen, level.repeat(3), valid, places, said).split(count)
+        clean = plain + guidance * (asked - plain)
+        # Euler's step of the probability flow (EDM, algorithm 1): the noise that is left shrinks with its level.
+        left = (falling[number + 1] / level)[:, None, None, None] if number + 1 < len(falling) else 0.0
+        ahead, back = (now + left * (before - now) for now, before in ((clean, ahead), (own, back)))
+    return ahead, back
+
+
+def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, request: Request) -> Edited:
+    """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved (B,3,S,S): the faces themselves where the edit moved them;
+    landmarks (B,68,2) in 0..1, as it moved them. Where nothing is asked the face comes back exactly."""
+    asked = request.asked()[:, None, None, None]
+    if may_ask(asked) and not (asked > 0).any():
+        return Edited(face, torch.zeros_like(face[:, :1]))
+
+    def anew() -> Tensor:
+        window = window_on(landmarks, face.shape[-1])
+        half = Window(window.rows // 2, window.columns // 2)
+        place = half.cut(denoiser.places(landmarks, face.shape[-1]))
+        parts = window.cut(face), window.cut(moved)
+        nothing = torch.full_like(request.source_age, LIKE).long()
+        side = torch.full_like(request.source_age, float(denoiser.size))
+        wanted = Condition(request.target_age, request.target_aus, nothing, side)
+        found = wanted._replace(age=request.source_age, aus=request.source_aus)
+        how = Manner.of(request)
+        drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), place, (wanted, found), how)
+        out = drawn + how.keep[:, None, None, None] * (parts[1] - own)
+        change = window.put(torch.zeros_like(face), out - parts[0])
+        return torch.cat([(face + asked * change).clamp(-1, 1), asked.expand(-1, -1, *face.shape[2:])], 1)
+
+    return Edited(*carried_onto(face, landmarks, anew).split([3, 1], 1))
+
+
+BESIDE, ABOVE, BELOW = 0.08, 0.22, 0.06
+"""How far what is drawn anew reaches beyond the landmarks, in sides of the frame."""
+STEP = 16
+"""Pixels that the sides of a window are multiples of."""
+
+
+def window_on(landmarks: Tensor, side: int) -> Window:
+    """Rows and columns of a frame of `side` pixels that hold faces with these landmarks (B,68,2)."""
+    (left, top), (right, bottom) = landmarks.amin((0, 1)), landmarks.amax((0, 1))
+    rows, columns = (
+        torch.stack([(first * side / STEP).floor(), (last * side / STEP).ceil()]).clamp(0, side // STEP)
+        * STEP
+        for first, last in ((top - ABOVE, bottom + BELOW), (left - BESIDE, right + BESIDE))
+    )
+    return Window(rows.long(), columns.long())
