@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Window, may_ask
+from ..layers import Edited, Window, luma, may_ask
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
 
@@ -32,6 +33,10 @@ SEED = 1
 """Of the noise, which is the same for every edit."""
 FAR = 25.0
 """Years of an older or younger age at which it is drawn as HOW says; less of a change is drawn from less noise."""
+
+
+COLOUR = 0.4
+"""How much of what is stressed of light is stressed of colour: more makes cheeks yellow and red."""
 
 
 class How(NamedTuple):
@@ -102,7 +107,9 @@ def redraw(
     for number, level in enumerate(falling):
         seen = torch.cat([ahead, ahead, back])
         asked, plain, own = denoiser(seen, level.repeat(3), valid, places, said).split(count)
-        clean = plain + guidance * (asked - plain)
+        wanted = asked - plain
+        light = luma(wanted)
+        clean = plain + guidance * light + (1 + COLOUR * (guidance - 1)) * (wanted - light)
         # Euler's step of the probability flow (EDM, algorithm 1): the noise that is left shrinks with its level.
         left = (falling[number + 1] / level)[:, None, None, None] if number + 1 < len(falling) else 0.0
         ahead, back = (now + left * (before - now) for now, before in ((clean, ahead), (own, back)))
@@ -127,11 +134,29 @@ def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, 
         found = wanted._replace(age=request.source_age, aus=request.source_aus)
         how = Manner.of(request)
         drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), place, (wanted, found), how)
-        out = drawn + how.keep[:, None, None, None] * (parts[1] - own)
+        out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
         change = window.put(torch.zeros_like(face), out - parts[0])
         return torch.cat([(face + asked * change).clamp(-1, 1), asked.expand(-1, -1, *face.shape[2:])], 1)
 
     return Edited(*carried_onto(face, landmarks, anew).split([3, 1], 1))
+
+
+AROUND = 9
+"""Side in pixels of what counts as around a pixel, an odd number."""
+FAINT = 4e-4
+"""Mean square of detail, in units of [-1,1], of which it matters little whether it is left."""
+
+
+def still_there(edit: Tensor, moved: Tensor) -> Tensor:
+    """How much of the detail of moved faces (B,3,H,W) the prototypes left in their edits (B,3,H,W), (B,1,H,W) in 0..1:
+    little where lids cover an eye or teeth a lip."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
+
+    after, before = (light - mean(light) for light in (luma(edit), luma(moved)))
+    # The slope of the least-squares line through the details around each pixel.
+    return ((mean(after * before) + FAINT) / (mean(before.square()) + FAINT)).clamp(0, 1)
 
 
 BESIDE, ABOVE, BELOW = 0.08, 0.22, 0.06
