@@ -31,6 +31,9 @@ OTHERS = {
         {"kind": "restorer", "widths": [8, 8, 8]}, {"kind": "restorer", "deep": 1},
         {"kind": "restorer", "draws": ["skin"]}, {"kind": "restorer", "share": 0.5},
         {"kind": "restorer", "outward": True}, {"kind": "restorer", "finer": 3.0},
+        {"kind": "denoiser"}, {"kind": "denoiser", "widths": [8, 8, 8, 8]},
+        {"kind": "denoiser", "blocks": [1, 1, 1, 1]}, {"kind": "denoiser", "sources": 2},
+        {"kind": "denoiser", "share": 0.5},
     ],
     "ganimation": [{"conditions": 5}, {"width": 8}, {"blocks": 1}],
     "agetransgan": [

@@ -331,6 +331,7 @@ class GanimeAge(
             landmarks = self.read(seen, identity=False).landmarks
         prototypes = self.prototypes_of(parts)
         shown = prototypes(faces, landmarks, *request, hair) if changed is None else changed
+        whole = request
         if "skin" not in parts:  # what a generator draws of an age is skin
             request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)
@@ -339,9 +340,9 @@ class GanimeAge(
             moved = prototypes.moved_landmarks(landmarks, (source_age, target_age), request[2:])
             given = {"landmarks": (landmarks, moved)}
         if isinstance(network, Denoiser):
-            given["moved"] = prototypes.moved_face(resize(faces, side), landmarks, request)
+            given["moved"] = prototypes.moved_face(resize(faces, side), landmarks, whole)
         drawn = row.edit(network, small, *request, **given)
-        drawn = prototypes.limit(small, drawn, landmarks, (source_age, target_age, source_aus, target_aus))
+        drawn = prototypes.limit(small, drawn, landmarks, whole)
         return add_change(faces, shown, small, drawn)
 
     def moved_landmarks(

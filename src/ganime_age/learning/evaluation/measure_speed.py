@@ -28,6 +28,7 @@ from ...images.video_reader import Frame
 from ...images.video_writer import new_clip
 from ...model.methods import METHODS
 from ...model.model import GanimeAge
+from ...networks.denoising.denoiser import Denoiser
 from ...networks.restoring.restorer import Restorer
 
 THREADS = 2
@@ -218,7 +219,8 @@ def help_seconds(repeats: int) -> list[float]:
 
 
 def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 256) -> int:
-    """Multiply-adds of the generator itself on one (1,3,size,size) face, counted on convolutions and linear layers."""
+    """Multiply-adds of the generator itself in one edit of a (1,3,size,size) face, counted on convolutions and linear
+    layers."""
     generator: nn.Module = getattr(model, method)
     counted: list[int] = []
     layers = [
@@ -233,10 +235,13 @@ def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 
         with torch.inference_mode():
             face = torch.zeros(1, 3, size, size)
             ages = torch.tensor([30.0]), torch.tensor([70.0])
-            if isinstance(generator, Restorer):
+            if isinstance(generator, Restorer | Denoiser):
                 marks = generator.mean_shape[None]
-                # Every action unit at its most: the eyes close, which is what such a network draws.
-                METHODS[method].edit(generator, face, *ages, units, units + 5, landmarks=(marks, marks))
+                given = {"landmarks": (marks, marks)} | (
+                    {"moved": face} if isinstance(generator, Denoiser) else {}
+                )
+                # Every action unit at its most: the eyes close, which is what a restorer draws.
+                METHODS[method].edit(generator, face, *ages, units, units + 5, **given)
             else:
                 generator(face, *ages, units, units + 1)
     finally:

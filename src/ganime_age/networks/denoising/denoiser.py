@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...edits import AU_CODES, AU_MAX
+from ...errors import BadInput
 from ..layers import Modulator, gaussian_basis
 from ..restoring.erase import PLACES, place_maps
 from ..warp import canonical_grid
@@ -37,20 +38,12 @@ REAL_SIDE = 256.0
 
 class Condition(NamedTuple):
     """What a face is said to be. age (B,) in years and aus (B,17) in 0..5, NaN where nothing is said (of single units,
-    0); source (B,) int64, the number of the set it is from, -1 for none; side (B,), of the frame in pixels of the photo."""
+    0); source (B,) int64, the number of the set it is from, -1 for none; side (B,), of its frame in pixels."""
 
     age: Tensor
     aus: Tensor
     source: Tensor
     side: Tensor
-
-    def but(self, told: Tensor) -> Condition:
-        """Without the age and the action units where `told` (B,) is false."""
-        nothing = torch.full_like(self.age, math.nan)
-        return self._replace(
-            age=torch.where(told, self.age, nothing),
-            aus=torch.where(told[:, None], self.aus, nothing[:, None]),
-        )
 
 
 class Block(nn.Module):
@@ -77,7 +70,8 @@ def normalised(x: Tensor) -> Tensor:
 
 class Denoiser(nn.Module):
     """widths: channels at 1/2, 1/4, ... of the side. blocks: at each of them, on the way down; one more on the way up.
-    sources: how many sets of faces it tells apart. Any side that is a multiple of 2 ** len(widths).
+    sources: how many sets of faces it tells apart. share: how much of what it draws anew is laid on an edit, 0..1; of 0
+    nothing is drawn. Any side that is a multiple of 2 ** len(widths).
 
     mean_shape (68,2) in 0..1: the mean face on which places are told; `use_mean_shape` sets it before training."""
 
@@ -90,9 +84,12 @@ class Denoiser(nn.Module):
         widths: tuple[int, ...] | list[int] = (48, 96, 144, 160),
         blocks: tuple[int, ...] | list[int] = (1, 2, 2, 2),
         sources: int = 0,
+        share: float = 1.0,
     ):
         super().__init__()
-        self.sources = sources
+        if not 0 <= share <= 1:
+            raise BadInput(f"a denoiser lays a share of 0 to 1 of what it draws anew, not {share:g}")
+        self.sources, self.share = sources, share
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         told = AGE_BUMPS + 1 + len(AU_CODES) + 1 + sources + 1 + NOISE_BUMPS
         self.condition = nn.Sequential(nn.Linear(told, STYLE), nn.SiLU(), nn.Linear(STYLE, STYLE), nn.SiLU())
@@ -116,7 +113,7 @@ class Denoiser(nn.Module):
     @property
     def settings(self) -> dict[str, Any]:
         """What a fingerprint must know beside the tensors."""
-        return {"sources": self.sources}
+        return {"sources": self.sources, "share": self.share}
 
     def places(self, landmarks: Tensor, side: int) -> Tensor:
         """Landmarks (B,68,2) in 0..1 -> (B,12,side/2,side/2), see `Erased.place`."""

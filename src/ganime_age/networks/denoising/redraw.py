@@ -119,7 +119,7 @@ def redraw(
 def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, request: Request) -> Edited:
     """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved (B,3,S,S): the faces themselves where the edit moved them;
     landmarks (B,68,2) in 0..1, as it moved them. Where nothing is asked the face comes back exactly."""
-    asked = request.asked()[:, None, None, None]
+    asked = denoiser.share * request.asked()[:, None, None, None]
     if may_ask(asked) and not (asked > 0).any():
         return Edited(face, torch.zeros_like(face[:, :1]))
 
@@ -168,9 +168,13 @@ STEP = 16
 def window_on(landmarks: Tensor, side: int) -> Window:
     """Rows and columns of a frame of `side` pixels that hold faces with these landmarks (B,68,2)."""
     (left, top), (right, bottom) = landmarks.amin((0, 1)), landmarks.amax((0, 1))
-    rows, columns = (
-        torch.stack([(first * side / STEP).floor(), (last * side / STEP).ceil()]).clamp(0, side // STEP)
-        * STEP
-        for first, last in ((top - ABOVE, bottom + BELOW), (left - BESIDE, right + BESIDE))
-    )
-    return Window(rows.long(), columns.long())
+    ends = (top - ABOVE, bottom + BELOW), (left - BESIDE, right + BESIDE)
+    return Window(*(span(first, last, side) for first, last in ends))
+
+
+def span(first: Tensor, last: Tensor, side: int) -> Tensor:
+    """From the first to the last place, in sides of the frame, as pixels (2,) int64: one STEP at least, even of a face
+    that lies outside."""
+    start = (first * side / STEP).floor().clamp(0, side // STEP - 1)
+    end = (last * side / STEP).ceil().clamp(max=side // STEP)
+    return (STEP * torch.stack([start, torch.maximum(end, start + 1)])).long()

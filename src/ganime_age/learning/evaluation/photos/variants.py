@@ -9,6 +9,7 @@ from torch import nn
 
 from ....model.methods import DEFAULT, METHODS
 from ....model.model import GanimeAge
+from ....networks.denoising.denoiser import Denoiser
 from ....networks.restoring.restorer import Restorer
 
 PROTOTYPES, NETWORK = "prototypes alone", "network alone"
@@ -19,10 +20,12 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
     part = METHODS[DEFAULT].part
     network = getattr(model, part)
     # Zero weights of the last layer leave the face as it is, and other weights have a fingerprint of their own, by
-    # which kept edits are told apart. What a restorer would erase, such as lids, is not erased.
+    # which kept edits are told apart. What a restorer would erase, such as lids, is not erased, and nothing drawn anew.
     quiet = silenced(network, ("head.weight", "head.bias"))
     if isinstance(quiet, Restorer):
         quiet.draws = ()
+    if isinstance(quiet, Denoiser):
+        quiet.share = 0.0
     return with_part(model, part, quiet)
 
 
