@@ -31,10 +31,8 @@ LIKE = 0
 """The number of the set whose photos are drawn: the first that the network was told of."""
 SEED = 1
 """Of the noise, which is the same for every edit."""
-FAR = 25.0
-"""Years of an older or younger age at which it is drawn as HOW says; less of a change is drawn from less noise."""
-
-
+FAR = 12.0
+"""Years of an older or younger age from which on it is drawn as OLDER and YOUNGER say."""
 COLOUR = 0.4
 """How much of what is stressed of light is stressed of colour: more makes cheeks yellow and red."""
 
@@ -49,7 +47,7 @@ class How(NamedTuple):
     keep: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(1.0, 3.0, 0.3), How(0.7, 1.5, 1.0)
+OLDER, YOUNGER, MOVED = How(1.3, 4.4, 1.0), How(0.7, 2.0, 0.75), How(0.7, 1.5, 1.0)
 """For an older age, a younger one, and action units alone."""
 
 
