@@ -108,6 +108,9 @@ class Saying(torch.nn.Module):
 def test_nothing_asked_gives_the_face_back_exactly(network, face, marks):
     edited = redrawn(network, face, face.flip(3), marks, request())
     assert torch.equal(edited.face, face) and not edited.attention.any()
+    teller = Saying(face)
+    redrawn(teller, face, face.flip(3), marks, request())
+    assert not teller.seen, "and takes no time"
 
 
 @pytest.mark.parametrize("asked", [request(75.0), request(5.0), request(smile=4.0)])
