@@ -21,6 +21,7 @@ from ganime_age.learning.tasks.rehearsal.tiny import SOURCES, standing, tiny_run
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.denoising.denoiser import SPREAD, Condition, Denoiser
 from ganime_age.networks.denoising.redraw import (
+    COLOUR,
     FAR,
     LAST,
     MOVED,
@@ -35,7 +36,7 @@ from ganime_age.networks.denoising.redraw import (
     window_on,
 )
 from ganime_age.networks.ganimation_age import edit
-from ganime_age.networks.layers import Edited, resize
+from ganime_age.networks.layers import Edited, luma, resize
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -88,11 +89,11 @@ def said(age: float = math.nan, aus: float = math.nan, source: int = 0, side: fl
 
 
 class Saying(torch.nn.Module):
-    """In place of a network: a grey as bright as the age that is said, beside a picture."""
+    """In place of a network: draws a picture, and on it a colour as strong as the age that is said."""
 
     share, size = 1.0, SIDE
 
-    def __init__(self, picture: torch.Tensor, scale: float = 0.0):
+    def __init__(self, picture: torch.Tensor, scale: float | torch.Tensor = 0.0):
         super().__init__()
         self.picture, self.scale, self.seen = picture, scale, []
 
@@ -101,8 +102,7 @@ class Saying(torch.nn.Module):
 
     def forward(self, noisy, noise, valid, place, given):
         self.seen.append((noisy, noise))
-        grey = self.scale * given.age[:, None, None, None]
-        return grey + self.picture.expand_as(noisy)
+        return self.picture.expand_as(noisy) + self.scale * given.age[:, None, None, None]
 
 
 def test_nothing_asked_gives_the_face_back_exactly(network, face, marks):
@@ -255,15 +255,39 @@ def test_what_is_asked_counts_as_often_as_the_guidance_says(face):
     assert torch.allclose(teller.seen[-1][1], torch.full((3,), LAST))
 
 
+def test_colour_is_stressed_less_than_light(face):
+    how = Manner(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
+    red = torch.tensor([0.01, 0.0, 0.0])[None, :, None, None]
+    teller, noise = Saying(torch.zeros(1, 3, 1, 1), red), torch.ones(1, 3, SIDE, SIDE)
+    ahead, back = redraw(
+        teller, (face, face), noise, torch.zeros(1, 12, 32, 32), (said(50.0), said(30.0)), how
+    )
+    light = luma(20 * red)
+    assert torch.allclose(back, (30 * red).expand_as(face), atol=1e-6)
+    assert torch.allclose(luma(ahead - back), 3 * light, atol=1e-6)
+    colour = (1 + 2 * COLOUR) * (20 * red - light)
+    assert torch.allclose(ahead - back - 3 * light, colour.expand_as(face), atol=1e-6)
+
+
 @pytest.mark.parametrize("asked, how", [(request(5.0), YOUNGER), (request(30 + FAR), OLDER)])
 def test_a_face_keeps_a_share_of_what_the_network_misses(face, marks, asked, how):
     """The network draws the same picture whatever it is told: all that is left of the face is what it keeps."""
-    moved, picture = face.flip(3), 0.3 * face.flip(2)
-    window, strength = window_on(marks, SIDE), asked.asked()[:, None, None, None]
-    out = redrawn(Saying(window.cut(picture)), face, moved, marks, asked).face
-    kept = picture + how.keep * (moved - picture)
-    wanted = (face + strength * (kept - face)).clamp(-1, 1)
+    picture, window = 0.3 * face.flip(2), window_on(marks, SIDE)
+    out = redrawn(Saying(window.cut(picture)), face, face, marks, asked).face
+    kept = picture + how.keep * (face - picture)
+    wanted = (face + asked.asked() * (kept - face)).clamp(-1, 1)
     assert torch.allclose(window.cut(out), window.cut(wanted), atol=1e-5)
+
+
+def test_nothing_is_kept_of_what_the_prototypes_covered(face, marks):
+    """Where lids close over an eye its lashes and pupil must not shine through."""
+    covered, asked = face.clone(), request(smile=4.0)
+    covered[..., 24:40, 16:32] = 0.1
+    window, picture = window_on(marks, SIDE), torch.full_like(face, 0.2)
+    out = redrawn(Saying(window.cut(picture)), covered, face, marks, asked).face
+    inside, outside = (..., slice(28, 36), slice(20, 28)), (..., slice(28, 36), slice(38, 46))
+    assert (out - picture)[inside].abs().max() < 0.05
+    assert torch.allclose(out[outside], face[outside], atol=0.01), "all detail is kept for units alone"
 
 
 def test_a_share_of_what_is_drawn_is_laid(network, face, marks):
