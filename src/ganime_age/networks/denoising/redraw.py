@@ -47,7 +47,7 @@ class How(NamedTuple):
     keep: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.4, 1.0), How(0.7, 2.0, 0.75), How(0.7, 1.5, 1.0)
+OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(0.65, 2.0, 0.85), How(0.7, 1.5, 1.0)
 """For an older age, a younger one, and action units alone."""
 
 
