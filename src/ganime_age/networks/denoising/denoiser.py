@@ -37,7 +37,8 @@ REAL_SIDE = 256.0
 
 class Condition(NamedTuple):
     """What a face is said to be. age (B,) in years and aus (B,17) in 0..5, NaN where nothing is said (of single units,
-    0); source (B,) int64, the number of the set it is from, -1 for none; side (B,), of the frame in pixels of the photo."""
+    0); source (B,) int64, the number of the set it is from, -1 for none; side (B,), of the frame in the photo's pixels.
+    """
 
     age: Tensor
     aus: Tensor
