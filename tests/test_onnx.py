@@ -15,7 +15,10 @@ from ganime_age.cli.main import main
 from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images import alignment, plain
 from ganime_age.images.frames import side_in_photo
+from ganime_age.networks.denoising.denoiser import Denoiser
+from ganime_age.networks.denoising.redraw import redrawn
 from ganime_age.networks.layers import Window, choose, cut
+from ganime_age.networks.restoring.lay import Request
 from ganime_age.provenance.watermark import add_watermark
 
 pytest.importorskip("onnx")
@@ -156,6 +159,49 @@ def test_a_window_lies_where_the_values_say():
     expected = x.numpy().copy()
     expected[..., 2:5, 3:6] *= 10
     assert np.array_equal(got, expected) and np.array_equal(piece, x.numpy()[..., 2:5])
+
+
+def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
+    torch.manual_seed(0)
+    network, shape = Denoiser((8, 16), (1, 1), sources=2), torch.rand(1, 68, 2)
+    for part in network.parameters():
+        torch.nn.init.normal_(part, std=0.1)
+    given = {
+        "face": torch.rand(1, 3, 64, 64) * 2 - 1,
+        "marks": 0.4 + 0.1 * shape,
+        "age": torch.tensor([70.0]),
+    }
+
+    def draw(face, marks, age):
+        units = torch.zeros(1, 17)
+        request = Request(torch.tensor([30.0]), age, units, units)
+        return redrawn(network, face, face.flip(3), marks, request)
+
+    graph = Recorder()
+    with graph.recording(given):
+        drawn = draw(**given)
+    made = graph.model({"edited": drawn.face, "attention": drawn.attention})
+    noises = [one for one in graph.constants.values() if one.shape == given["face"].shape and one.any()]
+    assert len(noises) == 1, "one for all steps"
+    for marks, age in ((0.2 + 0.6 * shape, 20.0), (0.5 + 0.1 * shape, 41.0), (0.4 * shape, 30.0)):
+        there = {"face": given["face"], "marks": marks, "age": torch.tensor([age])}
+        with torch.no_grad():
+            expected = draw(**there)
+        got = run(made, **{name: value.numpy() for name, value in there.items()})
+        assert all(np.abs(a - b.numpy()).max() < 1e-3 for a, b in zip(got, expected, strict=True))
+        assert torch.equal(expected.face, given["face"]) == (age == 30)
+
+
+def test_a_convolution_in_a_branch_has_weights_of_its_own_made_of_shared_ones():
+    x, graph, conv = torch.rand(1, 2, 8, 8), Recorder(), torch.nn.Conv2d(2, 2, 3, padding=1)
+    with graph.recording({"x": x}):
+        y = choose(x.flatten().amax(0, keepdim=True) > 0, lambda: conv(conv(x)), lambda: x)
+    made = graph.model({"y": y})
+    (choice,) = (node for node in made.graph.node if node.op_type == "If")
+    (way,) = (one.g for one in choice.attribute if one.name == "then_branch")
+    kinds = [node.op_type for node in way.node]
+    assert kinds.count("Reshape") == 2 and kinds.count("Conv") == 2
+    assert np.abs(run(made, x=x.numpy())[0] - conv(conv(x)).detach().numpy()).max() < 1e-5
 
 
 def test_an_operator_that_is_not_known_is_named():

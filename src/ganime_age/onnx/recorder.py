@@ -47,6 +47,8 @@ class Recorder(TorchDispatchMode):
         self._names: dict[int, str] = {}
         self._kept: list[Tensor] = []  # an id belongs to one tensor only as long as that lives
         self._known: dict[int, str] = {}
+        self._written: dict[str, str] = {}  # what numbers hold -> the name of what makes them
+        self._own: dict[str, str] | None = None  # in a branch: constant -> its name there
         self._count = 0
         self._watching = True
 
@@ -116,16 +118,16 @@ class Recorder(TorchDispatchMode):
 
     def branch(self, asked: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:
         """`yes()` where a condition (one boolean) holds, else `no()`: an If. Both run while it is recorded."""
-        graphs, results, outer = [], [], self.nodes
+        graphs, results, outer = [], [], (self.nodes, self._own)
         for way in (yes, no):
-            self.nodes = []
+            self.nodes, self._own = [], {}
             results.append(way())
             end = self._fresh()
             self.nodes.append(helper.make_node("Identity", [self.name(results[-1])], [end]))
             graphs.append(
                 helper.make_graph(self._needed([end]), end, [], [_described(end, results[-1], None)])
             )
-        self.nodes = outer
+        self.nodes, self._own = outer
         with self._unwatched():
             out = results[0 if asked.item() else 1].clone()
         names = {"then_branch": graphs[0], "else_branch": graphs[1]}
@@ -207,12 +209,25 @@ class Recorder(TorchDispatchMode):
 
     def _remade(self, value: Tensor) -> str:
         """The name of a large tensor that is the same in every run: what makes it of smaller ones is written instead of
-        its numbers. onnxruntime works it out once, as it loads the graph."""
+        its numbers, once for all tensors that hold the same. onnxruntime works it out once, as it loads the graph."""
         name, result, args, kwargs = self._made.pop(id(value))
-        within, self.nodes = self.nodes, self._top
-        self._name(result, OPERATORS[name](self, result, *args, **kwargs))
-        self.nodes = within
-        return self._names[id(value)]
+        said = _digest(value.numpy())
+        if said not in self._written:
+            within, self.nodes = self.nodes, self._top
+            self._written[said] = OPERATORS[name](self, result, *args, **kwargs)
+            self.nodes = within
+        self._name(result, self._written[said])
+        return self._written[said]
+
+    def weight(self, value: Tensor) -> str:
+        """The name of a convolution's weight or bias, in a branch one of its own: onnxruntime takes its fastest kernels
+        only for weights that belong to the convolution's graph, and works out what is made of constants as it loads."""
+        name = self.name(value)
+        if self._own is None or self._depends(value):
+            return name
+        if name not in self._own:
+            self._own[name] = self.op("Reshape", name, self.whole(*value.shape))
+        return self._own[name]
 
     def constant(self, value: np.ndarray) -> str:
         """The name of a constant."""
@@ -223,9 +238,9 @@ class Recorder(TorchDispatchMode):
             self.nodes = within
             return name
         value = np.ascontiguousarray(value).reshape(value.shape)
-        said = hashlib.sha1(value.tobytes() + repr((value.shape, value.dtype.str)).encode()).hexdigest()[:16]
-        self.constants.setdefault(f"c{said}", value)
-        return f"c{said}"
+        name = f"c{_digest(value)}"
+        self.constants.setdefault(name, value)
+        return name
 
     def whole(self, *values: int) -> str:
         """A constant (N,) of int64."""
@@ -236,6 +251,11 @@ class Recorder(TorchDispatchMode):
         names = [self._fresh() for _ in range(count)]
         self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names[0] if count == 1 else names
+
+
+def _digest(value: np.ndarray) -> str:
+    """What tells numbers of a shape and a type from others."""
+    return hashlib.sha1(value.tobytes() + repr((value.shape, value.dtype.str)).encode()).hexdigest()[:16]
 
 
 def _described(name: str, tensor: Tensor, axes: Sequence[str | int] | None) -> Any:

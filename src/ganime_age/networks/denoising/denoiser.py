@@ -121,7 +121,7 @@ class Denoiser(nn.Module):
 
     def style(self, given: Condition, noise: Tensor) -> Tensor:
         """A condition and standard deviations (B,) of the noise -> (B,STYLE)."""
-        known, moved = ~given.age.isnan(), ~given.aus.isnan().all(1)
+        known, moved = ~given.age.isnan(), (~given.aus.isnan()).any(1)
         years = gaussian_basis(given.age.nan_to_num(0.0), 0.0, 100.0, AGE_BUMPS) * known[:, None]
         units = given.aus.nan_to_num(0.0) / AU_MAX
         level = gaussian_basis(noise.log(), math.log(LEAST_NOISE), math.log(MOST_NOISE), NOISE_BUMPS)

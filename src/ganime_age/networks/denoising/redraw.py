@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Window, luma, may_ask
+from ..layers import Edited, Window, choose, luma
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
 
@@ -35,6 +35,14 @@ FAR = 12.0
 """Years of an older or younger age from which on it is drawn as OLDER and YOUNGER say."""
 COLOUR = 0.4
 """How much of what is stressed of light is stressed of colour: more makes cheeks yellow and red."""
+AROUND = 9
+"""Side in pixels of what counts as around a pixel, an odd number."""
+FAINT = 4e-4
+"""Mean square of detail, in units of [-1,1], of which it matters little whether it is left."""
+BESIDE, ABOVE, BELOW = 0.08, 0.22, 0.06
+"""How far what is drawn anew reaches beyond the landmarks, in sides of the frame."""
+STEP = 16
+"""Pixels that the sides of a window are multiples of."""
 
 
 class How(NamedTuple):
@@ -89,19 +97,20 @@ def redraw(
     denoiser: Denoiser,
     faces: tuple[Tensor, Tensor],
     noise: Tensor,
-    place: Tensor,
+    shown: tuple[Tensor, Tensor],
     given: tuple[Condition, Condition],
     how: Manner,
     steps: int = STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
-    condition says, against the second, the second as the second says. place: see `Denoiser.places`."""
+    condition says, against the second, the second as the second says. shown: what of them is real, (B,1,H,W) in 0..1,
+    and where it is, see `Denoiser.places`."""
     count = len(faces[0])
     start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
     ahead, back = (face + start * noise for face in faces)
-    valid = torch.ones_like(faces[0][:, :1]).repeat(3, 1, 1, 1)
     said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))
-    places, falling = place.repeat(3, 1, 1, 1), levels(how.start, steps)
+    valid, places = (part.repeat(3, 1, 1, 1) for part in shown)
+    falling = levels(how.start, steps)
     for number, level in enumerate(falling):
         seen = torch.cat([ahead, ahead, back])
         asked, plain, own = denoiser(seen, level.repeat(3), valid, places, said).split(count)
@@ -117,32 +126,37 @@ def redraw(
 def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, request: Request) -> Edited:
     """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved (B,3,S,S): the faces themselves where the edit moved them;
     landmarks (B,68,2) in 0..1, as it moved them. Where nothing is asked the face comes back exactly."""
-    asked = denoiser.share * request.asked()[:, None, None, None]
-    if may_ask(asked) and not (asked > 0).any():
-        return Edited(face, torch.zeros_like(face[:, :1]))
+    asked = denoiser.share * request.asked()
 
     def anew() -> Tensor:
-        window = window_on(landmarks, face.shape[-1])
-        half = Window(window.rows // 2, window.columns // 2)
-        place = half.cut(denoiser.places(landmarks, face.shape[-1]))
-        parts = window.cut(face), window.cut(moved)
-        nothing = torch.full_like(request.source_age, LIKE).long()
-        side = torch.full_like(request.source_age, float(denoiser.size))
-        wanted = Condition(request.target_age, request.target_aus, nothing, side)
-        found = wanted._replace(age=request.source_age, aus=request.source_aus)
-        how = Manner.of(request)
-        drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), place, (wanted, found), how)
-        out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
-        change = window.put(torch.zeros_like(face), out - parts[0])
-        return torch.cat([(face + asked * change).clamp(-1, 1), asked.expand(-1, -1, *face.shape[2:])], 1)
+        change = drawn_change(denoiser, (face, moved), landmarks, request)
+        share = asked[:, None, None, None]
+        return torch.cat([(face + share * change).clamp(-1, 1), share.expand(-1, -1, *face.shape[2:])], 1)
 
-    return Edited(*carried_onto(face, landmarks, anew).split([3, 1], 1))
+    def untouched() -> Tensor:
+        return torch.cat([face, torch.zeros_like(face[:, :1])], 1)
+
+    drawn = choose(asked > 0, lambda: carried_onto(face, landmarks, anew), untouched)
+    return Edited(*drawn.split([3, 1], 1))
 
 
-AROUND = 9
-"""Side in pixels of what counts as around a pixel, an odd number."""
-FAINT = 4e-4
-"""Mean square of detail, in units of [-1,1], of which it matters little whether it is left."""
+def drawn_change(
+    denoiser: Denoiser, faces: tuple[Tensor, Tensor], landmarks: Tensor, request: Request
+) -> Tensor:
+    """What drawing anew changes in edited faces (B,3,S,S); see `redrawn`, faces: its `face` and `moved`."""
+    face, side = faces[0], faces[0].shape[-1]
+    window = window_on(landmarks, side)
+    half = Window(window.rows // 2, window.columns // 2)
+    parts = window.cut(face), window.cut(faces[1])
+    shown = window.cut(torch.ones_like(face[:, :1])), half.cut(denoiser.places(landmarks, side))
+    nothing = torch.full_like(request.source_age, LIKE).long()
+    sides = torch.full_like(request.source_age, float(denoiser.size))
+    wanted = Condition(request.target_age, request.target_aus, nothing, sides)
+    found = wanted._replace(age=request.source_age, aus=request.source_aus)
+    how = Manner.of(request)
+    drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), shown, (wanted, found), how)
+    out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
+    return window.put(torch.zeros_like(face), out - parts[0])
 
 
 def still_there(edit: Tensor, moved: Tensor) -> Tensor:
@@ -155,12 +169,6 @@ def still_there(edit: Tensor, moved: Tensor) -> Tensor:
     after, before = (light - mean(light) for light in (luma(edit), luma(moved)))
     # The slope of the least-squares line through the details around each pixel.
     return ((mean(after * before) + FAINT) / (mean(before.square()) + FAINT)).clamp(0, 1)
-
-
-BESIDE, ABOVE, BELOW = 0.08, 0.22, 0.06
-"""How far what is drawn anew reaches beyond the landmarks, in sides of the frame."""
-STEP = 16
-"""Pixels that the sides of a window are multiples of."""
 
 
 def window_on(landmarks: Tensor, side: int) -> Window:

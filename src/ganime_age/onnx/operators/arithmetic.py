@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNARY = {
     "exp": "Exp", "log": "Log", "tanh": "Tanh", "sigmoid": "Sigmoid", "sqrt": "Sqrt", "sin": "Sin", "cos": "Cos",
     "neg": "Neg", "abs": "Abs", "relu": "Relu", "isnan": "IsNaN", "bitwise_not": "Not", "logical_not": "Not",
-    "floor": "Floor", "round": "Round", "reciprocal": "Reciprocal", "atan": "Atan", "sign": "Sign",
+    "floor": "Floor", "ceil": "Ceil", "round": "Round", "reciprocal": "Reciprocal", "atan": "Atan", "sign": "Sign",
 }  # fmt: skip
 BINARY = {
     "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min", "eq": "Equal", "gt": "Greater", "lt": "Less",

@@ -20,7 +20,7 @@ def _convolution(
     padding: Sequence[int], dilation: Sequence[int], transposed: bool, more: Sequence[int], groups: int,
 ) -> str:  # fmt: skip
     assert not transposed
-    inputs = [g.name(x), g.name(weight), *([] if bias is None else [g.name(bias)])]
+    inputs = [g.name(x), *(g.weight(one) for one in (weight, bias) if one is not None)]
     pads = [*padding, *padding]
     return g.op("Conv", *inputs, strides=list(stride), pads=pads, dilations=list(dilation), group=groups)
 

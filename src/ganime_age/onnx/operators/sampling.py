@@ -39,9 +39,18 @@ def _affine_grid(g: Recorder, out: Tensor, *more: Any) -> str:
 @operator("upsample_nearest2d")
 def _nearest(g: Recorder, out: Tensor, x: Tensor, *more: Any) -> str:
     return g.op(
-        "Resize", g.name(x), "", "", g.whole(*out.shape), mode="nearest", nearest_mode="floor",
+        "Resize", g.name(x), *_sizes(g, out, x), mode="nearest", nearest_mode="floor",
         coordinate_transformation_mode="asymmetric",
     )  # fmt: skip
+
+
+def _sizes(g: Recorder, out: Tensor, x: Tensor) -> list[str]:
+    """What says to Resize how large its result is: factors rather than sizes where these are whole, as what a window
+    cuts out has other sizes in every run."""
+    factors = [new / old for new, old in zip(out.shape, x.shape, strict=True)]
+    if all(factor.is_integer() for factor in factors):
+        return ["", g.constant(np.asarray(factors, np.float32))]
+    return ["", "", g.whole(*out.shape)]
 
 
 @operator("avg_pool2d")
@@ -102,13 +111,7 @@ def _two(value: Any) -> list[int]:
 
 @operator("upsample_bilinear2d")
 def _bilinear(g: Recorder, out: Tensor, x: Tensor, *more: Any) -> str:
-    # By factors rather than sizes where these are whole: what a window cuts out has other sizes in every run.
-    factors = [new / old for new, old in zip(out.shape, x.shape, strict=True)]
-    sizes = (
-        ["", g.constant(np.asarray(factors, np.float32))]
-        if all(factor.is_integer() for factor in factors)
-        else ["", "", g.whole(*out.shape)]
-    )
+    sizes = _sizes(g, out, x)
     return g.op("Resize", g.name(x), *sizes, mode="linear", coordinate_transformation_mode="half_pixel")
 
 

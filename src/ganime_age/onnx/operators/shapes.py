@@ -105,9 +105,10 @@ def _unbind(g: Recorder, out: Sequence[Tensor], x: Tensor, dim: int = 0) -> list
 
 @operator("repeat")
 def _repeat(g: Recorder, out: Tensor, x: Tensor, times: Sequence[int]) -> str:
-    return g.op(
-        "Tile", g.op("Reshape", g.name(x), g.whole(*[1] * (len(times) - x.ndim), *x.shape)), g.whole(*times)
-    )
+    name, more = g.name(x), len(times) - x.ndim
+    if more:
+        name = g.op("Unsqueeze", name, g.whole(*range(more)))
+    return g.op("Tile", name, g.whole(*times))
 
 
 @operator("index")
