@@ -7,7 +7,7 @@ that 127 times it is exact in float32: weights that were stored once come out th
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -47,6 +47,25 @@ def quantised(weights: Tensor) -> tuple[Tensor, Tensor]:
 def restored(numbers: Tensor, scale: Tensor) -> Tensor:
     """The weights (C,...), float32, of numbers (C,...) and scales (C,)."""
     return numbers.float() * _over(scale.float(), numbers)
+
+
+def whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, those that are stored in eight bits as the float32 weights that they are."""
+    scaled = {name for name in state if scale_name(name) in state}
+    return {
+        name: restored(tensor, state[scale_name(name)]) if name in scaled else tensor
+        for name, tensor in state.items()
+        if name.removesuffix(".scale") == name or name.removesuffix(".scale") not in scaled
+    }
+
+
+def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as a file holds them in eight bits: the large ones as numbers beside their scales."""
+    out = dict(state)
+    for name, tensor in state.items():
+        if is_eight_bit(name, tensor, (name.partition(".")[0],)):
+            out[name], out[scale_name(name)] = quantised(tensor)
+    return out
 
 
 def _over(scale: Tensor, weights: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import BadInput, MissingModel
+from ...model import eight_bit
 from ...model.shards import files_of, index_of
 
 N = TypeVar("N", bound=nn.Module)
@@ -142,7 +143,7 @@ def read_network(folder: Path, name: str) -> dict[str, Tensor] | None:
             files = files_of(whole)
         except MissingModel as error:
             raise BadInput(str(error)) from None
-        held = {key: value for file in files for key, value in read_tensors(file).items()}
+        held = eight_bit.whole({key: value for file in files for key, value in read_tensors(file).items()})
         return {key[len(prefix) :]: value for key, value in held.items() if key.startswith(prefix)} or None
     return None
 
