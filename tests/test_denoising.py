@@ -242,9 +242,8 @@ def test_an_age_is_drawn_as_far_as_it_goes():
 def test_what_is_asked_counts_as_often_as_the_guidance_says(face):
     how = Manner(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
     teller, noise = Saying(torch.zeros(1, 3, 1, 1), 0.01), torch.ones(1, 3, SIDE, SIDE)
-    ahead, back = redraw(
-        teller, (face, face), noise, torch.zeros(1, 12, 32, 32), (said(50.0), said(30.0)), how
-    )
+    shown = torch.ones_like(face[:, :1]), torch.zeros(1, 12, 32, 32)
+    ahead, back = redraw(teller, (face, face), noise, shown, (said(50.0), said(30.0)), how)
     assert torch.allclose(back, torch.full_like(face, 0.3)), "the face as it is said to be"
     assert torch.allclose(ahead, torch.full_like(face, 0.3 + 3 * 0.2)), "against what it is said to be"
     assert len(teller.seen) == STEPS
@@ -259,9 +258,8 @@ def test_colour_is_stressed_less_than_light(face):
     how = Manner(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
     red = torch.tensor([0.01, 0.0, 0.0])[None, :, None, None]
     teller, noise = Saying(torch.zeros(1, 3, 1, 1), red), torch.ones(1, 3, SIDE, SIDE)
-    ahead, back = redraw(
-        teller, (face, face), noise, torch.zeros(1, 12, 32, 32), (said(50.0), said(30.0)), how
-    )
+    shown = torch.ones_like(face[:, :1]), torch.zeros(1, 12, 32, 32)
+    ahead, back = redraw(teller, (face, face), noise, shown, (said(50.0), said(30.0)), how)
     light = luma(20 * red)
     assert torch.allclose(back, (30 * red).expand_as(face), atol=1e-6)
     assert torch.allclose(luma(ahead - back), 3 * light, atol=1e-6)

@@ -164,7 +164,7 @@ def still_there(edit: Tensor, moved: Tensor) -> Tensor:
     little where lids cover an eye or teeth a lip."""
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False)
+        return F.avg_pool2d(F.pad(x, [AROUND // 2] * 4, mode="replicate"), AROUND, 1)
 
     after, before = (light - mean(light) for light in (luma(edit), luma(moved)))
     # The slope of the least-squares line through the details around each pixel.
