@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from ganime_age import BadInput, GanimeAge, MissingModel
 from ganime_age.cli import main as cli
+from ganime_age.learning.engine.checkpoints import read_network
 from ganime_age.model import storage
-from ganime_age.model.eight_bit import SMALLEST, quantised, restored
+from ganime_age.model.eight_bit import SMALLEST, quantised, restored, stored, whole
 from ganime_age.model.fingerprint import fingerprint, part_fingerprint
 from ganime_age.model.shards import files_of
 from ganime_age.model.storage import VARIANTS, save
@@ -322,3 +323,19 @@ def test_a_part_that_is_not_there_is_named(pack, tmp_path, part, words):
     with pytest.raises(BadInput, match=words):
         pack("--readers", tmp_path / "runs", "--eight-bit", part, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_in_eight_bits_is_read_as_the_weights_that_it_holds(tmp_path):
+    weights = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    state = {"layer.weight": weights, "layer.bias": torch.ones(64), "norm.scale": torch.full((3,), 2.0)}
+    save_file(stored(state), tmp_path / "net.safetensors")
+    found = read_network(tmp_path, "net")
+    assert found.keys() == state.keys()
+    assert torch.equal(found["norm.scale"], state["norm.scale"]) and torch.equal(
+        found["layer.bias"], torch.ones(64)
+    )
+    most = weights.abs().amax(1, keepdim=True) / 127
+    assert ((found["layer.weight"] - weights).abs() <= most).all() and not torch.equal(
+        found["layer.weight"], weights
+    )
+    assert torch.equal(whole(stored(found))["layer.weight"], found["layer.weight"]), "once and for all"
