@@ -729,9 +729,8 @@ class GanimeAge(
             BadInput: names a keyword that cannot be.
         """
         if model_kwargs:
-            raise TypeError(
-                f"from_pretrained() got an unexpected keyword argument {next(iter(model_kwargs))!r}"
-            )
+            unknown = next(iter(model_kwargs))
+            raise TypeError(f"from_pretrained() got an unexpected keyword argument {unknown!r}")
         source = EMBEDDED if pretrained_model_name_or_path is None else pretrained_model_name_or_path
         return cls._from_pretrained(
             model_id=source,

@@ -1,7 +1,7 @@
 """Training the denoising network: real faces with noise on them, and what they are said to be.
 
-The loss is EDM's (Karras et al., NeurIPS 2022, table 1). Most noise is as strong as what an edit is drawn anew from, a
-tenth to half of the range; a network as small as ours need not make faces from nothing.
+The loss is EDM's (Karras et al., NeurIPS 2022, table 1). The noise is about as strong as what an edit is drawn anew
+from; a network as small as ours need not make faces from nothing.
 """
 
 from __future__ import annotations
