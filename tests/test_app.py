@@ -32,7 +32,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
-from ganime_age.networks.restoring.restorer import Restorer  # noqa: E402
+from ganime_age.networks.denoising.denoiser import Denoiser  # noqa: E402
 from ganime_age.space import (  # noqa: E402
     age,
     clips,
@@ -819,15 +819,13 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
     monkeypatch.setattr(pipeline, "find_hair", lambda *face: looked.append(face) or find(*face))
     monkeypatch.setattr(pipeline, "recognise", None)  # no draft asks who it is
     _, request = arrive(visit, portrait)
-    drawn, draw = [], Restorer.encode
-    monkeypatch.setattr(Restorer, "encode", lambda *face: drawn.append(face) or draw(*face))
+    looks, look = [], Denoiser.forward
+    monkeypatch.setattr(Denoiser, "forward", lambda *seen: looks.append(seen) or look(*seen))
     for years in (10, 45, 85, 75):
         given[on.age.years] = years
         does.draft_of_age(given, request)
     assert len(looked) == 1  # hair is found once for all drafts of a photo
-    assert (
-        len(drawn) == 2
-    )  # the network draws what is older, for the first of the drafts that are near each other
+    assert len(looks) == 3  # the network draws for the first of the drafts that are near each other
     draft = does.draft_of_age(given, request)[on.stage.sketch]
     sketch.memory("somebody").sketches[0].hair = None
     assert (

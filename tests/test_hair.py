@@ -153,10 +153,20 @@ def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
     mask, ages = hair[None, None].float(), (torch.tensor([20.0]), torch.tensor([95.0]))
     older = prototypes.grow_hair(given, mask, marks, ages)
     light = luma(older)[0, 0, 40:96, 4:30]  # beside the face, away from the head's outline
-    assert light.mean() > -0.5 and light.std() > 0.03
+    assert light.mean() > -0.65 and light.std() > 0.03
     across, along = light.diff(dim=1).abs().mean(), light.diff(dim=0).abs().mean()
     assert across > 1.3 * along  # nothing in the photo tells otherwise, so it hangs down
     assert torch.equal(older, prototypes.grow_hair(given, mask, marks, ages))
+
+
+def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind():
+    given, hair, marks = head(256)
+    known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)
+    turns = growing.soft_hairline(known)[0, 0]
+    inner = [row for row in range(64) if known.hair[0, 0, row, 64] > 0.9]
+    edge, deep = turns[inner[-1], 64], turns[inner[len(inner) // 2], 64]
+    assert edge < 0.7 < 0.99 < deep, "a line of grey on a forehead looks like a wig"
+    assert turns[:, 2].min() > 0.99, "a dark rim would be left before a bright wall"
 
 
 def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
@@ -172,7 +182,7 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     monkeypatch.setattr(growing, "STRANDS", 0.0)
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
-    assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.04
+    assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.025
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 
 
@@ -593,7 +603,7 @@ def test_skin_that_shows_between_the_strands_on_a_face_does_not_turn_grey(protot
     older = prototypes.grow_hair(given, taken, marks, ages)
     changed = (older - given).abs().amax(1)[0]
     assert changed[60:64, 50:78].max() < 0.02
-    assert changed[64:96, 8:20].mean() > 0.2
+    assert changed[64:96, 8:20].mean() > 0.1
 
 
 def test_hair_of_the_colour_of_skin_turns_grey_on_a_face_too(prototypes):

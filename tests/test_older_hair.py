@@ -145,7 +145,7 @@ def test_a_thin_strand_before_a_wall_grows_no_brighter_than_white_hair(editor, m
     older = grown(editor, picture, (hair & (x < 0.9)) | strand, marks)
     white = growing.WHITE[0] * luma(torch.tensor(SKIN).view(1, 3, 1, 1)).item() + growing.WHITE[1]
     seen = luma(older)[0, 0, strand & (y > 0.3) & (y < 0.7)]
-    assert -0.6 < seen.mean() < white and seen.max() < white + growing.BRIGHTEST
+    assert -0.65 < seen.mean() < white and seen.max() < white + growing.BRIGHTEST
 
 
 def test_a_long_tip_of_hair_that_is_little_darker_than_skin_is_one_where_it_has_all_of_the_hairs_colour(

@@ -42,6 +42,7 @@ from ganime_age.learning.evaluation.photos.whole_photos import (
     pairs_of,
     photos_of,
 )
+from ganime_age.model.fingerprint import fingerprint
 from ganime_age.model.methods import METHODS
 from ganime_age.networks.ganimation_age import edit
 from helpers.painted import blue, named, paint_faces
@@ -358,13 +359,17 @@ def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     face = torch.nn.functional.interpolate(noise, size=(256, 256), mode="bilinear")
     request = (torch.tensor([30.0]), torch.tensor([70.0]), torch.zeros(1, 17), torch.full((1, 17), 5.0))
     network, marks = model.ganimation_age, model.prototypes.mean_shape[None]
+    alone, moved = prototypes_alone(model), face.flip(3)
     still, drawn = (
-        edit(one, face, *request, landmarks=(marks, marks)).face
-        for one in (prototypes_alone(model).ganimation_age, network)
+        edit(one, face, *request, landmarks=(marks, marks), moved=moved).face
+        for one in (alone.ganimation_age, network)
     )
     assert torch.allclose(still, face, atol=1e-6)
     assert not torch.allclose(drawn, face, atol=1e-3)
-    assert prototypes_alone(model).prototypes is model.prototypes and model.ganimation_age is network
+    assert alone.prototypes is model.prototypes and model.ganimation_age is network
+    assert fingerprint(alone) != fingerprint(model), "kept edits are told apart by it"
+    shown = model.prototypes(face, marks, *request)
+    assert torch.allclose(alone.edit(face, *request, landmarks=marks).face, shown, atol=1e-6)
     changes = network_alone(model).prototypes.knot_changes(*request[:2])
     assert all((change == 0).all() for change in changes.values())
     ages, units = request[:2], torch.zeros(1, 17)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
-from .hair.beard import BEARDLESS, SHAVEN
+from .hair.beard import BEARDLESS, SHAVEN, UNDER_CHIN, childlike
 from .hair.filters import ramp
 from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
@@ -380,9 +380,11 @@ class Prototypes(nn.Module):
         self, faces: Tensor, edited: Edited, landmarks: Tensor, request: tuple[Tensor, Tensor, Tensor, Tensor]
     ) -> Edited:
         """What a generator drew on faces (B,3,s,s), kept within the face as a request (source and target ages, source
-        and target action units, as in `forward`) has moved it, and without colour on a photo that has none."""
+        and target action units, as in `forward`) has moved it, and of a child under its chin; and without colour on a
+        photo that has none."""
         points = self.moved_landmarks(landmarks.nan_to_num(0.5), request[:2], request[2:])
-        skin = self.face_region(points, faces.shape[-1])
+        side = faces.shape[-1]
+        skin = torch.maximum(self.face_region(points, side), childlike(points, request[1], side, UNDER_CHIN))
         change = match_colour(edited.face - faces, self.colourfulness(faces, skin))
         return Edited(faces + skin * change, skin * edited.attention)
 

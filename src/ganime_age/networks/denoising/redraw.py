@@ -6,7 +6,9 @@ again as it is said to be. Both the edit and the face itself, moved as in the ed
 
     out = R(edit; target) + keep (moved - R(moved; source))
 
-What the network misses of the face is in both drawings, so a face keeps its own eyes, moles and pores.
+What the network misses of the face is in both drawings, so a face keeps its own eyes, moles and pores. And so it may
+miss them: each is what the network makes of the noise at once, the mean of all that it could be, where SDEdit takes
+many steps to one of them.
 """
 
 from __future__ import annotations
@@ -17,16 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..hair.beard import smooth_skin
 from ..layers import Edited, Window, choose, luma
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
 
-RHO = 7.0
-"""How much denser the steps lie at little noise (Karras et al., NeurIPS 2022, eq. 5)."""
-LAST = 0.03
-"""Standard deviation of the noise of the last step, in units of [-1,1]."""
-STEPS = 3
-"""Times that the network looks at each drawing."""
 LIKE = 0
 """The number of the set whose photos are drawn: the first that the network was told of."""
 SEED = 1
@@ -46,7 +43,7 @@ STEP = 16
 
 
 class How(NamedTuple):
-    """How an edit is drawn. start: standard deviation of the noise that it begins with, in units of [-1,1]. guidance:
+    """How an edit is drawn. start: standard deviation of the noise that it is drawn from, in units of [-1,1]. guidance:
     how much what is asked counts against what the face is, 1 for as much as in a photo. keep: share of the face's own
     detail that it keeps."""
 
@@ -55,7 +52,7 @@ class How(NamedTuple):
     keep: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(0.65, 2.0, 0.85), How(0.7, 1.5, 1.0)
+OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85), How(1.1, 2.8, 1.0)
 """For an older age, a younger one, and action units alone."""
 
 
@@ -86,13 +83,6 @@ def noise_like(face: Tensor) -> Tensor:
     return torch.randn(1, *face.shape[1:], generator=generator).to(face)
 
 
-def levels(start: Tensor, steps: int) -> list[Tensor]:
-    """Standard deviations (B,) of the noise of every step, from `start` (B,) to LAST."""
-    share = [i / max(steps - 1, 1) for i in range(steps)]
-    ends = start ** (1 / RHO), LAST ** (1 / RHO)
-    return [(ends[0] + part * (ends[1] - ends[0])) ** RHO for part in share]
-
-
 def redraw(
     denoiser: Denoiser,
     faces: tuple[Tensor, Tensor],
@@ -100,27 +90,19 @@ def redraw(
     shown: tuple[Tensor, Tensor],
     given: tuple[Condition, Condition],
     how: Manner,
-    steps: int = STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
     condition says, against the second, the second as the second says. shown: what of them is real, (B,1,H,W) in 0..1,
     and where it is, see `Denoiser.places`."""
-    count = len(faces[0])
     start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
-    ahead, back = (face + start * noise for face in faces)
+    edit, own = (face + start * noise for face in faces)
     said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))
     valid, places = (part.repeat(3, 1, 1, 1) for part in shown)
-    falling = levels(how.start, steps)
-    for number, level in enumerate(falling):
-        seen = torch.cat([ahead, ahead, back])
-        asked, plain, own = denoiser(seen, level.repeat(3), valid, places, said).split(count)
-        wanted = asked - plain
-        light = luma(wanted)
-        clean = plain + guidance * light + (1 + COLOUR * (guidance - 1)) * (wanted - light)
-        # Euler's step of the probability flow (EDM, algorithm 1): the noise that is left shrinks with its level.
-        left = (falling[number + 1] / level)[:, None, None, None] if number + 1 < len(falling) else 0.0
-        ahead, back = (now + left * (before - now) for now, before in ((clean, ahead), (own, back)))
-    return ahead, back
+    drawn = denoiser(torch.cat([edit, edit, own]), how.start.repeat(3), valid, places, said)
+    asked, plain, own = drawn.chunk(3)
+    wanted = asked - plain
+    light = luma(wanted)
+    return plain + guidance * light + (1 + COLOUR * (guidance - 1)) * (wanted - light), own
 
 
 def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, request: Request) -> Edited:
@@ -147,7 +129,8 @@ def drawn_change(
     face, side = faces[0], faces[0].shape[-1]
     window = window_on(landmarks, side)
     half = Window(window.rows // 2, window.columns // 2)
-    parts = window.cut(face), window.cut(faces[1])
+    smooth, bare = smooth_skin(face, landmarks, request.target_age)
+    parts = window.cut(smooth), window.cut(faces[1])
     shown = window.cut(torch.ones_like(face[:, :1])), half.cut(denoiser.places(landmarks, side))
     nothing = torch.full_like(request.source_age, LIKE).long()
     sides = torch.full_like(request.source_age, float(denoiser.size))
@@ -155,8 +138,9 @@ def drawn_change(
     found = wanted._replace(age=request.source_age, aus=request.source_aus)
     how = Manner.of(request)
     drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), shown, (wanted, found), how)
-    out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
-    return window.put(torch.zeros_like(face), out - parts[0])
+    kept = how.keep[:, None, None, None] * (1 - window.cut(bare)) * still_there(*parts)
+    out = drawn + kept * (parts[1] - own)
+    return window.put(torch.zeros_like(face), out - window.cut(face))
 
 
 def still_there(edit: Tensor, moved: Tensor) -> Tensor:

@@ -60,6 +60,8 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
 JAW = (0.93, 0.95, 0.98, 1.0, 1.02, 1.02, 1.02, 1.0, 0.98, 0.95, 0.93)
 """How far a beard reaches towards the landmarks 3 to 13 of the jaw, from the tip of the nose: hair hangs beside it."""
+UNDER_CHIN = (0.95, 0.95, 0.95, 1.0, 1.12, 1.18, 1.12, 1.0, 0.95, 0.95, 0.95)
+"""How much farther what is left of one when it is shaven reaches: under the chin, whose landmark a beard draws up."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
@@ -70,6 +72,12 @@ FORM, STUBBLE = 0.5, (0.5, 0.75)
 """How much of the darkness of stubble, in logs, is taken for the shade of the face's own form and stays; and brightness
 above black, in that of the cheeks, up to which a place is a dense beard, of which none stays, and from which on it is
 stubble."""
+SMOOTH = 32
+"""Part of a frame's side over which the light of smooth skin is averaged."""
+FEW = 0.01
+"""Share of such skin in what lies around a place, beside which less tells little of its light."""
+OTHER = (0.25, 0.5)
+"""How far from that light, in units of [-1,1], skin may be, and what surely is none."""
 BEARD_NEAR = (0.2, 0.5)
 """Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
@@ -154,10 +162,7 @@ class LowerFace(NamedTuple):
         """As `Beard.of`."""
         small = resize(picture, min(MATTE_SIDE, picture.shape[-1])) if small is None else small
         where = beard_region(landmarks, small.shape[-1])
-        # Cheeks beside the nose, above all but the longest beards; light may come from one side.
-        outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
-        cheeks = (outer + inner) / 2
-        line = middles(small)
+        cheeks, line = cheeks_of(landmarks), middles(small)
         skin = between_cheeks(small, cheeks, line)
         ratio = (luma(small) + BLACK) / (luma(skin) + BLACK)
         # Chin and moustache tell whether there is a beard: beside the jaw there may be shadow.
@@ -212,9 +217,16 @@ class LowerFace(NamedTuple):
         return share * (skin * dark / own.clamp_min(0.05) - 1).clamp(-0.5, 1)
 
 
+def cheeks_of(landmarks: Tensor) -> Tensor:
+    """Landmarks (B,68,2) -> two places on each cheek beside the nose, above all but the longest beards, (B,4,2)."""
+    outer, inner = (landmarks[:, places(ids, landmarks)] for ids in CHEEKS)
+    return (outer + inner) / 2
+
+
 def between_cheeks(small: Tensor, cheeks: Tensor, line: Tensor) -> Tensor:
     """Pictures (B,3,s,s) in the colour of their cheeks (B,4,2), two places each, from the left to the right cheek's.
     line (s,): the middles of their columns."""
+    # Light may come from one side.
     seen = at(box(small, 2), cheeks)
     left, right = seen[:, :, :2].mean(2), seen[:, :, 2:].mean(2)
     start, end = cheeks[:, :2, 0].mean(1)[:, None], cheeks[:, 2:, 0].mean(1)[:, None]
@@ -285,11 +297,14 @@ def grain(picture: Tensor, cells: int = GRAIN_CELLS) -> Tensor:
     return resize(detail.square(), cells)
 
 
-def beard_region(landmarks: Tensor, side: int, lips: float = 1.15, jaw: float = 1.0) -> Tensor:
+def beard_region(
+    landmarks: Tensor, side: int, lips: float = 1.15, jaw: float | tuple[float, ...] = 1.0
+) -> Tensor:
     """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge. lips: how
-    much larger than they are lips are left out. jaw: see INNER."""
+    much larger than they are lips are left out. jaw: see INNER and UNDER_CHIN."""
     tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
-    rim = tip + jaw * constant(JAW, landmarks)[:, None] * (landmarks[:, 3:14] - tip)
+    reach = constant(JAW, landmarks) * (constant(jaw, landmarks) if isinstance(jaw, tuple) else jaw)
+    rim = tip + reach[:, None] * (landmarks[:, 3:14] - tip)
     left, right = (
         0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
     )
@@ -298,6 +313,29 @@ def beard_region(landmarks: Tensor, side: int, lips: float = 1.15, jaw: float = 
     middle = landmarks[:, 48:60].mean(1, keepdim=True)
     red = middle + lips * (landmarks[:, 48:60] - middle)
     return box(inside_polygon(outline, side) * (1 - inside_polygon(red, side)), max(1, side // 100))
+
+
+def childlike(landmarks: Tensor, ages: Tensor, side: int, jaw: float | tuple[float, ...] = 1.0) -> Tensor:
+    """Where faces of these ages (B,) with landmarks (B,68,2) in 0..1 are bare as a child's, and others' may not be:
+    (B,1,side,side) in 0..1. jaw: see `beard_region`."""
+    young = 1 - ramp(ages, *BEARDLESS)
+    return young[:, None, None, None] * beard_region(landmarks, side, jaw=jaw)
+
+
+def smooth_skin(picture: Tensor, landmarks: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 of faces that are to be of these ages (B,): where
+    beards grow a child's show the shade of the skin alone, in the colour of the cheeks, without what a razor leaves of
+    a beard; and where nothing else is to be kept of them, (B,1,S,S) in 0..1, under the chin, too."""
+    side, light = picture.shape[-1], luma(picture)
+    bare, under = (childlike(landmarks, ages, side, jaw) for jaw in (1.0, UNDER_CHIN))
+    total, weight = box(torch.cat([bare * light, bare], 1), max(side // SMOOTH, 1)).split(1, 1)
+    shade = (total + FEW * weighted_mean(light, bare)) / (weight + FEW)
+    # A collar is no skin, nor what lies beside a chin whose landmarks are off.
+    skin_there = 1 - ramp((box(light, max(side // (2 * SMOOTH), 1)) - shade).abs(), *OTHER)
+    small = resize(picture, min(MATTE_SIDE, side))
+    colour = enlarge(between_cheeks(small, cheeks_of(landmarks), middles(small)), side) + BLACK
+    smooth = colour * ((shade + BLACK) / luma(colour).clamp_min(0.05)) - BLACK
+    return torch.lerp(picture, smooth, bare * skin_there), under * skin_there
 
 
 def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:

@@ -34,9 +34,9 @@ WHITE, IN_WHITE = (0.45, 0.28), 0.92
 """Brightness of white hair: its slope on that of the skin beside it, and what it has beside; and the brightness above
 black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
-MOST_TURNED = 0.88
-"""Largest share of a head's strands that turn."""
-VARIETY = 0.4
+MOST_TURNED = 0.5
+"""Largest share of a head's strands that turn: with all of them hair is one even grey, which nobody takes for hair."""
+VARIETY = 0.5
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 0.6
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -46,7 +46,7 @@ NOISE = 0.03
 """Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
 DETAIL, GLOSS = 0.45, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FULL, STRANDS = (0.28, 0.15), 0.4
+FULL, STRANDS = (0.28, 0.15), 0.3
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
 PITCH_DARK = (0.15, 0.5)
@@ -111,6 +111,10 @@ OWN = (0.85, 1.0)
 HAIRLINE, THROUGH = 0.2, 0.4
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
+"""
+TOWARDS, SOFT = 3, (0.35, 0.85)
+"""Pixels of a picture of 128 around a place of a hairline; and shares of hair there up to which nothing turns, and from
+which on all does: what turns up to a line on the face looks like a wig.
 """
 BROWS_TURN = 0.6
 """How much of brows turns with the hair: they keep some of their colour the longest."""
@@ -387,15 +391,25 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
-def more_hair(picture: Tensor, middle: Tensor, landmarks: Tensor, head: Head) -> Tensor:
-    """What turns grey with the hair of pictures (B,3,S,S), though no network finds it: tips on a forehead, sideburns,
-    and brows, as far as they turn, (B,1,S,S) in 0..1. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
+def soft_hairline(head: Head) -> Tensor:
+    """How much of what is hair turns grey, (B,1,s,s) in 0..1: less and less towards the face."""
+    facing = 1 - ramp(head.off, 0.0, HAIRLINE)
+    return 1 - facing * (1 - ramp(box(head.hair, TOWARDS), *SOFT))
+
+
+def turning(picture: Tensor, middle: Tensor, hair: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """What turns grey of pictures (B,3,S,S), (B,2,S,S) in 0..1: of their hair (B,1,S,S), and with it, though no network
+    finds it, tips on a forehead, sideburns, and brows, as far as they turn. middle (B,3,s,s): the pictures at a side of
+    EAR_SIDE or less."""
     side = picture.shape[-1]
     tips = enlarge(fringe(middle, landmarks, head), side)
     tips = torch.maximum(tips * ramp(tips, *THIN), enlarge(sideburns(middle, landmarks, head), side))
+    own = head._replace(hair=torch.maximum(head.hair, resize(tips, head.hair.shape[-1])))
+    turns = enlarge(soft_hairline(own), side)
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
-    return torch.maximum(tips, turn * brows(picture, landmarks))
+    more = torch.maximum(turns * tips, turn * brows(picture, landmarks))
+    return torch.cat([turns * ramp(hair, *THIN), more], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -434,14 +448,13 @@ class Growth:
         head = Head.of(small, hair, landmarks, fade)
         hair = hair * (1 - enlarge(bare_skin(middle, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
-        dense = choose(older, lambda: ramp(hair, *THIN), lambda: ramp(hair, *THIN_YOUNG))
         inside = border_fade(side, *fade[:2], like=picture)
-        more = choose(
+        dense, more = choose(
             older,
-            lambda: inside * more_hair(picture, middle, landmarks, head),
-            lambda: torch.zeros_like(hair),
-        )
-        return cls(picture, hair * dense * inside * (1 - bald), head, beard, more)
+            lambda: turning(picture, middle, hair, landmarks, head),
+            lambda: torch.cat([ramp(hair, *THIN_YOUNG), torch.zeros_like(hair)], 1),
+        ).split(1, 1)
+        return cls(picture, hair * dense * inside * (1 - bald), head, beard, inside * more)
 
     @cached_property
     def greying(self) -> Strands:
