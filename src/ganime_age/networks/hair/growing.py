@@ -116,7 +116,7 @@ TOWARDS, SOFT = 3, (0.35, 0.85)
 """Pixels of a picture of 128 around a place of a hairline; and shares of hair there up to which nothing turns, and from
 which on all does: what turns up to a line on the face looks like a wig.
 """
-BROWS_TURN = 0.6
+BROWS_TURN = 0.3
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
 """Share of a picture that is hair up to which there is none, and from which on there is some."""
