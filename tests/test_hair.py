@@ -162,11 +162,28 @@ def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
 def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind():
     given, hair, marks = head(256)
     known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)
-    turns = growing.soft_hairline(known)[0, 0]
+    beard = torch.zeros_like(known.hair)
+    turns = growing.soft_hairline(known.hair, known, beard)[0, 0]
     inner = [row for row in range(64) if known.hair[0, 0, row, 64] > 0.9]
     edge, deep = turns[inner[-1], 64], turns[inner[len(inner) // 2], 64]
     assert edge < 0.7 < 0.99 < deep, "a line of grey on a forehead looks like a wig"
     assert turns[:, 2].min() > 0.99, "a dark rim would be left before a bright wall"
+    beard[..., 90:93, 50:78] = 1.0  # a narrow moustache
+    turns = growing.soft_hairline(torch.maximum(known.hair, beard), known, beard)[0, 0]
+    assert turns[90:93, 50:78].min() > 0.99, "beards turn as a whole"
+
+
+@pytest.mark.parametrize("brown", [-0.7, -0.3])
+def test_hair_grows_ever_greyer(prototypes, brown):
+    given, hair, marks = head()
+    given[:, :, hair] = torch.tensor([brown, brown - 0.05, brown - 0.1])[None, :, None]
+    mask, source = hair[None, None].float(), torch.tensor([30.0])
+    prototypes.age_hair[:, 0] = torch.linspace(-0.2, 0.9, len(prototypes.age_hair))
+    light = [
+        luma(prototypes.grow_hair(given, mask, marks, (source, torch.tensor([age]))))[0, 0, hair].mean()
+        for age in (50.0, 60.0, 70.0, 80.0, 90.0)
+    ]
+    assert all(later > sooner + 0.005 for sooner, later in zip(light, light[1:], strict=False))
 
 
 def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):

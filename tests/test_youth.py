@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from ganime_age.model.model import GanimeAge
+from ganime_age.networks.hair.beard import beard_region
+from ganime_age.networks.layers import luma
 from ganime_age.networks.prototypes import KNOTS, Prototypes
 
 SIDE = 256
@@ -154,7 +156,68 @@ def test_parts_of_an_age_take_their_share_of_it(prototypes, mean_shape):
     assert depth(flesh, cheek) < 0.5 * depth(face, cheek) and dark(flesh) == pytest.approx(
         dark(face), rel=0.02
     )
-    assert torch.equal(hair, face)
+    lip = int(SIDE * mean_shape[30, 1])
+    assert torch.equal(hair[:, :, :lip], face[:, :, :lip]), "a beard is all of the hair that is there"
+
+
+def ages(before, after):
+    return torch.tensor([before]), torch.tensor([after])
+
+
+def chinned(mean_shape, colour=(0.1, -0.05, -0.15)):
+    """A face of one colour with grey stubble where beards grow, before a collar."""
+    marks = mean_shape[None]
+    face = torch.tensor(colour)[None, :, None, None].expand(1, 3, SIDE, SIDE).clone()
+    stubble = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) < 0.3
+    where = beard_region(marks, SIDE) > 0.5
+    face = torch.where(where & stubble, torch.tensor((-0.25, -0.25, -0.25))[None, :, None, None], face)
+    bottom = int(SIDE * marks[0, 8, 1]) + 4
+    face[:, :, bottom:] = 0.9
+    return face, marks, where[0, 0], bottom
+
+
+def test_a_child_has_no_stubble_and_a_chin_in_the_colour_of_the_cheeks(prototypes, mean_shape):
+    face, marks, where, bottom = chinned(mean_shape)
+    where = where & (torch.arange(SIDE) < bottom - 8)[:, None]
+    young = prototypes.beardless(face, marks, ages(35.0, 8.0))
+    inner = torch.nn.functional.max_pool2d((~where)[None, None].float(), 9, 1, 4)[0, 0] == 0
+    assert luma(young)[0, 0, inner].std() < 0.4 * luma(face)[0, 0, inner].std()
+
+    def red(picture):
+        part = picture[0, :, inner].mean(1) + 1
+        return float(part[0] / part[2])
+
+    assert red(face) < red(young) == pytest.approx(1.1 / 0.85, abs=0.03)
+    assert (young[:, :, bottom + 6 :] == face[:, :, bottom + 6 :]).all(), "a collar is no skin"
+    top = int(SIDE * marks[0, 30, 1])
+    assert torch.equal(young[:, :, :top], face[:, :, :top])
+
+
+@pytest.mark.parametrize("before, after", [(8.0, 8.0), (5.0, 11.0), (11.0, 4.0), (30.0, 60.0), (60.0, 25.0)])
+def test_who_has_no_beard_to_lose_or_keeps_it_keeps_the_skin_there(prototypes, mean_shape, before, after):
+    face, marks, *_ = chinned(mean_shape)
+    assert torch.equal(prototypes.beardless(face, marks, ages(before, after)), face)
+
+
+def test_stubble_goes_as_far_as_beards_do(prototypes, mean_shape):
+    face, marks, where, _ = chinned(mean_shape)
+    changed = [
+        (prototypes.beardless(face, marks, ages(35.0, after)) - face).abs().mean()
+        for after in (18.0, 15.0, 10.0)
+    ]
+    assert 0 < changed[0] < changed[1] < changed[2]
+
+
+def test_a_photo_without_colour_stays_without(prototypes, mean_shape):
+    face, marks, *_ = chinned(mean_shape, (0.1, 0.1, 0.1))
+    young = prototypes.beardless(face, marks, ages(35.0, 8.0))
+    assert not torch.equal(young, face) and (young - luma(young)).abs().max() < 1e-5
+
+
+def test_without_the_hair_of_an_age_stubble_stays(prototypes, mean_shape):
+    face, marks, *_ = chinned(mean_shape)
+    skin_alone = prototypes.only(["skin"])
+    assert torch.equal(skin_alone.beardless(face, marks, ages(35.0, 8.0)), face)
 
 
 def test_older_weights_load_and_newer_ones_come_back(tmp_path):

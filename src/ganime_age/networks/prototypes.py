@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
-from .hair.beard import BEARDLESS, SHAVEN, UNDER_CHIN, childlike
+from .hair.beard import BEARDLESS, SHAVEN, smooth_chin
 from .hair.filters import ramp
 from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
@@ -235,7 +235,8 @@ class Prototypes(nn.Module):
         #                                                                 (Rowland & Perrett 1995)
         #   2. mouth     a newly opened gap shows the mean open mouth, closing lips cover the teeth (mouth.py), and
         #                closing lids the eyes (lids.py)
-        #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py)
+        #   3. hair      turns grey strand by strand, lighter by d on the mean, and brows with it (hair/growing.py);
+        #                a child has no stubble (hair/beard.py)
         #   4. texture   each band L_b *= exp(d_b / 2) on the skin, and less of what stands out of it on the way to a
         #                younger age (texture.py)                        (Tiddeman et al. 2001)
         #   5. tone      + skin * std * d_tone, of ages less in the dark and no great lights, a shadow in the skin's own
@@ -272,6 +273,7 @@ class Prototypes(nn.Module):
             out = choose(
                 ages[0] != ages[1], lambda: self.grow_hair(moved, matte, points, ages), lambda: moved
             )
+        out = self.beardless(out, points, ages)
         texture = reduce(torch.add, self.totals("texture", amounts["texture"]))
         texture = self.warp_to_face(texture, grid)
         out = self.change_texture(out, Skin(moved, skin, points, grid, light), texture, ages)
@@ -380,11 +382,9 @@ class Prototypes(nn.Module):
         self, faces: Tensor, edited: Edited, landmarks: Tensor, request: tuple[Tensor, Tensor, Tensor, Tensor]
     ) -> Edited:
         """What a generator drew on faces (B,3,s,s), kept within the face as a request (source and target ages, source
-        and target action units, as in `forward`) has moved it, and of a child under its chin; and without colour on a
-        photo that has none."""
+        and target action units, as in `forward`) has moved it, and without colour on a photo that has none."""
         points = self.moved_landmarks(landmarks.nan_to_num(0.5), request[:2], request[2:])
-        side = faces.shape[-1]
-        skin = torch.maximum(self.face_region(points, side), childlike(points, request[1], side, UNDER_CHIN))
+        skin = self.face_region(points, faces.shape[-1])
         change = match_colour(edited.face - faces, self.colourfulness(faces, skin))
         return Edited(faces + skin * change, skin * edited.attention)
 
@@ -546,6 +546,14 @@ class Prototypes(nn.Module):
         picture, so fewer and fewer strands change towards its border (`fade`), and none at it."""
         older = ages[1] > ages[0]
         return self.grow(Growth.of(picture, hair, landmarks, older, fade), ages)
+
+    def beardless(self, face: Tensor, landmarks: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
+        """Faces (B,3,S,S) with landmarks (B,68,2) whose stubble goes as far as beards do from the first to the second
+        of two ages (B,). It belongs to the hair: without what that changes it stays."""
+        before, after = (ramp(age, *BEARDLESS) for age in ages)
+        grown = (self.knot_changes(*ages)["hair"] != 0).any(1)
+        gone = (before - after).clamp_min(0) * grown
+        return choose(gone > 0, lambda: smooth_chin(face, landmarks, gone), lambda: face)
 
     def grow(self, growth: Growth, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`grow_hair` from the source to the target ages (B,), in the direction that the growth was made ready for."""

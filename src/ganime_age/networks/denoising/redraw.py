@@ -1,14 +1,15 @@
 """An edit drawn anew by the denoising network: what prototypes make of a face shows where everything goes, the network
 what skin, eyes and teeth of that age look like there.
 
-As in SDEdit (Meng et al., ICLR 2022) a face is drowned in noise, which leaves its forms and takes its detail, and drawn
-again as it is said to be. Both the edit and the face itself, moved as in the edit, are drawn, from the same noise:
+As in SDEdit (Meng et al., ICLR 2022) noise is added to a face, which leaves its forms and takes its detail, and what is
+under it is estimated for a condition: an age and action units. That is done of the edit and of the face itself, moved
+as in the edit, with the same noise:
 
     out = R(edit; target) + keep (moved - R(moved; source))
 
-What the network misses of the face is in both drawings, so a face keeps its own eyes, moles and pores. And so it may
-miss them: each is what the network makes of the noise at once, the mean of all that it could be, where SDEdit takes
-many steps to one of them.
+What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one evaluation
+for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit goes on in many
+steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & Salimans, 2022).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..hair.beard import smooth_skin
 from ..layers import Edited, Window, choose, luma
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
@@ -31,7 +31,7 @@ SEED = 1
 FAR = 12.0
 """Years of a younger age from which on it is drawn as YOUNGER says."""
 COLOUR = 0.4
-"""How much of what is stressed of light is stressed of colour: more makes cheeks yellow and red."""
+"""How much of what guidance adds to light it adds to colour: more makes cheeks yellow and red."""
 AROUND = 9
 """Side in pixels of what counts as around a pixel, an odd number."""
 FAINT = 4e-4
@@ -53,8 +53,8 @@ class How(NamedTuple):
 
 
 DRAWN, YOUNGER = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85)
-"""For older ages and action units, and for younger ages: a child keeps less of a grown-up's detail, and is less bold,
-for likeness."""
+"""For older ages and action units, and for younger ages: a younger face keeps less of its detail, and has less noise and
+guidance, for likeness."""
 
 
 class Manner(NamedTuple):
@@ -123,8 +123,7 @@ def drawn_change(
     face, side = faces[0], faces[0].shape[-1]
     window = window_on(landmarks, side)
     half = Window(window.rows // 2, window.columns // 2)
-    smooth, bare = smooth_skin(face, landmarks, request.target_age)
-    parts = window.cut(smooth), window.cut(faces[1])
+    parts = window.cut(face), window.cut(faces[1])
     shown = window.cut(torch.ones_like(face[:, :1])), half.cut(denoiser.places(landmarks, side))
     nothing = torch.full_like(request.source_age, LIKE).long()
     sides = torch.full_like(request.source_age, float(denoiser.size))
@@ -132,9 +131,8 @@ def drawn_change(
     found = wanted._replace(age=request.source_age, aus=request.source_aus)
     how = Manner.of(request)
     drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), shown, (wanted, found), how)
-    kept = how.keep[:, None, None, None] * (1 - window.cut(bare)) * still_there(*parts)
-    out = drawn + kept * (parts[1] - own)
-    return window.put(torch.zeros_like(face), out - window.cut(face))
+    out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
+    return window.put(torch.zeros_like(face), out - parts[0])
 
 
 def still_there(edit: Tensor, moved: Tensor) -> Tensor:

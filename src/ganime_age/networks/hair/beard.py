@@ -60,8 +60,9 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
 JAW = (0.93, 0.95, 0.98, 1.0, 1.02, 1.02, 1.02, 1.0, 0.98, 0.95, 0.93)
 """How far a beard reaches towards the landmarks 3 to 13 of the jaw, from the tip of the nose: hair hangs beside it."""
-UNDER_CHIN = (0.95, 0.95, 0.95, 1.0, 1.12, 1.18, 1.12, 1.0, 0.95, 0.95, 0.95)
-"""How much farther what is left of one when it is shaven reaches: under the chin, whose landmark a beard draws up."""
+UNDER_CHIN = (0.88, 0.9, 0.93, 1.0, 1.14, 1.2, 1.14, 1.0, 0.93, 0.9, 0.88)
+"""The same for stubble that nothing else found: farther under the chin, whose landmark a beard draws up, and less far
+at the sides, where a jaw is in the shade."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
@@ -72,12 +73,12 @@ FORM, STUBBLE = 0.5, (0.5, 0.75)
 """How much of the darkness of stubble, in logs, is taken for the shade of the face's own form and stays; and brightness
 above black, in that of the cheeks, up to which a place is a dense beard, of which none stays, and from which on it is
 stubble."""
-SMOOTH = 32
-"""Part of a frame's side over which the light of smooth skin is averaged."""
-FEW = 0.01
-"""Share of such skin in what lies around a place, beside which less tells little of its light."""
-OTHER = (0.25, 0.5)
-"""How far from that light, in units of [-1,1], skin may be, and what surely is none."""
+SMOOTH, FINE = 32, 96
+"""Parts of a picture's side over which the light of smooth skin is averaged, and that under a chin."""
+NOT_SKIN = (0.25, 0.5)
+"""How far from the light of such skin, in units of [-1,1], skin may be, and what surely is none."""
+LEFT, DARKEST = 0.15, 0.6
+"""How much of its own detail such skin shows, and the least of its brightness above black, in that of the cheeks."""
 BEARD_NEAR = (0.2, 0.5)
 """Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
@@ -298,13 +299,12 @@ def grain(picture: Tensor, cells: int = GRAIN_CELLS) -> Tensor:
 
 
 def beard_region(
-    landmarks: Tensor, side: int, lips: float = 1.15, jaw: float | tuple[float, ...] = 1.0
+    landmarks: Tensor, side: int, lips: float = 1.15, jaw: float = 1.0, reach: tuple[float, ...] = JAW
 ) -> Tensor:
     """Where beards grow on faces with landmarks (B,68,2) in 0..1: (B,1,side,side) in 0..1, with a soft edge. lips: how
-    much larger than they are lips are left out. jaw: see INNER and UNDER_CHIN."""
+    much larger than they are lips are left out. jaw: see INNER. reach: see JAW and UNDER_CHIN."""
     tip, chin = landmarks[:, 30:31], landmarks[:, 8:9]
-    reach = constant(JAW, landmarks) * (constant(jaw, landmarks) if isinstance(jaw, tuple) else jaw)
-    rim = tip + reach[:, None] * (landmarks[:, 3:14] - tip)
+    rim = tip + jaw * constant(reach, landmarks)[:, None] * (landmarks[:, 3:14] - tip)
     left, right = (
         0.55 * landmarks[:, i : i + 1] + 0.45 * landmarks[:, j : j + 1] for i, j in ((3, 48), (13, 54))
     )
@@ -315,27 +315,27 @@ def beard_region(
     return box(inside_polygon(outline, side) * (1 - inside_polygon(red, side)), max(1, side // 100))
 
 
-def childlike(landmarks: Tensor, ages: Tensor, side: int, jaw: float | tuple[float, ...] = 1.0) -> Tensor:
-    """Where faces of these ages (B,) with landmarks (B,68,2) in 0..1 are bare as a child's, and others' may not be:
-    (B,1,side,side) in 0..1. jaw: see `beard_region`."""
-    young = 1 - ramp(ages, *BEARDLESS)
-    return young[:, None, None, None] * beard_region(landmarks, side, jaw=jaw)
-
-
-def smooth_skin(picture: Tensor, landmarks: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 of faces that are to be of these ages (B,): where
-    beards grow a child's show the shade of the skin alone, in the colour of the cheeks, without what a razor leaves of
-    a beard; and where nothing else is to be kept of them, (B,1,S,S) in 0..1, under the chin, too."""
+def smooth_chin(picture: Tensor, landmarks: Tensor, amount: Tensor) -> Tensor:
+    """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 whose skin, where beards grow, gives way by an
+    amount (B,) in 0..1 to its shade in the colour of the cheeks: stubble that nothing else found, and what a razor
+    leaves."""
     side, light = picture.shape[-1], luma(picture)
-    bare, under = (childlike(landmarks, ages, side, jaw) for jaw in (1.0, UNDER_CHIN))
+    amount = amount * (1 - ramp(sideways(landmarks), *TURNED))
+    bare, under = (beard_region(landmarks, side, reach=reach) for reach in (JAW, UNDER_CHIN))
     total, weight = box(torch.cat([bare * light, bare], 1), max(side // SMOOTH, 1)).split(1, 1)
-    shade = (total + FEW * weighted_mean(light, bare)) / (weight + FEW)
+    around, near = (
+        (total + 0.01 * weighted_mean(light, bare)) / (weight + 0.01),
+        box(light, max(side // FINE, 1)),
+    )
     # A collar is no skin, nor what lies beside a chin whose landmarks are off.
-    skin_there = 1 - ramp((box(light, max(side // (2 * SMOOTH), 1)) - shade).abs(), *OTHER)
+    skin = box(under * (1 - ramp((near - around).abs(), *NOT_SKIN)), max(side // FINE, 1))
     small = resize(picture, min(MATTE_SIDE, side))
     colour = enlarge(between_cheeks(small, cheeks_of(landmarks), middles(small)), side) + BLACK
-    smooth = colour * ((shade + BLACK) / luma(colour).clamp_min(0.05)) - BLACK
-    return torch.lerp(picture, smooth, bare * skin_there), under * skin_there
+    shade = torch.lerp(near, around, bare)  # under a chin its edge stays
+    detail = (light - shade).clamp(-DEEPEST, DEEPEST)
+    lit = torch.maximum(shade + BLACK, DARKEST * luma(colour)) + LEFT * detail
+    smooth = colour * (lit / luma(colour).clamp_min(0.05)) - BLACK
+    return torch.lerp(picture, smooth, amount[:, None, None, None] * skin).clamp(-1, 1)
 
 
 def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ WHITE, IN_WHITE = (0.45, 0.28), 0.92
 """Brightness of white hair: its slope on that of the skin beside it, and what it has beside; and the brightness above
 black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
-MOST_TURNED = 0.5
-"""Largest share of a head's strands that turn: with all of them hair is one even grey, which nobody takes for hair."""
+MOST_TURNED = 0.65
+"""Share of a head's strands that those which turn near and never reach: with all of them hair is one even grey, which
+nobody takes for hair. Of .3 .28 turn, of .6 .47, of 1 .59."""
 VARIETY = 0.5
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 0.6
@@ -297,11 +298,11 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     brightness in the skin's above black, and colour, the change of its log saturation, (B,1,1,1) each -> the picture
     with its hair changed."""
     mean = luma(head.colour)
-    # The mean brightness is to rise by lighter * (skin + 1), or, since dark skin does not make white hair dark, by
-    # lighter * IN_WHITE * (white + 1); with strands that stay and strands that turn white, that is a share of
-    # lighter * IN_WHITE * (white + 1) / (white - mean).
+    # While few strands turn the mean brightness is to rise by lighter * (skin + 1), or, since dark skin does not make
+    # white hair dark, by lighter * IN_WHITE * (white + 1); with strands that stay and strands that turn white, that is
+    # a share of lighter * IN_WHITE * (white + 1) / (white - mean).
     share = lighter * IN_WHITE * (strands.white + 1) / (strands.white - mean).clamp_min(0.35)
-    share = share.clamp(1e-4, MOST_TURNED)
+    share = (MOST_TURNED * (share / MOST_TURNED).tanh()).clamp_min(1e-4)
     # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
     # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
     # mean over the strands stays the share.
@@ -391,25 +392,28 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
     return bright * constant(BROWN, light).view(1, 3, 1, 1) - BLACK
 
 
-def soft_hairline(head: Head) -> Tensor:
-    """How much of what is hair turns grey, (B,1,s,s) in 0..1: less and less towards the face."""
-    facing = 1 - ramp(head.off, 0.0, HAIRLINE)
-    return 1 - facing * (1 - ramp(box(head.hair, TOWARDS), *SOFT))
+def soft_hairline(hair: Tensor, head: Head, bearded: Tensor) -> Tensor:
+    """How much of hair (B,1,s,s) turns grey, (B,1,s,s) in 0..1: less and less towards the face, but all of a beard
+    (B,1,s,s) on it."""
+    facing = (1 - ramp(head.off, 0.0, HAIRLINE)) * (1 - bearded)
+    return 1 - facing * (1 - ramp(box(hair, TOWARDS), *SOFT))
 
 
-def turning(picture: Tensor, middle: Tensor, hair: Tensor, landmarks: Tensor, head: Head) -> Tensor:
-    """What turns grey of pictures (B,3,S,S), (B,2,S,S) in 0..1: of their hair (B,1,S,S), and with it, though no network
-    finds it, tips on a forehead, sideburns, and brows, as far as they turn. middle (B,3,s,s): the pictures at a side of
-    EAR_SIDE or less."""
-    side = picture.shape[-1]
-    tips = enlarge(fringe(middle, landmarks, head), side)
-    tips = torch.maximum(tips * ramp(tips, *THIN), enlarge(sideburns(middle, landmarks, head), side))
-    own = head._replace(hair=torch.maximum(head.hair, resize(tips, head.hair.shape[-1])))
-    turns = enlarge(soft_hairline(own), side)
+def turning(
+    picture: Tensor, middle: Tensor, hair: Tensor, bearded: Tensor, landmarks: Tensor, head: Head
+) -> Tensor:
+    """What turns grey of pictures (B,3,S,S), (B,2,S,S) in 0..1: of their hair (B,1,S,S), with the beard (B,1,S,S) that
+    belongs to it, and with the hair, though no network finds it, tips on a forehead, sideburns, and brows, as far as
+    they turn. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
+    side, least = picture.shape[-1], head.hair.shape[-1]
+    tips, burns = (enlarge(find(middle, landmarks, head), side) for find in (fringe, sideburns))
+    tips = tips * ramp(tips, *THIN)
+    own = torch.maximum(head.hair, resize(torch.maximum(tips, burns), least))
+    turns = enlarge(soft_hairline(own, head, resize(bearded, least)), side)
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
-    more = torch.maximum(turns * tips, turn * brows(picture, landmarks))
-    return torch.cat([turns * ramp(hair, *THIN), more], 1)
+    more = torch.maximum(torch.maximum(turns * tips, burns), turn * brows(picture, landmarks))
+    return torch.cat([turns * hair * ramp(hair, *THIN), more], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,12 +453,12 @@ class Growth:
         hair = hair * (1 - enlarge(bare_skin(middle, landmarks, head), side))
         head = head._replace(hair=resize(hair, head.hair.shape[-1]))
         inside = border_fade(side, *fade[:2], like=picture)
-        dense, more = choose(
+        turns, more = choose(
             older,
-            lambda: turning(picture, middle, hair, landmarks, head),
-            lambda: torch.cat([ramp(hair, *THIN_YOUNG), torch.zeros_like(hair)], 1),
+            lambda: turning(picture, middle, hair, bearded, landmarks, head),
+            lambda: torch.cat([hair * ramp(hair, *THIN_YOUNG), torch.zeros_like(hair)], 1),
         ).split(1, 1)
-        return cls(picture, hair * dense * inside * (1 - bald), head, beard, inside * more)
+        return cls(picture, turns * inside * (1 - bald), head, beard, inside * more)
 
     @cached_property
     def greying(self) -> Strands:
