@@ -53,8 +53,8 @@ class How(NamedTuple):
 
 
 DRAWN, YOUNGER = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85)
-"""For older ages and action units, and for younger ages: a younger face keeps less of its detail, and has less noise and
-guidance, for likeness."""
+"""For older ages and action units, and for younger ages: a younger face keeps less of its detail, and gets less noise
+and guidance, for likeness."""
 
 
 class Manner(NamedTuple):
