@@ -22,8 +22,9 @@ from ganime_age.model.model import GanimeAge
 from ganime_age.networks.denoising.denoiser import SPREAD, Condition, Denoiser
 from ganime_age.networks.denoising.redraw import (
     COLOUR,
-    DRAWN,
     FAR,
+    MOVED,
+    OLDER,
     STEP,
     YOUNGER,
     Manner,
@@ -215,16 +216,16 @@ def test_what_of_a_picture_is_not_real_is_not_looked_at(network, face, marks):
     assert torch.equal(*outs)
 
 
-def test_a_younger_age_is_drawn_as_far_as_it_goes():
+def test_an_age_is_drawn_as_far_as_it_goes():
     def manner(asked: Request) -> list[float]:
         return [float(value) for value in Manner.of(asked)]
 
-    for asked in (request(smile=4.0), request(80.0), request(31.0, smile=2.0)):
-        assert manner(asked) == pytest.approx(list(DRAWN))
-    assert manner(request(30.0 - FAR)) == pytest.approx(list(YOUNGER))
-    assert manner(request(30.0 - FAR - 4, smile=2.0)) == pytest.approx(list(YOUNGER))
-    half = [(one + other) / 2 for one, other in zip(DRAWN, YOUNGER, strict=True)]
-    assert manner(request(30.0 - FAR / 2)) == pytest.approx(half)
+    assert manner(request(smile=4.0)) == pytest.approx(list(MOVED))
+    for way, far in ((1, OLDER), (-1, YOUNGER)):
+        assert manner(request(30.0 + way * FAR)) == pytest.approx(list(far))
+        assert manner(request(30.0 + way * (FAR + 4), smile=2.0)) == pytest.approx(list(far))
+        half = [(one + still) / 2 for one, still in zip(far, MOVED, strict=True)]
+        assert manner(request(30.0 + way * FAR / 2)) == pytest.approx(half)
 
 
 def test_what_is_asked_counts_as_often_as_the_guidance_says(face):
@@ -252,7 +253,7 @@ def test_colour_is_stressed_less_than_light(face):
     assert torch.allclose(ahead - back - 3 * light, colour.expand_as(face), atol=1e-6)
 
 
-@pytest.mark.parametrize("asked, how", [(request(5.0), YOUNGER), (request(42.0), DRAWN)])
+@pytest.mark.parametrize("asked, how", [(request(5.0), YOUNGER), (request(30 + FAR), OLDER)])
 def test_a_face_keeps_a_share_of_what_the_network_misses(face, marks, asked, how):
     """The network draws the same picture whatever it is told: all that is left of the face is what it keeps."""
     picture, window = 0.3 * face.flip(2), window_on(marks, SIDE)

@@ -29,7 +29,7 @@ LIKE = 0
 SEED = 1
 """Of the noise, which is the same for every edit."""
 FAR = 12.0
-"""Years of a younger age from which on it is drawn as YOUNGER says."""
+"""Years of an older or younger age from which on it is drawn as OLDER and YOUNGER say."""
 COLOUR = 0.4
 """How much of what guidance adds to light it adds to colour: more makes cheeks yellow and red."""
 AROUND = 9
@@ -52,9 +52,8 @@ class How(NamedTuple):
     keep: float
 
 
-DRAWN, YOUNGER = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85)
-"""For older ages and action units, and for younger ages: a younger face keeps less of its detail, and gets less noise
-and guidance, for likeness."""
+OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85), How(1.0, 2.2, 1.0)
+"""For an older age, a younger one, and action units alone. A younger face keeps less of its detail."""
 
 
 class Manner(NamedTuple):
@@ -66,9 +65,16 @@ class Manner(NamedTuple):
 
     @classmethod
     def of(cls, request: Request) -> Manner:
-        """DRAWN, and between it and YOUNGER as far as it goes to a younger age."""
-        young = ((request.source_age - request.target_age) / FAR).clamp(0, 1)
-        return cls(*(drawn + young * (other - drawn) for drawn, other in zip(DRAWN, YOUNGER, strict=True)))
+        """Between MOVED and the other two, as far as the age goes."""
+        years = request.target_age - request.source_age
+        far = (years.abs() / FAR).clamp(max=1)
+        older = (years > 0).to(years.dtype)
+        return cls(
+            *(
+                still + far * (older * old + (1 - older) * young - still)
+                for old, young, still in zip(OLDER, YOUNGER, MOVED, strict=True)
+            )
+        )
 
 
 def noise_like(face: Tensor) -> Tensor:
