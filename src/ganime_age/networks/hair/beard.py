@@ -60,9 +60,8 @@ CHEEKS = (1, 2, 14, 15), (29, 30, 30, 29)
 """Pairs of iBUG's points with a cheek half-way between them, the left cheek's first."""
 JAW = (0.93, 0.95, 0.98, 1.0, 1.02, 1.02, 1.02, 1.0, 0.98, 0.95, 0.93)
 """How far a beard reaches towards the landmarks 3 to 13 of the jaw, from the tip of the nose: hair hangs beside it."""
-UNDER_CHIN = (0.88, 0.9, 0.93, 1.0, 1.14, 1.2, 1.14, 1.0, 0.93, 0.9, 0.88)
-"""The same for stubble that nothing else found: farther under the chin, whose landmark a beard draws up, and less far
-at the sides, where a jaw is in the shade."""
+UNDER_CHIN = (0.93, 0.95, 0.98, 1.02, 1.14, 1.2, 1.14, 1.02, 0.98, 0.95, 0.93)
+"""The same for stubble that nothing else found: farther under the chin, whose landmark a beard draws up."""
 NOSE = (35, 33, 31)
 """iBUG's points below the nose, from right to left."""
 SHAVEN, SHADE = 0.97, 0.93
@@ -77,8 +76,10 @@ SMOOTH, FINE = 32, 96
 """Parts of a picture's side over which the light of smooth skin is averaged, and that under a chin."""
 NOT_SKIN = (0.25, 0.5)
 """How far from the light of such skin, in units of [-1,1], skin may be, and what surely is none."""
-LEFT, DARKEST = 0.15, 0.6
-"""How much of its own detail such skin shows, and the least of its brightness above black, in that of the cheeks."""
+LEFT, DARKEST, FEW, LEAST_POWER = 0.5, 0.6, 0.01, 1e-4
+"""How much of its own detail such skin shows where it is no rougher than the cheeks; the least of its brightness above
+black, in that of the cheeks; share of it in what lies around a place, beside which less tells little; and mean square
+of detail, in units of [-1,1], beside which less is none."""
 BEARD_NEAR = (0.2, 0.5)
 """Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
@@ -316,26 +317,32 @@ def beard_region(
 
 
 def smooth_chin(picture: Tensor, landmarks: Tensor, amount: Tensor) -> Tensor:
-    """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 whose skin, where beards grow, gives way by an
-    amount (B,) in 0..1 to its shade in the colour of the cheeks: stubble that nothing else found, and what a razor
-    leaves."""
+    """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 whose skin, where beards grow, becomes by an amount
+    (B,) in 0..1 smoother than the cheeks, and as red: stubble that nothing else found, and what a razor leaves, go, and
+    some of the photo's grain stays."""
     side, light = picture.shape[-1], luma(picture)
+    wide, fine = (max(side // part, 1) for part in (SMOOTH, FINE))
     amount = amount * (1 - ramp(sideways(landmarks), *TURNED))
     bare, under = (beard_region(landmarks, side, reach=reach) for reach in (JAW, UNDER_CHIN))
-    total, weight = box(torch.cat([bare * light, bare], 1), max(side // SMOOTH, 1)).split(1, 1)
-    around, near = (
-        (total + 0.01 * weighted_mean(light, bare)) / (weight + 0.01),
-        box(light, max(side // FINE, 1)),
-    )
+    around, near = mean_within(light, bare, wide), box(light, fine)
     # A collar is no skin, nor what lies beside a chin whose landmarks are off.
-    skin = box(under * (1 - ramp((near - around).abs(), *NOT_SKIN)), max(side // FINE, 1))
-    small = resize(picture, min(MATTE_SIDE, side))
-    colour = enlarge(between_cheeks(small, cheeks_of(landmarks), middles(small)), side) + BLACK
+    skin = box(under * (1 - ramp((near - around).abs(), *NOT_SKIN)), fine)
+    cheeks, small = cheeks_of(landmarks), resize(picture, min(MATTE_SIDE, side))
+    colour = enlarge(between_cheeks(small, cheeks, middles(small)), side) + BLACK
+    grain = at(box((light - box(light, wide)).square(), wide), cheeks).mean(2)[..., None, None]
+    rough = mean_within((light - around).square(), bare * skin, wide)
+    left = LEFT * ((grain + LEAST_POWER) / (rough + LEAST_POWER)).clamp(max=1).square()
     shade = torch.lerp(near, around, bare)  # under a chin its edge stays
-    detail = (light - shade).clamp(-DEEPEST, DEEPEST)
-    lit = torch.maximum(shade + BLACK, DARKEST * luma(colour)) + LEFT * detail
+    lit = torch.maximum(shade + BLACK, DARKEST * luma(colour)) + left * (light - shade)
     smooth = colour * (lit / luma(colour).clamp_min(0.05)) - BLACK
     return torch.lerp(picture, smooth, amount[:, None, None, None] * skin).clamp(-1, 1)
+
+
+def mean_within(x: Tensor, where: Tensor, radius: int) -> Tensor:
+    """The mean of a map (B,1,S,S) over what lies within `where` (B,1,S,S) in 0..1 and a radius; far from it, of all of
+    it."""
+    total, weight = box(torch.cat([where * x, where], 1), radius).split(1, 1)
+    return (total + FEW * weighted_mean(x, where)) / (weight + FEW)
 
 
 def shave(picture: Tensor, beard: Beard, amount: Tensor) -> Tensor:
