@@ -19,6 +19,7 @@ from ganime_age.learning.tasks.denoising import denoise as task
 from ganime_age.learning.tasks.frozen import load_head
 from ganime_age.learning.tasks.rehearsal.tiny import SOURCES, standing, tiny_run, write_faces
 from ganime_age.model.model import GanimeAge
+from ganime_age.networks.denoising import redraw as drawing
 from ganime_age.networks.denoising.denoiser import SPREAD, Condition, Denoiser
 from ganime_age.networks.denoising.redraw import (
     COLOUR,
@@ -29,7 +30,6 @@ from ganime_age.networks.denoising.redraw import (
     YOUNGER,
     Manner,
     redraw,
-    redrawn,
     window_on,
 )
 from ganime_age.networks.ganimation_age import edit
@@ -40,6 +40,10 @@ TRAINING = Path(__file__).resolve().parents[1] / "training"
 RECIPE = TRAINING / "recipes" / "denoise.toml"
 SIDE = 64
 AU12 = 8
+
+
+def redrawn(network, face, moved, landmarks, asked) -> Edited:
+    return drawing.redrawn(network, face, lambda: moved, landmarks, asked)
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +306,7 @@ def test_a_face_may_lie_partly_or_wholly_outside_its_frame(network, face, marks,
 def test_a_face_without_landmarks_is_edited_with_finite_pixels(network, face):
     nowhere = torch.full((1, 68, 2), math.nan)
     asked = request(70.0)
-    edited = edit(network, face, *asked, landmarks=(nowhere, nowhere), moved=face)
+    edited = edit(network, face, *asked, landmarks=(nowhere, nowhere), moved=lambda: face)
     assert edited.face.isfinite().all() and edited.attention.isfinite().all()
 
 
@@ -318,6 +322,8 @@ def test_on_a_clip_what_was_drawn_is_taken_over_and_drawn_anew_at_times(network,
         assert len(looks) == 1, "for the first of them"
         redrawn(network, other, other, marks, request(70.0))
         assert len(looks) == 2
+        never = None  # a frame that takes over what was drawn needs no more
+        drawing.redrawn(network, other, never, marks, request(70.0))
     assert torch.allclose(first, alone, atol=1e-6)
     inside = (first.abs() < 0.9) & (rest[0].abs() < 0.9)
     assert torch.allclose((rest[0] - other)[inside], (first - 0.5 * face)[inside], atol=1e-5)
@@ -366,7 +372,7 @@ def test_the_network_gets_the_face_as_the_prototypes_moved_it(small, face, marks
     )
     small.edit(face, *asked, landmarks=marks, parts=parts)
     _, _, moved, after, told = got[0]
-    assert torch.allclose(moved, small.prototypes.moved_face(face, marks, asked))
+    assert torch.allclose(moved(), small.prototypes.moved_face(face, marks, asked))
     assert torch.allclose(after, small.prototypes.moved_landmarks(marks, asked[:2], asked[2:]))
     assert float(told.target_age) == (70.0 if "skin" in parts else 30.0)
 

@@ -361,7 +361,7 @@ def test_the_model_in_parts_adds_nothing_of_the_other_part(model):
     network, marks = model.ganimation_age, model.prototypes.mean_shape[None]
     alone, moved = prototypes_alone(model), face.flip(3)
     still, drawn = (
-        edit(one, face, *request, landmarks=(marks, marks), moved=moved).face
+        edit(one, face, *request, landmarks=(marks, marks), moved=lambda: moved).face
         for one in (alone.ganimation_age, network)
     )
     assert torch.allclose(still, face, atol=1e-6)

@@ -340,7 +340,7 @@ class GanimeAge(
             moved = prototypes.moved_landmarks(landmarks, (source_age, target_age), request[2:])
             given = {"landmarks": (landmarks, moved)}
         if isinstance(network, Denoiser):
-            given["moved"] = prototypes.moved_face(resize(faces, side), landmarks, whole)
+            given["moved"] = lambda: prototypes.moved_face(resize(faces, side), landmarks, whole)
         drawn = row.edit(network, small, *request, **given)
         drawn = prototypes.limit(small, drawn, landmarks, whole)
         return add_change(faces, shown, small, drawn)

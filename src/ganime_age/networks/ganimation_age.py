@@ -10,6 +10,7 @@ mean. What is left to paint is what no mean shows: teeth, creases, what makes th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -133,12 +134,12 @@ def edit(
     source_aus: Tensor,
     target_aus: Tensor,
     landmarks: tuple[Tensor, Tensor] | None = None,
-    moved: Tensor | None = None,
+    moved: Callable[[], Tensor] | None = None,
 ) -> Edited:
     """The edit of this method's row (model/methods.py): ages and action units at once.
 
-    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer and a denoiser need both. moved: the
-    faces with nothing but their landmarks moved, which a denoiser needs.
+    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer and a denoiser need both. moved: gives
+    the faces with nothing but their landmarks moved, which a denoiser needs.
     """
     request = Request(source_age, target_age, source_aus, target_aus)
     if isinstance(generator, Generator):

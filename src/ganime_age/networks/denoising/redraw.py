@@ -14,6 +14,7 @@ steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -105,13 +106,16 @@ def redraw(
     return plain + guidance * light + (1 + COLOUR * (guidance - 1)) * (wanted - light), own
 
 
-def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, request: Request) -> Edited:
-    """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved (B,3,S,S): the faces themselves where the edit moved them;
-    landmarks (B,68,2) in 0..1, as it moved them. Where nothing is asked the face comes back exactly."""
+def redrawn(
+    denoiser: Denoiser, face: Tensor, moved: Callable[[], Tensor], landmarks: Tensor, request: Request
+) -> Edited:
+    """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved: gives the faces themselves where the edit moved them,
+    (B,3,S,S), and is called where they are drawn, not in every frame of a clip; landmarks (B,68,2) in 0..1, as it
+    moved them. Where nothing is asked the face comes back exactly."""
     asked = denoiser.share * request.asked()
 
     def anew() -> Tensor:
-        change = drawn_change(denoiser, (face, moved), landmarks, request)
+        change = drawn_change(denoiser, (face, moved()), landmarks, request)
         share = asked[:, None, None, None]
         return torch.cat([(face + share * change).clamp(-1, 1), share.expand(-1, -1, *face.shape[2:])], 1)
 
@@ -125,7 +129,7 @@ def redrawn(denoiser: Denoiser, face: Tensor, moved: Tensor, landmarks: Tensor, 
 def drawn_change(
     denoiser: Denoiser, faces: tuple[Tensor, Tensor], landmarks: Tensor, request: Request
 ) -> Tensor:
-    """What drawing anew changes in edited faces (B,3,S,S); see `redrawn`, faces: its `face` and `moved`."""
+    """What drawing anew changes in edited faces (B,3,S,S); faces: `face` of `redrawn`, and what `moved` gives."""
     face, side = faces[0], faces[0].shape[-1]
     window = window_on(landmarks, side)
     half = Window(window.rows // 2, window.columns // 2)
