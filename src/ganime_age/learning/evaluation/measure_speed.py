@@ -238,7 +238,7 @@ def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 
             if isinstance(generator, Restorer | Denoiser):
                 marks = generator.mean_shape[None]
                 given = {"landmarks": (marks, marks)} | (
-                    {"moved": face} if isinstance(generator, Denoiser) else {}
+                    {"moved": lambda: face} if isinstance(generator, Denoiser) else {}
                 )
                 # Every action unit at its most: the eyes close, which is what a restorer draws.
                 METHODS[method].edit(generator, face, *ages, units, units + 5, **given)
