@@ -182,7 +182,7 @@ def test_a_long_photo_is_scaled_down_before_it_moves(quick, tmp_path):
 
 def test_every_frame_of_a_clip_is_edited_and_the_sound_stays(tmp_path, moving, editor, capsys):
     out = tmp_path / "old.mp4"
-    assert cli.main(["edit", str(moving), "-o", str(out), "--age", "75"]) == 0
+    assert cli.main(["edit", str(moving), "-o", str(out), "--age", "90"]) == 0
     said = capsys.readouterr()
     assert f"{out}  6 frames at 12 a second, 6 edited" in said.out and said.err == ""
     before, after = pictures_of(moving), pictures_of(out)
@@ -192,7 +192,7 @@ def test_every_frame_of_a_clip_is_edited_and_the_sound_stays(tmp_path, moving, e
         assert np.abs(old.astype(int) - new).mean() > 2
     older = [editor.read(picture)[0] for picture, _ in after]
     grown = [new.age - editor.read(old)[0].age for new, (old, _) in zip(older, before, strict=True)]
-    assert np.mean(grown) > 13 and min(grown) > 10, "every frame"
+    assert np.mean(grown) > 15 and min(grown) > 12, "every frame"
     # The clip's compression weakens the mark: a single frame may fall a little short of the threshold for photos.
     scores = [
         score(picture, frame_matrix(face.landmarks, SIDE))
@@ -284,7 +284,8 @@ def test_steadied_edits_flicker_less(editor, small):
         still = [change[top:bottom, left:right] for change in still]
         return np.mean([np.abs(a - b).mean() for a, b in zip(still[1:], still[2:], strict=False)])
 
-    assert flicker(steady=True) < 0.97 * flicker(steady=False)
+    steadied, shaken = flicker(steady=True), flicker(steady=False)
+    assert steadied < 0.97 * shaken and steadied < 0.42, "levels of 255 from frame to frame"
 
 
 def test_a_face_is_searched_for_and_read_now_and_then(editor, small, monkeypatch):

@@ -147,13 +147,13 @@ def test_roots_turn_before_lengths_and_what_is_no_hair_stays_exactly(prototypes)
 
 
 def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
-    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    prototypes.age_hair[-4:] = torch.tensor([1.4, -3.0])
     given, hair, marks = head()
     given[:, :, hair] = torch.tensor([-0.85, -0.86, -0.87])[None, :, None]  # as black as a photo shows it
     mask, ages = hair[None, None].float(), (torch.tensor([20.0]), torch.tensor([95.0]))
     older = prototypes.grow_hair(given, mask, marks, ages)
     light = luma(older)[0, 0, 40:96, 4:30]  # beside the face, away from the head's outline
-    assert light.mean() > -0.65 and light.std() > 0.03
+    assert light.mean() > -0.5 and light.std() > 0.03
     across, along = light.diff(dim=1).abs().mean(), light.diff(dim=0).abs().mean()
     assert across > 1.3 * along  # nothing in the photo tells otherwise, so it hangs down
     assert torch.equal(older, prototypes.grow_hair(given, mask, marks, ages))
@@ -196,10 +196,11 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     known = Head.of(resize(picture, 128), hair, marks, growing.REACH_FADE)
     strands = growing.strands_of(picture, hair, known)
     assert strands.cut(picture).shape == strands.rise.shape[:1] + (3, 256, 256)
+    drawn = growing.STRANDS
     monkeypatch.setattr(growing, "STRANDS", 0.0)
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
-    assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.025
+    assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.1 * drawn
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 
 
@@ -611,7 +612,7 @@ def test_white_hair_has_the_colour_of_the_light_and_is_nearly_grey_in_neutral_li
 
 
 def test_skin_that_shows_between_the_strands_on_a_face_does_not_turn_grey(prototypes):
-    prototypes.age_hair[-4:] = torch.tensor([0.7, -3.0])
+    prototypes.age_hair[-4:] = torch.tensor([1.4, -3.0])
     given, hair, marks = head()
     given = torch.where(hair, given - 0.35, given).clamp_min(-1)
     taken = torch.where(hair, 1.0, 0.0)[None, None]
@@ -620,7 +621,7 @@ def test_skin_that_shows_between_the_strands_on_a_face_does_not_turn_grey(protot
     older = prototypes.grow_hair(given, taken, marks, ages)
     changed = (older - given).abs().amax(1)[0]
     assert changed[60:64, 50:78].max() < 0.02
-    assert changed[64:96, 8:20].mean() > 0.1
+    assert changed[64:96, 8:20].mean() > 0.2
 
 
 def test_hair_of_the_colour_of_skin_turns_grey_on_a_face_too(prototypes):
