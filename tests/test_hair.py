@@ -394,6 +394,28 @@ def test_the_shadow_of_a_shaven_beard_goes_and_shade_stays(model):
     assert (shave(grey, Beard.of(grey, marks), amount) - grey)[inside].abs().max() < 0.02
 
 
+def test_a_dark_jaw_below_dark_cheeks_is_no_shadow_of_a_shaven_beard(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    skin, jaw = (torch.tensor(c)[None, :, None, None] for c in ((-0.21, -0.4, -0.48), (-0.39, -0.5, -0.566)))
+    where = beard_region(marks, 128)
+    dark = skin + where * (jaw - skin)
+    assert torch.equal(shave(dark, Beard.of(dark, marks), torch.ones(1, 1, 1, 1)), dark)
+    pale = 1.8 * (dark + 1) - 1
+    assert Beard.of(pale, marks).shadow.abs().max() > 0.1
+
+
+def test_a_wall_behind_a_jaw_is_no_white_beard(model):
+    marks = model.prototypes.mean_shape[None].clone()
+    torch.manual_seed(0)
+    whole = resize(beard_region(marks, 128), 256)
+    rim = whole * (1 - resize(beard_region(marks, 128, jaw=0.82), 256))
+    skin = torch.tensor([-0.2, -0.4, -0.5])[None, :, None, None] + 0.02 * torch.randn(1, 3, 256, 256)
+    white = 0.6 + 0.2 * torch.randn(1, 1, 256, 256)
+    wall, beard = (Beard.of((skin + w * (white - skin)).clamp(-1, 1), marks) for w in (rim, whole))
+    assert wall.white.max() == 0 and wall.stubble.max() == 0
+    assert beard.white[whole > 0.99].mean() > 0.8
+
+
 def test_a_dense_moustache_goes_alone_and_a_shaven_chin_stays(model):
     marks = model.prototypes.mean_shape[None].clone()
     skin = torch.tensor([0.5, 0.2, 0.0])[None, :, None, None].expand(1, 3, 128, 128)

@@ -193,6 +193,18 @@ def test_a_child_has_no_stubble_and_a_chin_in_the_colour_of_the_cheeks(prototype
     assert torch.equal(young[:, :, :top], face[:, :, :top])
 
 
+def test_a_child_keeps_a_chin_that_is_redder_than_the_cheeks_and_its_shade(prototypes, mean_shape):
+    face, marks, where, bottom = chinned(mean_shape)
+    red = torch.tensor((0.0, -0.5, -0.65))[None, :, None, None].expand_as(face)
+    shade = torch.tensor((-0.5, -0.75, -0.825))[None, :, None, None].expand_as(face)
+    inner = torch.nn.functional.max_pool2d((~where)[None, None].float(), 9, 1, 4)[0, 0] == 0
+    inner &= (torch.arange(SIDE) < bottom - 8)[:, None]
+    for colour in (red, shade):
+        given = torch.where(where, colour, face)
+        young = prototypes.beardless(given, marks, ages(35.0, 8.0))
+        assert (young - given)[0, :, inner].abs().mean() < 0.02
+
+
 @pytest.mark.parametrize("before, after", [(8.0, 8.0), (5.0, 11.0), (11.0, 4.0), (30.0, 60.0), (60.0, 25.0)])
 def test_who_has_no_beard_to_lose_or_keeps_it_keeps_the_skin_there(prototypes, mean_shape, before, after):
     face, marks, *_ = chinned(mean_shape)

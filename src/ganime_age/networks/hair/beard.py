@@ -80,6 +80,8 @@ LEFT, DARKEST, FEW, LEAST_POWER = 0.5, 0.6, 0.01, 1e-4
 """How much of its own detail such skin shows where it is no rougher than the cheeks; the least of its brightness above
 black, in that of the cheeks; share of it in what lies around a place, beside which less tells little; and mean square
 of detail, in units of [-1,1], beside which less is none."""
+REDDER = (0.0, 0.05)
+"""Warmth beyond that of the cheeks up to which such skin takes their colour, and from which on it keeps its own."""
 BEARD_NEAR = (0.2, 0.5)
 """Values of the stubble of a neighbouring place at which a place begins to lie, and surely lies, beside a beard."""
 BARE = (0.72, 0.95)
@@ -91,6 +93,9 @@ SHADOW, DIM, SHADOWED = (0.7, 0.95), (0.9, 1.0), (0.1, 0.3)
 """Warmth, and brightness above black, in the cheeks', up to which a place where beards grow lies in the shadow of a
 shaven one, and from which on it is bare: shade is as warm as the cheeks, and beside rosy cheeks a chin is as bright.
 And mean share of shadow there, as BEARDED."""
+PALE = (1.0, 1.2)
+"""Mean brightness above black of the cheeks up to which skin is dark and hides such a shadow, and from which on it
+shows."""
 LIFTED = 0.5
 """How much of the darkness of such a shadow goes, in logs; the rest is the shade of the face's own form."""
 
@@ -131,7 +136,7 @@ class Beard(NamedTuple):
         share = box(share * torch.maximum(here, dense) * ahead, 1)
         stubble = bearded * torch.maximum(share, box((1 - ramp(box(face.ratio, 1), *BARE)) * ahead, 1))
         share = share * torch.minimum(bearded, surely)
-        white = face.white(ahead)
+        white = face.white(ahead, rim)
         stubble = torch.maximum(stubble, white)
         near = where * ramp(grown_mask(stubble, 1), *BEARD_NEAR)
         maps = enlarge(torch.cat([share, stubble, white, lip, near], 1), picture.shape[-1])
@@ -200,12 +205,13 @@ class LowerFace(NamedTuple):
         found = found * self.fine
         return found * ramp(self.on_both_sides(share, torch.maximum(upper, nothing)), *CHIN)
 
-    def white(self, where: Tensor) -> Tensor:
-        """How much of each pixel is beard that has turned white, (B,1,s,s) in 0..1: rough, and less warm than skin."""
+    def white(self, where: Tensor, rim: Tensor) -> Tensor:
+        """How much of each pixel is beard that has turned white, (B,1,s,s) in 0..1: rough, and less warm than skin. rim
+        (B,1,s,s): along the jaw, where a wall behind it looks like one and tells nothing."""
         own_warmth, warmth = (warm(box(colour, 2)) for colour in (self.small, self.skin))
         white = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *WHITE)) * ramp(warmth, *COLOURED)
         white = white * ramp(enlarge(self.rough_here, where.shape[-1]), *ROUGH) * where
-        return box(white, 1) * ramp(self.on_both_sides(white), *BEARDED)
+        return box(white, 1) * ramp(self.on_both_sides(white, rim), *BEARDED)
 
     def unshadowed(self, where: Tensor) -> Tensor:
         """What takes a shaven beard's shadow away, in shares of the colours above black: (B,3,s,s), 0 elsewhere."""
@@ -213,7 +219,7 @@ class LowerFace(NamedTuple):
         own_warmth, warmth = warm(own - BLACK), warm(self.skin)
         light = luma(own) / luma(skin).clamp_min(0.05)
         grey = (1 - ramp(own_warmth / warmth.clamp_min(COLOURED[0]), *SHADOW)) * (1 - ramp(light, *DIM))
-        grey = grey * ramp(warmth, *COLOURED)
+        grey = grey * ramp(warmth, *COLOURED) * ramp(luma(skin).mean((2, 3), keepdim=True), *PALE)
         share = box(grey * where, 2) * ramp(self.on_both_sides(grey), *SHADOWED)
         dark = light.clamp(0.05, 1) ** (1 - LIFTED)
         return share * (skin * dark / own.clamp_min(0.05) - 1).clamp(-0.5, 1)
@@ -318,13 +324,15 @@ def beard_region(
 
 def smooth_chin(picture: Tensor, landmarks: Tensor, amount: Tensor) -> Tensor:
     """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 whose skin, where beards grow, becomes by an amount
-    (B,) in 0..1 smoother than the cheeks, and as red: stubble that nothing else found, and what a razor leaves, go, and
-    some of the photo's grain stays."""
+    (B,) in 0..1 smoother than the cheeks, and at least as red: stubble that nothing else found, and what a razor
+    leaves, go, and some of the photo's grain stays."""
     side, light = picture.shape[-1], luma(picture)
     wide, fine = (max(side // part, 1) for part in (SMOOTH, FINE))
     amount = amount * (1 - ramp(sideways(landmarks), *TURNED))
     bare, under = (beard_region(landmarks, side, reach=reach) for reach in (JAW, UNDER_CHIN))
-    around, near = mean_within(light, bare, wide), box(light, fine)
+    around, near = mean_within(picture, bare, wide), box(picture, fine)
+    own = torch.lerp(near, around, bare)  # under a chin its edge stays
+    shade, around, near = luma(own), luma(around), luma(near)
     # A collar is no skin, nor what lies beside a chin whose landmarks are off.
     skin = box(under * (1 - ramp((near - around).abs(), *NOT_SKIN)), fine)
     cheeks, small = cheeks_of(landmarks), resize(picture, min(MATTE_SIDE, side))
@@ -332,16 +340,18 @@ def smooth_chin(picture: Tensor, landmarks: Tensor, amount: Tensor) -> Tensor:
     grain = at(box((light - box(light, wide)).square(), wide), cheeks).mean(2)[..., None, None]
     rough = mean_within((light - around).square(), bare * skin, wide)
     left = LEFT * ((grain + LEAST_POWER) / (rough + LEAST_POWER)).clamp(max=1).square()
-    shade = torch.lerp(near, around, bare)  # under a chin its edge stays
-    lit = torch.maximum(shade + BLACK, DARKEST * luma(colour)) + left * (light - shade)
-    smooth = colour * (lit / luma(colour).clamp_min(0.05)) - BLACK
+    redder = ramp(warm(own) - warm(colour - BLACK), *REDDER)
+    # Where skin is redder no stubble is left, and what is dark is shade.
+    lit = torch.maximum(shade + BLACK, DARKEST * (1 - redder) * luma(colour)) + left * (light - shade)
+    cheek, chin = (one / luma(one).clamp_min(0.05) for one in (colour, own + BLACK))
+    smooth = torch.lerp(cheek, chin, redder) * lit - BLACK
     return torch.lerp(picture, smooth, amount[:, None, None, None] * skin).clamp(-1, 1)
 
 
 def mean_within(x: Tensor, where: Tensor, radius: int) -> Tensor:
-    """The mean of a map (B,1,S,S) over what lies within `where` (B,1,S,S) in 0..1 and a radius; far from it, of all of
+    """The mean of maps (B,C,S,S) over what lies within `where` (B,1,S,S) in 0..1 and a radius; far from it, of all of
     it."""
-    total, weight = box(torch.cat([where * x, where], 1), radius).split(1, 1)
+    total, weight = box(torch.cat([where * x, where], 1), radius).split([x.shape[1], 1], 1)
     return (total + FEW * weighted_mean(x, where)) / (weight + FEW)
 
 
