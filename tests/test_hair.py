@@ -167,6 +167,7 @@ def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind(
     inner = [row for row in range(64) if known.hair[0, 0, row, 64] > 0.9]
     edge, deep = turns[inner[-1], 64], turns[inner[len(inner) // 2], 64]
     assert edge < 0.7 < 0.99 < deep, "a line of grey on a forehead looks like a wig"
+    assert turns[inner[-3], 64] > 0.99, "a dark strip on a forehead looks like a fringe that was left out"
     assert turns[:, 2].min() > 0.99, "a dark rim would be left before a bright wall"
     beard[..., 90:93, 50:78] = 1.0  # a narrow moustache
     turns = growing.soft_hairline(torch.maximum(known.hair, beard), known, beard)[0, 0]

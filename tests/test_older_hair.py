@@ -5,10 +5,11 @@ import torch
 
 from ganime_age.networks.hair import growing
 from ganime_age.networks.hair.brows import brows
-from ganime_age.networks.hair.on_head import Head, bare_skin, fringe
+from ganime_age.networks.hair.on_head import Head, bare_skin, fringe, vivid
 from ganime_age.networks.layers import luma
 
 SKIN, DARK, FAIR = (0.5, 0.1, -0.1), (-0.7, -0.75, -0.8), (0.35, 0.05, -0.3)
+ORANGE = (0.5, -0.35, -0.8)
 SIDE = 256
 
 
@@ -230,3 +231,58 @@ def test_hair_is_brighter_where_it_faces_up():
     light = growing.rounded(hair)[0, 0, :, 64]
     assert light[22] > 1.1 and light[87] < 0.9
     assert light[50:60] == pytest.approx(torch.ones(10)) and light[:5] == pytest.approx(torch.ones(5))
+
+
+def on_a_forehead(marks):
+    """(256,256) bool: a strand beside the hair at a temple, down to the brows."""
+    (x, y), brow = places(), marks[0, 17:27, 1].min()
+    return (y >= brow - 0.12) & (y < brow - 0.02) & ((x - 0.4).abs() < 0.02)
+
+
+def test_orange_strands_on_a_face_turn_with_the_hair_they_lie_beside(editor, marks):
+    hair, strand = crown(marks), on_a_forehead(marks)
+    picture = painted((ORANGE, hair), (ORANGE, strand))  # the matte holds no strand
+    upper = strand & (places()[1] < marks[0, 17:27, 1].min() - 0.08)
+    found = vivid(picture, marks, known(picture, hair, marks))[0, 0]
+    assert found[upper].mean() > 0.6 and found[~hair & ~strand].max() < 0.05
+    older = grown(editor, picture, hair, marks)
+    colour = [growing.chroma(part)[0, 0, upper].mean() for part in (picture, older)]
+    assert colour[1] < 0.75 * colour[0]
+
+
+@pytest.mark.parametrize("skin", ["ruddy", "overexposed"])
+def test_skin_in_light_that_makes_it_as_red_as_hair_is_no_strand(marks, skin):
+    hair, strand, (x, _) = crown(marks), on_a_forehead(marks), places()
+    if skin == "ruddy":  # half of the face
+        picture = painted((ORANGE, x > 0.55), (ORANGE, hair | strand))
+    else:
+        picture = painted(((1.0, 0.75, 0.6), ~hair), (ORANGE, hair | strand))
+    assert vivid(picture, marks, known(picture, hair, marks))[0, 0].max() < 0.05
+
+
+@pytest.mark.parametrize("colour", [DARK, FAIR], ids=["black", "blond"])
+def test_strands_without_a_colour_that_skin_has_not_are_none_by_their_colour(marks, colour):
+    hair, strand = crown(marks), on_a_forehead(marks)
+    picture = painted((colour, hair | strand))
+    assert vivid(picture, marks, known(picture, hair, marks)).max() == 0
+
+
+def test_lips_as_red_as_hair_are_no_strand_of_it(marks):
+    hair, (x, y) = crown(marks), places()
+    lips = (x - marks[0, 48:, 0].mean()).abs() + (y - marks[0, 48:, 1].mean()).abs() < 0.05
+    picture = painted((ORANGE, hair | lips))
+    near = torch.maximum(hair, lips)  # though hair was found beside them
+    assert vivid(picture, marks, known(picture, near, marks))[0, 0, lips].max() < 0.05
+
+
+def test_half_a_face_in_the_shade_is_no_fringe(marks):
+    hair, (x, y) = crown(marks), places()
+    brow = marks[0, 17:27, 1].min()
+    forehead = (y >= brow - 0.12) & (y < brow - 0.08)
+    brown = (-0.2, -0.4, -0.5)
+    seen = []
+    for shade in (x < 0.5, forehead & (x < 0.5)):
+        picture = painted((brown, hair | shade))
+        found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+        seen.append(found[forehead & (x > 0.35) & (x < 0.48)].mean())
+    assert seen[0] < 0.02 < 0.3 < seen[1], "hair on a forehead leaves the cheek in the light"

@@ -22,7 +22,7 @@ from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
-from .on_head import EAR_SIDE, Head, bare_skin, fringe, in_the_dark, shaven, unnatural
+from .on_head import EAR_SIDE, Head, bare_skin, fringe, in_the_dark, shaven, unnatural, vivid
 from .sideburns import sideburns
 from .strands import brushed
 
@@ -113,9 +113,10 @@ HAIRLINE, THROUGH = 0.2, 0.4
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
-TOWARDS, SOFT = 3, (0.35, 0.85)
-"""Pixels of a picture of 128 around a place of a hairline; and shares of hair there up to which nothing turns, and from
-which on all does: what turns up to a line on the face looks like a wig.
+HAIRLINE_SIDE, TOWARDS, SOFT = 256, 1, (0.55, 1.0)
+"""Largest side at which a hairline is softened; pixels around a place of it; and shares of hair there up to which
+nothing turns, and from which on all does: what turns up to a line on the face looks like a wig, and a dark strip looks
+like a fringe that was left out.
 """
 BROWS_TURN = 0.3
 """How much of brows turns with the hair: they keep some of their colour the longest."""
@@ -395,7 +396,7 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
 def soft_hairline(hair: Tensor, head: Head, bearded: Tensor) -> Tensor:
     """How much of hair (B,1,s,s) turns grey, (B,1,s,s) in 0..1: less and less towards the face, but all of a beard
     (B,1,s,s) on it."""
-    facing = (1 - ramp(head.off, 0.0, HAIRLINE)) * (1 - bearded)
+    facing = (1 - ramp(enlarge(head.off, hair.shape[-1]), 0.0, HAIRLINE)) * (1 - bearded)
     return 1 - facing * (1 - ramp(box(hair, TOWARDS), *SOFT))
 
 
@@ -403,17 +404,19 @@ def turning(
     picture: Tensor, middle: Tensor, hair: Tensor, bearded: Tensor, landmarks: Tensor, head: Head
 ) -> Tensor:
     """What turns grey of pictures (B,3,S,S), (B,2,S,S) in 0..1: of their hair (B,1,S,S), with the beard (B,1,S,S) that
-    belongs to it, and with the hair, though no network finds it, tips on a forehead, sideburns, and brows, as far as
-    they turn. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
-    side, least = picture.shape[-1], head.hair.shape[-1]
-    tips, burns = (enlarge(find(middle, landmarks, head), side) for find in (fringe, sideburns))
+    belongs to it, and with the hair, though no network finds it, tips on a forehead, coloured strands on a face,
+    sideburns, and brows, as far as they turn. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
+    side, least = picture.shape[-1], min(HAIRLINE_SIDE, picture.shape[-1])
+    tips, burns, coloured = (
+        enlarge(find(middle, landmarks, head), side) for find in (fringe, sideburns, vivid)
+    )
     tips = tips * ramp(tips, *THIN)
-    own = torch.maximum(head.hair, resize(torch.maximum(tips, burns), least))
+    own = resize(torch.maximum(hair, torch.maximum(tips, burns)), least)
     turns = enlarge(soft_hairline(own, head, resize(bearded, least)), side)
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
     more = torch.maximum(torch.maximum(turns * tips, burns), turn * brows(picture, landmarks))
-    return torch.cat([turns * hair * ramp(hair, *THIN), more], 1)
+    return torch.cat([turns * hair * ramp(hair, *THIN), torch.maximum(more, coloured)], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -426,8 +429,8 @@ class Growth:
     head: Head
     beard: Beard
     more: Tensor
-    """(B,1,S,S) in 0..1: what turns grey with the hair, brows, sideburns and tips of a fringe; nothing of who grows
-    younger."""
+    """(B,1,S,S) in 0..1: what turns grey with the hair, brows, sideburns, tips of a fringe and coloured strands on the
+    face; nothing of who grows younger."""
 
     @classmethod
     def of(

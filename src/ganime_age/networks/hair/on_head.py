@@ -1,5 +1,5 @@
 """What is known of a head before its hair changes (`Head`): the place of each pixel on it, the colours of its hair and
-its skin; what only looks like hair, a green or blue background or an ear; and tips of hair on a forehead.
+its skin; what only looks like hair, a green or blue background or an ear; and tips and coloured strands on a face.
 """
 
 from __future__ import annotations
@@ -57,9 +57,28 @@ picture of 128; and the shares of the hair's colour that they begin to have, and
 SURER, DARK_ENOUGH = 0.4, (1.2, 1.45)
 """How much more of the hair's colour a tip must show, the nearer the skin's brightness in the hair's is to the first of
 DARKER; and that brightness up to which nothing is told of tips, and from which on all."""
+CHEEKS, BESIDE_NOSE, SHADED = (0.0, 0.15, 0.6, 0.7), (0.2, 0.35, 0.75, 0.85), (0.1, 0.25)
+"""Heights of the cheeks and their distances from the middle, in the units of `on_head`, see `filters.within`; and the
+share of them that looks like such tips up to which a half of the face is in the light, and from which on it lies in the
+shade, where skin is as dark as hair."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
+VIVID, VIVID_TIP, COLOUR_SEEN = (0.2, 0.25), (0.75, 1.1), (0.15, 0.3)
+"""How far hair's colour, in its brightness, lies from the skin's from which on strands on the face begin to be told by
+it, and are; shares of that way from which on a place begins to be, and surely is, such a strand: skin in the shade is
+redder than in the light; and brightness above black from which on colours begin to tell, and tell all."""
+VIVID_NEAR, MOUTH = 5, (0.6, 0.8)
+"""How far such strands lie from other hair, in pixels of a picture of 128; and heights, in the units of `on_head`, to
+which they are looked for: lips are red, too."""
+EYE = (0.65, 0.4, 1.0, 1.2)
+"""Half the width and height of an eye with its lashes, in its widths; and parts of these up to which there is no such
+strand, and from which on there may be."""
+PALE_SKIN = (0.75, 0.9)
+"""Value of the skin's brightest channel from which on a photo shows less and less, and nothing, of its colour."""
+RUDDY = (0.02, 0.05)
+"""Share of the face that looks like such a strand up to which they can be told, and from which on not: skin is as red
+in warm light, and by a blush."""
 LOWEST = 100.0
 """A height in these units below all pictures."""
 EAR_SIDE = 512
@@ -218,8 +237,53 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     near = part_of(enlarge(box(hangs, 2), side), window)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
-    surer = SURER * (1 - ramp(times, *DARKER))
-    return put_in(above * near * ramp(times, *DARK_ENOUGH) * told * ramp(share - surer, *TIP), window, side)
+    tips = told * ramp(share - SURER * (1 - ramp(times, *DARKER)), *TIP)
+    cheeks = (
+        within(y, CHEEKS) * within(x.abs(), BESIDE_NOSE) * (1 - part_of(enlarge(head.hair, side), window))
+    )
+    lit = 1 - ramp(on_each_side(x, tips, cheeks), *SHADED)
+    return put_in(above * near * ramp(times, *DARK_ENOUGH) * lit * tips, window, side)
+
+
+def vivid(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
+    """Where strands on the face in pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 have a colour that skin has not,
+    beside what was found of hair of that colour, (B,1,s,s) in 0..1: orange and red hair."""
+    side = min(FRINGE_SIDE, picture.shape[-1])
+    window = part_of_head(landmarks, side, TEMPLE[1], (CROWN[0], MOUTH[1]))
+    small = part_of(resize(picture, side), window)
+    x, y = on_head(landmarks, side, window)
+    place = (1 - ramp(x.abs(), *TEMPLE)) * (1 - ramp(y, *MOUTH)) * ramp(y, *CROWN) * off_eyes(x, y, landmarks)
+    near = part_of(enlarge(box(dilate(head.hair, VIVID_NEAR, VIVID_NEAR), 1), side), window)
+    skin, hair = in_brightness(head.skin), in_brightness(head.colour)
+    way = hair - skin
+    length = way.square().sum(1, keepdim=True).clamp_min(1e-4)
+    share = ((in_brightness(small) - skin) * way).sum(1, keepdim=True) / length
+    # Black hair has less colour than skin: of that grey things have as much.
+    more = (hair.square() - skin.square()).sum(1, keepdim=True) > 0
+    told = ramp(length.sqrt(), *VIVID) * more * (1 - ramp(head.skin.amax(1, keepdim=True), *PALE_SKIN))
+    strands = ramp(share, *VIVID_TIP) * ramp(luma(small) + BLACK, *COLOUR_SEEN)
+    ruddy = weighted_mean(strands, place * (y > BROW[1]) * (1 - near))
+    return put_in(place * near * told * (1 - ramp(ruddy, *RUDDY)) * strands, window, side)
+
+
+def off_eyes(x: Tensor, y: Tensor, landmarks: Tensor) -> Tensor:
+    """Where no eye with its lashes is, by the `on_head` x, y (B,1,s,s) of places and landmarks (B,68,2): (B,1,s,s)."""
+    middle, half, axes = head_axes(landmarks)
+    wide, high, *fade = EYE
+    off = torch.ones_like(x)
+    for first, last in ((36, 39), (42, 45)):
+        ends = (landmarks[:, [first, last]] - middle[:, None]) @ axes.mT / half[:, None, None]
+        width = (ends[:, 1] - ends[:, 0]).norm(dim=1)[:, None, None, None].clamp_min(1e-3)
+        at_x, at_y = ends.mean(1)[:, :, None, None, None].unbind(1)
+        away = (((x - at_x) / (wide * width)).square() + ((y - at_y) / (high * width)).square()).sqrt()
+        off = off * ramp(away, *fade)
+    return off
+
+
+def in_brightness(colour: Tensor) -> Tensor:
+    """Colours (B,3,H,W) in [-1,1] without their brightness, in it above black: the same in the shade."""
+    light = luma(colour)
+    return (colour - light) / (light + BLACK).clamp_min(0.1)
 
 
 def shaven(picture: Tensor, hair: Tensor, head: Head) -> Tensor:
