@@ -565,6 +565,7 @@ def test_hair_beyond_the_frame_belongs_to_the_head_as_far_as_it_hangs_together()
     [
         (0.9, 0.35, 10, True),  # in doubt behind the ear
         (0.9, 0.0, 10, True),  # none found there
+        (0.5, 0.0, 15, True),  # a ponytail that shows beside the neck
         (0.9, 0.0, 30, False),  # a dark shoulder
         (0.4, 0.0, 10, False),  # hardly hair
     ],
