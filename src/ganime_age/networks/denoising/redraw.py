@@ -5,7 +5,7 @@ As in SDEdit (Meng et al., ICLR 2022) noise is added to a face, which leaves its
 under it is estimated for a condition: an age and action units. That is done of the edit and of the face itself, moved
 as in the edit, with the same noise:
 
-    out = R(edit; target) + keep (moved - R(moved; source))
+    out = R(edit; target) + moved - R(moved; source)
 
 What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one evaluation
 for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit goes on in many
@@ -45,16 +45,14 @@ STEP = 16
 
 class How(NamedTuple):
     """How an edit is drawn. start: standard deviation of the noise that it is drawn from, in units of [-1,1]. guidance:
-    how much what is asked counts against what the face is, 1 for as much as in a photo. keep: share of the face's own
-    detail that it keeps."""
+    how much what is asked counts against what the face is, 1 for as much as in a photo."""
 
     start: float
     guidance: float
-    keep: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.0, 1.0), How(0.75, 2.3, 0.85), How(1.0, 2.2, 1.0)
-"""For an older age, a younger one, and action units alone. A younger face keeps less of its detail."""
+OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 2.3), How(1.0, 2.2)
+"""For an older age, a younger one, and action units alone."""
 
 
 class Manner(NamedTuple):
@@ -62,7 +60,6 @@ class Manner(NamedTuple):
 
     start: Tensor
     guidance: Tensor
-    keep: Tensor
 
     @classmethod
     def of(cls, request: Request) -> Manner:
@@ -141,7 +138,7 @@ def drawn_change(
     found = wanted._replace(age=request.source_age, aus=request.source_aus)
     how = Manner.of(request)
     drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), shown, (wanted, found), how)
-    out = drawn + how.keep[:, None, None, None] * still_there(*parts) * (parts[1] - own)
+    out = drawn + still_there(*parts) * (parts[1] - own)
     return window.put(torch.zeros_like(face), out - parts[0])
 
 
