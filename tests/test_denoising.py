@@ -279,7 +279,7 @@ def test_nothing_is_kept_of_what_the_prototypes_covered(face, marks):
     out = redrawn(Saying(window.cut(picture)), covered, face, marks, asked).face
     inside, outside = (..., slice(28, 36), slice(20, 28)), (..., slice(28, 36), slice(38, 46))
     assert (out - picture)[inside].abs().max() < 0.05
-    assert torch.allclose(out[outside], face[outside], atol=0.01), "all detail is kept for units alone"
+    assert torch.allclose(out[outside], face[outside], atol=0.01), "what nothing covers is kept"
 
 
 def test_a_share_of_what_is_drawn_is_laid(network, face, marks):

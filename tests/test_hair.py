@@ -159,6 +159,16 @@ def test_flat_black_hair_turns_grey_in_strands_that_run_along_it(prototypes):
     assert torch.equal(older, prototypes.grow_hair(given, mask, marks, ages))
 
 
+def test_a_hairline_is_as_thin_as_a_large_picture_shows_it():
+    """Ten dark pixels on a forehead would look like a fringe that was left out."""
+    given, hair, marks = head(256)
+    known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)
+    whole = hair[None, None].float()
+    turns = growing.soft_hairline(whole, known, torch.zeros_like(whole))[0, 0]
+    last = max(row for row in range(128) if hair[row, 128])
+    assert turns[last, 128] < 0.5 and turns[: last - 1, 128].min() > 0.99
+
+
 def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind():
     given, hair, marks = head(256)
     known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)

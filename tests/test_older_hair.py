@@ -250,6 +250,19 @@ def test_orange_strands_on_a_face_turn_with_the_hair_they_lie_beside(editor, mar
     assert colour[1] < 0.75 * colour[0]
 
 
+def test_what_has_the_hairs_colour_far_from_hair_is_no_strand(marks):
+    hair, (x, y) = crown(marks), places()
+    nose = (x - marks[0, 30, 0]).abs() + (y - marks[0, 30, 1]).abs() < 0.03
+    picture = painted((ORANGE, hair | nose))
+    assert vivid(picture, marks, known(picture, hair, marks))[0, 0, nose].max() < 0.05
+
+
+def test_a_grey_thing_on_the_face_is_no_strand_of_grey_hair(marks):
+    hair, strand = crown(marks), on_a_forehead(marks)
+    picture = painted(((0.8, 0.0, -0.4), ~hair), ((0.0, 0.0, 0.0), hair | strand))
+    assert vivid(picture, marks, known(picture, hair, marks)).max() == 0
+
+
 @pytest.mark.parametrize("skin", ["ruddy", "overexposed"])
 def test_skin_in_light_that_makes_it_as_red_as_hair_is_no_strand(marks, skin):
     hair, strand, (x, _) = crown(marks), on_a_forehead(marks), places()

@@ -46,7 +46,7 @@ CELLS, STEPS = 96, 60
 TIED = (0.1, 0.3)
 """The least chance of hair on the way to a head's own: up to the first a place does not hang together with it, from the
 second on it does."""
-BEHIND, GAP, SURELY = ((0.2, 0.6), (0.45, 1.0)), 0.3, 0.42
+BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.3, 0.42
 """Where ears and neck hide hair, aside of the middle of a face's frame and down from its top; how far beyond a gap it
 goes on there; and the chance from which on it does. Lengths are sides of the frame."""
 ROOTS = (0.5, 0.4, 0.32, 0.36)
@@ -233,7 +233,7 @@ def hanging_together(matte: Tensor, frame: Place) -> Tensor:
     gap = max(round(GAP * frame.side * side), 1)
     # Downwards alone, for beside it lies somebody else's.
     beyond = F.max_pool2d(F.pad(near * behind, (1, 1, gap, 0)), (gap + 1, 3), 1)
-    near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > SURELY)))
+    near = torch.maximum(near, torch.minimum(beyond, share) * (behind & (share > GOES_ON)))
     own = dilate(ramp(spread(near, share), *TIED), 2, 2)
     return matte * enlarge(own, matte.shape[-1])
 

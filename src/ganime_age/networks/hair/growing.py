@@ -2,8 +2,8 @@
 
 Grey grows strand by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when
 enough of the head's hair has turned; roots and temples come first, strands at the border of the frame last. Brows, tips
-on a forehead and single strands beside the hair turn with it, and light falls on it from above. Younger hair gets one
-factor on its brightness and one on its saturation (`turn_young`).
+on a forehead, coloured strands on the face and single strands beside the hair turn with it, and light falls on it from
+above. Younger hair gets one factor on its brightness and one on its saturation (`turn_young`).
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def on_each_side(x: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
 def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     """Where single dark strands of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 hang into the forehead from what
     was found of the hair, (B,1,s,s) in 0..1: a small network finds no such tips. Of hair that is not much darker than
-    the skin nothing is told."""
+    the skin nothing is told, nor on a half of the face that lies in the shade."""
     side = min(FRINGE_SIDE, picture.shape[-1])
     window = part_of_head(landmarks, side, 1.0, (CROWN[0], 1.0))
     small = part_of(resize(picture, side), window)
@@ -272,7 +272,7 @@ def off_eyes(x: Tensor, y: Tensor, landmarks: Tensor) -> Tensor:
     wide, high, *fade = EYE
     off = torch.ones_like(x)
     for first, last in ((36, 39), (42, 45)):
-        ends = (landmarks[:, [first, last]] - middle[:, None]) @ axes.mT / half[:, None, None]
+        ends = (landmarks[:, first : last + 1 : 3] - middle[:, None]) @ axes.mT / half[:, None, None]
         width = (ends[:, 1] - ends[:, 0]).norm(dim=1)[:, None, None, None].clamp_min(1e-3)
         at_x, at_y = ends.mean(1)[:, :, None, None, None].unbind(1)
         away = (((x - at_x) / (wide * width)).square() + ((y - at_y) / (high * width)).square()).sqrt()
