@@ -257,6 +257,12 @@ def test_what_has_the_hairs_colour_far_from_hair_is_no_strand(marks):
     assert vivid(picture, marks, known(picture, hair, marks))[0, 0, nose].max() < 0.05
 
 
+def test_what_is_nearly_black_is_no_strand_whatever_its_colour(marks):
+    hair, strand = crown(marks), on_a_forehead(marks)
+    picture = painted((ORANGE, hair), ((-0.7, -0.95, -1.0), strand))
+    assert vivid(picture, marks, known(picture, hair, marks))[0, 0, strand].max() < 0.05
+
+
 def test_a_grey_thing_on_the_face_is_no_strand_of_grey_hair(marks):
     hair, strand = crown(marks), on_a_forehead(marks)
     picture = painted(((0.8, 0.0, -0.4), ~hair), ((0.0, 0.0, 0.0), hair | strand))
