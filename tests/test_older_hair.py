@@ -259,7 +259,7 @@ def test_what_has_the_hairs_colour_far_from_hair_is_no_strand(marks):
 
 def test_what_is_nearly_black_is_no_strand_whatever_its_colour(marks):
     hair, strand = crown(marks), on_a_forehead(marks)
-    picture = painted((ORANGE, hair), ((-0.7, -0.95, -1.0), strand))
+    picture = painted((ORANGE, hair), ((-0.75, -0.96, -1.0), strand))
     assert vivid(picture, marks, known(picture, hair, marks))[0, 0, strand].max() < 0.05
 
 
