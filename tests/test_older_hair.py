@@ -305,3 +305,18 @@ def test_half_a_face_in_the_shade_is_no_fringe(marks):
         found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
         seen.append(found[forehead & (x > 0.35) & (x < 0.48)].mean())
     assert seen[0] < 0.02 < 0.3 < seen[1], "hair on a forehead leaves the cheek in the light"
+
+
+def test_dark_glasses_are_no_half_of_a_face_in_the_shade(marks):
+    hair, strand, (x, y) = crown(marks), on_a_forehead(marks), places()
+    eyes = marks[0, 36:48]
+    middles = torch.stack([eyes[:6].mean(0), eyes[6:].mean(0)])
+    lenses = ((x[..., None] - middles[:, 0]).abs() < 0.09).logical_and(
+        (y[..., None] - middles[:, 1] - 0.03).abs() < 0.06
+    )
+    found = []
+    for worn in (torch.zeros_like(hair), lenses.any(2)):
+        picture = painted((DARK, hair | strand), (DARK, worn))
+        seen = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+        found.append(seen[strand & (y < marks[0, 17:27, 1].min() - 0.08)].mean().item())
+    assert found[0] > 0.3 and found[1] == pytest.approx(found[0], rel=0.1)

@@ -283,6 +283,17 @@ def test_a_teachers_mask_counts_where_its_mirror_image_and_the_colours_agree():
     assert mattes(bald[None], marks[None], seen, seen) == [None]
 
 
+def test_what_a_teacher_finds_on_one_side_alone_is_hair_where_it_has_the_colours_of_hair():
+    picture, marks, hair = head_of_hair()
+    tail, coat = np.s_[80:120, 8:16], np.s_[80:120, 112:120]
+    picture[tail], seen, mirrored = (60, 40, 30), hair.astype(np.float32), hair.astype(np.float32)
+    seen[tail] = mirrored[coat] = 1
+    (matte,) = mattes(picture[None], marks[None], seen[None], mirrored[None])
+    assert (matte[tail] > 250).all(), "a dark tail"
+    assert (matte[coat] < 130).all(), "something else is as doubtful as the teacher is"
+    assert ((matte > 127) == hair)[:70].all()
+
+
 def forty_heads():
     """The head of `head_of_hair` 40 times: faces (40,3,128,128), masks (40,1,128,128), landmarks (40,68,2)."""
     torch.manual_seed(0)
@@ -316,6 +327,9 @@ def test_hair_that_hangs_beside_a_face_is_hair_and_has_its_colour():
     new = (more - masks)[:, 0] > 0.9
     assert (new.flatten(1).sum(1) > 10).float().mean() > 0.7
     assert torch.equal(hung[(more == masks).expand_as(faces)], faces[(more == masks).expand_as(faces)])
+    assert torch.equal(hung[:, :, 70:95, 50:78], faces[:, :, 70:95, 50:78]), "it hangs behind the face"
+    both = new[:, :, :50].flatten(1).any(1) & new[:, :, 78:].flatten(1).any(1)
+    assert 0.1 < both.float().mean() < 0.9, "on one shoulder or on both"
     assert hung.mean(1)[new].mean().item() == pytest.approx(
         faces.mean(1)[masks[:, 0] > 0.5].mean().item(), abs=0.35
     )
@@ -345,10 +359,19 @@ def test_what_a_hat_covers_is_no_hair():
 
 def test_in_a_larger_picture_lie_the_same_frame_and_its_hair_and_a_strangers_hair_does_not_count_as_theirs():
     torch.manual_seed(0)
-    picture, _, hair = head_of_hair()
+    picture, landmarks, hair = head_of_hair()
     faces = (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1).expand(40, -1, -1, -1)
     masks = torch.from_numpy(hair)[None, None].float().expand(40, -1, -1, -1)
-    shown, counts = in_larger(torch.cat([faces, masks], 1), 192)
+    marks = torch.from_numpy(landmarks).float().expand(40, -1, -1)
+    faces = faces.clone()
+    faces[:, :, 74:79, 62:67] = 1.0  # a white nose
+    marks = marks.clone()
+    marks[:, 30] = torch.tensor([64.5, 76.5]) / 128
+    shown, counts, places = in_larger(torch.cat([faces, masks], 1), marks, 192)
+    at = (places[:, 30] * 192).long()
+    inside = ((at >= 0) & (at < 192)).all(1)
+    assert inside.sum() > 25
+    assert (shown[inside, :3, at[inside, 1], at[inside, 0]] > 0.8).all(), "landmarks go along"
     assert shown.shape == (40, 4, 192, 192) and counts.shape == (40, 1, 192, 192)
     found, dark = shown[:, 3] > 0.9, shown[:, :3].mean(1) < -0.5
     assert dark[found].float().mean() > 0.98  # the hair that is asked for looks like hair

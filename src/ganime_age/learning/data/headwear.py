@@ -19,9 +19,12 @@ DOUBT = 0.3
 """What a pixel counts that mirrors the frame: hair and background go on as in it, more or less."""
 
 
-def in_larger(pictures: Tensor, side: int, turn: float = 15.0, shift: float = 0.3) -> tuple[Tensor, Tensor]:
+def in_larger(
+    pictures: Tensor, landmarks: Tensor, side: int, turn: float = 15.0, shift: float = 0.3
+) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (B,C,S,S) of frames, some 0.75 to 1.25 times as large, turned by up to `turn` degrees and moved by up to
-    `shift` sides, in larger ones (B,C,side,side); and how much each pixel of these counts, (B,1,side,side) in 0..1.
+    `shift` sides, in larger ones (B,C,side,side); how much each pixel of these counts, (B,1,side,side) in 0..1; and
+    where the landmarks (B,68,2), in 0..1 of the frames, lie in 0..1 of them.
 
     Of strangers around a frame the first three channels are shown and the others are 0: their hair is not asked for."""
     count, own, device = len(pictures), pictures.shape[-1], pictures.device
@@ -43,9 +46,11 @@ def in_larger(pictures: Tensor, side: int, turn: float = 15.0, shift: float = 0.
     kind = torch.rand(count, 1, 1, 1, device=device)
     around = torch.where(kind < STRANGER, strange, torch.where(kind < MIRROR, mirrored, repeated))
     counts = torch.where(kind < STRANGER, 1.0, torch.where(kind < MIRROR, DOUBT, 0.0))
-    return torch.lerp(around, repeated, inside), torch.lerp(
-        counts.expand_as(inside), torch.ones_like(inside), inside
-    )
+    # The grid's matrix is a turn and a scale: its transpose by the square of the scale undoes it.
+    linear = matrix[:, :, :2] / scale.square()[:, None, None]
+    places = ((2 * landmarks - 1 - move[:, None]) @ linear + 1) / 2
+    shown = torch.lerp(around, repeated, inside)
+    return shown, torch.lerp(counts.expand_as(inside), torch.ones_like(inside), inside), places
 
 
 def dye(faces: Tensor, hair: Tensor, chance: float = 0.15) -> Tensor:
@@ -123,41 +128,82 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
     return faces + cover * (cloth - faces), hair * (1 - cover)
 
 
-def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.2) -> tuple[Tensor, Tensor]:
-    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down beside the face: a
-    tail that comes out behind an ear, or a few free strands, with the colour of their hair (B,1,S,S) -> both anew."""
+def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down behind the face: a tail
+    that comes out behind an ear, hair on both shoulders, or a few free strands, of half of them in a pattern, and of
+    the others in the look of their own hair (B,1,S,S) -> faces and hair anew."""
     count, side, device = len(faces), faces.shape[-1], faces.device
     line = (torch.arange(side, device=device) + 0.5) / side
     y, x = line[:, None], line[None, :]
-    left, right = landmarks[:, 0, 0], landmarks[:, 16, 0]
-    half = ((right - left) / 2).clamp_min(0.05).view(-1, 1, 1)
-    middle, ears = ((landmarks[:, 0] + landmarks[:, 16]) / 2).view(-1, 2, 1, 1).unbind(1)
-    draw = torch.rand(9, count, 1, 1, device=device)
-    tail = draw[0] < 0.5
+    left, right, chin = landmarks[:, 0], landmarks[:, 16], landmarks[:, 8]
+    half = ((right - left)[:, 0] / 2).clamp_min(0.05).view(-1, 1, 1)
+    middle, ears = ((left + right) / 2).view(-1, 2, 1, 1).unbind(1)
+    draw = torch.rand(12, count, 1, 1, device=device)
+    tail = draw[0] < 0.75
     turned = torch.where(draw[1] < 0.5, -1.0, 1.0)
+    aside = torch.where(draw[9] < 0.45, (x - middle).abs(), turned * (x - middle)) / half
     # From the root down it bends outwards or in: x = root + bend t + curl t^2, t the way down in half widths of a face.
-    down = (y - ears) / half - (0.2 * draw[2] + torch.where(tail, 0.3, 0.0))
-    length = 0.8 + 2.2 * draw[3]
-    root = torch.where(tail, 0.85 + 0.3 * draw[4], 0.9 + 0.35 * draw[4])
-    bend, curl = (draw[5] - 0.35) * 0.5, (draw[6] - 0.5) * 0.25
-    off = turned * (x - middle) / half - (root + bend * down + curl * down.square())
-    # A tail is widest half way down; of free strands there are some beside each other.
+    down = (y + 0 * x - ears) / half - 0.4 * draw[2]
+    length = 0.8 + 2.4 * draw[3]
+    bend, curl = (draw[5] - 0.4) * 0.5, (draw[6] - 0.5) * 0.2
+    off = aside - (0.8 + 0.3 * draw[4] + bend * down + curl * down.square())
+    # It widens, and ends in a blunt or a thin tip; its outline and its strands are noise, drawn out along it.
     way = (down / length).clamp(0, 1)
-    wide = (
-        torch.where(tail, 0.1 + 0.3 * draw[7], 0.06 + 0.16 * draw[7])
-        * (way * (1 - way) * 4).clamp_min(0.02).sqrt()
-    )
-    shape = ((wide - off.abs()) * half * side).clamp(0, 1) * (down > 0) * (way < 1)
-    strand = torch.sin(off * (20 + 25 * draw[8]) + 6 * draw[4] + (down + 3 * draw[6]).sin())
-    few = torch.where(tail, 1.0, ((strand - 0.2) * 3).clamp(0, 1))
+    wide = torch.where(tail, 0.12 + 0.4 * draw[7], 0.06 + 0.16 * draw[7])
+    wide = wide * (0.25 + 2 * way).clamp(max=1) * (1 - way).pow(0.15 + 0.8 * draw[11])
+    coarse, fine = (noise_along(off, down, pitch) for pitch in (3.0, 14.0))
+    shape = ((wide * (1 + 0.4 * coarse) - off.abs() + 0.04 * fine) * half * side).clamp(0, 1)
+    shape = shape * (down > 0) * (way < 1)
+    few = torch.where(tail, 1.0, ((fine - 0.2) * 3).clamp(0, 1))
+    # The face lies before it, and of some the neck.
+    top, low = ears - 0.6 * half, chin[:, 1].view(-1, 1, 1)
+    across = (x - (middle + chin[:, 0].view(-1, 1, 1)) / 2) / (0.95 * half)
+    head = across.square() + ((y - (top + low) / 2) / ((low - top) / 2).clamp_min(0.02)).square() < 1
+    neck = (across.abs() < 0.6) & (y > ears) & (draw[8] < 0.6)
+    shape = shape * (~(head | neck)).to(shape)
     mean = weighted_mean(faces, hair)
     varied = (weighted_mean((faces - mean).square(), hair) + 1e-4).sqrt()
-    light = 2 * draw[2] - 1.3 + 0.35 * strand + 0.6 * torch.sin(2 * down + 6 * draw[8])
+    light = 2 * draw[2] - 1.3 + 0.6 * fine + 0.6 * torch.sin(2 * down + 6 * draw[8])
     own = mean + varied * (light[:, None] + 0.25 * torch.randn_like(faces[:, :1]))
-    has = hair.mean((2, 3), keepdim=True) > 0.04
+    real, seen = look(faces, hair, half, off, down)
+    real = real + varied * (draw[2][:, None] - 0.6)
+    own = torch.where((draw[10] < 0.5)[:, None] & seen, real, own)
+    has = (hair.mean((2, 3)) / half[:, 0].square() > 0.4)[..., None, None]
     chosen = has & (torch.rand(count, 1, 1, 1, device=device) < chance)
     cover = (shape * few)[:, None] * chosen
     return torch.lerp(faces, own.clamp(-1, 1), cover), torch.maximum(hair, cover)
+
+
+def noise_along(off: Tensor, down: Tensor, pitch: float) -> Tensor:
+    """Noise (B,S,S) of about -1 to 1 that changes `pitch` times in half a face's width across hair, and an eighth as
+    often along it; see `look`."""
+    noise = torch.rand(len(off), 1, 64, 64, device=off.device) * 2 - 1
+    grid = torch.stack([back_and_forth(z * pitch / 32) for z in (off, down / 8)], 3)
+    return F.grid_sample(noise, grid, padding_mode="border", align_corners=False)[:, 0]
+
+
+def look(faces: Tensor, hair: Tensor, half: Tensor, off: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """Pieces of the hair (B,1,S,S) of faces (B,3,S,S), laid along other hair, (B,3,S,S); and whether there is a place
+    that is large enough, (B,1,1,1) bool. half (B,1,1): half a face's width in sides of the picture; off, down (B,S,S):
+    how far aside and down each pixel lies along the other hair, in such halves."""
+    count, side = hair.shape[0], hair.shape[-1]
+    reach = side // 16 // 2 * 2 + 1
+    whole, place = F.avg_pool2d(hair, reach, 1, reach // 2).flatten(1).max(1)
+    centre = torch.stack([place % side, place // side], 1).view(count, 1, 1, 2) + 0.5
+    angle = torch.rand(count, 1, 1, device=faces.device) * 2 * torch.pi
+    around = reach / 2 / (half * side)  # in half widths of a face
+    across, along = (around * back_and_forth(z / around) for z in (off, 0.4 * down))
+    moved = torch.stack(
+        [across * angle.cos() - along * angle.sin(), across * angle.sin() + along * angle.cos()], 3
+    )
+    grid = 2 * (centre / side + moved * half[..., None]) - 1
+    piece = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+    return piece, (whole > 0.95)[:, None, None, None]
+
+
+def back_and_forth(z: Tensor) -> Tensor:
+    """A triangle wave of slope 1 between -1 and 1."""
+    return 1 - ((z + 1) % 4 - 2).abs()
 
 
 def fabric(faces: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Hair mattes from a teacher network, to learn a small one from: only of frames that the teacher reads well.
 
-The teacher sees each picture with some room around it, and its mirror image. Where the two masks disagree, or the hair
-has the colour of the skin, the picture is left out.
+The teacher sees each picture with some room around it, and its mirror image. Where the two masks disagree much, or the
+hair has the colour of the skin, the picture is left out. Where one of them alone finds hair, in the colours of the hair
+that both find, it is hair: of a tail or of hair that hangs behind a neck the teacher often sees only one side's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ...atomic import replacing
+from ...images.frames import ramp
 from ...images.tensors import to_pictures
 from ..data.faces import Faces
 from ..external.onnx_models import HairNetwork
@@ -30,6 +32,11 @@ AGREEMENT = 0.72
 CONTRAST = 20.0
 """Least distance of the hair's median colour from the skin's, CIELAB with 0..255 a channel: a teacher's mask of a bald
 head has the colour of skin."""
+LIKE = (1.5, 2.5)
+"""Distance of a colour from the hair's mean, in the standard deviations of hair in CIELAB, up to which it is the hair's,
+and from which on it is not."""
+LEAST_SPREAD = 12.0
+"""Least such deviation, with 0..255 a channel."""
 FARTHEST = 4
 """Largest offset in pixels of SIDE that a teacher's masks may have."""
 
@@ -127,8 +134,20 @@ def mattes(
         mean = (one + other) / 2
         agree = overlap(one > 0.5, other > 0.5) >= AGREEMENT
         good = agree and differs_from_skin(small, mean > 0.5, marks)
-        out.append((mean * 255).round().astype(np.uint8) if good else None)
+        matte = mean + (np.maximum(one, other) - mean) * coloured_as(small, np.minimum(one, other) > 0.5)
+        out.append((matte * 255).round().astype(np.uint8) if good else None)
     return out
+
+
+def coloured_as(picture: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """How much each pixel of a picture (128,128,3) uint8 has the colours of what is surely hair, (128,128) bool:
+    (128,128) in 0..1, 0 everywhere where there is none."""
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    if not hair.any():
+        return np.zeros(hair.shape, np.float32)
+    spread = np.maximum(colours[hair].std(0), LEAST_SPREAD)
+    far = np.sqrt(np.square((colours - colours[hair].mean(0)) / spread).mean(2))
+    return np.asarray(1 - ramp(far, *LIKE), np.float32)
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:

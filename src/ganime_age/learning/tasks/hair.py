@@ -111,14 +111,14 @@ def hair_loss(network: HairMask | HairMatte, covered: float, step: Step[None]) -
     """A hair network against the teacher's masks. covered: the share of faces that get something on the head."""
     face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
     face = surround(dye(face, hair), hair, step.batch["landmarks"], covered)
-    face, hair = hang(face, hair, step.batch["landmarks"])
     face, hair = wear(face, hair, step.batch["landmarks"], covered)
     # Hair is looked for in a face's frame and in more of a photo around it (networks/hair/growing.py).
-    seen, counts = in_larger(torch.cat([face, hair], 1), LARGER)
-    face = random_quality(random_colour(seen[:, :3], 0.3, grey=0.15), 0.3)
+    seen, counts, places = in_larger(torch.cat([face, hair], 1), step.batch["landmarks"], LARGER)
+    before = seen[:, 3:].clamp(0, 1)
+    face, hair = hang(seen[:, :3], before, places)
+    counts = torch.maximum(counts, (hair > before).to(counts))
+    face = random_quality(random_colour(face, 0.3, grey=0.15), 0.3)
     found = network.logits(face, LARGER)
-    wanted, counts = (
-        F.adaptive_avg_pool2d(maps, found.shape[-1]) for maps in (seen[:, 3:].clamp(0, 1), counts)
-    )
+    wanted, counts = (F.adaptive_avg_pool2d(maps, found.shape[-1]) for maps in (hair, counts))
     apart = F.binary_cross_entropy_with_logits(found, wanted, reduction="none")
     return losses.weighted_sum({"hair": (apart * counts).sum() / counts.sum()}, WEIGHTS)

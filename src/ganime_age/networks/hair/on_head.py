@@ -57,7 +57,7 @@ picture of 128; and the shares of the hair's colour that they begin to have, and
 SURER, DARK_ENOUGH = 0.4, (1.2, 1.45)
 """How much more of the hair's colour a tip must show, the nearer the skin's brightness in the hair's is to the first of
 DARKER; and that brightness up to which nothing is told of tips, and from which on all."""
-CHEEKS, BESIDE_NOSE, SHADED = (0.0, 0.15, 0.6, 0.7), (0.2, 0.35, 0.75, 0.85), (0.1, 0.25)
+CHEEKS, BESIDE_NOSE, SHADED = (0.35, 0.45, 0.65, 0.75), (0.2, 0.35, 0.75, 0.85), (0.1, 0.25)
 """Heights of the cheeks and their distances from the middle, in the units of `on_head`, see `filters.within`; and the
 share of them that looks like such tips up to which a half of the face is in the light, and from which on it lies in the
 shade, where skin is as dark as hair."""
