@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganime_age.images.alignment import apply, frame_matrix
-from ganime_age.images.neck import ASIDE, ENDS, WIDTH, neck_at, width_at
+from ganime_age.images.neck import ASIDE, ENDS, WIDEST, WIDTH, neck_at, width_at
 
 HALF, MIDDLE, CHIN = 60, 160, 200
 
@@ -38,9 +38,19 @@ def test_a_neck_becomes_as_wide_as_at_another_age(photo):
     marks = head()
     matrix = frame_matrix(marks, 256)
     row = CHIN + round(0.6 * HALF)
-    thin, thick = (neck_at(photo, marks, matrix, ages) for ages in ((40.0, 3.0), (10.0, 40.0)))
+    thin, thick, thicker = (
+        neck_at(photo, marks, matrix, ages) for ages in ((40.0, 3.0), (15.0, 40.0), (6.0, 40.0))
+    )
     assert wide(thin, row) == pytest.approx(84 * WIDTH[1], abs=2)
-    assert wide(thick, row) == pytest.approx(84 / width_at(10), abs=2)
+    assert wide(thick, row) == pytest.approx(84 / width_at(15), abs=2)
+    assert wide(thicker, row) == pytest.approx(84 * WIDEST, abs=2), "no wider, whatever it was"
+
+
+def test_a_childs_jaw_is_narrow_above_its_neck_and_its_ears_stay(photo):
+    marks = head()
+    thin = neck_at(photo, marks, frame_matrix(marks, 256), (40.0, 3.0))
+    assert wide(thin, CHIN - 15) < 0.88 * wide(photo, CHIN - 15)
+    assert np.array_equal(thin[:150], photo[:150])
 
 
 def test_nothing_else_moves(photo):

@@ -129,9 +129,9 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
 
 
 def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
-    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down behind the face: a tail
-    that comes out behind an ear, hair on both shoulders, or a few free strands, of half of them in a pattern, and of
-    the others in the look of their own hair (B,1,S,S) -> faces and hair anew."""
+    """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down behind the face: a
+    tail that comes out behind an ear, hair on both shoulders, or a few free strands, of half of them in a pattern, and
+    of the others in the look of their own hair (B,1,S,S) -> faces and hair anew."""
     count, side, device = len(faces), faces.shape[-1], faces.device
     line = (torch.arange(side, device=device) + 0.5) / side
     y, x = line[:, None], line[None, :]

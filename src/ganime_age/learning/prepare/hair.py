@@ -33,8 +33,8 @@ CONTRAST = 20.0
 """Least distance of the hair's median colour from the skin's, CIELAB with 0..255 a channel: a teacher's mask of a bald
 head has the colour of skin."""
 LIKE = (1.5, 2.5)
-"""Distance of a colour from the hair's mean, in the standard deviations of hair in CIELAB, up to which it is the hair's,
-and from which on it is not."""
+"""Distance of a colour from the hair's mean, in the standard deviations of hair in CIELAB, up to which it is the
+hair's, and from which on it is not."""
 LEAST_SPREAD = 12.0
 """Least such deviation, with 0..255 a channel."""
 FARTHEST = 4
