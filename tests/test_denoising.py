@@ -43,7 +43,7 @@ AU12 = 8
 
 
 def redrawn(network, face, moved, landmarks, asked) -> Edited:
-    return drawing.redrawn(network, face, lambda: moved, landmarks, asked)
+    return drawing.redrawn(network, face, lambda: moved, (landmarks, landmarks), asked)
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +282,36 @@ def test_nothing_is_kept_of_what_the_prototypes_covered(face, marks):
     assert torch.allclose(out[outside], face[outside], atol=0.01), "what nothing covers is kept"
 
 
+def test_teeth_that_the_prototypes_drew_stay_apart_and_get_the_light_that_the_network_sees_on_them(
+    face, marks
+):
+    """To the network they are one white band, the mean of all that there may be; of lips that were open before it is
+    not, for there a face has its own."""
+    closed, opened = marks.clone(), marks.clone()
+    upper, lower = torch.tensor([61, 62, 63]), torch.tensor([67, 66, 65])
+    middle, half = marks[0, 60:68].mean(0), 0.15
+    for lips, down in ((closed, 0.0), (opened, 0.25)):
+        lips[0, [60, 64]] = middle + torch.tensor([[-half, 0.0], [half, 0.0]])
+        for row, way in ((upper, 0.0), (lower, down)):
+            lips[0, row] = middle + torch.stack(
+                [torch.tensor([-half, 0.0, half]) / 2, torch.full((3,), way)], 1
+            )
+    edit, window = torch.zeros(1, 3, SIDE, SIDE), window_on(opened, SIDE)
+    edit[..., ::2] = 0.2
+    white = torch.full_like(edit, 0.5)
+    x, y = (int(SIDE * float(at)) for at in middle + torch.tensor([0.0, 0.1]))
+    inside = (0, 0, slice(y - 1, y + 2), slice(x - 3, x + 3))
+    laid = [
+        drawing.redrawn(
+            Saying(window.cut(white)), edit, lambda: white, (before, opened), request(smile=4.0)
+        ).face[inside]
+        for before in (closed, opened)
+    ]
+    stripes = [one.diff(dim=-1).abs().mean() for one in laid]
+    assert stripes[0] > 0.15 and stripes[1] < 0.02
+    assert laid[0].mean() == pytest.approx(0.5, abs=0.05), "as bright as the network sees them"
+
+
 def test_a_share_of_what_is_drawn_is_laid(network, face, marks):
     def change(share: float) -> Edited:
         network.share = share
@@ -327,7 +357,7 @@ def test_on_a_clip_what_was_drawn_is_taken_over_and_drawn_anew_at_times(network,
         redrawn(network, other, other, marks, request(70.0))
         assert len(looks) == 2
         never = None  # a frame that takes over what was drawn needs no more
-        drawing.redrawn(network, other, never, marks, request(70.0))
+        drawing.redrawn(network, other, never, (marks, marks), request(70.0))
     assert torch.allclose(first, alone, atol=1e-6)
     inside = (first.abs() < 0.9) & (rest[0].abs() < 0.9)
     assert torch.allclose((rest[0] - other)[inside], (first - 0.5 * face)[inside], atol=1e-5)
@@ -375,7 +405,8 @@ def test_the_network_gets_the_face_as_the_prototypes_moved_it(small, face, marks
         lambda *given: got.append(given) or Edited(given[1], torch.zeros_like(given[1][:, :1])),
     )
     small.edit(face, *asked, landmarks=marks, parts=parts)
-    _, _, moved, after, told = got[0]
+    _, _, moved, (before, after), told = got[0]
+    assert torch.equal(before, marks)
     assert torch.allclose(moved(), small.prototypes.moved_face(face, marks, asked))
     assert torch.allclose(after, small.prototypes.moved_landmarks(marks, asked[:2], asked[2:]))
     assert float(told.target_age) == (70.0 if "skin" in parts else 30.0)

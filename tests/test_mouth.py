@@ -8,10 +8,13 @@ import torch
 from ganime_age.edits import AU_CODES
 from ganime_age.learning.prepare.open_mouths import fit_mouth, lip_patch
 from ganime_age.networks.mouth import (
+    BLURRED,
     LOWER,
     OUTER_LOWER,
     OUTER_UPPER,
+    TEETH_END,
     TEETH_PATCH,
+    TEETH_REACH,
     UPPER,
     MouthInterior,
     OpenMouth,
@@ -127,6 +130,21 @@ def test_teeth_are_apart_from_one_another(teeth):
     dark = [i + 230 for i in range(1, 52) if row[i] < min(row[i - 1], 0.45) and row[i] <= row[i + 1]]
     # Millimetres from the middle to where the middle incisors end, at 2 px a millimetre.
     assert dark == pytest.approx([256 - 17, 256, 256 + 17], abs=1.5) and row.min() > 0.2
+
+
+def test_teeth_end_as_sharply_as_teeth_do_although_a_mean_of_mouths_is_blurred(teeth):
+    smile = torch.zeros(1, 17)
+    smile[:, AU_CODES.index("AU12")] = 5.0
+    rows = torch.arange(28.0) + 0.5
+    end = TEETH_END[0] / TEETH_REACH * 28
+    teeth.upper[:] = ((end - rows) / (2 * BLURRED / TEETH_REACH * 28) + 0.5).clamp(0, 1)[None, :, None]
+    out, _ = teeth(torch.zeros(1, 3, 512, 512), lips(0.0), lips(0.14), smile, SKIN, COLOUR)
+    top, column = round((0.7 - 0.07) * 512), out[0, 1, :, 2 * TOOTH]
+    seen = column[top + 8 : top + 40]
+    seen = (seen - seen.min()) / (seen.max() - seen.min())
+    white, dark = (seen > 0.8).nonzero().max().item(), (seen < 0.2).nonzero().min().item()
+    assert 0 < dark - white <= 0.6 * 2 * BLURRED * 512 / 2, "in half the height of the mean's"
+    assert (top + 8 + (white + dark) / 2) / 512 - (0.7 - 0.07) == pytest.approx(TEETH_END[0], abs=0.006)
 
 
 def test_teeth_are_as_bright_as_the_white_of_the_eyes_on_any_skin(teeth):

@@ -175,7 +175,7 @@ def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
     def draw(face, marks, age):
         units = torch.zeros(1, 17)
         request = Request(torch.tensor([30.0]), age, units, units)
-        return redrawn(network, face, lambda: face.flip(3), marks, request)
+        return redrawn(network, face, lambda: face.flip(3), (marks, marks), request)
 
     graph = Recorder()
     with graph.recording(given):

@@ -20,7 +20,7 @@ YEARS, WIDTH = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0), (0.62, 0.64, 0.68, 0.77, 0.9, 
 """Ages, and the width of a neck at each of them, in that of a grown-up's whose head is as wide. Set by eye."""
 WIDEST = 1.2
 """Most that a neck grows wider, for what lies beside it is squeezed."""
-BEGINS, WHOLE = 0.15, 0.35
+BEGINS, WHOLE = 0.2, 0.38
 """Where the warp begins, from the ends of the jaw to the chin, and how far below the chin it is whole."""
 ENDS = (0.73, 2.2)
 """How far below the chin it begins to fade, and has gone. Lengths are half widths of the head."""

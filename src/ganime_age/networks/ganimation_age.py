@@ -149,7 +149,7 @@ def edit(
     if isinstance(generator, Restorer):
         return lay(generator, faces, before, after, request)
     assert moved is not None
-    return redrawn(generator, faces, moved, after, request)
+    return redrawn(generator, faces, moved, (before, after), request)
 
 
 KINDS = {"painter": Generator, "restorer": Restorer, "denoiser": Denoiser}

@@ -71,12 +71,20 @@ MILLIMETRE = 0.0039
 BETWEEN = (8.5, 15.0, 21.5, 26.5, 30.0)
 """Millimetres from the middle line to where one upper tooth ends and the next begins, seen from the front: incisors of
 8.5 and 6.5 mm, canine 7.5, premolars 7 each (Wheeler), the farther back the more foreshortened."""
-PARTED = (0.25, 0.35)
-"""How dark the line between two teeth is, and half its width in millimetres."""
+PARTED = (0.32, 0.4)
+"""How dark the line between two teeth is where they end, and half its width in millimetres; at the lip it is half as
+dark."""
+ROUNDED = (0.14, 1.7)
+"""How much darker a tooth is at its sides, for it is round, and how far from them, in millimetres."""
 NOTCH = (1.1, 0.9)
 """How much shorter teeth are where they meet, and half the width of that, in millimetres."""
 LATERAL = 0.7
 """How much shorter the lateral incisors are, in millimetres."""
+TEETH_END = (0.0415, 2.8, 0.016)
+"""Where the teeth end in what OpenMouth holds, in frame sides below the upper lip: in the middle, how much less times
+the square of the distance from it, and at least."""
+BLURRED, CRISP = 0.0125, 3.0
+"""Half the height over which they end there, a mean of many mouths, and how many times as sharply they are drawn."""
 CAVITY = 0.05
 """Distance from the upper lip, in frame sides, at which the mean mouth is darkest: what lies deeper is as dark."""
 DEPTH = 0.12
@@ -377,8 +385,8 @@ class OpenMouth(Mouth):
         in_shadow = torch.exp(below.clamp_min(0) / -SHADOW_REACH)
         # The skull carries the upper teeth, so they have one size whatever the mouth does; a smile lifts the lip.
         below = below + HIDDEN * (1 - smile).clamp(0, 1)[:, None, None]
-        parted, shorter = arch(along)
-        below_lip = (below + shorter).clamp(max=CAVITY)
+        parted, shorter = arch(along, below)
+        below_lip = crisp(along, below + shorter).clamp(max=CAVITY)
         teeth = sample(self.upper, along, below_lip)
         teeth = teeth * (1 - parted[:, None] * luma(teeth).clamp(0, 1))
         teeth = teeth - DEPTH * ((below - CAVITY * 0.7) / (CAVITY * 0.3)).clamp(0, 1)[:, None]
@@ -390,19 +398,35 @@ class OpenMouth(Mouth):
         return relight(without_colour(look, colour), self.light, skin, white)
 
 
-def arch(along: Tensor) -> tuple[Tensor, Tensor]:
-    """The upper teeth at distances (B,h,w) from the middle line, in frame sides: how dark the line between two of them
-    is, in 0..1, and by how much they are shorter than the middle ones, in frame sides."""
+def arch(along: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    """The upper teeth at distances (B,h,w) from the middle line and from the upper lip, in frame sides: how much darker
+    they are between two of them and at their sides, in 0..1, and by how much they are shorter than the middle ones, in
+    frame sides."""
     from_middle = along.abs() / MILLIMETRE
     dark, width = PARTED
+    side, far_in = ROUNDED
     notch, wide = NOTCH
     away = [(from_middle - at).square() for at in (0.0, *BETWEEN)]
-    lines, notches = (  # a recorded graph has no zeros of the window's size
-        reduce(torch.add, [torch.exp(-far / reach**2) for far in away]) for reach in (width, wide)
+    lines, sides, notches = (  # a recorded graph has no zeros of the window's size
+        reduce(torch.add, [torch.exp(-far / reach**2) for far in away]).clamp(max=1)
+        for reach in (width, far_in, wide)
     )
     first, second = BETWEEN[:2]
     lateral = ((from_middle - first).sigmoid() * (second - from_middle).sigmoid()).clamp(0, 1)
-    return dark * lines.clamp(max=1), MILLIMETRE * (notch * notches + LATERAL * lateral)
+    down = (below / TEETH_END[0]).clamp(0, 1)
+    shorter = MILLIMETRE * (notch * notches + LATERAL * lateral)
+    return dark * (1 + down) / 2 * lines + side * sides, shorter
+
+
+def crisp(along: Tensor, down: Tensor) -> Tensor:
+    """Where to look, in what OpenMouth holds, for what lies at distances (B,h,w) from the middle line and down from the
+    upper lip, in frame sides, so that teeth end as sharply as teeth do."""
+    middle, bend, least = TEETH_END
+    end = (middle - bend * along.square()).clamp_min(least)
+    near = BLURRED / CRISP
+    off = down - end
+    upper = down * (end - BLURRED) / (end - near)
+    return torch.where(off < -near, upper, end + torch.minimum(CRISP * off, off + BLURRED - near))
 
 
 def relight(look: Tensor, light: Tensor, skin: tuple[Tensor, Tensor], white: Tensor) -> Tensor:

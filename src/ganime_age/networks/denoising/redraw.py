@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import Edited, Window, choose, luma
+from ..mouth import opened
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
 
@@ -51,7 +52,7 @@ class How(NamedTuple):
     guidance: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 2.3), How(1.0, 2.2)
+OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 1.8), How(1.0, 2.2)
 """For an older age, a younger one, and action units alone."""
 
 
@@ -104,22 +105,30 @@ def redraw(
 
 
 def redrawn(
-    denoiser: Denoiser, face: Tensor, moved: Callable[[], Tensor], landmarks: Tensor, request: Request
+    denoiser: Denoiser,
+    face: Tensor,
+    moved: Callable[[], Tensor],
+    landmarks: tuple[Tensor, Tensor],
+    request: Request,
 ) -> Edited:
     """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved: gives the faces themselves where the edit moved them,
-    (B,3,S,S), and is called where they are drawn, not in every frame of a clip; landmarks (B,68,2) in 0..1, as it
-    moved them. Where nothing is asked the face comes back exactly."""
+    (B,3,S,S), and is called where they are drawn, not in every frame of a clip; landmarks (B,68,2) in 0..1 each: the
+    photo's, and as it moved them. Where nothing is asked the face comes back exactly."""
     asked = denoiser.share * request.asked()
+    before, after = landmarks
 
     def anew() -> Tensor:
-        change = drawn_change(denoiser, (face, moved()), landmarks, request)
+        change = drawn_change(denoiser, (face, moved()), after, request)
+        # Of teeth the mean of all faces that there may be is a white band: here it gives their light alone.
+        inside = opened(before, after, face.shape[-1])
+        change = torch.lerp(change, mean_around(change), inside)
         share = asked[:, None, None, None]
         return torch.cat([(face + share * change).clamp(-1, 1), share.expand(-1, -1, *face.shape[2:])], 1)
 
     def untouched() -> Tensor:
         return torch.cat([face, torch.zeros_like(face[:, :1])], 1)
 
-    drawn = choose(asked > 0, lambda: carried_onto(face, landmarks, anew), untouched)
+    drawn = choose(asked > 0, lambda: carried_onto(face, after, anew), untouched)
     return Edited(*drawn.split([3, 1], 1))
 
 
@@ -146,12 +155,15 @@ def still_there(edit: Tensor, moved: Tensor) -> Tensor:
     """How much of the detail of moved faces (B,3,H,W) the prototypes left in their edits (B,3,H,W), (B,1,H,W) in 0..1:
     little where lids cover an eye or teeth a lip."""
 
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(x, [AROUND // 2] * 4, mode="replicate"), AROUND, 1)
-
-    after, before = (light - mean(light) for light in (luma(edit), luma(moved)))
+    after, before = (light - mean_around(light) for light in (luma(edit), luma(moved)))
     # The slope of the least-squares line through the details around each pixel.
-    return ((mean(after * before) + FAINT) / (mean(before.square()) + FAINT)).clamp(0, 1)
+    slope = (mean_around(after * before) + FAINT) / (mean_around(before.square()) + FAINT)
+    return slope.clamp(0, 1)
+
+
+def mean_around(x: Tensor) -> Tensor:
+    """The mean of AROUND x AROUND pixels around each of x (B,C,H,W)."""
+    return F.avg_pool2d(F.pad(x, [AROUND // 2] * 4, mode="replicate"), AROUND, 1)
 
 
 def window_on(landmarks: Tensor, side: int) -> Window:

@@ -216,7 +216,7 @@ def sheet_of(given: dict[str, Tensor]) -> Callable[[dict[str, nn.Module], Path],
         aus, columns = aus.nan_to_num(0.0), [face]
         for years in SHOWN:
             request = Request(age, torch.full_like(age, years), aus, aus)
-            columns.append(redrawn(network, face, lambda: face, marks, request).face)
+            columns.append(redrawn(network, face, lambda: face, (marks, marks), request).face)
         save_grid(columns, path)
 
     return sheet
