@@ -121,7 +121,8 @@ def test_dark_tips_on_a_forehead_turn_with_the_hair_they_hang_from(editor, marks
     found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
     upper = tips & (y < brow - 0.08)
     assert found[upper].mean() > 0.5
-    assert found[(marks[0, 17:27, 1].max() < y)].max() == 0  # nothing below the brows
+    face = (x > marks[0, 0, 0] + 0.02) & (x < marks[0, 16, 0] - 0.02)
+    assert found[face & (marks[0, 17:27, 1].max() < y)].max() == 0  # nothing below the brows
     rise = (luma(grown(editor, picture, hair, marks)) - luma(picture))[0, 0]
     assert rise[upper].mean() > 0.1
 
@@ -320,3 +321,20 @@ def test_dark_glasses_are_no_half_of_a_face_in_the_shade(marks):
         seen = fringe(picture, marks, known(picture, hair, marks))[0, 0]
         found.append(seen[strand & (y < marks[0, 17:27, 1].min() - 0.08)].mean().item())
     assert found[0] > 0.3 and found[1] == pytest.approx(found[0], rel=0.1)
+
+
+def test_hair_at_the_temples_turns_as_far_towards_the_face_as_it_is_hair(marks):
+    """A matte ends before the hair does, and a dark rim between grey hair and a face looks like a wig's."""
+    (x, y), (left, right) = places(), (marks[0, 0, 0], marks[0, 16, 0])
+    beside = (y > marks[0, 17:27, 1].min()) & (y < marks[0, 0, 1])
+    inner = torch.minimum(x - left, right - x)
+    hair, rim = crown(marks) & (inner < -0.025), crown(marks) & (inner >= -0.025)
+    far = beside & (inner > 0.03) & (inner < 0.05)
+    picture = painted((DARK, hair | rim | far))
+    found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+    assert found[rim & beside & (y < marks[0, 0, 1] - 0.03)].mean() > 0.6
+    assert found[far].max() < 0.05, "what lies away from hair is none"
+    bare = painted((DARK, hair))
+    assert fringe(bare, marks, known(bare, hair, marks))[0, 0, rim & beside].max() < 0.05
+    fair = painted((FAIR, hair | rim))
+    assert fringe(fair, marks, known(fair, hair, marks)).max() == 0

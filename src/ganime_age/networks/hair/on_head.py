@@ -64,6 +64,9 @@ shade, where skin is as dark as hair."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
+TEMPLES, BURNS, REACHES_IN = (0.68, 0.8, 1.1, 1.2), (0.3, 0.45), 4
+"""Distances from the middle of temples, in the units of `on_head`, see `filters.within`; heights below which what is
+dark there begins to be, and is, no hair; and how far from other hair it lies, in pixels of a picture of 128."""
 VIVID, VIVID_TIP, COLOUR_SEEN = (0.2, 0.25), (0.75, 1.1), (0.15, 0.3)
 """How far hair's colour, in its brightness, lies from the skin's from which on strands on the face begin to be told by
 it, and are; shares of that way from which on a place begins to be, and surely is, such a strand: skin in the shade is
@@ -222,10 +225,11 @@ def on_each_side(x: Tensor, maps: Tensor, weight: Tensor) -> Tensor:
 
 def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     """Where single dark strands of pictures (B,3,S,S) with landmarks (B,68,2) in 0..1 hang into the forehead from what
-    was found of the hair, (B,1,s,s) in 0..1: a small network finds no such tips. Of hair that is not much darker than
-    the skin nothing is told, nor on a half of the face that lies in the shade."""
+    was found of the hair, and where hair at the temples goes on towards the face, (B,1,s,s) in 0..1: a small network
+    finds no such tips, and ends before the hair does. Of hair that is not much darker than the skin nothing is told,
+    nor on a half of the face that lies in the shade."""
     side = min(FRINGE_SIDE, picture.shape[-1])
-    window = part_of_head(landmarks, side, 1.0, (CROWN[0], 1.0))
+    window = part_of_head(landmarks, side, TEMPLES[3], (CROWN[0], 1.0))
     small = part_of(resize(picture, side), window)
     x, y = on_head(landmarks, side)
     brows = F.grid_sample(y, 2 * landmarks[:, None, 17:27] - 1, padding_mode="border", align_corners=False)
@@ -234,7 +238,9 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     above = above * (1 - ramp(x.abs(), *BETWEEN))
     # They hang down: above hair a hat would be taken for them.
     hangs = F.max_pool2d(F.pad(head.hair, (2, 2, TIPS, 0)), (TIPS + 1, 5), 1)
-    near = part_of(enlarge(box(hangs, 2), side), window)
+    aside = F.max_pool2d(head.hair, (1, 2 * REACHES_IN + 1), 1, (0, REACHES_IN))
+    near, beside = part_of(enlarge(torch.cat([box(hangs, 2), aside], 1), side), window).split(1, 1)
+    temples = within(x.abs(), TEMPLES) * ramp(y, *CROWN) * (1 - ramp(y, *BURNS)) * off_eyes(x, y, landmarks)
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
     tips = told * ramp(share - SURER * (1 - ramp(times, *DARKER)), *TIP)
@@ -242,7 +248,8 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
         within(y, CHEEKS) * within(x.abs(), BESIDE_NOSE) * (1 - part_of(enlarge(head.hair, side), window))
     )
     lit = 1 - ramp(on_each_side(x, tips, cheeks), *SHADED)
-    return put_in(above * near * ramp(times, *DARK_ENOUGH) * lit * tips, window, side)
+    place = torch.maximum(above * near, temples * beside)
+    return put_in(place * ramp(times, *DARK_ENOUGH) * lit * tips, window, side)
 
 
 def vivid(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
