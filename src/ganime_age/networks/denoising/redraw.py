@@ -52,7 +52,7 @@ class How(NamedTuple):
     guidance: float
 
 
-OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 1.8), How(1.0, 2.2)
+OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 1.8), How(0.75, 1.6)
 """For an older age, a younger one, and action units alone."""
 
 
