@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ganime_age.edits import Edit
 from ganime_age.images.alignment import apply, frame_matrix
-from ganime_age.images.neck import ASIDE, ENDS, WIDEST, WIDTH, neck_at, width_at
+from ganime_age.images.neck import ASIDE, ENDS, WIDEST, WIDTH, neck_at, neck_change, width_at
 
 HALF, MIDDLE, CHIN = 60, 160, 200
 
@@ -51,6 +52,34 @@ def test_a_childs_jaw_is_narrow_above_its_neck_and_its_ears_stay(photo):
     thin = neck_at(photo, marks, frame_matrix(marks, 256), (40.0, 3.0))
     assert wide(thin, CHIN - 15) < 0.88 * wide(photo, CHIN - 15)
     assert np.array_equal(thin[:150], photo[:150])
+
+
+@pytest.mark.parametrize("ages", [(40.0, 3.0), (40.0, 12.0), (6.0, 40.0)])
+def test_landmarks_go_where_the_jaw_and_the_neck_go(photo, ages):
+    marks, rows = head(), np.arange(CHIN - 35, CHIN + 40, 5)
+    change = neck_change(photo.shape, marks, frame_matrix(marks, 256), ages)
+    drawn = change.drawn(photo)
+    for edge, side in ((118, 0), (202, -1)):
+        moved = change.moved(np.stack([np.full(len(rows), edge), rows + 0.5], 1))
+        seen = [np.flatnonzero(drawn[row].mean(-1) > 120)[side] + (side == -1) for row in rows]
+        assert moved[:, 0] == pytest.approx(np.array(seen, float), abs=1.2)
+        assert moved[:, 1] == pytest.approx(rows + 0.5, abs=0.1)
+    assert np.abs(change.moved(marks) - marks)[36:48].max() < 1e-6, "eyes stay"
+    there = change.neck.after(apply(change.matrix, marks.astype(float)), change.factor, change.ends)
+    back = change.neck.before(there, change.factor, change.ends)
+    assert np.abs(back - apply(change.matrix, marks.astype(float))).max() < 1e-6
+
+
+def test_an_edit_is_drawn_where_the_jaw_lies_then(editor, portrait):
+    face = editor.pipeline.read_face(
+        *(lambda photo: (photo, editor.pipeline.find_faces(photo)))(editor.pipeline.load(portrait)), 0
+    )
+    marks = face.reading.landmarks
+    change = neck_change(face.photo.shape, marks, face.matrix, (face.reading.age, 4.0), face.others)
+    drawing = editor.pipeline.prepare(face, Edit(age=4.0), "ganimation_age")
+    given = drawing.landmarks[0].numpy() * len(face.face)
+    assert given == pytest.approx(apply(face.matrix, change.moved(marks)), abs=0.01)
+    assert np.abs(given - apply(face.matrix, marks.astype(float)))[4:13].max() > 2
 
 
 def test_nothing_else_moves(photo):

@@ -36,7 +36,7 @@ from ..images.alignment import (
     side_in_photo,
 )
 from ..images.detectors import EmbeddedDetector
-from ..images.neck import neck_at
+from ..images.neck import neck_at, neck_change
 from ..images.photo import PhotoLike, is_raw, load_photo, photo_name
 from ..images.search import FaceSearch, FoundFace
 from ..images.tensors import HALF_RANGE, to_levels, to_tensor
@@ -311,7 +311,7 @@ class FacePipeline:
             for v in (source.age, age, source_units, units)
         )
         ground = self.enlarged(face) if fine else face
-        landmarks = torch.tensor(places_of(face)[None], dtype=torch.float32, device=self.device)
+        marks = face.reading.landmarks
         request, hair = (before, wanted, units_before, units_wanted), None
         if self.grows_hair(face, edit, method):
             found = found or self.find_hair(ground, face.reading.landmarks)
@@ -321,7 +321,9 @@ class FacePipeline:
         elif found is not None and (age == source.age or "hair" not in edit.parts):
             hair = self.still_hair(found)
         if self.acts_beyond(face, edit, method) and "shape" in edit.parts:
-            ground, hair = with_neck(ground, hair, face, age)
+            ground, hair, marks = with_neck(ground, hair, face, age)
+        places = places_of(face, marks)[None]
+        landmarks = torch.tensor(places, dtype=torch.float32, device=self.device)
         return Drawing(ground, request, landmarks, edit.parts, turn, hair)
 
     def grows_hair(self, face: Face, edit: Edit, method: str) -> bool:
@@ -634,21 +636,25 @@ class FacePipeline:
         return EmbeddedDetector(self.model.detector)
 
 
-def with_neck(ground: Crop, hair: Hair | None, face: Face, age: float) -> tuple[Crop, Hair | None]:
-    """A face in its photo with the neck of another age, and its hair as it lies then."""
+def with_neck(
+    ground: Crop, hair: Hair | None, face: Face, age: float
+) -> tuple[Crop, Hair | None, np.ndarray]:
+    """A face in its photo with the neck and the jaw of another age, its hair as it lies then, and its landmarks (68,2)
+    in the photo's pixels."""
     marks, ages = face.reading.landmarks, (face.reading.age, age)
-    photo = neck_at(ground.photo, marks, ground.matrix, ages, face.others)
-    if photo is ground.photo:
-        return ground, hair
+    change = neck_change(ground.photo.shape, marks, ground.matrix, ages, face.others)
+    if change is None:
+        return ground, hair, marks
+    photo, moved_marks = change.drawn(ground.photo), change.moved(marks)
     now = Crop(photo, ground.matrix, ground.box, crop(photo, ground.matrix, len(ground.face)))
     if hair is None:
-        return now, None
+        return now, None, moved_marks
     maps = torch.cat(hair, 1)[0].permute(1, 2, 0).float().cpu().numpy()
     places = apply(ground.matrix, marks.astype(np.float64))
     maps = neck_at(np.ascontiguousarray(maps), places, np.eye(2, 3), ages).clip(0, 1)
     matte, kept = torch.from_numpy(maps).permute(2, 0, 1)[:, None, None].to(hair.matte)
     moved = to_tensor(now.face, hair.matte.device) - to_tensor(ground.face, hair.matte.device)
-    return now, Hair(matte, kept * unchanged_share(moved))
+    return now, Hair(matte, kept * unchanged_share(moved)), moved_marks
 
 
 def _asked(face: Face, edit: Edit) -> tuple[Reading, list[float], float, list[float]]:
@@ -682,9 +688,10 @@ def to_generated(edited: Edited) -> Generated:
     return Generated(face.cpu().numpy(), attention.round().byte().cpu().numpy())
 
 
-def places_of(face: Face) -> np.ndarray:
-    """The landmarks (68,2) of a face in 0..1 of its frame."""
-    return apply(face.matrix, face.reading.landmarks.astype(np.float64)) / len(face.face)
+def places_of(face: Face, landmarks: np.ndarray | None = None) -> np.ndarray:
+    """The landmarks (68,2) of a face, or others in the photo's pixels, in 0..1 of its frame."""
+    marks = face.reading.landmarks if landmarks is None else landmarks
+    return apply(face.matrix, marks.astype(np.float64)) / len(face.face)
 
 
 def _is_ready(model: GanimeAge, device: torch.device) -> bool:
