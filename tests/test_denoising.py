@@ -34,6 +34,7 @@ from ganime_age.networks.denoising.redraw import (
 )
 from ganime_age.networks.ganimation_age import edit
 from ganime_age.networks.layers import Edited, luma, resize
+from ganime_age.networks.mouth import opened
 from ganime_age.networks.restoring.lay import DRAW_EVERY, Carried, Request, carrying
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -282,34 +283,55 @@ def test_nothing_is_kept_of_what_the_prototypes_covered(face, marks):
     assert torch.allclose(out[outside], face[outside], atol=0.01), "what nothing covers is kept"
 
 
-def test_teeth_that_the_prototypes_drew_stay_apart_and_get_the_light_that_the_network_sees_on_them(
-    face, marks
-):
-    """To the network they are one white band, the mean of all that there may be; of lips that were open before it is
-    not, for there a face has its own."""
-    closed, opened = marks.clone(), marks.clone()
-    upper, lower = torch.tensor([61, 62, 63]), torch.tensor([67, 66, 65])
+@pytest.fixture
+def mouths(marks) -> tuple[torch.Tensor, torch.Tensor, tuple]:
+    """Landmarks with closed and with parted lips, and what lies between these: columns and rows."""
+    closed, parted = marks.clone(), marks.clone()
     middle, half = marks[0, 60:68].mean(0), 0.15
-    for lips, down in ((closed, 0.0), (opened, 0.25)):
+    for lips, down in ((closed, 0.0), (parted, 0.25)):
         lips[0, [60, 64]] = middle + torch.tensor([[-half, 0.0], [half, 0.0]])
-        for row, way in ((upper, 0.0), (lower, down)):
-            lips[0, row] = middle + torch.stack(
-                [torch.tensor([-half, 0.0, half]) / 2, torch.full((3,), way)], 1
-            )
-    edit, window = torch.zeros(1, 3, SIDE, SIDE), window_on(opened, SIDE)
-    edit[..., ::2] = 0.2
-    white = torch.full_like(edit, 0.5)
+        for row, way in (([61, 62, 63], 0.0), ([67, 66, 65], down)):
+            along = torch.tensor([-half, 0.0, half]) / 2
+            lips[0, row] = middle + torch.stack([along, torch.full((3,), way)], 1)
     x, y = (int(SIDE * float(at)) for at in middle + torch.tensor([0.0, 0.1]))
-    inside = (0, 0, slice(y - 1, y + 2), slice(x - 3, x + 3))
+    return closed, parted, (0, slice(None), slice(y - 1, y + 2), slice(x - 3, x + 3))
+
+
+def test_teeth_that_the_prototypes_drew_stay_apart_and_get_the_light_that_the_network_sees_on_them(mouths):
+    """To the network they are one white band, the mean of all that there may be; of lips that were open before it is
+    not, for there a face has its own. What it sees on the lips colours no tooth."""
+    closed, parted, inside = mouths
+    edit, window = torch.zeros(1, 3, SIDE, SIDE), window_on(parted, SIDE)
+    edit[..., ::2] = 0.2
+    seen = torch.tensor([0.9, -0.5, -0.5])[None, :, None, None].expand_as(edit)  # red lips
+    seen = torch.lerp(seen, torch.full_like(edit, 0.5), (opened(closed, parted, SIDE) > 0).float())
     laid = [
         drawing.redrawn(
-            Saying(window.cut(white)), edit, lambda: white, (before, opened), request(smile=4.0)
-        ).face[inside]
-        for before in (closed, opened)
+            Saying(window.cut(seen)), edit, lambda: seen, (before, parted), request(smile=4.0)
+        ).face
+        for before in (closed, parted)
     ]
-    stripes = [one.diff(dim=-1).abs().mean() for one in laid]
+    stripes = [one[inside].diff(dim=-1).abs().mean() for one in laid]
     assert stripes[0] > 0.15 and stripes[1] < 0.02
-    assert laid[0].mean() == pytest.approx(0.5, abs=0.05), "as bright as the network sees them"
+    assert laid[0][inside].mean() == pytest.approx(0.5, abs=0.05), "as bright as the network sees them"
+    between = opened(closed, parted, SIDE)[0, 0] == 1
+    red, _, blue = laid[0][0]
+    assert (red - blue)[between].max() < 0.1
+
+
+def test_teeth_stay_apart_in_frames_that_take_over_what_was_drawn_of_closed_lips(mouths):
+    closed, parted, inside = mouths
+    edit, asked = torch.zeros(1, 3, SIDE, SIDE), request(smile=4.0)
+    window = window_on(closed, SIDE)
+    stripes = torch.zeros_like(edit)
+    stripes[..., ::2] = 0.4
+    with carrying(Carried()):
+        first, second = (
+            drawing.redrawn(Saying(window.cut(stripes)), edit, lambda: stripes, (closed, lips), asked).face
+            for lips in (closed, parted)
+        )
+    assert first[inside].diff(dim=-1).abs().mean() > 0.3
+    assert second[inside].diff(dim=-1).abs().mean() < 0.1, "what the prototypes drew there has none"
 
 
 def test_a_share_of_what_is_drawn_is_laid(network, face, marks):

@@ -123,6 +123,9 @@ def test_dark_tips_on_a_forehead_turn_with_the_hair_they_hang_from(editor, marks
     assert found[upper].mean() > 0.5
     face = (x > marks[0, 0, 0] + 0.02) & (x < marks[0, 16, 0] - 0.02)
     assert found[face & (marks[0, 17:27, 1].max() < y)].max() == 0  # nothing below the brows
+    half, middle = (marks[0, 16, 0] - marks[0, 0, 0]) / 2, (marks[0, 16, 0] + marks[0, 0, 0]) / 2
+    assert found[y > marks[0, [0, 16], 1].mean() + 0.5 * half].max() == 0  # nor below the temples
+    assert found[(x - middle).abs() > 1.25 * half].max() == 0  # nor beside them
     rise = (luma(grown(editor, picture, hair, marks)) - luma(picture))[0, 0]
     assert rise[upper].mean() > 0.1
 
@@ -338,3 +341,21 @@ def test_hair_at_the_temples_turns_as_far_towards_the_face_as_it_is_hair(marks):
     assert fringe(bare, marks, known(bare, hair, marks))[0, 0, rim & beside].max() < 0.05
     fair = painted((FAIR, hair | rim))
     assert fringe(fair, marks, known(fair, hair, marks)).max() == 0
+    aside = marks.clone()
+    aside[0, 27:36, 0] += 0.18  # a nose that points aside
+    assert fringe(picture, aside, known(picture, hair, aside))[0, 0, rim & beside].max() < 0.05
+
+
+@pytest.mark.parametrize("lenses", [False, True])
+def test_the_dark_arms_of_glasses_are_no_hair_at_the_temples(marks, lenses):
+    (x, y), eyes = places(), marks[0, 36:48]
+    hair, height = crown(marks), eyes[:, 1].mean()
+    arms = ((y - height).abs() < 0.012) & ~hair & ((x < eyes[0, 0] - 0.02) | (x > eyes[9, 0] + 0.02))
+    worn = arms
+    for first in (0, 6) if lenses else ():
+        middle = eyes[first : first + 6].mean(0)
+        worn = worn | (((x - middle[0]).abs() < 0.09) & ((y - middle[1]).abs() < 0.05) & ~hair)
+    picture = painted((DARK, hair | worn))
+    found = fringe(picture, marks, known(picture, hair, marks))[0, 0]
+    clear = worn & (x > marks[0, 0, 0] + 0.01) & (x < marks[0, 16, 0] - 0.01)  # of the hair's own edge
+    assert clear.sum() > 200 and found[clear].max() < 0.1

@@ -172,11 +172,17 @@ def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
         "age": torch.tensor([70.0]),
     }
 
-    def draw(face, marks, age):
+    def draw(face, closed, marks, age):
         units = torch.zeros(1, 17)
         request = Request(torch.tensor([30.0]), age, units, units)
-        return redrawn(network, face, lambda: face.flip(3), (marks, marks), request)
+        return redrawn(network, face, lambda: face.flip(3), (closed, marks), request)
 
+    def with_closed_lips(marks):
+        closed = marks.clone()
+        closed[:, 60:68, 1] = marks[:, 60:61, 1]
+        return closed
+
+    given["closed"] = with_closed_lips(given["marks"])
     graph = Recorder()
     with graph.recording(given):
         drawn = draw(**given)
@@ -185,6 +191,7 @@ def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
     assert len(noises) == 1, "one for all steps"
     for marks, age in ((0.2 + 0.6 * shape, 20.0), (0.5 + 0.1 * shape, 41.0), (0.4 * shape, 30.0)):
         there = {"face": given["face"], "marks": marks, "age": torch.tensor([age])}
+        there["closed"] = with_closed_lips(marks)
         with torch.no_grad():
             expected = draw(**there)
         got = run(made, **{name: value.numpy() for name, value in there.items()})

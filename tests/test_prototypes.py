@@ -628,7 +628,9 @@ def test_masks_of_an_earlier_call_are_taken_from_the_face_folder_while_the_faces
     made_up = Labelled()
     made_up.folder = tmp_path
     index, mask = np.arange(5), np.zeros((5, 128, 128), np.uint8)
-    np.savez(tmp_path / "mattes-5-128.npz", index=index, mask=mask, id=made_up.table["id"][:5].to_numpy(str))
+    np.savez(
+        tmp_path / "mattes-joined-5-128.npz", index=index, mask=mask, id=made_up.table["id"][:5].to_numpy(str)
+    )
     found, masks = hair_masks("not needed.onnx", made_up, 5)
     assert found.tolist() == [0, 1, 2, 3, 4] and masks.shape == (5, 128, 128)
     made_up.table["id"] = made_up.table["id"][::-1].to_numpy()

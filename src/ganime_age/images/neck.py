@@ -120,8 +120,8 @@ class NeckChange(NamedTuple):
         x, y = left + (np.arange(across) + 0.5) * wide / across, top + (np.arange(down) + 0.5) * high / down
         places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
         was = self.neck.before(apply(self.matrix, places), self.factor, self.ends)
-        moved = apply(invert(self.matrix), was) - places
-        moved = cv2.resize(moved.reshape(down, across, 2).astype(np.float32), (wide, high))
+        coarse = (apply(invert(self.matrix), was) - places).reshape(down, across, 2)
+        moved = cv2.resize(coarse.astype(np.float32), (wide, high))
         first = max(left - MARGIN, 0), max(top - MARGIN, 0)
         source = picture[first[1] : bottom + MARGIN, first[0] : right + MARGIN]
         moved[..., 0] += np.arange(left - first[0], right - first[0], dtype=np.float32)

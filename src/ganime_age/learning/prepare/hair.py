@@ -1,8 +1,9 @@
 """Hair mattes from a teacher network, to learn a small one from: only of frames that the teacher reads well.
 
 The teacher sees each picture with some room around it, and its mirror image. Where the two masks disagree much, or the
-hair has the colour of the skin, the picture is left out. Where one of them alone finds hair, in the colours of the hair
-that both find, it is hair: of a tail or of hair that hangs behind a neck the teacher often sees only one side's.
+hair has the colour of the skin, the picture is left out. Where they disagree otherwise, the mask that finds more counts
+where the picture has the colours of the hair that both find, and elsewhere their mean: of a tail or of hair that hangs
+behind a neck the teacher often sees only one side's.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ def hair_masks(
     """Indices (N,) of up to `count` faces whose whole frame is real, and mattes of them (N,128,128) uint8.
 
     file: the teacher in ONNX, see HairNetwork. sources: of which sets the faces come; all where none is named or there.
-    The mattes stay beside the faces (`mattes-COUNT-128.npz`) and are found there the next time, as long as the
+    The mattes stay beside the faces (`mattes-joined-COUNT-128.npz`) and are found there the next time, as long as the
     same faces stand in the same places.
     """
-    cache, names = faces.folder / f"mattes-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
+    cache, names = faces.folder / f"mattes-joined-{count}-{SIDE}.npz", faces.table["id"].to_numpy(str)
     if cache.is_file():
         with np.load(cache) as kept:
             index = kept["index"]

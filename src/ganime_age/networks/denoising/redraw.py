@@ -1,5 +1,5 @@
 """An edit drawn anew by the denoising network: what prototypes make of a face shows where everything goes, the network
-what skin, eyes and teeth of that age look like there.
+what skin and eyes of that age look like there, and in what light teeth lie, which the prototypes draw.
 
 As in SDEdit (Meng et al., ICLR 2022) noise is added to a face, which leaves its forms and takes its detail, and what is
 under it is estimated for a condition: an age and action units. That is done of the edit and of the face itself, moved
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import Edited, Window, choose, luma
+from ..layers import Edited, Window, choose, luma, may_ask
 from ..mouth import opened
 from ..restoring.lay import Request, carried_onto
 from .denoiser import Condition, Denoiser
@@ -119,17 +119,30 @@ def redrawn(
 
     def anew() -> Tensor:
         change = drawn_change(denoiser, (face, moved()), after, request)
-        # Of teeth the mean of all faces that there may be is a white band: here it gives their light alone.
-        inside = opened(before, after, face.shape[-1])
-        change = torch.lerp(change, mean_around(change), inside)
         share = asked[:, None, None, None]
         return torch.cat([(face + share * change).clamp(-1, 1), share.expand(-1, -1, *face.shape[2:])], 1)
+
+    def laid() -> Tensor:
+        out = carried_onto(face, after, anew)
+        return torch.cat([face + in_mouth(out[:, :3] - face, before, after), out[:, 3:]], 1)
 
     def untouched() -> Tensor:
         return torch.cat([face, torch.zeros_like(face[:, :1])], 1)
 
-    drawn = choose(asked > 0, lambda: carried_onto(face, after, anew), untouched)
+    drawn = choose(asked > 0, laid, untouched)
     return Edited(*drawn.split([3, 1], 1))
+
+
+def in_mouth(change: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """What was drawn on faces, a change (B,3,S,S), without its detail between lips that an edit parted, of landmarks
+    (B,68,2) before and after it. Of teeth the mean of all that there may be is a white band: it has their light and
+    colour, and the prototypes' have their form."""
+    inside = opened(before, after, change.shape[-1])
+    if may_ask(inside) and not inside.any():
+        return change
+    inside = inside.expand_as(change[:, :1])
+    smooth = mean_around(change * inside) / mean_around(inside).clamp_min(1e-3)
+    return torch.lerp(change, smooth, inside)
 
 
 def drawn_change(

@@ -121,3 +121,8 @@ def inside_polygon(corners: Tensor, side: int) -> Tensor:
     crossed = between * (x < (qx - px) * (y - py) / rise + px).to(corners.dtype)
     half = crossed.sum(1, keepdim=True) / 2
     return 2 * (half - half.floor())
+
+
+def tall(mask: Tensor, radius: int) -> Tensor:
+    """A mask (B,1,s,s) without what is lower than 2 radius + 1 pixels: its opening by a vertical line."""
+    return dilate(-dilate(-mask, radius, 0), radius, 0)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import Window, constant, dilate, enlarge, luma, may_ask, resize
-from .beard import warm
-from .filters import BLACK, border_fade, box, part_of, ramp, square_around, weighted_mean, within
+from ..warp import sideways
+from .beard import TURNED, warm
+from .filters import BLACK, border_fade, box, part_of, ramp, square_around, tall, weighted_mean, within
 from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
@@ -64,9 +65,10 @@ shade, where skin is as dark as hair."""
 ABOVE_BROWS, CROWN, BETWEEN = (0.05, 0.15), (-1.28, -1.1), (0.75, 0.88)
 """Half widths of a face above the brows from which on what is dark may be, and is, such a tip; and heights, in the
 units of `on_head`, below which, and distances from the middle within which, it is one."""
-TEMPLES, BURNS, REACHES_IN = (0.68, 0.8, 1.1, 1.2), (0.3, 0.45), 4
+TEMPLES, BURNS, REACHES_IN, TALL = (0.68, 0.8, 1.1, 1.2), (0.3, 0.45), 4, 10
 """Distances from the middle of temples, in the units of `on_head`, see `filters.within`; heights below which what is
-dark there begins to be, and is, no hair; and how far from other hair it lies, in pixels of a picture of 128."""
+dark there begins to be, and is, no hair; how far from other hair it lies, in pixels of a picture of 128; and pixels of
+FRINGE_SIDE to each side of the middle of the lowest that is hair: the arms of glasses are dark, too."""
 VIVID, VIVID_TIP, COLOUR_SEEN = (0.2, 0.25), (0.75, 1.1), (0.15, 0.3)
 """How far hair's colour, in its brightness, lies from the skin's from which on strands on the face begin to be told by
 it, and are; shares of that way from which on a place begins to be, and surely is, such a strand: skin in the shade is
@@ -241,15 +243,16 @@ def fringe(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     aside = F.max_pool2d(head.hair, (1, 2 * REACHES_IN + 1), 1, (0, REACHES_IN))
     near, beside = part_of(enlarge(torch.cat([box(hangs, 2), aside], 1), side), window).split(1, 1)
     temples = within(x.abs(), TEMPLES) * ramp(y, *CROWN) * (1 - ramp(y, *BURNS)) * off_eyes(x, y, landmarks)
+    temples = temples * (1 - ramp(sideways(landmarks), *TURNED))[:, None, None, None]
     times = (luma(head.skin) + BLACK) / (luma(head.colour) + BLACK).clamp_min(0.02)
     share, told = between(small, head.skin, head.colour)
     tips = told * ramp(share - SURER * (1 - ramp(times, *DARKER)), *TIP)
-    cheeks = (
-        within(y, CHEEKS) * within(x.abs(), BESIDE_NOSE) * (1 - part_of(enlarge(head.hair, side), window))
-    )
+    hair = part_of(enlarge(head.hair, side), window)
+    cheeks = within(y, CHEEKS) * within(x.abs(), BESIDE_NOSE) * (1 - hair)
     lit = 1 - ramp(on_each_side(x, tips, cheeks), *SHADED)
-    place = torch.maximum(above * near, temples * beside)
-    return put_in(place * ramp(times, *DARK_ENOUGH) * lit * tips, window, side)
+    rims = torch.minimum(tips, tall(torch.maximum(tips, hair), max(TALL * side // FRINGE_SIDE, 1)))
+    found = torch.maximum(above * near * tips, temples * beside * rims)
+    return put_in(ramp(times, *DARK_ENOUGH) * lit * found, window, side)
 
 
 def vivid(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:

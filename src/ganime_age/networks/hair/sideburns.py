@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..layers import dilate, enlarge, luma, resize
+from ..layers import enlarge, luma, resize
 from ..warp import sideways
 from .beard import TURNED
-from .filters import BLACK, part_of, ramp, within
+from .filters import BLACK, part_of, ramp, tall, within
 from .finding import MATTE_SIDE, spread
 from .on_head import DARK_STRANDS, EAR, Head, between, on_each_side, on_head, part_of_head, put_in
 
@@ -61,8 +61,3 @@ def sideburns(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     tied = spread(*(resize(put_in(part, window, side), followed) for part in (near, either)))
     tied = part_of(enlarge(ramp(tied, *TIED), side), window)
     return put_in(ahead * torch.minimum(dark * aside * within(y, HEIGHT), tied), window, side)
-
-
-def tall(mask: Tensor, radius: int) -> Tensor:
-    """A mask (B,1,s,s) without what is lower than 2 radius + 1 pixels: its opening by a vertical line."""
-    return dilate(-dilate(-mask, radius, 0), radius, 0)
