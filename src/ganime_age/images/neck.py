@@ -121,7 +121,7 @@ class NeckChange(NamedTuple):
         places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
         was = self.neck.before(apply(self.matrix, places), self.factor, self.ends)
         coarse = (apply(invert(self.matrix), was) - places).reshape(down, across, 2)
-        moved = cv2.resize(coarse.astype(np.float32), (wide, high))
+        moved = np.asarray(cv2.resize(coarse.astype(np.float32), (wide, high)), np.float32)
         first = max(left - MARGIN, 0), max(top - MARGIN, 0)
         source = picture[first[1] : bottom + MARGIN, first[0] : right + MARGIN]
         moved[..., 0] += np.arange(left - first[0], right - first[0], dtype=np.float32)

@@ -72,8 +72,8 @@ BETWEEN = (8.5, 15.0, 21.5, 26.5, 30.0)
 """Millimetres from the middle line to where one upper tooth ends and the next begins, seen from the front: incisors of
 8.5 and 6.5 mm, canine 7.5, premolars 7 each (Wheeler), the farther back the more foreshortened."""
 PARTED = (0.32, 0.4)
-"""How dark the line between two teeth is where they end, and half its width in millimetres; at the lip it is half as
-dark."""
+"""How dark the line between two middle teeth is where they end, and half its width in millimetres; where the lip of a
+full smile lies it is half as dark."""
 ROUNDED = (0.14, 1.7)
 """How much darker a tooth is at its sides, for it is round, and how far from them, in millimetres."""
 NOTCH = (1.1, 0.9)
@@ -81,10 +81,11 @@ NOTCH = (1.1, 0.9)
 LATERAL = 0.7
 """How much shorter the lateral incisors are, in millimetres."""
 TEETH_END = (0.0415, 2.8, 0.016)
-"""Where the teeth end in what OpenMouth holds, in frame sides below the upper lip: in the middle, how much less times
-the square of the distance from it, and at least."""
+"""Where the teeth end in what OpenMouth holds, in frame sides below the upper lip: in the middle; what is taken off that,
+times the squared distance from the middle; and the least."""
 BLURRED, CRISP = 0.0125, 3.0
-"""Half the height over which they end there, a mean of many mouths, and how many times as sharply they are drawn."""
+"""Half the height over which they end there, for it is a mean of many mouths, and how many times as sharply they are
+drawn."""
 CAVITY = 0.05
 """Distance from the upper lip, in frame sides, at which the mean mouth is darkest: what lies deeper is as dark."""
 DEPTH = 0.12

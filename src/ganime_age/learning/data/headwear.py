@@ -24,7 +24,7 @@ def in_larger(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures (B,C,S,S) of frames, some 0.75 to 1.25 times as large, turned by up to `turn` degrees and moved by up to
     `shift` sides, in larger ones (B,C,side,side); how much each pixel of these counts, (B,1,side,side) in 0..1; and
-    where the landmarks (B,68,2), in 0..1 of the frames, lie in 0..1 of them.
+    where the landmarks (B,68,2), in 0..1 of the frames, lie in 0..1 of the larger ones.
 
     Of strangers around a frame the first three channels are shown and the others are 0: their hair is not asked for."""
     count, own, device = len(pictures), pictures.shape[-1], pictures.device
@@ -130,8 +130,8 @@ def wear(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -
 
 def hang(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> tuple[Tensor, Tensor]:
     """Some of faces (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 get hair that hangs down behind the face: a
-    tail that comes out behind an ear, hair on both shoulders, or a few free strands, of half of them in a pattern, and
-    of the others in the look of their own hair (B,1,S,S) -> faces and hair anew."""
+    tail that comes out behind an ear, hair on both shoulders, or a few free strands -> faces and hair (B,1,S,S) anew.
+    Half of it has a drawn pattern, the other half the look of their own hair where enough of that is seen."""
     count, side, device = len(faces), faces.shape[-1], faces.device
     line = (torch.arange(side, device=device) + 0.5) / side
     y, x = line[:, None], line[None, :]
