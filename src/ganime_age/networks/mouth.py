@@ -81,7 +81,7 @@ NOTCH = (1.1, 0.9)
 LATERAL = 0.7
 """How much shorter the lateral incisors are, in millimetres."""
 TEETH_END = (0.0415, 2.8, 0.016)
-"""Where the teeth end in what OpenMouth holds, in frame sides below the upper lip: in the middle; what is taken off that,
+"""Where the teeth end in what OpenMouth holds, in frame sides below the upper lip: in the middle; what is taken off it,
 times the squared distance from the middle; and the least."""
 BLURRED, CRISP = 0.0125, 3.0
 """Half the height over which they end there, for it is a mean of many mouths, and how many times as sharply they are
