@@ -17,11 +17,11 @@ import numpy as np
 from .boxes import box_inside
 from .frames import apply, invert, ramp
 
-YEARS, WIDTH = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0), (0.62, 0.64, 0.68, 0.77, 0.9, 1.0)
+YEARS, WIDTH = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0), (0.69, 0.7, 0.73, 0.81, 0.92, 1.0)
 """Ages, and the width of a neck at each of them, in that of a grown-up's whose head is as wide. Set by eye."""
 WIDEST = 1.2
 """Most that a neck grows wider, for what lies beside it is squeezed."""
-BEGINS, WHOLE = 0.2, 0.38
+BEGINS, WHOLE = 0.35, 0.55
 """Where the warp begins, from the corners of the jaw to the chin, and how far below the chin it is whole."""
 ENDS = (0.73, 2.2)
 """How far below the chin it begins to fade, and has gone. Lengths are half widths of the head."""

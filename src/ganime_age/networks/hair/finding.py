@@ -46,7 +46,7 @@ CELLS, STEPS = 96, 60
 TIED = (0.1, 0.3)
 """The least chance of hair on the way to a head's own: up to the first a place does not hang together with it, from the
 second on it does."""
-BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.3, 0.46
+BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.45, 0.46
 """Where ears and neck hide hair, aside of the middle of a face's frame and down from its top; how far beyond a gap it
 goes on there; and the chance from which on it does. Lengths are sides of the frame."""
 ROOTS = (0.5, 0.4, 0.32, 0.36)
