@@ -176,7 +176,8 @@ def still_there(edit: Tensor, moved: Tensor) -> Tensor:
 
 def mean_around(x: Tensor) -> Tensor:
     """The mean of AROUND x AROUND pixels around each of x (B,C,H,W)."""
-    return F.avg_pool2d(F.pad(x, [AROUND // 2] * 4, mode="replicate"), AROUND, 1)
+    x = F.pad(x, [AROUND // 2] * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(x, (1, AROUND), 1), (AROUND, 1), 1)  # rows, then columns: far fewer sums
 
 
 def window_on(landmarks: Tensor, side: int) -> Window:
