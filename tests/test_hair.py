@@ -184,6 +184,18 @@ def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind(
     assert turns[90:93, 50:78].min() > 0.99, "beards turn as a whole"
 
 
+def test_tips_that_hang_into_a_face_turn_whole():
+    """Above a grey head's forehead a brown fringe looks forgotten."""
+    given, hair, marks = head(256)
+    last = max(row for row in range(128) if hair[row, 128])
+    whole = hair[None, None].float()
+    whole[..., last : last + 12, 126:130] = 1.0
+    whole[..., last : last + 12, 112:116] = 0.4  # half of it skin
+    known = Head.of(resize(given, 128), whole, marks, growing.REACH_FADE)
+    turns = growing.soft_hairline(whole, known, torch.zeros_like(whole))[0, 0, last + 4 : last + 10]
+    assert turns[:, 126:130].min() > 0.99 and turns[:, 112:116].min() > 0.99
+
+
 @pytest.mark.parametrize("brown", [-0.7, -0.3])
 def test_hair_grows_ever_greyer(prototypes, brown):
     given, hair, marks = head()
@@ -612,6 +624,16 @@ def test_the_hair_of_a_head_beside_it_does_not():
 def test_green_and_deep_blue_are_no_hair(colour, hair):
     picture = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1).expand(-1, -1, 128, 128)
     assert unnatural(picture).mean().item() == pytest.approx(0.0 if hair else 1.0, abs=0.05)
+
+
+def test_blue_gloss_is_hair_where_all_hair_has_the_sheen_of_the_sky():
+    """A patch of it stayed bright blue in a grey head."""
+    picture = torch.empty(1, 3, 128, 128)
+    hair = torch.ones(1, 1, 128, 128)
+    for colour, left in (((30, 32, 55), 0.05), ((60, 45, 35), 0.9)):
+        picture[:] = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1)
+        picture[..., 40:60, 40:60] = (torch.tensor((60, 62, 112)) / 127.5 - 1).view(1, 3, 1, 1)
+        assert abs(unnatural(picture, hair)[..., 45:55, 45:55].mean() - left) < 0.11
 
 
 def test_the_portraits_crown_turns_grey_and_its_eyes_and_lips_and_the_background_stay(editor, portrait):

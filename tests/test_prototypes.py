@@ -464,6 +464,16 @@ def test_action_units_keep_to_their_part_of_the_face(model):
         assert not prototypes.unit_tone[unit, :, row].any(), code
 
 
+def test_a_smile_lifts_cheeks_and_deepens_the_folds_beside_them(model):
+    """Of the shipped weights: AU12 darkens the way from the nose to the corners of the mouth, and lights the cheeks."""
+    shape, light = model.prototypes.mean_shape, model.prototypes.unit_tone[AU12].mean(0)
+    at = lambda place: light[int(place[1] * 64), int(place[0] * 64)]  # noqa: E731
+    for nose, corner, jaw, eye in ((31, 48, 3, 41), (35, 54, 13, 46)):
+        middle = 0.5 * (shape[nose] + shape[corner])
+        fold, cheek = middle + 0.25 * (shape[jaw] - middle), 0.5 * (shape[eye] + shape[corner])
+        assert at(fold) < -0.15 and at(cheek) > at(fold) + 0.15
+
+
 def test_confining_is_found_done_and_leaves_the_middle_of_a_region_whole(prototypes):
     prototypes.unit_tone.fill_(1.0)
     assert not is_confined(prototypes)

@@ -7,6 +7,7 @@
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --unit-shape AU12 1.27    an action unit moves landmarks farther by a factor,
                                                                    and by a second one, if given, what leads aside
+    python training/refine_prototypes.py --unit-maps AU12 FACES    its tone and texture, in its part of the face
     python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
                                                                    table is printed, the figures go to a results file
 
@@ -18,6 +19,7 @@ weights' own network and not by its teacher.
 from __future__ import annotations
 
 import argparse
+import copy
 import datetime
 import json
 import sys
@@ -42,12 +44,14 @@ from ganime_age.model.methods import PROTOTYPES  # noqa: E402
 from ganime_age.model.model import GanimeAge  # noqa: E402
 from ganime_age.model.storage import CONFIG, EMBEDDED, LARGEST, read_config, save  # noqa: E402
 from ganime_age.networks.judging.age_judge import AgeJudge  # noqa: E402
+from ganime_age.networks.prototypes import Prototypes  # noqa: E402
 from ganime_age.networks.skin.wrinkles import DRAWN, SIDE  # noqa: E402
 
 SIZE = 128  # pixels of the faces that the recipe measures
 MOUTHS, LAYOUTS, PIXEL_FACES = 2500, 4, 10000
 HELD_OUT = {"utkface": "a"}  # as the recipe's wrinkles_hold_out
 AGE_JUDGE = ROOT / "training" / "checkpoints" / "age_judge"  # it steers trainings; none that reports is asked
+RECIPE = ROOT / "training" / "recipes" / "prototypes.toml"
 FITTED = ROOT / "training" / "recipes" / "prototypes_gains.json"
 
 
@@ -87,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tones", type=Path, metavar="FACES")
     parser.add_argument("--gains", type=Path, metavar="RECIPE")
     parser.add_argument("--unit-shape", nargs="+", metavar=("CODE", "FACTOR"))
+    parser.add_argument("--unit-maps", nargs=2, metavar=("CODE", "FACES"))
     parser.add_argument("--fit-gains", type=Path, metavar="FACES")
     parser.add_argument("--count", type=int, default=48, help="how many validation faces gains are fitted on")
     parser.add_argument(
@@ -120,6 +125,20 @@ def unit_and_factors(code: str, *factors: str) -> tuple[int, torch.Tensor]:
     return place, torch.tensor([down * across, down])
 
 
+def measure_unit(prototypes: Prototypes, code: str, folder: Path) -> None:
+    """Measure the tone and the texture of an action unit on the faces of a folder, with the recipe's gains, in its
+    part of the face. BadInput for what is none."""
+    if code.upper() not in AU_CODES:
+        raise BadInput(f"--unit-maps {code} is no action unit; give one like AU12 FACES")
+    place, measured = AU_CODES.index(code.upper()), copy.deepcopy(prototypes)
+    fit_pixels(Faces(folder, SIZE), measured, PIXEL_FACES, prototypes.find_hair, ("unit",))
+    gains = read_recipe(RECIPE, [])["recipe"]["gains"]["units"]
+    set_gains(measured, {"units": {name: gains[name] for name in ("tone", "texture")}})
+    confine(measured)
+    for name in ("unit_tone", "unit_texture"):
+        getattr(prototypes, name)[place] = getattr(measured, name)[place]
+
+
 def remember(fit: dict[str, Any]) -> None:
     """Write a fit's gains to FITTED, and its figures after those of earlier fits that saw other ages, too."""
     low, high = fit["ages"]
@@ -132,10 +151,10 @@ def remember(fit: dict[str, Any]) -> None:
 def main() -> None:
     given = arguments()
     asked = (given.regions, given.mouth, given.wrinkles, given.tones, given.gains, given.fit_gains)
-    if not any((*asked, given.unit_shape)):
+    if not any((*asked, given.unit_shape, given.unit_maps)):
         raise BadInput(
             "nothing is to be refined; name --regions, --mouth FACES, --wrinkles FACES, --tones FACES, "
-            "--gains RECIPE, --unit-shape CODE FACTOR or --fit-gains FACES"
+            "--gains RECIPE, --unit-shape CODE FACTOR, --unit-maps CODE FACES or --fit-gains FACES"
         )
     farther = None if given.unit_shape is None else unit_and_factors(*given.unit_shape)
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
@@ -165,6 +184,8 @@ def main() -> None:
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
     if farther:
         model.prototypes.unit_shape[farther[0]] *= farther[1]
+    if given.unit_maps:
+        measure_unit(model.prototypes, given.unit_maps[0], Path(given.unit_maps[1]))
     if given.fit_gains:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
         judge, sources = load_light(AgeJudge, AGE_JUDGE, "age_judge"), tuple(given.source_ages)

@@ -19,12 +19,13 @@ LIDS, MOUTH, JAW = (40, 41, 46, 47), tuple(range(48, 68)), tuple(range(3, 14))
 
 
 class Region(NamedTuple):
-    """Landmarks (iBUG's 68) around which a unit acts, those that follow it by half, and how far around them, in frame
-    sides, its maps stay whole; they end at twice the distance."""
+    """Landmarks (iBUG's 68) around which a unit acts, those that follow it by half, and how far around the first, in
+    frame sides, its maps stay whole; they end at twice the distance. shaded: landmarks around which they do as well."""
 
     whole: tuple[int, ...]
     half: tuple[int, ...] = ()
     reach: float = 0.045
+    shaded: tuple[int, ...] = ()
 
 
 REGIONS = {
@@ -33,7 +34,8 @@ REGIONS = {
     "AU06": Region((*EYES, 31, 35, 2, 14), BROWS),
     "AU09": Region((*NOSE, *MOUTH[:7], 21, 22)),
     "AU10": Region((*MOUTH, *NOSE[4:]), (), 0.05),
-    "AU12": Region(MOUTH, (*LIDS, *NOSE[4:], *JAW), 0.06),
+    # The zygomatic muscle lifts the cheeks and deepens the folds from the nose to the corners of the mouth.
+    "AU12": Region(MOUTH, (*LIDS, *NOSE[4:], *JAW), 0.11, NOSE[4:]),
     **dict.fromkeys(("AU14", "AU15", "AU20", "AU23", "AU25"), Region(MOUTH, JAW[3:-3], 0.05)),
     **dict.fromkeys(("AU17", "AU26"), Region((*MOUTH, *JAW), (), 0.05)),
 }
@@ -63,7 +65,8 @@ def pulls(region: Region) -> Tensor:
 
 def region_mask(prototypes: Prototypes, code: str, side: int) -> Tensor:
     """(side,side) in 0..1: where the maps of an action unit count, in the frame of the mean shape."""
-    return soft_region(prototypes.mean_shape[list(REGIONS[code].whole)], side, REGIONS[code].reach)
+    region = REGIONS[code]
+    return soft_region(prototypes.mean_shape[[*region.whole, *region.shaded]], side, region.reach)
 
 
 def soft_region(points: Tensor, side: int, reach: float) -> Tensor:

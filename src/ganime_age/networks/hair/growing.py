@@ -34,12 +34,12 @@ WHITE, IN_WHITE = (0.45, 0.28), 0.92
 """Brightness of white hair: its slope on that of the skin beside it, and what it has beside; and the brightness above
 black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
-MOST_TURNED = 0.75
+MOST_TURNED = 0.82
 """Share of a head's strands that those which turn near and never reach: with all of them hair is one even grey, which
-nobody takes for hair. Of .3 .28 turn, of .6 .5, of 1 .65."""
-VARIETY = 0.5
+nobody takes for hair. Of .3 .29 turn, of .6 .51, of 1 .69."""
+VARIETY = 0.9
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
-ROOTS_FIRST = 0.6
+ROOTS_FIRST = 1.4
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
@@ -109,15 +109,17 @@ THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
 OWN = (0.85, 1.0)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
-HAIRLINE, THROUGH = 0.2, 0.4
+HAIRLINE, THROUGH = 0.2, 0.15
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
-HAIRLINE_SIDE, TOWARDS, SOFT = 256, 1, (0.55, 1.0)
-"""Largest side at which a hairline is softened; pixels around a place of it; and shares of hair there up to which
-nothing turns, and from which on all does: what turns up to a line on the face looks like a wig, and a dark strip looks
-like a fringe that was left out.
+HAIRLINE_SIDE, TOWARDS, SOFT = 256, 1, (0.7, 1.0)
+"""Largest side at which a hairline is softened; pixels around a place of it; and shares of its own hair that lie there
+up to which nothing turns, and from which on all does: what turns up to a line on the face looks like a wig, and a dark
+strip looks like a fringe that was left out.
 """
+TIP_WIDE = 3
+"""Half the width, in pixels there, up to which hair is a tip on the skin: tips have no line to soften."""
 BROWS_TURN = 0.3
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
@@ -394,10 +396,13 @@ def pigmented(light: Tensor, head: Head) -> Tensor:
 
 
 def soft_hairline(hair: Tensor, head: Head, bearded: Tensor) -> Tensor:
-    """How much of hair (B,1,s,s) turns grey, (B,1,s,s) in 0..1: less and less towards the face, but all of a beard
-    (B,1,s,s) on it."""
+    """How much of hair (B,1,s,s) turns grey, (B,1,s,s) in 0..1: less where it ends on the face at a line, but all of
+    tips that hang into it, and of a beard (B,1,s,s) on it."""
     facing = (1 - ramp(enlarge(head.off, hair.shape[-1]), 0.0, HAIRLINE)) * (1 - bearded)
-    return 1 - facing * (1 - ramp(box(hair, TOWARDS), *SOFT))
+    own = hair.clamp_min(0.1)
+    broad = dilate(-dilate(-hair, TIP_WIDE, TIP_WIDE), TIP_WIDE, TIP_WIDE)
+    turns = torch.maximum(ramp(box(hair, TOWARDS) / own, *SOFT), (hair - broad).clamp_min(0) / own)
+    return 1 - facing * (1 - turns)
 
 
 def turning(
@@ -439,7 +444,7 @@ class Growth:
         """Of hair (B,1,S,S) as it was found, landmarks (B,68,2) in 0..1, and whether each picture grows older, (B,)."""
         side = picture.shape[-1]
         small, middle = (resize(picture, min(most, side)) for most in (MATTE_SIDE, EAR_SIDE))
-        no_hair = torch.maximum(unnatural(small), in_the_dark(small, hair, landmarks))
+        no_hair = torch.maximum(unnatural(small, hair), in_the_dark(small, hair, landmarks))
         hair = hair * (1 - enlarge(no_hair, side))
         beard = Beard.of(picture, landmarks, small)
         hair = hair * (1 - beard.lip)

@@ -18,6 +18,8 @@ from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
 """How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
+SHEEN = 0.2
+"""How much more blue than either all of a head's hair has at most, in the light of the sky."""
 BLACK_HAIR, DEEP_GREEN = (-0.7, -0.5), (0.35, 0.55)
 """Brightness up to which black hair may look green by the light or the film, and from which on it does not; and shares
 of green beyond red that black hair does not have either."""
@@ -337,11 +339,10 @@ def off_oval(x: Tensor, y: Tensor) -> Tensor:
 
 
 def place_on_head(x: Tensor, y: Tensor) -> Tensor:
-    """How early hair turns at a place of `on_head`: from 1 at the temples to -1 at lengths a face's width away."""
+    """How early hair turns at a place of `on_head`: from 1 at the temples to -0.3 at lengths a face's width away."""
     far = off_oval(x, y)
     temples = torch.exp(-((y + 0.1) / 0.45).square() - (far / 0.3).square())
-    early = 0.6 - 1.6 * (far / 1.2).clamp(max=1) + 0.6 * temples
-    return early.clamp(-1, 1)
+    return 0.3 - 0.6 * (far / 1.2).clamp(max=1) + 0.7 * temples
 
 
 def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
@@ -352,11 +353,15 @@ def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
     return seen.sort(3).values[..., 7:8]  # the median of (B,3,1,15)
 
 
-def unnatural(picture: Tensor) -> Tensor:
+def unnatural(picture: Tensor, hair: Tensor | None = None) -> Tensor:
     """Where pictures (B,3,S,S) in [-1,1] have a colour that no hair has, green or deep blue: (B,1,s,s) in 0..1 at
-    MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish."""
+    MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish, and if
+    what is taken for hair (B,1,S,S) has such a sheen, bluer places of it are hair, too."""
     small = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1)
     red, green, blue = small.split(1, 1)
     deep = ramp((green - red) / (green + BLACK), *DEEP_GREEN)
     own = torch.maximum(deep, ramp(luma(small), *BLACK_HAIR))
-    return torch.maximum(ramp(green - red, *GREEN) * own, ramp(blue - torch.maximum(red, green), *BLUE))
+    bluer = blue - torch.maximum(red, green)
+    if hair is not None:
+        bluer = bluer - weighted_mean(bluer, resize(hair, small.shape[-1])).clamp(0, SHEEN)
+    return torch.maximum(ramp(green - red, *GREEN) * own, ramp(bluer, *BLUE))
