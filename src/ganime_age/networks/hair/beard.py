@@ -76,7 +76,7 @@ SMOOTH, FINE = 32, 96
 """Parts of a picture's side over which the light of smooth skin is averaged, and that under a chin."""
 NOT_SKIN = (0.25, 0.5)
 """How far from the light of such skin, in units of [-1,1], skin may be, and what surely is none."""
-LEFT, DARKEST, FEW, LEAST_POWER = 0.5, 0.6, 0.01, 1e-4
+LEFT, DARKEST, FEW, LEAST_POWER = 0.9, 0.6, 0.01, 1e-4
 """How much of its own detail such skin shows where it is no rougher than the cheeks; the least of its brightness above
 black, in that of the cheeks; share of it in what lies around a place, beside which less tells little; and mean square
 of detail, in units of [-1,1], beside which less is none."""
@@ -324,7 +324,7 @@ def beard_region(
 
 def smooth_chin(picture: Tensor, landmarks: Tensor, amount: Tensor) -> Tensor:
     """Pictures (B,3,S,S) in [-1,1] with landmarks (B,68,2) in 0..1 whose skin, where beards grow, becomes by an amount
-    (B,) in 0..1 smoother than the cheeks, and at least as red: stubble that nothing else found, and what a razor
+    (B,) in 0..1 no rougher than the cheeks, and at least as red: stubble that nothing else found, and what a razor
     leaves, go, and some of the photo's grain stays."""
     side, light = picture.shape[-1], luma(picture)
     wide, fine = (max(side // part, 1) for part in (SMOOTH, FINE))
