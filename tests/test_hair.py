@@ -196,6 +196,20 @@ def test_tips_that_hang_into_a_face_turn_whole():
     assert turns[:, 126:130].min() > 0.99 and turns[:, 112:116].min() > 0.99
 
 
+def test_strands_show_up_to_the_outline_of_the_hair(prototypes):
+    """Hair in the light, of which a matte is less sure, was one even grey there, as if painted on."""
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([1.2, -0.6]))
+    given, hair, marks = head(256)
+    strands = -0.7 + 0.12 * torch.sin(torch.arange(256) * 1.3)[:, None].expand(256, 256)  # they lie across
+    share, lit = hair.float(), strands.clone()
+    share[:, :60], share[:, 60:76], lit[:, 60:76] = 0.0, 0.7, strands[:, 60:76] + 0.25
+    given = torch.where(hair, torch.where(share > 0, lit, torch.tensor(0.8)), given)
+    ages = torch.tensor([25.0]), torch.tensor([90.0])
+    grey = luma(prototypes.grow_hair(given, share[None, None], marks, ages))[0, 0]
+    edge, inner = (grey[36:62, part].std(0).mean() for part in (slice(63, 73), slice(90, 110)))
+    assert grey[36:62, 90:110].mean() > -0.4 and edge > 0.6 * inner, (edge, inner)
+
+
 @pytest.mark.parametrize("brown", [-0.7, -0.3])
 def test_hair_grows_ever_greyer(prototypes, brown):
     given, hair, marks = head()

@@ -37,7 +37,7 @@ black of pale skin in that of white hair beside it. Of 726 training faces of 70 
 MOST_TURNED = 0.82
 """Share of a head's strands that those which turn near and never reach: with all of them hair is one even grey, which
 nobody takes for hair. Of .3 .29 turn, of .6 .51, of 1 .69."""
-VARIETY = 0.9
+VARIETY = 0.7
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 ROOTS_FIRST = 1.4
 """How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
@@ -107,8 +107,10 @@ MOST_COLOUR, YOUNG_COLOUR = 1.5, 1.2
 """Largest factor on the saturation of hair, and of hair that grows younger: skin seen between it would glow."""
 THIN_YOUNG = (0.05, 0.4)
 """THIN of hair that grows younger: dark it is no veil, and a white rim would be left."""
-OWN = (0.85, 1.0)
-"""Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's."""
+OWN, OWN_OUTSIDE = (0.85, 1.0), (0.5, 0.75)
+"""Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's: by
+a face, and at the head's outline, where a matte is less sure of hair that lies in the light than of what it is.
+"""
 HAIRLINE, THROUGH = 0.2, 0.15
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
@@ -233,8 +235,9 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     picture, hair, found, flow, maps = (part_of(x, window) for x in (picture, hair, found, flow, maps))
     light = luma(picture)
     level, around, inner, pale, facing, tint, ground, near = maps.split([1, 1, 1, 1, 1, 3, 1, 1], 1)
-    rim = (2 * facing).clamp(max=1) * (1 - inner) * ramp(found, *THIN)
-    inner = torch.maximum(inner, ramp(hair, *OWN))
+    by_face = (2 * facing).clamp(max=1)
+    rim = by_face * (1 - inner) * ramp(found, *THIN)
+    inner = torch.maximum(inner, torch.lerp(ramp(hair, *OWN_OUTSIDE), ramp(hair, *OWN), by_face))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
     flat = lacking(detail, hair, around, cell)

@@ -50,13 +50,6 @@ def brows_map(mean_shape: Tensor) -> Tensor:
     return torch.maximum(left, right).view(1, 1, SKIN_SIDE, SKIN_SIDE)
 
 
-def eyes_map(mean_shape: Tensor) -> Tensor:
-    """(1,1,64,64) in 0..1: what lies between the lids, in the frame of mean_shape (68,2)."""
-    pixels = pixels_like(mean_shape)
-    left, right = (soft_inside(pixels, mean_shape[first : first + 6], 0.008, 0.02) for first in (36, 42))
-    return torch.maximum(left, right).view(1, 1, SKIN_SIDE, SKIN_SIDE)
-
-
 def pixels_like(mean_shape: Tensor) -> Tensor:
     """The places (N,2) in 0..1 of the pixels of such a map."""
     line = (torch.arange(SKIN_SIDE, device=mean_shape.device, dtype=mean_shape.dtype) + 0.5) / SKIN_SIDE

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..hair.filters import box, inside_polygon, ramp, weighted_mean
 from ..layers import choose, luma, places, resize
-from .skin_map import BROWS, EYES, NOSE, brows_map, eyes_map, lips_map
+from .skin_map import BROWS, EYES, NOSE, brows_map, lips_map
 from .wrinkles import blur
 
 UPPER_LIP = (50, 52)
@@ -18,9 +18,6 @@ dark and red with what lies behind."""
 BROW_LIGHT = 0.8
 """How much of the light of a younger age brows do not get: children's are thin, not pale. Grey and smeared ones hardly
 made a face younger, and by its brows it is known."""
-IRIS_SHADE = 1.0
-"""How much of the shade of a younger age eyes do not get: small children's irises fill them, so their mean is dark, and
-a brown iris turned black."""
 USUAL = 0.22
 """Standard deviation of the skin's brightness in its mean, above black, of most photos: half of an age's tone goes by
 it and half by the photo's own, for hard light exaggerates every shadow and even light hides them."""
@@ -59,7 +56,7 @@ def laid(tone: Tensor, ages: tuple[Tensor, Tensor], mean_shape: Tensor, region: 
     whole = unshaded(calmed(tone, after), after, mean_shape)
     return choose(
         after < before,
-        lambda: own_eyes(dark_brows(whole, mean_shape), mean_shape) * (1 - LIPS * lips_map(mean_shape)),
+        lambda: dark_brows(whole, mean_shape) * (1 - LIPS * lips_map(mean_shape)),
         lambda: dimmed(own_mouth(whole, after, mean_shape), after, region),
     )
 
@@ -67,11 +64,6 @@ def laid(tone: Tensor, ages: tuple[Tensor, Tensor], mean_shape: Tensor, region: 
 def dark_brows(tone: Tensor, mean_shape: Tensor) -> Tensor:
     """A tone (B,3,64,64) of a younger age, in the frame of mean_shape (68,2), with less of its light on the brows."""
     return tone - BROW_LIGHT * brows_map(mean_shape) * luma(tone).clamp_min(0)
-
-
-def own_eyes(tone: Tensor, mean_shape: Tensor) -> Tensor:
-    """A tone (B,3,64,64) of a younger age, in the frame of mean_shape (68,2), without its shade between the lids."""
-    return tone - IRIS_SHADE * eyes_map(mean_shape) * luma(tone).clamp_max(0)
 
 
 def calmed(tone: Tensor, age: Tensor) -> Tensor:
