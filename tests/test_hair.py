@@ -190,10 +190,12 @@ def test_tips_that_hang_into_a_face_turn_whole():
     last = max(row for row in range(128) if hair[row, 128])
     whole = hair[None, None].float()
     whole[..., last : last + 12, 126:130] = 1.0
-    whole[..., last : last + 12, 112:116] = 0.4  # half of it skin
+    whole[..., last : last + 12, 112:116] = 0.7  # in part skin
+    whole[..., last : last + 12, 140:144] = 0.3  # more skin than hair
     known = Head.of(resize(given, 128), whole, marks, growing.REACH_FADE)
     turns = growing.soft_hairline(whole, known, torch.zeros_like(whole))[0, 0, last + 4 : last + 10]
     assert turns[:, 126:130].min() > 0.99 and turns[:, 112:116].min() > 0.99
+    assert turns[:, 140:144].max() < 0.01, "skin would turn pale"
 
 
 def test_strands_show_up_to_the_outline_of_the_hair(prototypes):

@@ -111,7 +111,7 @@ OWN, OWN_OUTSIDE = (0.85, 1.0), (0.5, 0.75)
 """Shares of hair in a pixel up to which its light may be that of what shows through, and from which on it is hair's: by
 a face, and at the head's outline, where a matte is less sure of hair that lies in the light than of what it is.
 """
-HAIRLINE, THROUGH = 0.2, 0.15
+HAIRLINE, THROUGH = 0.2, 0.3
 """Half widths of a face from the outline of the head within which hair at its own edge borders on the face; and how
 much less of it grows brighter there: skin shows between the strands of a hairline, and a bright rim looks like a wig's.
 """
@@ -120,8 +120,10 @@ HAIRLINE_SIDE, TOWARDS, SOFT = 256, 1, (0.7, 1.0)
 up to which nothing turns, and from which on all does: what turns up to a line on the face looks like a wig, and a dark
 strip looks like a fringe that was left out.
 """
-TIP_WIDE = 3
-"""Half the width, in pixels there, up to which hair is a tip on the skin: tips have no line to soften."""
+TIP_WIDE, FACING_SHARE = 3, (0.4, 0.7)
+"""Half the width, in pixels there, up to which hair is a tip on the skin: tips have no line to soften. And THIN of hair
+on the face: along it a matte fades out on the skin, which would turn to a pale line.
+"""
 BROWS_TURN = 0.3
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
@@ -405,7 +407,7 @@ def soft_hairline(hair: Tensor, head: Head, bearded: Tensor) -> Tensor:
     own = hair.clamp_min(0.1)
     broad = dilate(-dilate(-hair, TIP_WIDE, TIP_WIDE), TIP_WIDE, TIP_WIDE)
     turns = torch.maximum(ramp(box(hair, TOWARDS) / own, *SOFT), (hair - broad).clamp_min(0) / own)
-    return 1 - facing * (1 - turns)
+    return 1 - facing * (1 - turns * ramp(hair, *FACING_SHARE))
 
 
 def turning(
