@@ -184,6 +184,20 @@ def test_hair_turns_ever_less_towards_the_face_but_not_towards_what_lies_behind(
     assert turns[90:93, 50:78].min() > 0.99, "beards turn as a whole"
 
 
+def test_where_hair_fades_out_on_the_face_it_turns_ever_less():
+    """Along a soft hairline skin turned to a pale line."""
+    given, hair, marks = head(256)
+    known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)
+    last = max(row for row in range(128) if hair[row, 128])
+    rows = (torch.arange(256.0) - last)[:, None].expand(256, 256)
+    for wide in (4.0, 8.0):
+        fading = (1 - rows / wide).clamp(0, 1)[None, None]
+        turns = growing.soft_hairline(fading, known, torch.zeros_like(fading))[0, 0, :, 128]
+        outwards = turns[last - 4 : last + 9]
+        assert outwards.diff().max() < 0.2 and outwards[0] > 0.99
+        assert turns[fading[0, 0, :, 128] < 0.35][: int(wide)].max() < 0.01
+
+
 def test_tips_that_hang_into_a_face_turn_whole():
     """Above a grey head's forehead a brown fringe looks forgotten."""
     given, hair, marks = head(256)
@@ -204,12 +218,34 @@ def test_strands_show_up_to_the_outline_of_the_hair(prototypes):
     given, hair, marks = head(256)
     strands = -0.7 + 0.12 * torch.sin(torch.arange(256) * 1.3)[:, None].expand(256, 256)  # they lie across
     share, lit = hair.float(), strands.clone()
-    share[:, :60], share[:, 60:76], lit[:, 60:76] = 0.0, 0.7, strands[:, 60:76] + 0.25
+    share[:, :60], share[:, 60:76], lit[:, 60:76] = 0.0, 0.75, strands[:, 60:76] + 0.25
     given = torch.where(hair, torch.where(share > 0, lit, torch.tensor(0.8)), given)
     ages = torch.tensor([25.0]), torch.tensor([90.0])
     grey = luma(prototypes.grow_hair(given, share[None, None], marks, ages))[0, 0]
     edge, inner = (grey[36:62, part].std(0).mean() for part in (slice(63, 73), slice(90, 110)))
     assert grey[36:62, 90:110].mean() > -0.4 and edge > 0.6 * inner, (edge, inner)
+
+
+def test_a_red_wall_behind_the_outline_of_grey_hair_stays_red(prototypes):
+    prototypes.age_hair.copy_(torch.linspace(0, 1, KNOTS)[:, None] * torch.tensor([1.2, -3.0]))
+    given, hair, marks = head(256)
+    share = hair.float()
+    share[:, :60], share[:, 60:76] = 0.0, 0.7
+    wall, black = (torch.tensor(c)[None, :, None, None] for c in ((0.6, -0.6, -0.6), (-0.7, -0.72, -0.74)))
+    given = torch.where(hair, share * black + (1 - share) * wall, given)
+    older = prototypes.grow_hair(
+        given, share[None, None], marks, (torch.tensor([25.0]), torch.tensor([90.0]))
+    )
+    before, after = ((x[0, 0] - x[0, 2])[36:62, 63:73].mean() for x in (given, older))
+    assert luma(older - given)[0, 0, 36:62, 63:73].mean() > 0.1 and after > 0.55 * before
+
+
+def test_temples_turn_grey_before_the_crown_and_lengths_hardly_later():
+    given, hair, marks = head()
+    known = Head.of(given, hair[None, None].float(), marks, growing.REACH_FADE)
+    place = known.place[0, 0]
+    temple, crown, lengths = place[58, 32], place[24, 64], place[122, 20]
+    assert temple > crown + 0.25 and crown > lengths > crown - 0.7
 
 
 @pytest.mark.parametrize("brown", [-0.7, -0.3])
@@ -650,6 +686,13 @@ def test_blue_gloss_is_hair_where_all_hair_has_the_sheen_of_the_sky():
         picture[:] = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1)
         picture[..., 40:60, 40:60] = (torch.tensor((60, 62, 112)) / 127.5 - 1).view(1, 3, 1, 1)
         assert abs(unnatural(picture, hair)[..., 45:55, 45:55].mean() - left) < 0.11
+
+
+@pytest.mark.parametrize("rows", [128, 64])
+def test_a_navy_cap_that_was_taken_for_hair_is_none_whatever_lies_beside_it(rows):
+    picture = (torch.tensor((60.0, 45.0, 35.0)) / 127.5 - 1).view(1, 3, 1, 1).repeat(1, 1, 128, 128)
+    picture[..., :rows, :] = (torch.tensor((30, 40, 95)) / 127.5 - 1).view(1, 3, 1, 1)
+    assert unnatural(picture, torch.ones(1, 1, 128, 128))[..., :60, :].mean() > 0.9
 
 
 def test_the_portraits_crown_turns_grey_and_its_eyes_and_lips_and_the_background_stay(editor, portrait):

@@ -201,7 +201,7 @@ def test_packing_a_run_that_is_not_there_is_one_sentence(script, tmp_path):
             ("--unit-shape", "AU12", "1", "2", "3"),
             "--unit-shape AU12 1 2 3 is no action unit",
         ),
-        ("refine_prototypes.py", ("--unit-maps", "AU99", "none"), "--unit-maps AU99 is no action unit"),
+        ("refine_prototypes.py", ("--unit-maps", "AU06", "none"), "--unit-maps AU06 is no action unit"),
         ("train.py", ("--recipe", "none.toml", "--faces", "f", "--out", "o"), "none.toml cannot be read"),
     ],
 )

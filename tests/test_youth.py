@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ganime_age.model.model import GanimeAge
-from ganime_age.networks.hair.beard import beard_region
+from ganime_age.networks.hair.beard import beard_region, smooth_chin
 from ganime_age.networks.layers import luma
 from ganime_age.networks.prototypes import KNOTS, Prototypes
 
@@ -109,6 +109,18 @@ def test_the_way_back_takes_folds_and_stubble_and_leaves_the_grain(prototypes, m
     little = edit(prototypes, face, 60.0, 57.0)
     assert depth(young, cheek) < depth(little, cheek) < depth(face, cheek)
     assert torch.equal(edit(prototypes, face, 20.0, 60.0), face)
+
+
+def test_a_chin_that_is_as_smooth_as_the_cheeks_keeps_its_grain_and_a_stubbly_one_gets_no_more(mean_shape):
+    """A chin without grain looks smeared between a child's cheeks and neck."""
+    face, _, chin, _ = skin(mean_shape)
+    column, row = place(mean_shape, slice(8, 9))
+    bare = face.clone()
+    grain = bare[:, :, row - 48 : row - 38, column - 12 : column + 12]
+    bare[:, :, chin[0], chin[1]] = grain
+    smooth, shaven = (smooth_chin(one, mean_shape[None], torch.ones(1)) for one in (bare, face))
+    assert 0.75 < roughness(smooth, chin) / roughness(bare, chin) < 1.02
+    assert roughness(shaven, chin) < 1.3 * roughness(bare, chin)
 
 
 def test_dark_frames_of_glasses_do_not_fade_with_the_creases(prototypes, mean_shape):

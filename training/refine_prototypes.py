@@ -7,13 +7,15 @@
     python training/refine_prototypes.py --gains RECIPE.toml       how far ages and creases are exaggerated
     python training/refine_prototypes.py --unit-shape AU12 1.27    an action unit moves landmarks farther by a factor,
                                                                    and by a second one, if given, what leads aside
-    python training/refine_prototypes.py --unit-maps AU12 FACES    its tone and texture, in its part of the face
-    python training/refine_prototypes.py --fit-gains FACES         the same, fitted on validation faces; the recipe's
-                                                                   table is printed, the figures go to a results file
+    python training/refine_prototypes.py --unit-maps AU12 FACES    its tone and texture, in its part of the face, with
+                                                                   the gains of --gains or of the recipe prototypes
+    python training/refine_prototypes.py --fit-gains FACES         how far ages and creases are exaggerated, fitted on
+                                                                   validation faces; the recipe's table is printed, the
+                                                                   figures go to a results file
 
 FACES is a folder that training/prepare_faces.py wrote. The result is what training/recipes/prototypes.toml gives; only
-the slopes of action units keep the gains that they were packed with, but for that factor, and hair is found by the
-weights' own network and not by its teacher.
+the slopes of action units keep the gains that they were packed with, but for that factor and those maps, and hair is
+found by the weights' own network and not by its teacher.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from ganime_age.edits import AU_CODES  # noqa: E402
+from ganime_age.edits import AU_CODES, LABELLED_AUS  # noqa: E402
 from ganime_age.errors import BadInput, GanimeAgeError  # noqa: E402
 from ganime_age.learning.data.faces import Faces  # noqa: E402
 from ganime_age.learning.engine.checkpoints import load_light  # noqa: E402
@@ -125,16 +127,23 @@ def unit_and_factors(code: str, *factors: str) -> tuple[int, torch.Tensor]:
     return place, torch.tensor([down * across, down])
 
 
-def measure_unit(prototypes: Prototypes, code: str, folder: Path) -> None:
-    """Measure the tone and the texture of an action unit on the faces of a folder, with the recipe's gains, in its
-    part of the face. BadInput for what is none."""
-    if code.upper() not in AU_CODES:
-        raise BadInput(f"--unit-maps {code} is no action unit; give one like AU12 FACES")
-    place, measured = AU_CODES.index(code.upper()), copy.deepcopy(prototypes)
+def checked_unit(code: str) -> int:
+    """The place of an action unit that readers see. BadInput for what is none."""
+    if code.upper() not in LABELLED_AUS:
+        raise BadInput(f"--unit-maps {code} is no action unit that is labelled; give one like AU12 FACES")
+    return AU_CODES.index(code.upper())
+
+
+def measure_unit(prototypes: Prototypes, place: int, folder: Path, recipe: Path) -> None:
+    """Measure the tone and the texture of an action unit on the faces of a folder, with a recipe's gains, in its part
+    of the face. BadInput where the faces do not tell."""
+    measured = copy.deepcopy(prototypes)
     fit_pixels(Faces(folder, SIZE), measured, PIXEL_FACES, prototypes.find_hair, ("unit",))
-    gains = read_recipe(RECIPE, [])["recipe"]["gains"]["units"]
+    gains = read_recipe(recipe, [])["recipe"]["gains"]["units"]
     set_gains(measured, {"units": {name: gains[name] for name in ("tone", "texture")}})
     confine(measured)
+    if not measured.unit_tone[place].any():
+        raise BadInput(f"{folder} has no face labelled with {AU_CODES[place]}; give faces with action units")
     for name in ("unit_tone", "unit_texture"):
         getattr(prototypes, name)[place] = getattr(measured, name)[place]
 
@@ -157,6 +166,7 @@ def main() -> None:
             "--gains RECIPE, --unit-shape CODE FACTOR, --unit-maps CODE FACES or --fit-gains FACES"
         )
     farther = None if given.unit_shape is None else unit_and_factors(*given.unit_shape)
+    unit = None if given.unit_maps is None else checked_unit(given.unit_maps[0])
     room: dict[str, Any] = {"teeth": True} if given.mouth else {}
     if given.wrinkles:
         room |= {"wrinkles": LAYOUTS, "wrinkle_side": DRAWN}
@@ -184,8 +194,8 @@ def main() -> None:
         set_gains(model.prototypes, {name: gains[name] for name in gains if name != "units"})
     if farther:
         model.prototypes.unit_shape[farther[0]] *= farther[1]
-    if given.unit_maps:
-        measure_unit(model.prototypes, given.unit_maps[0], Path(given.unit_maps[1]))
+    if unit is not None:
+        measure_unit(model.prototypes, unit, Path(given.unit_maps[1]), given.gains or RECIPE)
     if given.fit_gains:
         faces = Faces(given.fit_gains, SIDE, splits=("val",), hold_out=HELD_OUT)
         judge, sources = load_light(AgeJudge, AGE_JUDGE, "age_judge"), tuple(given.source_ages)

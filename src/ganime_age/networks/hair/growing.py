@@ -35,12 +35,12 @@ WHITE, IN_WHITE = (0.45, 0.28), 0.92
 black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
 MOST_TURNED = 0.82
-"""Share of a head's strands that those which turn near and never reach: with all of them hair is one even grey, which
-nobody takes for hair. Of .3 .29 turn, of .6 .51, of 1 .69."""
+"""Share of strands that those which turn near and never reach, at a place that is neither early nor late: with all of
+them hair is one even grey, which nobody takes for hair. Of .3 .29 turn there, of .6 .51, of 1 .69."""
 VARIETY = 0.7
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
-ROOTS_FIRST = 1.4
-"""How many logits earlier strands at the roots and temples turn than the mean one, and the lengths later."""
+TEMPLES_FIRST = 1.4
+"""How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.03
@@ -239,6 +239,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     level, around, inner, pale, facing, tint, ground, near = maps.split([1, 1, 1, 1, 1, 3, 1, 1], 1)
     by_face = (2 * facing).clamp(max=1)
     rim = by_face * (1 - inner) * ramp(found, *THIN)
+    plain = torch.maximum(inner, ramp(hair, *OWN))
     inner = torch.maximum(inner, torch.lerp(ramp(hair, *OWN_OUTSIDE), ramp(hair, *OWN), by_face))
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
@@ -265,7 +266,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     beyond = (present - ground / 2) / (1 - ground / 2)
     own_share = (beyond / hair.clamp_min(0.05)).clamp(0, 1)
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
-    early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, inner)
+    early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, plain)
     return Strands(window, hair, white, early, rise, chroma, stray)
 
 
@@ -311,10 +312,10 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     # a share of lighter * IN_WHITE * (white + 1) / (white - mean).
     share = lighter * IN_WHITE * (strands.white + 1) / (strands.white - mean).clamp_min(0.35)
     share = (MOST_TURNED * (share / MOST_TURNED).tanh()).clamp_min(1e-4)
-    # logit of a strand = logit(share) + VARIETY * threshold + ROOTS_FIRST * place. A logistic over a normal variable of
-    # standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that the
-    # mean over the strands stays the share.
-    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + ROOTS_FIRST * head.place
+    # logit of a strand = logit(share) + VARIETY * threshold + TEMPLES_FIRST * place. A logistic over a normal variable
+    # of standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that
+    # the mean over the strands of a place that is neither early nor late is the share.
+    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + TEMPLES_FIRST * head.place
     logit = strands.cut(enlarge(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1]))
     turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)

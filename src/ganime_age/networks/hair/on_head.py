@@ -18,13 +18,15 @@ from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
 """How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
-SHEEN = 0.2
-"""How much more blue than either all of a head's hair has at most, in the light of the sky."""
+SHEEN, MOSTLY = 0.2, (0.5, 0.9)
+"""How much more blue than either all of a head's hair has at most, in the light of the sky; and the share of it that is
+not bluer than any hair up to which that tells nothing, and from which on all."""
 BLACK_HAIR, DEEP_GREEN = (-0.7, -0.5), (0.35, 0.55)
 """Brightness up to which black hair may look green by the light or the film, and from which on it does not; and shares
 of green beyond red that black hair does not have either."""
-NEAR = (0.1, 0.5)
-"""Values of `place_on_head` between which hair begins to count for the hair's colour."""
+NEAR = (0.075, 0.375)
+"""Half widths of a face from the outline of the head up to which hair counts for the hair's colour, and from which on
+it hardly does: far from it a mask errs more often."""
 FRAME_FADE = (0.03, 0.13, 0.25)
 """Distances from the border of a face's frame, in its sides: up to the first no hair changes, from the second on all
 that is to change does, and up to the third more and more strands turn."""
@@ -131,12 +133,11 @@ class Head(NamedTuple):
         side = min(MATTE_SIDE, picture.shape[-1])
         small, mask = resize(picture, side), resize(hair, side)
         x, y = on_head(landmarks, side)
-        place = place_on_head(x, y)
-        # The hair's colour is that at the head's outline: far from it a mask errs more often.
-        near = ((place - NEAR[0]) / (NEAR[1] - NEAR[0])).clamp(0.02, 1)
+        off = off_oval(x, y)
+        near = (1 - ramp(off, *NEAR)).clamp_min(0.02)
         within = border_fade(side, fade[0], fade[2], like=small)
         colour = weighted_mean(small, mask * near)
-        return cls(place, off_oval(x, y), small, mask, skin_colour(small, landmarks), colour, within)
+        return cls(place_on_head(x, y), off, small, mask, skin_colour(small, landmarks), colour, within)
 
 
 def on_head(landmarks: Tensor, side: int, window: Window | None = None) -> tuple[Tensor, Tensor]:
@@ -356,12 +357,14 @@ def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
 def unnatural(picture: Tensor, hair: Tensor | None = None) -> Tensor:
     """Where pictures (B,3,S,S) in [-1,1] have a colour that no hair has, green or deep blue: (B,1,s,s) in 0..1 at
     MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish, and if
-    what is taken for hair (B,1,S,S) has such a sheen, bluer places of it are hair, too."""
+    what is taken for hair (B,1,S,S) has such a sheen, bluer places of it are hair, too. A blue hat tells nothing."""
     small = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1)
     red, green, blue = small.split(1, 1)
     deep = ramp((green - red) / (green + BLACK), *DEEP_GREEN)
     own = torch.maximum(deep, ramp(luma(small), *BLACK_HAIR))
     bluer = blue - torch.maximum(red, green)
     if hair is not None:
-        bluer = bluer - weighted_mean(bluer, resize(hair, small.shape[-1])).clamp(0, SHEEN)
+        natural, hair = 1 - ramp(bluer, *BLUE), resize(hair, small.shape[-1])
+        sheen = weighted_mean(bluer, hair * natural).clamp(0, SHEEN)
+        bluer = bluer - sheen * ramp(weighted_mean(natural, hair), *MOSTLY)
     return torch.maximum(ramp(green - red, *GREEN) * own, ramp(bluer, *BLUE))
