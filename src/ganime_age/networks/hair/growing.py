@@ -39,7 +39,7 @@ MOST_TURNED = 0.82
 them hair is one even grey, which nobody takes for hair. Of .3 .29 turn there, of .6 .51, of 1 .69."""
 VARIETY = 0.7
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
-TEMPLES_FIRST = 1.4
+TEMPLES_FIRST = 0.9
 """How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""

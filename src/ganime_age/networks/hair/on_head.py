@@ -342,7 +342,7 @@ def off_oval(x: Tensor, y: Tensor) -> Tensor:
 def place_on_head(x: Tensor, y: Tensor) -> Tensor:
     """How early hair turns at a place of `on_head`: from 1 at the temples to -0.3 at lengths a face's width away."""
     far = off_oval(x, y)
-    temples = torch.exp(-((y + 0.1) / 0.45).square() - (far / 0.3).square())
+    temples = torch.exp(-((y + 0.2) / 0.7).square() - (far / 0.4).square())
     return 0.3 - 0.6 * (far / 1.2).clamp(max=1) + 0.7 * temples
 
 
