@@ -92,6 +92,40 @@ def test_runs_of_other_seeds_are_told_one_by_one_with_their_mean_and_spread(meas
     assert "ragan_seeds" not in summary
 
 
+def test_rows_of_runs_that_are_gone_stay_as_they_were_measured(measured, painted_faces):
+    made = {"date": "2026-01-02"}
+    again = measure(
+        {"agetransgan_mi": Stranger()},
+        painted_faces,
+        JUDGES,
+        Plan.of(200),
+        earlier=measured | {"made_by": made},
+    )
+    assert again["earlier"] == {"agetransgan": "2026-01-02", "seeds": "2026-01-02"}
+    assert list(again["methods"]) == ["agetransgan", "agetransgan_mi", "nothing"]
+    for key in ("methods", "yaw_bins", "weights"):
+        assert again[key]["agetransgan"] == measured[key]["agetransgan"]
+    assert again["seeds"] == measured["seeds"]
+    assert again["methods"]["agetransgan_mi"] != measured["methods"]["agetransgan_mi"]
+    known = measured["summary"]
+    assert again["summary"]["agetransgan_age_error_mean"] == known["agetransgan_age_error_mean"]
+    assert (
+        again["summary"]["agetransgan_seeds_mi_better_groups"] == known["agetransgan_seeds_mi_better_groups"]
+    )
+    later = measure(
+        {"agetransgan_mi": Exact()},
+        painted_faces,
+        JUDGES,
+        Plan.of(200),
+        earlier=again | {"made_by": {"date": "2026-02-03"}},
+    )
+    assert later["earlier"] == again["earlier"], "the day of the measuring, not of the file"
+    assert "Measured earlier" in table1(Results(Path(), again)) and "AgeTransGAN (2026-01-02)" in table1(
+        Results(Path(), again)
+    )
+    assert "Measured earlier" not in table1(Results(Path(), measured))
+
+
 def test_the_ages_asked_are_the_real_groups_means(measured, painted_faces):
     age = painted_faces.labels["age"]
     old = next(group for group in measured["groups"] if group["group"] == "70+")

@@ -14,7 +14,7 @@ from ganime_age.errors import BadInput
 from ganime_age.learning import losses
 from ganime_age.learning.data.augment import random_affine
 from ganime_age.learning.data.faces import Faces, balanced_weights, draw
-from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, surround, wear
+from ganime_age.learning.data.headwear import dye, folds, hang, in_larger, shine, surround, wear
 from ganime_age.learning.engine import checkpoints
 from ganime_age.learning.engine.loop import Run
 from ganime_age.learning.engine.recipe import Tables, fill, read_recipe
@@ -317,6 +317,18 @@ def test_dyed_hair_and_new_surroundings_leave_the_face_and_each_other_alone():
     corner = (moved - faces)[:, :, :20, :10].abs().amax((1, 2, 3))
     assert (corner > 0.1).float().mean() > 0.8
     assert torch.equal(surround(dye(faces, masks, 0.0), masks, landmarks, 0.0), faces)
+
+
+def test_shining_hair_is_brighter_in_places_and_all_else_stays():
+    faces, masks, _ = forty_heads()
+    hair = (masks > 0.5).expand_as(faces)
+    lit = shine(faces, masks, chance=1.0)
+    assert torch.equal(lit[~hair], faces[~hair])
+    more = (lit - faces).mean(1)[masks[:, 0] > 0.5]
+    assert (more > -1e-6).all() and 0.2 < (more > 0.1).float().mean() < 0.9, "patches, not all of it"
+    some = (shine(faces, masks, chance=0.5) != faces).flatten(1).any(1)
+    assert 0.2 < some.float().mean() < 0.8
+    assert torch.equal(shine(faces, masks, chance=0.0), faces)
 
 
 def test_hair_that_hangs_beside_a_face_is_hair_and_has_its_colour():

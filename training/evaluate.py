@@ -41,7 +41,8 @@ training/train.py made); KIND is identity, age, expression or hair. What the lis
 table1 (--faces, --models) holds agetransgan and ragan, without and with MI (agetransgan_mi, ragan_mi), and
 ganimation_age side by side in AgeTransGAN's Table I, beside the prototypes that they draw on and beside doing nothing.
 --runs ROW=FOLDER ... names weights or a run's light folder for a row, or `own` for the measured weights themselves;
-these also fill the rows of their methods for which --runs names nothing.
+these also fill the rows of their methods for which --runs names nothing. With --earlier the rows and seeds that are not
+measured anew stay as the results file has them, with the day of their measuring: their runs are not at hand any more.
 
 reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
 other, by the same judges; of expression and pose only MediaPipe's can. Rows mesh_alone, mesh_with_shape and
@@ -164,7 +165,8 @@ def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
     folder, models = needed(given, "faces"), models_of(model, given.runs)
     named, seeds = given.judges, seeds_of(model, given.seeds)
     named = "identity=default,age=default" if named == "default" else named
-    return measure(models, Faces(folder, 128, ("test",)), *judged(given, model, named), seeds)
+    earlier = dict(Results.read(results_path(given)).values) if given.earlier else None
+    return measure(models, Faces(folder, 128, ("test",)), *judged(given, model, named), seeds, earlier)
 
 
 def estimator(given: argparse.Namespace, model: GanimeAge) -> dict:
@@ -545,6 +547,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", nargs="+", default=[], metavar="ROW=FOLDER", help="table1: weights of its rows"
     )
+    parser.add_argument("--earlier", action="store_true", help="table1: keep rows of runs that are gone")
     parser.add_argument(
         "--seeds", nargs="+", default=[], metavar="ROW=FOLDER,FOLDER", help="table1: several runs of a row"
     )

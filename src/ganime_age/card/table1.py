@@ -51,6 +51,7 @@ def table1(results: Results) -> str:
         f"Age judge: {results.get('judged_by', 'age')}; on real faces it is off by "
         f"{results.number('age_judge', 'mean_absolute_error_years', 'all')} years. {matcher(results)}",
         f"Not in the table, for want of weights: {', '.join(left)}." if left else "",
+        _earlier(results),
         f"![Table I as measured here](figures/{FIGURE})",
         "Verified as the same person, in %:",
         _verified(methods, groups),
@@ -68,6 +69,15 @@ def table1(results: Results) -> str:
         " ".join(DIFFERS.split()),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _earlier(results: Results) -> str:
+    """Which rows were not measured anew; empty where all were."""
+    if not results.has("earlier") or not results.get("earlier"):
+        return ""
+    dates = results.get("earlier")
+    names = ", ".join(f"{'several runs' if row == 'seeds' else title(row)} ({dates[row]})" for row in dates)
+    return f"Measured earlier, on the prototypes and the hair network of then, for those runs are not kept: {names}."
 
 
 def _verified(methods: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> str:

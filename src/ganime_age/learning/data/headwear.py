@@ -1,5 +1,5 @@
 """What a hair network should have seen: hats, scarves and bald heads drawn onto faces, tails and free strands of hair,
-dyed hair, other clothes and backgrounds, and faces in larger pictures."""
+dyed and shining hair, other clothes and backgrounds, and faces in larger pictures."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def dye(faces: Tensor, hair: Tensor, chance: float = 0.15) -> Tensor:
     dyed = light + chroma * (0.4 + shown)
     chosen = torch.rand(count, 1, 1, 1, device=device) < chance
     return torch.where(chosen, torch.lerp(faces, dyed, hair), faces).clamp(-1, 1)
+
+
+def shine(faces: Tensor, hair: Tensor, chance: float = 0.2) -> Tensor:
+    """Some of faces (B,3,S,S) in [-1,1] with gloss on their hair (B,1,S,S): broad patches up to three times as bright,
+    in the colour of a lamp, as where light falls through hair."""
+    count, side, device = len(faces), faces.shape[-1], faces.device
+    noise = torch.randn(count, 1, 5, 5, device=device)
+    patch = F.interpolate(noise, size=(side, side), mode="bicubic", align_corners=False)
+    patch = (1.2 * patch - 0.3).clamp(0, 1)
+    lamp = 1 + (torch.rand(count, 3, 1, 1, device=device) - 0.5) * 0.7
+    gain = 0.3 + 1.7 * torch.rand(count, 1, 1, 1, device=device)
+    lit = ((faces + 1) * (1 + gain * patch * lamp) - 1).clamp(-1, 1)
+    chosen = torch.rand(count, 1, 1, 1, device=device) < chance
+    return torch.where(chosen, torch.lerp(faces, lit, hair), faces)
 
 
 def surround(faces: Tensor, hair: Tensor, landmarks: Tensor, chance: float = 0.25) -> Tensor:

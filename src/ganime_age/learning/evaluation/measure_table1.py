@@ -124,9 +124,10 @@ def measure(
     judges: Judges,
     plan: Plan | None = None,
     seeds: Mapping[str, Sequence[GanimeAge]] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The table as one results file. models: row of the table -> what edits it; the rows that lack one are `left_out`.
-    seeds: see `over_seeds`.
+    seeds: see `over_seeds`. earlier: an older results file, whose rows stand where nothing measures them anew.
 
     faces: a test split. BadInput when a judge of identity or age is missing, or the faces that it needs.
     """
@@ -142,26 +143,55 @@ def measure(
         rows[NOTHING] = yard.untouched(yard.sitters(models[first], first))
         by_yaw = yaw_bins(models, yard, plan.count)
         repeated = over_seeds(seeds or {}, yard, plan.count)
+    weights = {name: part_fingerprint(model, part_of(name)) for name, model in models.items()}
+    kept = earlier_rows(earlier or {}, rows, repeated)
+    rows, by_yaw, repeated, weights = (
+        dict(kept.get(key, {})) | new
+        for key, new in (
+            ("methods", rows),
+            ("yaw_bins", by_yaw),
+            ("seeds", repeated),
+            ("weights", weights),
+        )
+    )
     return rounded(
         {
             "summary": summary(rows) | seeds_summary(repeated),
             "judged_by": judges.names(),
             "faces": {"edited": len(yard.picks), "real": int(sum(yard.real.count))},
             "groups": [_aim(group, yard.asked[group], yard.real) for group in TARGETS],
-            "methods": rows,
+            "methods": {name: rows[name] for name in (*table1_rows(), PROTOTYPES, NOTHING) if name in rows},
             "yaw_bins": by_yaw,
             "seeds": repeated,
             "left_out": [
                 name
                 for name, of in table1_rows().items()
-                if name not in models and name not in repeated and METHODS[of].shipped
+                if name not in rows and name not in repeated and METHODS[of].shipped
             ],
-            "weights": {name: part_fingerprint(model, part_of(name)) for name, model in models.items()},
+            "earlier": kept.get("dates", {}),
+            "weights": weights,
             "identity": yard.verified,
             "age_judge": {"mean_absolute_error_years": yard.real.error},
             "notes": NOTES,
         }
     )
+
+
+def earlier_rows(
+    earlier: Mapping[str, Any], rows: Mapping[str, Any], seeds: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Of an older results file what stands where nothing was measured anew: methods, yaw_bins, weights and seeds by row
+    of the table, and `dates`, of such rows and of `seeds`, when they were measured."""
+    if not earlier:
+        return {}
+    names = [name for name in earlier["methods"] if name not in rows]
+    kept = {key: {name: earlier[key][name] for name in names} for key in ("methods", "yaw_bins", "weights")}
+    known = earlier.get("earlier", {})
+    today = earlier["made_by"]["date"]
+    dates = {name: known.get(name, today) for name in names}
+    if earlier.get("seeds") and not seeds:
+        kept["seeds"], dates["seeds"] = dict(earlier["seeds"]), known.get("seeds", today)
+    return kept | {"dates": dates}
 
 
 def over_seeds(

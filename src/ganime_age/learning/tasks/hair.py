@@ -17,7 +17,7 @@ from ...networks.layers import resize
 from .. import losses
 from ..data.augment import random_colour, random_quality
 from ..data.faces import Faces
-from ..data.headwear import dye, hang, in_larger, surround, wear
+from ..data.headwear import dye, hang, in_larger, shine, surround, wear
 from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import NEEDED, hair_masks
 
@@ -110,7 +110,7 @@ def hair_batch(
 def hair_loss(network: HairMask | HairMatte, covered: float, step: Step[None]) -> Losses:
     """A hair network against the teacher's masks. covered: the share of faces that get something on the head."""
     face, hair = resize(step.batch["face"], MATTE_SIDE), step.batch["hair"]
-    face = surround(dye(face, hair), hair, step.batch["landmarks"], covered)
+    face = surround(shine(dye(face, hair), hair), hair, step.batch["landmarks"], covered)
     face, hair = wear(face, hair, step.batch["landmarks"], covered)
     # Hair is looked for in a face's frame and in more of a photo around it (networks/hair/growing.py).
     seen, counts, places = in_larger(torch.cat([face, hair], 1), step.batch["landmarks"], LARGER)
