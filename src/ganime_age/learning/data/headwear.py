@@ -10,7 +10,7 @@ from torch import Tensor
 from ...networks.hair.filters import weighted_mean
 from ...networks.layers import luma
 
-SCALES = (0.75, 1.25)
+SCALES = (0.7, 1.35)
 """Least and largest scale of a frame in a larger picture."""
 STRANGER, MIRROR = 0.25, 0.75
 """Of the larger pictures, up to the first share show another picture around the frame, up to the second the frame's
@@ -22,7 +22,7 @@ DOUBT = 0.3
 def in_larger(
     pictures: Tensor, landmarks: Tensor, side: int, turn: float = 15.0, shift: float = 0.3
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (B,C,S,S) of frames, some 0.75 to 1.25 times as large, turned by up to `turn` degrees and moved by up to
+    """Pictures (B,C,S,S) of frames, some 0.7 to 1.35 times as large, turned by up to `turn` degrees and moved by up to
     `shift` sides, in larger ones (B,C,side,side); how much each pixel of these counts, (B,1,side,side) in 0..1; and
     where the landmarks (B,68,2), in 0..1 of the frames, lie in 0..1 of the larger ones.
 

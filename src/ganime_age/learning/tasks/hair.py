@@ -22,7 +22,7 @@ from ..engine.task import Losses, Player, Step, Task
 from ..prepare.hair import NEEDED, hair_masks
 
 WEIGHTS = {"hair": 1.0}
-LARGER = 192
+LARGER = 224
 """Side of the pictures in which hair is learnt, with frames of about MATTE_SIDE in them."""
 SOME = -1.0
 """Bias of the network's last layer when it begins to learn: about a quarter of a picture is hair."""
