@@ -64,6 +64,7 @@ TINY: dict[str, dict[str, Any]] = {
         "network": {"seek_width": 16, "mark_width": 16, "crop_side": 32},
     },
     "denoise": {"batch": 3, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1]}},
+    "distil": {"batch": 3, "fresh": 2, "pool": 4, "crop": 48},
     "dual_generator": {
         "batch": 2,
         "ramp_steps": 2,
