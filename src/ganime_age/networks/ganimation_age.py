@@ -157,12 +157,11 @@ def edit(
 
 
 KINDS = {"painter": Generator, "restorer": Restorer, "denoiser": Denoiser, "distilled": Distilled}
-"""The generators that this method has had: of the oldest weights, restoring/, denoising/, and the student of the last."""
+"""The generators that this method has had: of the oldest weights, restoring/, denoising/, and the last one's
+student."""
 
 
-def network(
-    kind: str = "painter", own_prototypes: bool = True, **keywords: Any
-) -> AnyGenerator:
+def network(kind: str = "painter", own_prototypes: bool = True, **keywords: Any) -> AnyGenerator:
     """The generator of one of KINDS."""
     if kind not in KINDS:
         raise BadInput(f"the generator's kind is {kind!r}; choose {', '.join(KINDS)}")

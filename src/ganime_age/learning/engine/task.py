@@ -80,10 +80,10 @@ class Task:
     sheet(networks, path): optional picture of the state. probe(networks): optional figures of the state for the
     collapse monitor; watch: the limits by which these are judged unless the run is given others (collapse.py).
     helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of the networks,
-    and helpers, that torch.compile may take; none that is differentiated twice. ahead: whether a batch is pictures and labels as
-    they are, which may be made before its step, by a thread or on the device; False where batch() draws from torch's
-    generators or runs networks. steps: used when the plan's are 0, counted for one process that accumulates nothing.
-    notes: what `light/notes.json` says of how they were trained.
+    and helpers, that torch.compile may take; none that is differentiated twice. ahead: whether a batch is pictures and
+    labels as they are, which may be made before its step, by a thread or on the device; False where batch() draws from
+    torch's generators or runs networks. steps: used when the plan's are 0, counted for one process that accumulates
+    nothing. notes: what `light/notes.json` says of how they were trained.
     """
 
     networks: dict[str, nn.Module]

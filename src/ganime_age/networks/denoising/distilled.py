@@ -43,9 +43,7 @@ class Distilled(FaceUNet):
         ages = [gaussian_basis(age, 0.0, 100.0, AGE_BUMPS) for age in request[:2]]
         return self.condition(torch.cat([*ages, *(aus / AU_MAX for aus in request[2:])], 1))
 
-    def forward(
-        self, edit: Tensor, moved: Tensor, valid: Tensor, place: Tensor, request: Request
-    ) -> Tensor:
+    def forward(self, edit: Tensor, moved: Tensor, valid: Tensor, place: Tensor, request: Request) -> Tensor:
         """Edited faces (B,3,H,W) in [-1,1] and the same faces moved alone; valid (B,1,H,W) in 0..1, what of them is
         real; place: see `places` -> what drawing anew changes in the edits, (B,3,H,W)."""
         seen = [F.pixel_unshuffle(face * valid / SPREAD, 2) for face in (edit, moved)]
@@ -56,12 +54,12 @@ class Distilled(FaceUNet):
 
     @torch.no_grad()
     def begin_from(self, teacher: Denoiser) -> None:
-        """Take over all tensors of a denoiser whose shapes agree, but for the last layer's: an untrained student changes
-        nothing. Its stem sees the edit as the teacher's sees a face, and the moved face not yet."""
-        own, given = self.state_dict(), teacher.state_dict()
-        for name, value in given.items():
-            if not name.startswith("head.") and own[name].shape == value.shape:
-                own[name].copy_(value)
+        """Take over all tensors of a denoiser whose shapes agree, but for the last layer's: an untrained student
+        changes nothing. Its stem sees the edit as the teacher's sees a face, and the moved face not yet."""
+        given = teacher.state_dict()
+        for name, own in self.state_dict().items():
+            if not name.startswith("head.") and name in given and given[name].shape == own.shape:
+                own.copy_(given[name])
         if self.stem.out_channels == teacher.stem.out_channels:
             self.stem.weight.zero_()
             self.stem.weight[:, :12] = teacher.stem.weight[:, :12]
@@ -69,16 +67,17 @@ class Distilled(FaceUNet):
         self._be_told_as(teacher)
 
     def _be_told_as(self, teacher: Denoiser) -> None:
-        """The first layer of the condition: the target is told as the teacher was told what a face is, beside a set and a
-        noise that stay the same."""
+        """The first layer of the condition: the target is told as the teacher was told what a face is, beside a set
+        and a noise that stay the same."""
         sizes = (AGE_BUMPS, 1, UNITS, 1, teacher.sources, 1, NOISE_BUMPS)
-        age, known, units, moved, source, _, level = teacher.condition[0].weight.split(sizes, 1)
+        first, theirs = (network.condition.get_submodule("0") for network in (self, teacher))
+        age, known, units, moved, source, _, level = theirs.get_parameter("weight").split(sizes, 1)
         noise = torch.tensor([math.log(LIKE_NOISE)]).to(level)
         bumps = gaussian_basis(noise, math.log(LEAST_NOISE), math.log(MOST_NOISE), NOISE_BUMPS)
-        weight, bias = self.condition[0].weight, self.condition[0].bias
+        weight, bias = (first.get_parameter(name) for name in ("weight", "bias"))
         weight.zero_()
         weight[:, AGE_BUMPS : 2 * AGE_BUMPS] = age
         weight[:, -UNITS:] = units
-        bias.copy_(teacher.condition[0].bias + (known + moved)[:, 0] + level @ bumps[0])
+        bias.copy_(theirs.get_parameter("bias") + (known + moved)[:, 0] + level @ bumps[0])
         if teacher.sources:
-            bias += source[:, LIKE]
+            bias.add_(source[:, LIKE])

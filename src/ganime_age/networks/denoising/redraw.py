@@ -7,10 +7,10 @@ as in the edit, with the same noise:
 
     out = R(edit; target) + moved - R(moved; source)
 
-What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one evaluation
-for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit goes on in many
-steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & Salimans, 2022). A distilled student gives
-the mean of `out - edit` over the noise in one evaluation (distilled.py).
+What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one
+evaluation for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit
+goes on in many steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & Salimans, 2022). A
+distilled student gives the mean of `out - edit` over the noise in one evaluation (distilled.py).
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def redraw(
     how: Manner,
 ) -> tuple[Tensor, Tensor]:
     """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
-    condition says, against the second, the second as the second says. The noise may be one for each face, (B,3,H,W). shown: what of them is real, (B,1,H,W) in 0..1,
-    and where it is, see `Denoiser.places`."""
+    condition says, against the second, the second as the second says. The noise may be one for each face, (B,3,H,W).
+    shown: what of them is real, (B,1,H,W) in 0..1, and where it is, see `Denoiser.places`."""
     start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
     edit, own = (face + start * noise for face in faces)
     said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))
@@ -168,8 +168,8 @@ def noisy_change(
     shown: tuple[Tensor, Tensor],
     request: Request,
 ) -> Tensor:
-    """`out - edit`, see above, of edited faces (B,3,H,W) and the same faces moved; noise (1,3,H,W), or one for each face.
-    shown: see `redraw`."""
+    """`out - edit`, see above, of edited faces (B,3,H,W) and the same faces moved; noise (1,3,H,W), or one for each
+    face. shown: see `redraw`."""
     nothing = torch.full_like(request.source_age, LIKE).long()
     sides = torch.full_like(request.source_age, float(denoiser.size))
     wanted = Condition(request.target_age, request.target_aus, nothing, sides)
@@ -201,8 +201,8 @@ def window_on(landmarks: Tensor, side: int) -> Window:
 
 
 def spans(landmarks: Tensor, side: int) -> Tensor:
-    """Rows and columns (B,2,2) int64 of the window of each of faces with landmarks (B,68,2): the first and the one after
-    the last."""
+    """Rows and columns (B,2,2) int64 of the window of each of faces with landmarks (B,68,2): the first and the one
+    after the last."""
     (left, top), (right, bottom) = landmarks.amin(1).unbind(1), landmarks.amax(1).unbind(1)
     ends = (top - ABOVE, bottom + BELOW), (left - BESIDE, right + BESIDE)
     return torch.stack([span(first, last, side) for first, last in ends], 1)

@@ -44,9 +44,9 @@ def normalised(x: Tensor) -> Tensor:
 
 
 class FaceUNet(nn.Module):
-    """What the denoiser and its distilled student share. told: numbers of the condition. inputs: channels at half of the
-    side. widths: channels at 1/2, 1/4, ... of the side. blocks: at each of them, on the way down; one more on the way
-    up. share: how much of what it draws anew is laid on an edit, 0..1; of 0 nothing is drawn. Any side that is a
+    """What the denoiser and its distilled student share. told: numbers of the condition. inputs: channels at half of
+    the side. widths: channels at 1/2, 1/4, ... of the side. blocks: at each of them, on the way down; one more on the
+    way up. share: how much of what it draws anew is laid on an edit, 0..1; of 0 nothing is drawn. Any side that is a
     multiple of 2 ** len(widths).
 
     mean_shape (68,2) in 0..1: the mean face on which places are told; `use_mean_shape` sets it before training."""

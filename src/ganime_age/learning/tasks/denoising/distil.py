@@ -1,8 +1,10 @@
-"""Distilling the denoising generator: a student learns in one evaluation what its teacher draws in three, with guidance.
+"""Distilling the denoising generator: a student learns in one evaluation what its teacher draws in three, with
+guidance.
 
-Guided distillation (Meng et al., CVPR 2023). Prototypes edit real faces as at run time; the teacher draws the edits anew
-from fresh noise, and the student, which sees no noise, learns the mean by least squares. Edits are slower to make than to
-learn from, so they are kept in a pool: each step makes a few new ones, in the place of the oldest, and learns from many.
+Guided distillation (Meng et al., CVPR 2023). Prototypes edit real faces as at run time; the teacher draws the edits
+anew from fresh noise, and the student, which sees no noise, learns the mean by least squares. Edits are slower to make
+than to learn from, so they are kept in a pool: each step makes a few new ones, in the place of the oldest, and learns
+from many.
 """
 
 from __future__ import annotations
@@ -49,10 +51,10 @@ PROBED_NOISES = 4
 class Recipe:
     """Numbers of the recipe. teacher: light folder of a run of denoise.toml, or weights with such a generator.
     prototypes: weights, or what prototypes.toml made. batch: edits that a step learns from, of `pool` that are kept;
-    fresh: new ones of a step. crop: side in pixels around the face of what it learns from, a multiple of 16. bare: share
-    of the faces that no prototype edits. age_noise: standard deviation in years of what readers are off. detail: weight
-    of what differs from the mean around each pixel. balance, colour, shares: as in `denoise.Recipe`. network: keywords of
-    the student, those of the teacher unless given."""
+    fresh: new ones of a step. crop: side in pixels around the face of what it learns from, a multiple of 16. bare:
+    share of the faces that no prototype edits. age_noise: standard deviation in years of what readers are off. detail:
+    weight of what differs from the mean around each pixel. balance, colour, shares: as in `denoise.Recipe`. network:
+    keywords of the student, those of the teacher unless given."""
 
     teacher: str = "training/checkpoints/denoiser"
     prototypes: str = "src/ganime_age/weights"
@@ -91,30 +93,27 @@ class Pairs(NamedTuple):
 
 
 class Pool:
-    """The newest `size` pairs, pictures in float16, where the first of them lay. It is in no checkpoint: a run that goes
-    on fills it anew."""
+    """The newest `size` pairs, pictures in float16, where the first of them lay. It is in no checkpoint: a run that
+    goes on fills it anew."""
 
     def __init__(self, size: int):
-        self.size, self.made, self.kept = size, 0, None
-        self.kept: Pairs | None
+        self.size, self.made = size, 0
+        self.kept: list[Tensor] = []
 
     def add(self, pairs: Pairs) -> None:
         """Put pairs in the place of the oldest."""
         new = [value.half() if value.ndim == 4 else value for value in pairs]
-        if self.kept is None:
-            self.kept = Pairs(*(value.new_empty(self.size, *value.shape[1:]) for value in new))
-        count = len(pairs.edit)
-        rows = (torch.arange(count, device=pairs.edit.device) + self.made) % self.size
+        if not self.kept:
+            self.kept = [value.new_empty(self.size, *value.shape[1:]) for value in new]
+        rows = (torch.arange(len(new[0]), device=new[0].device) + self.made) % self.size
         for kept, value in zip(self.kept, new, strict=True):
             kept.index_copy_(0, rows, value)
-        self.made += count
+        self.made += len(new[0])
 
     def take(self, count: int) -> Pairs:
-        """Some pairs at random, in float32. RuntimeError of an empty pool."""
-        if self.kept is None:
-            raise RuntimeError("the pool is empty")
+        """Some pairs at random, in float32."""
         most = min(self.made, self.size)
-        rows = torch.randint(most, (count,), device=self.kept.edit.device)
+        rows = torch.randint(most, (count,), device=self.kept[0].device)
         return Pairs(*(kept.index_select(0, rows).float() for kept in self.kept))
 
 
@@ -144,7 +143,7 @@ class Objective:
             request = random_request(labels["age"], aus, self.recipe.age_noise)
             pairs = edited(self.prototypes, face, marks, request)
             bare = torch.rand_like(request.source_age) < self.recipe.bare
-            bare |= ~pairs.edit.isfinite().flatten(1).all(1)
+            bare |= ~(pairs.edit + pairs.moved).isfinite().flatten(1).all(1)  # as in restore.py
             there = bare[:, None, None, None]
             return pairs._replace(
                 edit=torch.where(there, face, pairs.edit),
@@ -209,8 +208,8 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
         raise BadInput(f"{faces.folder} has no face with landmarks and an age, whose edits are learnt")
     if recipe.pool < recipe.fresh or recipe.crop % 16 or recipe.crop < 16:
         raise BadInput(
-            f"recipe.pool is {recipe.pool}, recipe.fresh {recipe.fresh} and recipe.crop {recipe.crop}: the pool must hold "
-            "the new edits of a step, and the crop be a multiple of 16"
+            f"recipe.pool is {recipe.pool}, recipe.fresh {recipe.fresh} and recipe.crop {recipe.crop}: the pool must "
+            "hold the new edits of a step, and the crop be a multiple of 16"
         )
     teacher, prototypes = load_teacher(recipe.teacher), load_prototypes(recipe.prototypes)
     keywords = shape_of(teacher) | recipe.network
@@ -249,10 +248,12 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
 def shape_of(network: Denoiser) -> dict[str, Any]:
     """The keywords widths and blocks of a denoiser."""
     widths = [network.stem.out_channels, *(layer.out_channels for layer in network.down)]
-    return {"widths": widths, "blocks": [len(blocks) for blocks in network.fall]}
+    return {"widths": widths, "blocks": [len(list(level.children())) for level in network.fall]}
 
 
-def prober(objective: Objective, given: dict[str, Tensor]) -> Callable[[dict[str, nn.Module]], dict[str, float]]:
+def prober(
+    objective: Objective, given: dict[str, Tensor]
+) -> Callable[[dict[str, nn.Module]], dict[str, float]]:
     """A probe: mean absolute difference of student and teacher within the window of held-out edits, in levels of 255
     (error), and that of drawing nothing (nothing); the teacher is the mean of PROBED_NOISES drawings."""
     known: list[tuple[Pairs, Tensor]] = []
@@ -285,11 +286,9 @@ def prober(objective: Objective, given: dict[str, Tensor]) -> Callable[[dict[str
     return probe
 
 
-def sheet_of(
-    objective: Objective, given: dict[str, Tensor]
-) -> Callable[[dict[str, nn.Module], Path], None]:
-    """One row a face: the photo, then for SHOWN and a smile the prototypes' edit, the teacher's and the student's. Writes
-    a JPEG."""
+def sheet_of(objective: Objective, given: dict[str, Tensor]) -> Callable[[dict[str, nn.Module], Path], None]:
+    """One row a face: the photo, then for SHOWN and a smile the prototypes' edit, the teacher's and the student's.
+    Writes a JPEG."""
 
     def sheet(networks: dict[str, nn.Module], path: Path) -> None:
         student = networks["generator"]
