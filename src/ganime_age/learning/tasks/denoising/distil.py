@@ -51,15 +51,16 @@ PROBED_NOISES = 4
 class Recipe:
     """Numbers of the recipe. teacher: light folder of a run of denoise.toml, or weights with such a generator.
     prototypes: weights, or what prototypes.toml made. batch: edits that a step learns from, of `pool` that are kept;
-    fresh: new ones of a step. crop: side in pixels around the face of what it learns from, a multiple of 16. bare:
-    share of the faces that no prototype edits. age_noise: standard deviation in years of what readers are off. detail:
-    weight of what differs from the mean around each pixel. balance, colour, shares: as in `denoise.Recipe`. network:
-    keywords of the student, those of the teacher unless given."""
+    fresh: new ones of a step, in each `every`-th one. crop: side in pixels around the face of what it learns from, a
+    multiple of 16. bare: share of the faces that no prototype edits. age_noise: standard deviation in years of what
+    readers are off. detail: weight of what differs from the mean around each pixel. balance, colour, shares: as in
+    `denoise.Recipe`. network: keywords of the student, those of the teacher unless given."""
 
     teacher: str = "training/checkpoints/denoiser"
     prototypes: str = "src/ganime_age/weights"
     batch: int = 8
     fresh: int = 4
+    every: int = 1
     pool: int = 64
     crop: int = 208
     lr: float = 1e-3
@@ -129,9 +130,10 @@ class Objective:
         return {"change": 1.0, "detail": self.recipe.detail}
 
     def learn(self, step: Step[None]) -> Losses:
-        """New pairs from the batch's faces, then the loss on some of the pool."""
-        face = relit(step.batch["face"], self.recipe.colour)
-        self.pool.add(self.pairs(face, step.batch))
+        """New pairs from the batch's faces, where it is time, then the loss on some of the pool."""
+        if step.number % self.recipe.every == 0 or not self.pool.made:
+            face = relit(step.batch["face"], self.recipe.colour)
+            self.pool.add(self.pairs(face, step.batch))
         pairs = self.pool.take(self.recipe.batch)
         return losses.weighted_sum(self.terms(pairs), self.weights(step.number))
 
