@@ -34,6 +34,8 @@ OTHERS = {
         {"kind": "denoiser"}, {"kind": "denoiser", "widths": [8, 8, 8, 8]},
         {"kind": "denoiser", "blocks": [1, 1, 1, 1]}, {"kind": "denoiser", "sources": 2},
         {"kind": "denoiser", "share": 0.5},
+        {"kind": "distilled"}, {"kind": "distilled", "widths": [8, 8, 8, 8]},
+        {"kind": "distilled", "blocks": [1, 1, 1, 1]}, {"kind": "distilled", "share": 0.5},
     ],
     "ganimation": [{"conditions": 5}, {"width": 8}, {"blocks": 1}],
     "agetransgan": [

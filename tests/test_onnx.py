@@ -16,6 +16,7 @@ from ganime_age.errors import BadInput, MissingModel
 from ganime_age.images import alignment, plain
 from ganime_age.images.frames import side_in_photo
 from ganime_age.networks.denoising.denoiser import Denoiser
+from ganime_age.networks.denoising.distilled import Distilled
 from ganime_age.networks.denoising.redraw import redrawn
 from ganime_age.networks.layers import Window, choose, cut
 from ganime_age.networks.restoring.lay import Request
@@ -161,9 +162,10 @@ def test_a_window_lies_where_the_values_say():
     assert np.array_equal(got, expected) and np.array_equal(piece, x.numpy()[..., 2:5])
 
 
-def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
+@pytest.mark.parametrize("kind", [Denoiser, Distilled])
+def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say(kind):
     torch.manual_seed(0)
-    network, shape = Denoiser((8, 16), (1, 1), sources=2), torch.rand(1, 68, 2)
+    network, shape = kind((8, 16), (1, 1)), torch.rand(1, 68, 2)
     for part in network.parameters():
         torch.nn.init.normal_(part, std=0.1)
     given = {
@@ -188,7 +190,7 @@ def test_a_face_is_drawn_anew_in_the_window_that_its_landmarks_say():
         drawn = draw(**given)
     made = graph.model({"edited": drawn.face, "attention": drawn.attention})
     noises = [one for one in graph.constants.values() if one.shape == given["face"].shape and one.any()]
-    assert len(noises) == 1, "one for all steps"
+    assert len(noises) == (kind is Denoiser), "one for all evaluations; a student needs none"
     for marks, age in ((0.2 + 0.6 * shape, 20.0), (0.5 + 0.1 * shape, 41.0), (0.4 * shape, 30.0)):
         there = {"face": given["face"], "marks": marks, "age": torch.tensor([age])}
         there["closed"] = with_closed_lips(marks)

@@ -14,6 +14,7 @@ from torch import nn
 from ganime_age import BadInput, FaceEditor
 from ganime_age.learning.evaluation import measure_speed
 from ganime_age.networks.denoising.denoiser import Denoiser
+from ganime_age.networks.denoising.distilled import Distilled
 from ganime_age.networks.denoising.redraw import window_on
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -53,6 +54,18 @@ def test_multiply_adds_of_a_network_that_draws_anew_are_those_of_all_three_drawi
     )
     look = places * 9 * (25 * 8 + 2 * 8 * 8 + 8 * 12) + told + 160 * 16
     assert measure_speed.multiply_adds(model, size=64) == 3 * look
+
+
+def test_multiply_adds_of_a_distilled_network_are_those_of_one_drawing():
+    model = nn.Module()
+    model.ganimation_age = Distilled([8], [1])
+    marks = model.ganimation_age.mean_shape
+    marks.copy_(torch.rand(68, 2, generator=torch.Generator().manual_seed(0)))
+    (top, bottom), (left, right) = (span.tolist() for span in window_on(marks[None], 64))
+    places = (bottom - top) * (right - left) // 4
+    told = 160 * (2 * (16 + 17) + 160)
+    look = places * 9 * (37 * 8 + 2 * 8 * 8 + 8 * 12) + told + 160 * 16
+    assert measure_speed.multiply_adds(model, size=64) == look
 
 
 def test_the_shipped_model_is_measured(model, monkeypatch):

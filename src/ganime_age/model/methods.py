@@ -68,7 +68,7 @@ class Method:
     part: the part of the weights that holds its network, which `network` builds from its keywords in config.json.
     colour: in charts. edit: (network, faces (B,3,s,s) in [-1,1], source ages (B,), target ages (B,) in years, source
     and target action units (B,17) in 0..5) -> Edited, at the side of the faces given; a network that is a Restorer or a
-    Denoiser is also given the landmarks before and after the prototypes, and a Denoiser the faces as these moved them.
+    FaceUNet is also given the landmarks before and after the prototypes, and a FaceUNet the faces as these moved them.
     reads: whether the prototypes change the face first, for which the readers find its landmarks. shipped: whether a
     model has it unless parts are named. trained_as: the network's name in training, if it differs from the part's.
     """

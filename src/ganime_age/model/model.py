@@ -18,7 +18,7 @@ from ..networks import ganimation, ganimation_age
 from ..networks.aligned.aifd import AIFD
 from ..networks.aligned.attributes import AttributeReader
 from ..networks.aligned.identity import IdentityReader
-from ..networks.denoising.denoiser import Denoiser
+from ..networks.denoising.unet import FaceUNet
 from ..networks.detector import FaceDetector
 from ..networks.dual_generator import DualGenerator, creased, render
 from ..networks.hair.finding import Place
@@ -76,7 +76,7 @@ class GanimeAge(
     readers: Readers
     head: HeadModel
     prototypes: Prototypes
-    ganimation_age: ganimation_age.Generator | Restorer | Denoiser
+    ganimation_age: ganimation_age.AnyGenerator
     ganimation: ganimation.Generator
     dual_generator: DualGenerator
     identity: IdentityReader
@@ -336,10 +336,10 @@ class GanimeAge(
             request = (source_age, source_age, source_aus, target_aus)
         small = resize(shown, side)
         given: dict[str, Any] = {}
-        if isinstance(network, Restorer | Denoiser):
+        if isinstance(network, Restorer | FaceUNet):
             moved = prototypes.moved_landmarks(landmarks, (source_age, target_age), request[2:])
             given = {"landmarks": (landmarks, moved)}
-        if isinstance(network, Denoiser):
+        if isinstance(network, FaceUNet):
             given["moved"] = lambda: prototypes.moved_face(resize(faces, side), landmarks, whole)
         drawn = row.edit(network, small, *request, **given)
         drawn = prototypes.limit(small, drawn, landmarks, whole)

@@ -11,7 +11,7 @@ mean. What is left to paint is what no mean shows: teeth, creases, what makes th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..edits import AU_CODES, AU_MAX
 from ..errors import BadInput
 from .denoising.denoiser import Denoiser
+from .denoising.distilled import Distilled
 from .denoising.redraw import redrawn
 from .layers import Edited, ModulatedBlock, gaussian_basis
 from .prototypes import Prototypes
@@ -126,8 +127,11 @@ class Generator(nn.Module):
         return 1 - torch.exp(-(years + action))
 
 
+AnyGenerator: TypeAlias = Generator | Restorer | Denoiser | Distilled
+
+
 def edit(
-    generator: Generator | Restorer | Denoiser,
+    generator: AnyGenerator,
     faces: Tensor,
     source_age: Tensor,
     target_age: Tensor,
@@ -138,8 +142,8 @@ def edit(
 ) -> Edited:
     """The edit of this method's row (model/methods.py): ages and action units at once.
 
-    landmarks (B,68,2): the photo's, and as the prototypes moved them; a restorer and a denoiser need both. moved: gives
-    the faces with nothing but their landmarks moved, which a denoiser needs.
+    landmarks (B,68,2): the photo's, and as the prototypes moved them; all but the first of KINDS
+    need both. moved: gives the faces with nothing but their landmarks moved, which a denoiser and its student need.
     """
     request = Request(source_age, target_age, source_aus, target_aus)
     if isinstance(generator, Generator):
@@ -152,17 +156,16 @@ def edit(
     return redrawn(generator, faces, moved, (before, after), request)
 
 
-KINDS = {"painter": Generator, "restorer": Restorer, "denoiser": Denoiser}
-"""The generators that this method has had: of the oldest weights, restoring/, denoising/."""
+KINDS = {"painter": Generator, "restorer": Restorer, "denoiser": Denoiser, "distilled": Distilled}
+"""The generators that this method has had: of the oldest weights, restoring/, denoising/, and the last one's
+student."""
 
 
-def network(
-    kind: str = "painter", own_prototypes: bool = True, **keywords: Any
-) -> Generator | Restorer | Denoiser:
+def network(kind: str = "painter", own_prototypes: bool = True, **keywords: Any) -> AnyGenerator:
     """The generator of one of KINDS."""
     if kind not in KINDS:
         raise BadInput(f"the generator's kind is {kind!r}; choose {', '.join(KINDS)}")
-    built: Generator | Restorer | Denoiser = KINDS[kind](
+    built: AnyGenerator = KINDS[kind](
         **keywords | ({"own_prototypes": own_prototypes} if kind == "painter" else {})
     )
     return built

@@ -67,7 +67,7 @@ class Run:
         self.optimizers = [optimizer_of(player) for player in task.players]
         self.averages = {name: AveragedModel(task.networks[name], use_buffers=True) for name in task.averaged}
         compiled = task.compiled if plan.compile and self.accelerator.device.type == "cuda" else ()
-        self.compiled = Compiled(task.networks[name] for name in compiled)
+        self.compiled = Compiled(task.networks[one] if isinstance(one, str) else one for one in compiled)
         self.told: list[Turn] = []
         self.monitor = CollapseMonitor(watch or task.watch)
         self.step, self.images, self.seconds = 0, 0, 0.0

@@ -79,11 +79,11 @@ class Task:
     exponential moving average is kept. configs: what each network is built from, for the exported weights.
     sheet(networks, path): optional picture of the state. probe(networks): optional figures of the state for the
     collapse monitor; watch: the limits by which these are judged unless the run is given others (collapse.py).
-    helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of the networks
-    that torch.compile may take; none that is differentiated twice. ahead: whether a batch is pictures and labels as
-    they are, which may be made before its step, by a thread or on the device; False where batch() draws from torch's
-    generators or runs networks. steps: used when the plan's are 0, counted for one process that accumulates nothing.
-    notes: what `light/notes.json` says of how they were trained.
+    helpers: frozen networks that the losses use, moved to the device and never saved. compiled: names of the networks,
+    and helpers, that torch.compile may take; none that is differentiated twice. ahead: whether a batch is pictures and
+    labels as they are, which may be made before its step, by a thread or on the device; False where batch() draws from
+    torch's generators or runs networks. steps: used when the plan's are 0, counted for one process that accumulates
+    nothing. notes: what `light/notes.json` says of how they were trained.
     """
 
     networks: dict[str, nn.Module]
@@ -94,7 +94,7 @@ class Task:
     sheet: Callable[[dict[str, nn.Module], Path], None] | None = None
     probe: Callable[[dict[str, nn.Module]], dict[str, float]] | None = None
     helpers: tuple[nn.Module, ...] = ()
-    compiled: tuple[str, ...] = ()
+    compiled: tuple[str | nn.Module, ...] = ()
     ahead: bool = True
     steps: int | None = None
     notes: dict[str, str] = field(default_factory=dict)

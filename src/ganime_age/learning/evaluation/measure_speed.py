@@ -28,7 +28,7 @@ from ...images.video_reader import Frame
 from ...images.video_writer import new_clip
 from ...model.methods import METHODS
 from ...model.model import GanimeAge
-from ...networks.denoising.denoiser import Denoiser
+from ...networks.denoising.unet import FaceUNet
 from ...networks.restoring.restorer import Restorer
 
 THREADS = 2
@@ -235,10 +235,10 @@ def multiply_adds(model: GanimeAge, method: str = "ganimation_age", size: int = 
         with torch.inference_mode():
             face = torch.zeros(1, 3, size, size)
             ages = torch.tensor([30.0]), torch.tensor([70.0])
-            if isinstance(generator, Restorer | Denoiser):
+            if isinstance(generator, Restorer | FaceUNet):
                 marks = generator.mean_shape[None]
                 given = {"landmarks": (marks, marks)} | (
-                    {"moved": lambda: face} if isinstance(generator, Denoiser) else {}
+                    {"moved": lambda: face} if isinstance(generator, FaceUNet) else {}
                 )
                 # Every action unit at its most: the eyes close, which is what a restorer draws.
                 METHODS[method].edit(generator, face, *ages, units, units + 5, **given)

@@ -25,10 +25,17 @@ TASKS = (
     "dual_generator",
     "restore",
     "denoise",
+    "distil",
 )
 """What a recipe's `task` may be: modules of this package with a `Recipe` and a `build`."""
 
-ROOMS = {"restore": "restoring", "denoise": "denoising", "identity": "aligned", "attributes": "aligned"}
+ROOMS = {
+    "restore": "restoring",
+    "denoise": "denoising",
+    "distil": "denoising",
+    "identity": "aligned",
+    "attributes": "aligned",
+}
 """Tasks whose module lies in a package of its own."""
 
 FORMER = {"finder": "detector", "ganimation_age_seed": "ganimation_age_published"}

@@ -7,9 +7,10 @@ as in the edit, with the same noise:
 
     out = R(edit; target) + moved - R(moved; source)
 
-What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one evaluation
-for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit goes on in many
-steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & Salimans, 2022).
+What the network misses of the face is missing in both, so a face keeps its own eyes, moles and pores. So one
+evaluation for each condition is enough: R is the mean of all faces that there may be under the noise, where SDEdit
+goes on in many steps to one of them. R(edit; target) is guided away from R(edit; source) (Ho & Salimans, 2022). A
+distilled student gives the mean of `out - edit` over the noise in one evaluation (distilled.py).
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from torch import Tensor
 from ..layers import Edited, Window, choose, luma, may_ask
 from ..mouth import opened
 from ..restoring.lay import Request, carried_onto
-from .denoiser import Condition, Denoiser
+from .denoiser import LIKE, Condition, Denoiser
+from .distilled import Distilled
 
-LIKE = 0
-"""The number of the set whose photos are drawn: the first that the network was told of."""
 SEED = 1
 """Of the noise, which is the same for every edit."""
 FAR = 12.0
@@ -91,8 +91,8 @@ def redraw(
     how: Manner,
 ) -> tuple[Tensor, Tensor]:
     """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
-    condition says, against the second, the second as the second says. shown: what of them is real, (B,1,H,W) in 0..1,
-    and where it is, see `Denoiser.places`."""
+    condition says, against the second, the second as the second says. The noise may be one for each face, (B,3,H,W).
+    shown: what of them is real, (B,1,H,W) in 0..1, and where it is, see `Denoiser.places`."""
     start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
     edit, own = (face + start * noise for face in faces)
     said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))
@@ -105,7 +105,7 @@ def redraw(
 
 
 def redrawn(
-    denoiser: Denoiser,
+    network: Denoiser | Distilled,
     face: Tensor,
     moved: Callable[[], Tensor],
     landmarks: tuple[Tensor, Tensor],
@@ -114,11 +114,11 @@ def redrawn(
     """Edited faces (B,3,S,S) in [-1,1] drawn anew. moved: gives the faces themselves where the edit moved them,
     (B,3,S,S), and is called where they are drawn, not in every frame of a clip; landmarks (B,68,2) in 0..1 each: the
     photo's, and as it moved them. Where nothing is asked the face comes back exactly."""
-    asked = denoiser.share * request.asked()
+    asked = network.share * request.asked()
     before, after = landmarks
 
     def anew() -> Tensor:
-        change = drawn_change(denoiser, (face, moved()), after, request)
+        change = drawn_change(network, (face, moved()), after, request)
         share = asked[:, None, None, None]
         return torch.cat([(face + share * change).clamp(-1, 1), share.expand(-1, -1, *face.shape[2:])], 1)
 
@@ -146,22 +146,37 @@ def in_mouth(change: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def drawn_change(
-    denoiser: Denoiser, faces: tuple[Tensor, Tensor], landmarks: Tensor, request: Request
+    network: Denoiser | Distilled, faces: tuple[Tensor, Tensor], landmarks: Tensor, request: Request
 ) -> Tensor:
     """What drawing anew changes in edited faces (B,3,S,S); faces: `face` of `redrawn`, and what `moved` gives."""
     face, side = faces[0], faces[0].shape[-1]
     window = window_on(landmarks, side)
     half = Window(window.rows // 2, window.columns // 2)
     parts = window.cut(face), window.cut(faces[1])
-    shown = window.cut(torch.ones_like(face[:, :1])), half.cut(denoiser.places(landmarks, side))
+    shown = window.cut(torch.ones_like(face[:, :1])), half.cut(network.places(landmarks, side))
+    if isinstance(network, Distilled):
+        change = network(*parts, *shown, request)
+    else:
+        change = noisy_change(network, parts, window.cut(noise_like(face)), shown, request)
+    return window.put(torch.zeros_like(face), change)
+
+
+def noisy_change(
+    denoiser: Denoiser,
+    faces: tuple[Tensor, Tensor],
+    noise: Tensor,
+    shown: tuple[Tensor, Tensor],
+    request: Request,
+) -> Tensor:
+    """`out - edit`, see above, of edited faces (B,3,H,W) and the same faces moved; noise (1,3,H,W), or one for each
+    face. shown: see `redraw`."""
     nothing = torch.full_like(request.source_age, LIKE).long()
     sides = torch.full_like(request.source_age, float(denoiser.size))
     wanted = Condition(request.target_age, request.target_aus, nothing, sides)
     found = wanted._replace(age=request.source_age, aus=request.source_aus)
-    how = Manner.of(request)
-    drawn, own = redraw(denoiser, parts, window.cut(noise_like(face)), shown, (wanted, found), how)
-    out = drawn + still_there(*parts) * (parts[1] - own)
-    return window.put(torch.zeros_like(face), out - parts[0])
+    drawn, own = redraw(denoiser, faces, noise, shown, (wanted, found), Manner.of(request))
+    out = drawn + still_there(*faces) * (faces[1] - own)
+    return out - faces[0]
 
 
 def still_there(edit: Tensor, moved: Tensor) -> Tensor:
@@ -182,14 +197,20 @@ def mean_around(x: Tensor) -> Tensor:
 
 def window_on(landmarks: Tensor, side: int) -> Window:
     """Rows and columns of a frame of `side` pixels that hold faces with these landmarks (B,68,2)."""
-    (left, top), (right, bottom) = landmarks.amin((0, 1)), landmarks.amax((0, 1))
+    return Window(*spans(landmarks.flatten(0, 1)[None], side)[0])
+
+
+def spans(landmarks: Tensor, side: int) -> Tensor:
+    """Rows and columns (B,2,2) int64 of the window of each of faces with landmarks (B,68,2): the first and the one
+    after the last."""
+    (left, top), (right, bottom) = landmarks.amin(1).unbind(1), landmarks.amax(1).unbind(1)
     ends = (top - ABOVE, bottom + BELOW), (left - BESIDE, right + BESIDE)
-    return Window(*(span(first, last, side) for first, last in ends))
+    return torch.stack([span(first, last, side) for first, last in ends], 1)
 
 
 def span(first: Tensor, last: Tensor, side: int) -> Tensor:
-    """From the first to the last place, in sides of the frame, as pixels (2,) int64: one STEP at least, even of a face
-    that lies outside."""
+    """From the first to the last place (B,), in sides of the frame, as pixels (B,2) int64: one STEP at least, even of a
+    face that lies outside."""
     start = (first * side / STEP).floor().clamp(0, side // STEP - 1)
     end = (last * side / STEP).ceil().clamp(max=side // STEP)
-    return (STEP * torch.stack([start, torch.maximum(end, start + 1)])).long()
+    return (STEP * torch.stack([start, torch.maximum(end, start + 1)], -1)).long()

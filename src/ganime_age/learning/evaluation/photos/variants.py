@@ -9,7 +9,7 @@ from torch import nn
 
 from ....model.methods import DEFAULT, METHODS
 from ....model.model import GanimeAge
-from ....networks.denoising.denoiser import Denoiser
+from ....networks.denoising.unet import FaceUNet
 from ....networks.restoring.restorer import Restorer
 
 PROTOTYPES, NETWORK = "prototypes alone", "network alone"
@@ -24,7 +24,7 @@ def prototypes_alone(model: GanimeAge) -> GanimeAge:
     quiet = silenced(network, ("head.weight", "head.bias"))
     if isinstance(quiet, Restorer):
         quiet.draws = ()
-    if isinstance(quiet, Denoiser):
+    if isinstance(quiet, FaceUNet):
         quiet.share = 0.0
     return with_part(model, part, quiet)
 

@@ -18,6 +18,7 @@ from ....networks.aligned.attributes import AttributeReader
 from ....networks.aligned.identity import IdentityReader
 from ....networks.dual_generator import ShapeGenerator
 from ....networks.ganimation_age import Generator
+from ....networks.ganimation_age import network as generator_of
 from ....networks.hair.finding import MATTE_SIDE
 from ....networks.head import Head, HeadModel
 from ....networks.judging.age_judge import AgeJudge
@@ -43,6 +44,8 @@ JUDGE: dict[str, Any] = {"size": 64, "widths": [8, 8, 8]}
 ALIGNED: dict[str, Any] = {"widths": [8, 8, 8], "blocks": [1, 1, 1], "squeeze": 4}
 PAINTER: dict[str, Any] = {"widths": [8, 8, 16], "blocks": 1}
 STANDS_IN = "stands in"
+DENOISER = "denoiser"
+"""The folder, within that of all networks, of the generator that another learns from."""
 SOON = {"lead_steps": 1, "ramp_steps": 1, "r1_every": 2}
 AGE_GAN = {"batch": 3, **SOON}
 TINY: dict[str, dict[str, Any]] = {
@@ -64,6 +67,7 @@ TINY: dict[str, dict[str, Any]] = {
         "network": {"seek_width": 16, "mark_width": 16, "crop_side": 32},
     },
     "denoise": {"batch": 3, "network": {"widths": [8, 8, 8], "blocks": [1, 1, 1]}},
+    "distil": {"batch": 3, "fresh": 2, "pool": 4, "crop": 48},
     "dual_generator": {
         "batch": 2,
         "ramp_steps": 2,
@@ -172,15 +176,23 @@ def write_networks(folder: Path, tiny: bool = True) -> Path:
         "generator": (generator, painter),
         "shape": (ShapeGenerator(head, **hidden), hidden),
     }
+    write_all(networks, folder)
+    drawing = {"kind": "denoiser", **(TINY["denoise"]["network"] if tiny else {})}
+    write_all({"generator": (generator_of(**drawing), drawing)}, folder / DENOISER)
+    return folder
+
+
+def write_all(networks: Mapping[str, tuple[nn.Module, dict[str, Any]]], folder: Path) -> None:
+    """Networks with their keywords, by name, as exported weights in a new folder."""
     folder.mkdir(parents=True)
     made = {name: network for name, (network, _) in networks.items()}
     write_light(made, {name: config for name, (_, config) in networks.items()}, folder)
-    return folder
 
 
 def places(recipe: Mapping[str, Any], networks: Path) -> dict[str, str]:
     """The folders that a recipe's table names, or leaves to their defaults, replaced by `networks`."""
-    return {
+    teacher = {"teacher": str(networks / DENOISER)} if "teacher" in recipe else {}
+    return teacher | {
         name: str(networks)
         for name in (
             *("readers", "prototypes", "judge", "expressive", "shape", "init"),
