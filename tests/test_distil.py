@@ -251,8 +251,9 @@ def test_the_probe_and_the_sheet_compare_the_student_with_its_teacher(faces, tin
         found = made.probe(made.networks)
         assert made.probe(made.networks) == found
         made.sheet(made.networks, tmp_path / "sheet.jpg")
-    assert set(found) == {"error", "nothing"}
-    assert found["error"] == pytest.approx(found["nothing"]), "untrained it draws nothing"
+    assert set(found) == {"error", "difference", "error_nothing", "difference_nothing"}
+    for name in ("error", "difference"):
+        assert found[name] == pytest.approx(found[f"{name}_nothing"]), "untrained it draws nothing"
     with Image.open(tmp_path / "sheet.jpg") as shown:
         assert shown.size[0] == (1 + 3 * (1 + len(task.SHOWN))) * SIDE
 
