@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ....errors import BadInput
 from ....networks.denoising.denoiser import Denoiser
-from ....networks.denoising.distilled import Distilled
+from ....networks.denoising.distilled import CHANGE, Distilled
 from ....networks.denoising.redraw import mean_around, noisy_change, redrawn, spans
 from ....networks.ganimation_age import network as generator_of
 from ....networks.layers import precise
@@ -157,8 +157,8 @@ class Objective:
             )
 
     def terms(self, pairs: Pairs) -> dict[str, Tensor]:
-        """change: mean square of what the student draws otherwise than the teacher, within each face's window; detail:
-        the same of what differs from the mean around each pixel."""
+        """change: mean square of what the student draws otherwise than the teacher, in units of CHANGE, within each
+        face's window; detail: the same of what differs from the mean around each pixel."""
         side = pairs.edit.shape[-1]
         crop, windows = min(self.recipe.crop, side), spans(pairs.landmarks, side)
         at = corners((windows.float().mean(2) / side).flip(1), side, crop)
@@ -168,7 +168,7 @@ class Objective:
         with torch.no_grad(), precise(edit) if self.recipe.precise else nullcontext():
             noise = torch.randn_like(edit)
             target = noisy_change(self.teacher, (edit, moved), noise, shown, pairs.request)
-        error = self.student(edit, moved, *shown, pairs.request) - target
+        error = (self.student(edit, moved, *shown, pairs.request) - target) / CHANGE
         inside = cut(within(windows, side), at, crop)
         count = 3 * inside.sum()
         return {
