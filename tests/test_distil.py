@@ -23,7 +23,7 @@ from ganime_age.learning.tasks.frozen import load_head
 from ganime_age.learning.tasks.rehearsal.tiny import DENOISER, standing, tiny_run, write_faces, write_networks
 from ganime_age.model.model import GanimeAge
 from ganime_age.networks.denoising.denoiser import SPREAD, Condition, Denoiser
-from ganime_age.networks.denoising.distilled import LIKE_NOISE, Distilled
+from ganime_age.networks.denoising.distilled import CHANGE, LIKE_NOISE, Distilled
 from ganime_age.networks.denoising.redraw import (
     drawn_change,
     noise_like,
@@ -120,7 +120,8 @@ def test_a_student_begins_with_the_layers_and_the_condition_of_its_teacher(face,
     shown = torch.ones_like(face[:, :1]), teacher.places(marks, SIDE)
     total = math.hypot(LIKE_NOISE, SPREAD)
     seen = teacher(face * total / SPREAD, noise, *shown, told) - face * SPREAD / total
-    assert torch.allclose(begun(face, face.flip(3), *shown, asked) * LIKE_NOISE / total, seen, atol=1e-4)
+    drawn = begun(face, face.flip(3), *shown, asked) / CHANGE
+    assert torch.allclose(drawn * SPREAD * LIKE_NOISE / total, seen, atol=1e-4)
     other = Distilled([16, 8, 8], [1, 1, 1])
     other.begin_from(teacher)  # of another width what fits is taken
 
@@ -251,8 +252,9 @@ def test_the_probe_and_the_sheet_compare_the_student_with_its_teacher(faces, tin
         found = made.probe(made.networks)
         assert made.probe(made.networks) == found
         made.sheet(made.networks, tmp_path / "sheet.jpg")
-    assert set(found) == {"error", "nothing"}
-    assert found["error"] == pytest.approx(found["nothing"]), "untrained it draws nothing"
+    assert set(found) == {"error", "difference", "error_nothing", "difference_nothing"}
+    for name in ("error", "difference"):
+        assert found[name] == pytest.approx(found[f"{name}_nothing"]), "untrained it draws nothing"
     with Image.open(tmp_path / "sheet.jpg") as shown:
         assert shown.size[0] == (1 + 3 * (1 + len(task.SHOWN))) * SIDE
 

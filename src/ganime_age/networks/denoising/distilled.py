@@ -23,6 +23,8 @@ from .denoiser import AGE_BUMPS, LEAST_NOISE, LIKE, MOST_NOISE, NOISE_BUMPS, SPR
 from .unet import FaceUNet
 
 UNITS = len(AU_CODES)
+CHANGE = 0.05
+"""Standard deviation of what is drawn, in units of [-1,1]: the network's own output is of unit variance, as EDM's."""
 LIKE_NOISE = 0.75
 """Standard deviation of the noise for which the student, before training, is modulated as its teacher is."""
 
@@ -50,7 +52,7 @@ class Distilled(FaceUNet):
         x = torch.cat([*seen, F.avg_pool2d(valid, 2), place], 1)
         if not torch.is_grad_enabled():
             x = channels_together(x)
-        return SPREAD * self.drawn(x, self.style(request)).float()
+        return CHANGE * self.drawn(x, self.style(request)).float()
 
     @torch.no_grad()
     def begin_from(self, teacher: Denoiser) -> None:

@@ -10,6 +10,7 @@ from many.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from ....errors import BadInput
 from ....networks.denoising.denoiser import Denoiser
-from ....networks.denoising.distilled import Distilled
+from ....networks.denoising.distilled import CHANGE, Distilled
 from ....networks.denoising.redraw import mean_around, noisy_change, redrawn, spans
 from ....networks.ganimation_age import network as generator_of
 from ....networks.layers import precise
@@ -43,8 +44,8 @@ SHOWN = (75.0, 60.0, 8.0)
 """Ages in years of a sheet's edits."""
 SMILE = {"AU12": 3.5, "AU25": 2.0}
 """The sheet's expression."""
-PROBED_NOISES = 4
-"""How often the teacher draws a held-out edit; the student is held to the mean."""
+PROBED_NOISES = 2
+"""How often the teacher draws a held-out edit for each of two means, to which the student is held."""
 
 
 @dataclass
@@ -53,7 +54,8 @@ class Recipe:
     prototypes: weights, or what prototypes.toml made. batch: edits that a step learns from, of `pool` that are kept;
     fresh: new ones of a step, in each `every`-th one. crop: side in pixels around the face of what it learns from, a
     multiple of 16. bare: share of the faces that no prototype edits. age_noise: standard deviation in years of what
-    readers are off. detail: weight of what differs from the mean around each pixel. balance, colour, shares: as in
+    readers are off. precise: whether the teacher draws in float32 under mixed precision, in which it is off by .4 of
+    255 on the mean. detail: weight of what differs from the mean around each pixel. balance, colour, shares: as in
     `denoise.Recipe`. network: keywords of the student, those of the teacher unless given."""
 
     teacher: str = "training/checkpoints/denoiser"
@@ -68,6 +70,7 @@ class Recipe:
     optimizer: str = "adamw"
     bare: float = 0.08
     age_noise: float = 2.0
+    precise: bool = False
     detail: float = 1.0
     balance: float = 0.8
     colour: float = 0.2
@@ -154,17 +157,18 @@ class Objective:
             )
 
     def terms(self, pairs: Pairs) -> dict[str, Tensor]:
-        """change: mean square of what the student draws otherwise than the teacher, within each face's window; detail:
-        the same of what differs from the mean around each pixel."""
+        """change: mean square of what the student draws otherwise than the teacher, in units of CHANGE, within each
+        face's window; detail: the same of what differs from the mean around each pixel."""
         side = pairs.edit.shape[-1]
         crop, windows = min(self.recipe.crop, side), spans(pairs.landmarks, side)
         at = corners((windows.float().mean(2) / side).flip(1), side, crop)
         edit, moved = (cut(whole, at, crop) for whole in pairs[:2])
-        shown = torch.ones_like(edit[:, :1]), cut(self.place(pairs, side), at // 2, crop // 2)
-        with torch.no_grad():
+        real, place = self.shown(pairs)
+        shown = cut(real, at, crop), cut(place, at // 2, crop // 2)
+        with torch.no_grad(), precise(edit) if self.recipe.precise else nullcontext():
             noise = torch.randn_like(edit)
             target = noisy_change(self.teacher, (edit, moved), noise, shown, pairs.request)
-        error = self.student(edit, moved, *shown, pairs.request) - target
+        error = (self.student(edit, moved, *shown, pairs.request) - target) / CHANGE
         inside = cut(within(windows, side), at, crop)
         count = 3 * inside.sum()
         return {
@@ -172,10 +176,12 @@ class Objective:
             "detail": (inside * (error - mean_around(error)).square()).sum() / count,
         }
 
-    def place(self, pairs: Pairs, side: int) -> Tensor:
-        """See `FaceUNet.places`; the student's mean shape is the teacher's."""
+    def shown(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """What of whole frames is real, (B,1,S,S), and where it is: see `FaceUNet.places`; the student's mean shape is
+        the teacher's."""
         with torch.no_grad(), precise(pairs.edit):
-            return self.student.places(pairs.landmarks, side)
+            place = self.student.places(pairs.landmarks, pairs.edit.shape[-1])
+            return torch.ones_like(pairs.edit[:, :1]), place
 
 
 def within(windows: Tensor, side: int) -> Tensor:
@@ -256,20 +262,21 @@ def shape_of(network: Denoiser) -> dict[str, Any]:
 def prober(
     objective: Objective, given: dict[str, Tensor]
 ) -> Callable[[dict[str, nn.Module]], dict[str, float]]:
-    """A probe: mean absolute difference of student and teacher within the window of held-out edits, in levels of 255
-    (error), and that of drawing nothing (nothing); the teacher is the mean of PROBED_NOISES drawings."""
+    """A probe of held-out edits within their windows, in levels of 255. difference: mean absolute difference of student
+    and teacher, of whom noise is left; error: the root mean square without what noise adds. difference_nothing,
+    error_nothing: the same of drawing nothing."""
     known: list[tuple[Pairs, Tensor]] = []
 
     def drawn(device: torch.device) -> tuple[Pairs, Tensor]:
         labels = {name: value.to(device) for name, value in given.items()}
         pairs, teacher = objective.pairs(labels["face"], labels), objective.teacher
-        side = pairs.edit.shape[-1]
-        shown = torch.ones_like(pairs.edit[:, :1]), objective.place(pairs, side)
-        total = torch.zeros_like(pairs.edit)
-        for _ in range(PROBED_NOISES):
-            noise = torch.randn_like(pairs.edit)
-            total += noisy_change(teacher, (pairs.edit, pairs.moved), noise, shown, pairs.request)
-        return pairs, total / PROBED_NOISES
+        shown, faces = objective.shown(pairs), (pairs.edit, pairs.moved)
+        halves = []
+        for _ in range(2):
+            noises = [torch.randn_like(pairs.edit) for _ in range(PROBED_NOISES)]
+            half = [noisy_change(teacher, faces, noise, shown, pairs.request) for noise in noises]
+            halves.append(torch.stack(half).mean(0))
+        return pairs, torch.stack(halves)
 
     def probe(networks: dict[str, nn.Module]) -> dict[str, float]:
         student = networks["generator"]
@@ -277,13 +284,16 @@ def prober(
         if not known:  # the seed of a probe is always the same, and so are its edits
             known.append(drawn(student.mean_shape.device))
         pairs, target = known[0]
-        side = pairs.edit.shape[-1]
-        shown = torch.ones_like(pairs.edit[:, :1]), objective.place(pairs, side)
-        change = student(pairs.edit, pairs.moved, *shown, pairs.request)
-        inside = within(spans(pairs.landmarks, side), side)
-        scale = 127.5 / (3 * inside.sum())
-        off = {"error": change - target, "nothing": target}
-        return {name: float((inside * value.abs()).sum() * scale) for name, value in off.items()}
+        change = student(pairs.edit, pairs.moved, *objective.shown(pairs), pairs.request)
+        inside = within(spans(pairs.landmarks, change.shape[-1]), change.shape[-1])
+        out = {}
+        for name, off in (("", change - target), ("_nothing", -target)):
+            # The noise of one half does not know of the other's: E[(s - t1)(s - t2)] = (s - E[t])^2.
+            square = (inside * off[0] * off[1]).sum() / (3 * inside.sum())
+            out[f"error{name}"] = float(square.clamp_min(0).sqrt() * 127.5)
+            most = (inside * off.mean(0).abs()).sum() / (3 * inside.sum())
+            out[f"difference{name}"] = float(most * 127.5)
+        return out
 
     return probe
 
