@@ -17,6 +17,9 @@ from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
 """Side of the matte of a face's frame as the network gives it."""
+SMALLER = 0.875
+"""Size of the mirrored picture in which hair is looked for once more: a network takes a cap for hair, or misses a
+tress, at one size rather than at another."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 4
@@ -65,6 +68,11 @@ class Place(NamedTuple):
 def matte_side(frame: float) -> int:
     """The side at which a network looks for hair in a picture in which a face's frame takes this share of the side."""
     return min(32 * max(round(MATTE_SIDE / frame / 32), 1), LARGEST_MATTE)
+
+
+def smaller_side(side: int) -> int:
+    """The side at which the network looks once more, of one that `matte_side` gave."""
+    return 32 * max(round(SMALLER * side / 32), 1)
 
 
 class HairMask(nn.Module):
