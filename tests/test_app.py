@@ -32,7 +32,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from ganime_age import FaceEditor, GanimeAge, verify  # noqa: E402
 from ganime_age.edits import AGE_GROUPS, AU_CODES, AU_UNSEEN, LABELLED_AUS, age_group  # noqa: E402
 from ganime_age.errors import BadInput  # noqa: E402
-from ganime_age.networks.denoising.denoiser import Denoiser  # noqa: E402
+from ganime_age.networks.denoising.distilled import Distilled  # noqa: E402
 from ganime_age.space import (  # noqa: E402
     age,
     clips,
@@ -819,8 +819,8 @@ def test_a_draft_is_the_face_alone_and_nearly_the_edit(visit, portrait, monkeypa
     monkeypatch.setattr(pipeline, "find_hair", lambda *face: looked.append(face) or find(*face))
     monkeypatch.setattr(pipeline, "recognise", None)  # no draft asks who it is
     _, request = arrive(visit, portrait)
-    looks, look = [], Denoiser.forward
-    monkeypatch.setattr(Denoiser, "forward", lambda *seen: looks.append(seen) or look(*seen))
+    looks, look = [], Distilled.forward
+    monkeypatch.setattr(Distilled, "forward", lambda *seen: looks.append(seen) or look(*seen))
     for years in (10, 45, 85, 75):
         given[on.age.years] = years
         does.draft_of_age(given, request)

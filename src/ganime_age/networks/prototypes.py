@@ -22,16 +22,7 @@ from ..edits import AU_CODES
 from .eyes import FIELD_SIDE, eye_field, moved_lids
 from .hair.beard import BEARDLESS, SHAVEN, smooth_chin
 from .hair.filters import ramp
-from .hair.finding import (
-    MATTE_SIDE,
-    HairMask,
-    HairMatte,
-    Place,
-    hanging_together,
-    matte_side,
-    refined,
-    smaller_side,
-)
+from .hair.finding import MATTE_SIDE, HairMask, HairMatte, Place, hanging_together, matte_side, refined
 from .hair.growing import Growth
 from .hair.on_head import FRAME_FADE
 from .layers import (
@@ -489,22 +480,13 @@ class Prototypes(nn.Module):
         """Hair in pictures (B,3,S,S) in [-1,1] of a face's frame, or of more around the frame: (B,1,S,S) in 0..1."""
         side = MATTE_SIDE if frame is None else matte_side(frame.side)
         if isinstance(self.hair, HairMatte):
-            small = resize(picture, side)  # once for network and matte
-            matte = self.seen_twice(small, side if frame is None else smaller_side(side))
+            # Reduced once for network and matte. What the network misses in a picture it seldom misses in the mirror.
+            small = resize(picture, side)
+            own, mirrored = self.hair(torch.cat([small, small.flip(3)]), side).chunk(2)
+            matte = (own + mirrored.flip(3)) / 2
         else:  # that of older weights has a side of its own
             small, matte = picture, self.hair(picture, side)
         return refined(matte if frame is None else hanging_together(matte, frame), picture, small)
-
-    def seen_twice(self, small: Tensor, smaller: int) -> Tensor:
-        """The mean of the hair network's mattes (B,1,s,s) of pictures (B,3,s,s) and of their mirror images, `smaller`
-        pixels a side: what it misses in the one it seldom misses in the other."""
-        side = small.shape[-1]
-        if smaller == side:
-            own, mirrored = self.hair(torch.cat([small, small.flip(3)]), side).chunk(2)
-        else:
-            own = self.hair(small, side)
-            mirrored = enlarge(self.hair(resize(small.flip(3), smaller), smaller), side)
-        return (own + mirrored.flip(3)) / 2
 
     def masks(
         self, face: Tensor, landmarks: Tensor, grid: Tensor, hair: Tensor | None = None

@@ -17,16 +17,13 @@ from .filters import box, grown_mask, ramp, weighted_mean
 
 MATTE_SIDE = 128
 """Side of the matte of a face's frame as the network gives it."""
-SMALLER = 0.875
-"""Size of the mirrored picture in which hair is looked for once more: a network takes a cap for hair, or misses a
-tress, at one size rather than at another."""
 RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 4
 """Radius of the guided filter's windows, in pixels of the matte, of which a face's frame has about MATTE_SIDE."""
-SURE = (0.45, 0.88)
+SURE = (0.5, 0.9)
 """A refined matte below the first is no hair, above the second it is all hair."""
-LIKELY = (0.45, 0.65)
+LIKELY = (0.55, 0.75)
 """A matte of the network below the first is surely no hair; above the second it is hair where nothing else is near."""
 CORE = 2
 """How far from its outline hair is all hair, in pixels of the matte."""
@@ -49,7 +46,7 @@ CELLS, STEPS = 96, 60
 TIED = (0.1, 0.3)
 """The least chance of hair on the way to a head's own: up to the first a place does not hang together with it, from the
 second on it does."""
-BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.45, 0.46
+BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.45, 0.5
 """Where ears and neck hide hair, aside of the middle of a face's frame and down from its top; how far beyond a gap it
 goes on there; and the chance from which on it does. Lengths are sides of the frame."""
 ROOTS = (0.5, 0.4, 0.32, 0.36)
@@ -68,11 +65,6 @@ class Place(NamedTuple):
 def matte_side(frame: float) -> int:
     """The side at which a network looks for hair in a picture in which a face's frame takes this share of the side."""
     return min(32 * max(round(MATTE_SIDE / frame / 32), 1), LARGEST_MATTE)
-
-
-def smaller_side(side: int) -> int:
-    """The side at which the network looks once more, of one that `matte_side` gave."""
-    return 32 * max(round(SMALLER * side / 32), 1)
 
 
 class HairMask(nn.Module):
