@@ -23,7 +23,7 @@ WINDOW = 4
 """Radius of the guided filter's windows, in pixels of the matte, of which a face's frame has about MATTE_SIDE."""
 SURE = (0.5, 0.9)
 """A refined matte below the first is no hair, above the second it is all hair."""
-LIKELY = (0.55, 0.75)
+LIKELY = (0.45, 0.65)
 """A matte of the network below the first is surely no hair; above the second it is hair where nothing else is near."""
 CORE = 2
 """How far from its outline hair is all hair, in pixels of the matte."""
@@ -46,7 +46,7 @@ CELLS, STEPS = 96, 60
 TIED = (0.1, 0.3)
 """The least chance of hair on the way to a head's own: up to the first a place does not hang together with it, from the
 second on it does."""
-BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.45, 0.5
+BEHIND, GAP, GOES_ON = ((0.2, 0.6), (0.45, 1.0)), 0.45, 0.46
 """Where ears and neck hide hair, aside of the middle of a face's frame and down from its top; how far beyond a gap it
 goes on there; and the chance from which on it does. Lengths are sides of the frame."""
 ROOTS = (0.5, 0.4, 0.32, 0.36)
