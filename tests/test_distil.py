@@ -81,11 +81,11 @@ def request(age: float = 30.0, smile: float = 0.0) -> Request:
 
 
 def test_an_untrained_student_changes_nothing(face, marks, teacher):
-    for network in (Distilled(**SMALL), Distilled(**SMALL)):
-        edited = redrawn(network, face, lambda: face.flip(3), (marks, marks), request(70.0))
-        assert torch.equal(edited.face, face) and edited.attention.max() > 0.9
-        network.begin_from(teacher)
-        assert torch.equal(redrawn(network, face, lambda: face, (marks, marks), request(70.0)).face, face)
+    network = Distilled(**SMALL)
+    edited = redrawn(network, face, lambda: face.flip(3), (marks, marks), request(70.0))
+    assert torch.equal(edited.face, face) and edited.attention.max() > 0.9
+    network.begin_from(teacher)
+    assert torch.equal(redrawn(network, face, lambda: face, (marks, marks), request(70.0)).face, face)
 
 
 def test_nothing_asked_gives_the_face_back_exactly_and_takes_no_evaluation(face, marks, student, monkeypatch):
@@ -225,6 +225,63 @@ def test_bare_faces_are_those_that_no_prototype_edited(faces, tiny):
         assert torch.equal(pairs.landmarks, batch["landmarks"]) == bool(bare)
 
 
+def objective_of(recipe: task.Recipe, faces: Faces) -> task.Objective:
+    (player,) = task.build(recipe, faces, 0).players
+    return player.loss.__self__
+
+
+def test_edits_that_are_not_finite_are_left_bare(faces, tiny, monkeypatch):
+    batch = faces.batch(np.flatnonzero(~np.isnan(faces.labels["age"]))[:4])
+    objective, made = objective_of(tiny(bare=0.0), faces), task.edited
+
+    def broken(*given: object) -> task.Pairs:
+        pairs = made(*given)
+        pairs.edit[1, 0, 5, 5] = torch.nan
+        return pairs
+
+    monkeypatch.setattr(task, "edited", broken)
+    pairs = objective.pairs(batch["face"], batch)
+    alike = (pairs.edit == batch["face"]).flatten(1).all(1)
+    assert alike.tolist() == [False, True, False, False] and pairs.edit.isfinite().all()
+    assert torch.equal(pairs.moved[1], batch["face"][1])
+
+
+def test_new_edits_are_made_in_every_second_step_if_so_told(faces, tiny):
+    made = task.build(tiny(every=2, fresh=4, pool=40), faces, 0)
+    (player,), counts = made.players, []
+    for number in range(4):
+        player.loss(Step(made.batch(number), number))
+        counts.append(player.loss.__self__.pool.made)
+    assert counts == [4, 4, 8, 8]
+
+
+def test_the_loss_is_of_the_window_and_detail_is_what_differs_from_around(faces, tiny, monkeypatch):
+    batch = faces.batch(np.flatnonzero(~np.isnan(faces.labels["age"]))[:4])
+    objective = objective_of(tiny(crop=SIDE), faces)
+    pairs = objective.pairs(batch["face"], batch)
+    pairs = pairs._replace(landmarks=0.5 + 0.3 * (pairs.landmarks - 0.5))  # small faces
+    inside = task.within(spans(pairs.landmarks, SIDE), SIDE)
+    assert 0.05 < inside.mean() < 0.95
+    nothing = torch.zeros_like(pairs.edit)
+    monkeypatch.setattr(task, "noisy_change", lambda *given: nothing)
+    for off, expected in ((0.02 * (1 - inside), 0.0), (torch.tensor(0.02), (0.02 / CHANGE) ** 2)):
+        monkeypatch.setattr(objective, "student", Constant(off.expand_as(nothing), objective.student))
+        terms = objective.terms(pairs)
+        assert float(terms["change"]) == pytest.approx(expected, abs=1e-5)
+        if expected:
+            assert float(terms["detail"]) == pytest.approx(0, abs=1e-6)
+
+
+class Constant:
+    """A student that draws the same whatever it is given."""
+
+    def __init__(self, change: torch.Tensor, student: Distilled):
+        self.change, self.places = change, student.places
+
+    def __call__(self, *given: object) -> torch.Tensor:
+        return self.change
+
+
 def test_a_few_steps_on_the_same_edits_reduce_the_loss(faces, tiny):
     made = task.build(tiny(fresh=4, pool=4, colour=0.0), faces, 0)
     (player,), batch = made.players, made.batch(0)
@@ -263,12 +320,19 @@ def test_the_probe_and_the_sheet_compare_the_student_with_its_teacher(faces, tin
     "numbers, sentence",
     [
         ({"pool": 2}, "the pool must hold the new edits"),
+        ({"fresh": 0}, "the new edits of a step, 1 or more"),
+        ({"every": 0}, "every be 1 or more"),
         ({"crop": 50}, "the crop be a multiple of 16"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(faces, tiny, numbers, sentence):
     with pytest.raises(BadInput, match=sentence):
         task.build(tiny(**numbers), faces, 0)
+
+
+def test_a_student_has_the_share_of_its_teacher():
+    told = task.shape_of(Denoiser(**SMALL, share=0.4))
+    assert told == SMALL | {"share": 0.4} and Distilled(**told).share == 0.4
 
 
 def test_a_teacher_that_is_no_denoiser_is_refused(faces, tiny, networks):

@@ -92,38 +92,51 @@ def test_runs_of_other_seeds_are_told_one_by_one_with_their_mean_and_spread(meas
     assert "ragan_seeds" not in summary
 
 
+def again(measured, faces, models, seeds=None, date="2026-01-02"):
+    """The table measured anew with some models, beside the rows of an older file."""
+    return measure(models, faces, JUDGES, Plan.of(200), seeds, earlier=measured | {"made_by": {"date": date}})
+
+
 def test_rows_of_runs_that_are_gone_stay_as_they_were_measured(measured, painted_faces):
-    made = {"date": "2026-01-02"}
-    again = measure(
-        {"agetransgan_mi": Stranger()},
-        painted_faces,
-        JUDGES,
-        Plan.of(200),
-        earlier=measured | {"made_by": made},
-    )
-    assert again["earlier"] == {"agetransgan": "2026-01-02", "seeds": "2026-01-02"}
-    assert list(again["methods"]) == ["agetransgan", "agetransgan_mi", "nothing"]
+    found = again(measured, painted_faces, {"agetransgan_mi": Stranger()})
+    assert found["earlier"] == {"agetransgan": "2026-01-02", "seeds": "2026-01-02"}
+    assert list(found["methods"]) == ["agetransgan", "agetransgan_mi", "nothing"]
     for key in ("methods", "yaw_bins", "weights"):
-        assert again[key]["agetransgan"] == measured[key]["agetransgan"]
-    assert again["seeds"] == measured["seeds"]
-    assert again["methods"]["agetransgan_mi"] != measured["methods"]["agetransgan_mi"]
-    known = measured["summary"]
-    assert again["summary"]["agetransgan_age_error_mean"] == known["agetransgan_age_error_mean"]
-    assert (
-        again["summary"]["agetransgan_seeds_mi_better_groups"] == known["agetransgan_seeds_mi_better_groups"]
-    )
-    later = measure(
-        {"agetransgan_mi": Exact()},
-        painted_faces,
-        JUDGES,
-        Plan.of(200),
-        earlier=again | {"made_by": {"date": "2026-02-03"}},
-    )
-    assert later["earlier"] == again["earlier"], "the day of the measuring, not of the file"
-    assert "Measured earlier" in table1(Results(Path(), again)) and "AgeTransGAN (2026-01-02)" in table1(
-        Results(Path(), again)
-    )
+        assert found[key]["agetransgan"] == measured[key]["agetransgan"]
+    assert found["seeds"] == measured["seeds"]
+    assert found["methods"]["agetransgan_mi"] != measured["methods"]["agetransgan_mi"]
+    for key in ("agetransgan_age_error_mean", "agetransgan_seeds_mi_better_groups"):
+        assert found["summary"][key] == measured["summary"][key]
+    later = again(found, painted_faces, {"agetransgan_mi": Exact()}, date="2026-02-03")
+    assert later["earlier"] == found["earlier"], "the day of the measuring, not of the file"
+    told = table1(Results(Path(), found))
+    assert "Measured earlier" in told and "AgeTransGAN (2026-01-02), several runs (2026-01-02)" in told
     assert "Measured earlier" not in table1(Results(Path(), measured))
+
+
+def test_runs_of_other_rows_stay_beside_new_ones(measured, painted_faces):
+    seeds = {"ragan": [Exact()], "ragan_mi": [Stranger()]}
+    found = again(measured, painted_faces, {"ragan": Exact()}, seeds)["seeds"]
+    assert list(found) == ["agetransgan", "agetransgan_mi", "ragan", "ragan_mi"]
+    assert found["agetransgan"] == measured["seeds"]["agetransgan"]
+
+
+@pytest.mark.parametrize("key", ["judged_by", "faces", "groups"])
+def test_rows_that_were_measured_otherwise_are_not_kept(measured, painted_faces, key):
+    other = copy.deepcopy(measured)
+    other[key] = "others"
+    with pytest.raises(BadInput, match=f"measured with other {key}; measure with the same judges"):
+        again(other, painted_faces, {"agetransgan_mi": Exact()})
+
+
+def test_where_rows_are_kept_only_the_named_ones_are_measured(small):
+    held = models_of(small, [])
+    assert (
+        set(models_of(small, ["ganimation_age=own"], only=True))
+        == {"ganimation_age", "prototypes"}
+        <= set(held)
+    )
+    assert set(models_of(small, [], only=True)) == set()
 
 
 def test_the_ages_asked_are_the_real_groups_means(measured, painted_faces):

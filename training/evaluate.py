@@ -41,8 +41,8 @@ training/train.py made); KIND is identity, age, expression or hair. What the lis
 table1 (--faces, --models) holds agetransgan and ragan, without and with MI (agetransgan_mi, ragan_mi), and
 ganimation_age side by side in AgeTransGAN's Table I, beside the prototypes that they draw on and beside doing nothing.
 --runs ROW=FOLDER ... names weights or a run's light folder for a row, or `own` for the measured weights themselves;
-these also fill the rows of their methods for which --runs names nothing. With --earlier the rows and seeds that are not
-measured anew stay as the results file has them, with the day of their measuring: their runs are not at hand any more.
+these also fill the rows of their methods for which --runs names nothing. With --earlier only the rows that --runs
+names are measured; the others, and the seeds, stay as the results file has them, with the day of their measuring.
 
 reenactment (--faces, --models and, for whole photos NAME_neutral_ID and NAME_smile_ID, --raw) lets faces drive each
 other, by the same judges; of expression and pose only MediaPipe's can. Rows mesh_alone, mesh_with_shape and
@@ -162,7 +162,7 @@ def table1(given: argparse.Namespace, model: GanimeAge) -> dict:
     from ganime_age.learning.data.faces import Faces
     from ganime_age.learning.evaluation.measure_table1 import measure, models_of, seeds_of
 
-    folder, models = needed(given, "faces"), models_of(model, given.runs)
+    folder, models = needed(given, "faces"), models_of(model, given.runs, given.earlier)
     named, seeds = given.judges, seeds_of(model, given.seeds)
     named = "identity=default,age=default" if named == "default" else named
     earlier = dict(Results.read(results_path(given)).values) if given.earlier else None

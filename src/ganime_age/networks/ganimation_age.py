@@ -142,8 +142,8 @@ def edit(
 ) -> Edited:
     """The edit of this method's row (model/methods.py): ages and action units at once.
 
-    landmarks (B,68,2): the photo's, and as the prototypes moved them; all but the first of KINDS
-    need both. moved: gives the faces with nothing but their landmarks moved, which a denoiser and its student need.
+    landmarks (B,68,2): the photo's, and as the prototypes moved them; all but the first of KINDS need both. moved:
+    gives the faces with nothing but their landmarks moved, which a denoiser and its student need.
     """
     request = Request(source_age, target_age, source_aus, target_aus)
     if isinstance(generator, Generator):

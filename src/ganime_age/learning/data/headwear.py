@@ -67,8 +67,8 @@ def dye(faces: Tensor, hair: Tensor, chance: float = 0.15) -> Tensor:
 
 
 def shine(faces: Tensor, hair: Tensor, chance: float = 0.2) -> Tensor:
-    """Some of faces (B,3,S,S) in [-1,1] with gloss on their hair (B,1,S,S): broad patches up to three times as bright,
-    in the colour of a lamp, as where light falls through hair."""
+    """Some of faces (B,3,S,S) in [-1,1] with gloss on their hair (B,1,S,S): broad patches up to three and a
+    half times as bright, in the colour of a lamp, as where light falls through hair."""
     count, side, device = len(faces), faces.shape[-1], faces.device
     noise = torch.randn(count, 1, 5, 5, device=device)
     patch = F.interpolate(noise, size=(side, side), mode="bicubic", align_corners=False)

@@ -145,6 +145,10 @@ def measure(
         repeated = over_seeds(seeds or {}, yard, plan.count)
     weights = {name: part_fingerprint(model, part_of(name)) for name, model in models.items()}
     kept = earlier_rows(earlier or {}, rows, repeated)
+    aims = [_aim(group, yard.asked[group], yard.real) for group in TARGETS]
+    faces_seen = {"edited": len(yard.picks), "real": int(sum(yard.real.count))}
+    if earlier:
+        check_alike(earlier, rounded({"judged_by": judges.names(), "faces": faces_seen, "groups": aims}))
     rows, by_yaw, repeated, weights = (
         dict(kept.get(key, {})) | new
         for key, new in (
@@ -158,8 +162,8 @@ def measure(
         {
             "summary": summary(rows) | seeds_summary(repeated),
             "judged_by": judges.names(),
-            "faces": {"edited": len(yard.picks), "real": int(sum(yard.real.count))},
-            "groups": [_aim(group, yard.asked[group], yard.real) for group in TARGETS],
+            "faces": faces_seen,
+            "groups": aims,
             "methods": {name: rows[name] for name in (*table1_rows(), PROTOTYPES, NOTHING) if name in rows},
             "yaw_bins": by_yaw,
             "seeds": repeated,
@@ -180,7 +184,7 @@ def measure(
 def earlier_rows(
     earlier: Mapping[str, Any], rows: Mapping[str, Any], seeds: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Of an older results file what stands where nothing was measured anew: methods, yaw_bins, weights and seeds by row
+    """Of an older results file what stands where nothing is measured anew: methods, yaw_bins, weights and seeds by row
     of the table, and `dates`, of such rows and of `seeds`, when they were measured."""
     if not earlier:
         return {}
@@ -189,9 +193,20 @@ def earlier_rows(
     known = earlier.get("earlier", {})
     today = earlier["made_by"]["date"]
     dates = {name: known.get(name, today) for name in names}
-    if earlier.get("seeds") and not seeds:
-        kept["seeds"], dates["seeds"] = dict(earlier["seeds"]), known.get("seeds", today)
+    kept["seeds"] = {name: runs for name, runs in earlier.get("seeds", {}).items() if name not in seeds}
+    if kept["seeds"]:
+        dates["seeds"] = known.get("seeds", today)
     return kept | {"dates": dates}
+
+
+def check_alike(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """BadInput where an older results file was measured otherwise: its rows do not stand beside new ones."""
+    for key, value in now.items():
+        if earlier.get(key) != value:
+            raise BadInput(
+                f"the rows to keep were measured with other {key}; measure with the same judges, faces and --count, or "
+                "leave --earlier out"
+            )
 
 
 def over_seeds(
@@ -348,11 +363,12 @@ def seeds_of(model: GanimeAge, runs: list[str]) -> dict[str, list[GanimeAge]]:
     return found
 
 
-def models_of(model: GanimeAge, runs: list[str]) -> dict[str, Editing]:
+def models_of(model: GanimeAge, runs: list[str], only: bool = False) -> dict[str, Editing]:
     """Row -> what edits it, in the table's order: the methods that the model holds, `ROW=FOLDER` for others, and the
     prototypes of the first of them.
 
     Which row the model's own part belongs to is not known where a run of the same part is named: it is then left out.
+    only: of the rows of methods, those that are named.
     FOLDER is a folder of weights, a run's `light` folder, or `own` for the model itself. All read with the model's
     readers. BadInput names a row that does not exist, MissingModel or BadInput what cannot be loaded.
     """
@@ -363,7 +379,9 @@ def models_of(model: GanimeAge, runs: list[str]) -> dict[str, Editing]:
             raise BadInput(f"--runs {run}: write ROW=FOLDER with a ROW of {', '.join(table1_rows())}")
         named[row] = folder
     taken = {part_of(row) for row in named}
-    own = {row: OWN for row in table1_rows() if row in model.methods and part_of(row) not in taken}
+    own = {
+        row: OWN for row in table1_rows() if row in model.methods and part_of(row) not in taken and not only
+    }
     model.require("readers")
     wanted = own | named
     found = {row: _editing(model, part_of(row), wanted[row]) for row in table1_rows() if row in wanted}

@@ -92,7 +92,7 @@ def redraw(
 ) -> tuple[Tensor, Tensor]:
     """Two pictures (B,3,H,W) in [-1,1] of each face, drawn anew from the same noise (1,3,H,W): the first as the first
     condition says, against the second, the second as the second says. The noise may be one for each face, (B,3,H,W).
-    shown: what of them is real, (B,1,H,W) in 0..1, and where it is, see `Denoiser.places`."""
+    shown: what of them is real, (B,1,H,W) in 0..1, and where it is, see `FaceUNet.places`."""
     start, guidance = how.start[:, None, None, None], how.guidance[:, None, None, None]
     edit, own = (face + start * noise for face in faces)
     said = Condition(*(torch.cat([one, other, other]) for one, other in zip(*given, strict=True)))

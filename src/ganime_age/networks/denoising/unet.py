@@ -58,7 +58,7 @@ class FaceUNet(nn.Module):
     def __init__(self, told: int, inputs: int, widths: Sequence[int], blocks: Sequence[int], share: float):
         super().__init__()
         if not 0 <= share <= 1:
-            raise BadInput(f"a denoiser lays a share of 0 to 1 of what it draws anew, not {share:g}")
+            raise BadInput(f"a generator lays a share of 0 to 1 of what it draws anew, not {share:g}")
         self.share = share
         self.register_buffer("mean_shape", torch.full((68, 2), 0.5))
         self.condition = nn.Sequential(nn.Linear(told, STYLE), nn.SiLU(), nn.Linear(STYLE, STYLE), nn.SiLU())

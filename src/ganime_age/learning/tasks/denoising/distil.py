@@ -214,10 +214,11 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
     has = ~np.isnan(labels["age"]) & ~np.isnan(labels["landmarks"]).any((1, 2))
     if not has.any():
         raise BadInput(f"{faces.folder} has no face with landmarks and an age, whose edits are learnt")
-    if recipe.pool < recipe.fresh or recipe.crop % 16 or recipe.crop < 16:
+    if not 1 <= recipe.fresh <= recipe.pool or recipe.every < 1 or recipe.crop % 16 or recipe.crop < 16:
         raise BadInput(
-            f"recipe.pool is {recipe.pool}, recipe.fresh {recipe.fresh} and recipe.crop {recipe.crop}: the pool must "
-            "hold the new edits of a step, and the crop be a multiple of 16"
+            f"recipe.pool is {recipe.pool}, recipe.fresh {recipe.fresh}, recipe.every {recipe.every} and recipe.crop "
+            f"{recipe.crop}: the pool must hold the new edits of a step, 1 or more, every be 1 or more, and the crop "
+            "be a multiple of 16"
         )
     teacher, prototypes = load_teacher(recipe.teacher), load_prototypes(recipe.prototypes)
     keywords = shape_of(teacher) | recipe.network
@@ -254,9 +255,10 @@ def build(recipe: Recipe, faces: Faces | JoinedFaces, seed: int) -> Task:
 
 
 def shape_of(network: Denoiser) -> dict[str, Any]:
-    """The keywords widths and blocks of a denoiser."""
+    """The keywords widths, blocks and share of a denoiser."""
     widths = [network.stem.out_channels, *(layer.out_channels for layer in network.down)]
-    return {"widths": widths, "blocks": [len(list(level.children())) for level in network.fall]}
+    blocks = [len(list(level.children())) for level in network.fall]
+    return {"widths": widths, "blocks": blocks, "share": network.share}
 
 
 def prober(
