@@ -25,6 +25,8 @@ from ganime_age.model.model import GanimeAge
 from ganime_age.networks.denoising.denoiser import SPREAD, Condition, Denoiser
 from ganime_age.networks.denoising.distilled import CHANGE, LIKE_NOISE, Distilled
 from ganime_age.networks.denoising.redraw import (
+    STRESSED,
+    STRESSED_YOUNGER,
     drawn_change,
     noise_like,
     noisy_change,
@@ -106,6 +108,22 @@ def test_all_that_a_student_is_given_counts(face, marks, student, place):
         changed = [value + more * (number == place) for number, value in enumerate(given)]
         outs.append(student(*changed[:2], *shown, Request(*changed[2:])))
     assert not torch.allclose(*outs, atol=1e-4)
+
+
+def test_what_is_drawn_is_stressed_for_another_age_and_not_for_an_expression(face, marks, student):
+    window = window_on(marks, SIDE)
+    parts = window.cut(face), window.cut(face.flip(3))
+    half = Window(window.rows // 2, window.columns // 2)
+    shown = window.cut(torch.ones_like(face[:, :1])), half.cut(student.places(marks, SIDE))
+    for asked, factor in (
+        (request(30.0, smile=3.0), 1.0),
+        (request(36.0), 1 + (STRESSED - 1) / 2),
+        (request(80.0), STRESSED),
+        (request(5.0), STRESSED_YOUNGER),
+    ):
+        change = window.cut(drawn_change(student, (face, face.flip(3)), marks, asked))
+        assert torch.allclose(change, factor * student(*parts, *shown, asked), atol=1e-5)
+    assert 1 < STRESSED_YOUNGER < STRESSED
 
 
 def test_a_student_begins_with_the_layers_and_the_condition_of_its_teacher(face, marks, teacher):

@@ -56,6 +56,11 @@ OLDER, YOUNGER, MOVED = How(1.3, 4.0), How(0.75, 1.8), How(0.75, 1.6)
 """For an older age, a younger one, and action units alone."""
 
 
+STRESSED, STRESSED_YOUNGER = 1.2, 1.1
+"""What is laid of a student's drawing for an older and for a younger age, in what it draws: the mean over all noise is
+calmer than any drawing of its teacher."""
+
+
 class Manner(NamedTuple):
     """`How` for each of B faces, (B,) each."""
 
@@ -155,10 +160,18 @@ def drawn_change(
     parts = window.cut(face), window.cut(faces[1])
     shown = window.cut(torch.ones_like(face[:, :1])), half.cut(network.places(landmarks, side))
     if isinstance(network, Distilled):
-        change = network(*parts, *shown, request)
+        change = stress(request)[:, None, None, None] * network(*parts, *shown, request)
     else:
         change = noisy_change(network, parts, window.cut(noise_like(face)), shown, request)
     return window.put(torch.zeros_like(face), change)
+
+
+def stress(request: Request) -> Tensor:
+    """(B,): 1 for action units alone, STRESSED or STRESSED_YOUNGER from FAR years on."""
+    years = request.target_age - request.source_age
+    older = (years > 0).to(years.dtype)
+    most = older * STRESSED + (1 - older) * STRESSED_YOUNGER
+    return 1 + (years.abs() / FAR).clamp(max=1) * (most - 1)
 
 
 def noisy_change(
