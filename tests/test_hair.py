@@ -269,12 +269,14 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     dark, skin = (torch.tensor(c)[None, :, None, None] for c in ((-0.85, -0.88, -0.9), (0.6, 0.2, 0.0)))
     picture = torch.where((rows < 60) | (fringe & (columns % 8 < 4)), dark, skin).expand(1, 3, 256, 256)
     known = Head.of(resize(picture, 128), hair, marks, growing.REACH_FADE)
+    known = known._replace(told=torch.ones(1, 1, 1, 1))  # as if the face were large
     strands = growing.strands_of(picture, hair, known)
     assert strands.cut(picture).shape == strands.rise.shape[:1] + (3, 256, 256)
     drawn = growing.STRANDS
     monkeypatch.setattr(growing, "STRANDS", 0.0)
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
+    small = known._replace(told=torch.zeros(1, 1, 1, 1))
     assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.1 * drawn
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 

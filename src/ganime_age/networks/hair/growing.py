@@ -50,6 +50,8 @@ DETAIL, GLOSS = 0.45, 1.2
 FULL, STRANDS = (0.28, 0.15), 0.3
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
+HARDLY_TOLD = 0.4
+"""How much of VARIETY and of STRANDS is left where strands are hardly told apart, or they would look like worms."""
 PITCH_DARK = (0.15, 0.5)
 """Brightness above black up to which hair is black, and from which on it is bright."""
 BRIGHTEST = 0.3
@@ -246,7 +248,8 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     flat = lacking(detail, hair, around, cell)
     flow = flow * (1 - inner * (1 - flat))
     hair = hair * (1 - pale * even(pale * flat, cell))
-    gloss, drawn = (shown(part) for part in (detail + STRANDS * flow, STRANDS * flow))
+    lines = STRANDS * strength(head) * flow
+    gloss, drawn = (shown(part) for part in (detail + lines, lines))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
@@ -268,6 +271,11 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, plain)
     return Strands(window, hair, white, early, rise, chroma, stray)
+
+
+def strength(head: Head) -> Tensor:
+    """How strongly strands differ, (B,1,1,1) in HARDLY_TOLD..1."""
+    return HARDLY_TOLD + (1 - HARDLY_TOLD) * head.told
 
 
 def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:
@@ -312,12 +320,13 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     # a share of lighter * IN_WHITE * (white + 1) / (white - mean).
     share = lighter * IN_WHITE * (strands.white + 1) / (strands.white - mean).clamp_min(0.35)
     share = (MOST_TURNED * (share / MOST_TURNED).tanh()).clamp_min(1e-4)
-    # logit of a strand = logit(share) + VARIETY * threshold + TEMPLES_FIRST * place. A logistic over a normal variable
+    # logit of a strand = logit(share) + variety * threshold + TEMPLES_FIRST * place. A logistic over a normal variable
     # of standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that
     # the mean over the strands of a place that is neither early nor late is the share.
-    logit = torch.logit(share) * (1 + torch.pi * VARIETY**2 / 8) ** 0.5 + TEMPLES_FIRST * head.place
+    variety = VARIETY * strength(head)
+    logit = torch.logit(share) * (1 + torch.pi * variety.square() / 8).sqrt() + TEMPLES_FIRST * head.place
     logit = strands.cut(enlarge(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1]))
-    turned = torch.add(logit, strands.early, alpha=VARIETY).sigmoid() * (lighter > 0)
+    turned = (logit + variety * strands.early).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
     faded = kept - 1 + turned * (GREY_CHROMA - kept)
     part, hair = strands.cut(picture), strands.hair
