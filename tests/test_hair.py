@@ -276,9 +276,23 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     monkeypatch.setattr(growing, "STRANDS", 0.0)
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
-    small = known._replace(told=torch.zeros(1, 1, 1, 1))
     assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.1 * drawn
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
+
+
+def test_strands_differ_less_where_a_face_is_too_small_to_tell_them_apart():
+    picture, hair, marks = head(256)
+    known = Head.of(picture, hair[None, None].float(), marks, growing.REACH_FADE)
+    assert 0 <= known.told < 1, "a face of a few dozen pixels"
+    large, small = (known._replace(told=torch.full((1, 1, 1, 1), told)) for told in (1.0, 0.0))
+    assert growing.strength(large) == 1 and growing.strength(small) == growing.HARDLY_TOLD
+    found = []
+    for one in (large, small):
+        strands = growing.strands_of(picture, hair[None, None].float(), one)
+        lighter, colour = torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, 1, 1, 1)
+        changed = luma(growing.turn_grey(picture, one, strands, lighter, colour) - picture)
+        found.append(changed[0, 0][hair].std())
+    assert found[1] < 0.95 * found[0]
 
 
 def test_skin_that_a_matte_takes_for_hair_turns_to_no_bright_line_along_the_face(prototypes):

@@ -21,7 +21,7 @@ RARE_HAIR = -9.0
 """Initial bias of a hair network: sigmoid(-9) = 0.01 %, so one that was not trained finds none."""
 WINDOW = 4
 """Radius of the guided filter's windows, in pixels of the matte, of which a face's frame has about MATTE_SIDE."""
-SURE = (0.5, 0.9)
+SURE = (0.45, 0.88)
 """A refined matte below the first is no hair, above the second it is all hair."""
 LIKELY = (0.45, 0.65)
 """A matte of the network below the first is surely no hair; above the second it is hair where nothing else is near."""
