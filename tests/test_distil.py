@@ -35,6 +35,7 @@ from ganime_age.networks.denoising.redraw import (
     window_on,
 )
 from ganime_age.networks.layers import Window
+from ganime_age.networks.mouth import gap
 from ganime_age.networks.restoring.lay import Request
 
 TRAINING = Path(__file__).resolve().parents[1] / "training"
@@ -122,7 +123,8 @@ def test_what_is_drawn_is_stressed_for_another_age_and_not_for_an_expression(fac
         (request(5.0), STRESSED_YOUNGER),
     ):
         change = window.cut(drawn_change(student, (face, face.flip(3)), marks, asked))
-        assert torch.allclose(change, factor * student(*parts, *shown, asked), atol=1e-5)
+        plain, inside = student(*parts, *shown, asked), window.cut(gap(marks, SIDE).inside)
+        assert torch.allclose(change, (1 + (factor - 1) * (1 - inside)) * plain, atol=1e-5)
     assert 1 < STRESSED_YOUNGER < STRESSED
 
 

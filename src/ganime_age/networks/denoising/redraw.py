@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import Edited, Window, choose, luma, may_ask
-from ..mouth import opened
+from ..mouth import gap, opened
 from ..restoring.lay import Request, carried_onto
 from .denoiser import LIKE, Condition, Denoiser
 from .distilled import Distilled
@@ -160,7 +160,10 @@ def drawn_change(
     parts = window.cut(face), window.cut(faces[1])
     shown = window.cut(torch.ones_like(face[:, :1])), half.cut(network.places(landmarks, side))
     if isinstance(network, Distilled):
-        change = stress(request)[:, None, None, None] * network(*parts, *shown, request)
+        more = (stress(request) - 1)[:, None, None, None]
+        # Teeth that a photo shows stay nearly as they are.
+        more = more * (1 - window.cut(gap(landmarks, side).inside))
+        change = (1 + more) * network(*parts, *shown, request)
     else:
         change = noisy_change(network, parts, window.cut(noise_like(face)), shown, request)
     return window.put(torch.zeros_like(face), change)
