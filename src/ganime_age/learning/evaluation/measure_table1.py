@@ -43,6 +43,8 @@ COMPARED = ("verification", "cosine")
 """By which two rows are compared, group by group."""
 OWN = "own"
 """In --runs, the measured weights themselves."""
+KEPT = ("methods", "yaw_bins", "weights", "seeds")
+"""What of an older results file can stand beside rows that are measured anew, by row."""
 NOTES = {
     "who": "test faces of age 20-29 with a head turned by at most 30 degrees, evenly spread over the sources; edited "
     "from the age that the readers see to the mean labelled age of the test split's real faces of the group, judged as "
@@ -149,15 +151,8 @@ def measure(
     faces_seen = {"edited": len(yard.picks), "real": int(sum(yard.real.count))}
     if earlier:
         check_alike(earlier, rounded({"judged_by": judges.names(), "faces": faces_seen, "groups": aims}))
-    rows, by_yaw, repeated, weights = (
-        dict(kept.get(key, {})) | new
-        for key, new in (
-            ("methods", rows),
-            ("yaw_bins", by_yaw),
-            ("seeds", repeated),
-            ("weights", weights),
-        )
-    )
+    parts = zip(KEPT, (rows, by_yaw, weights, repeated), strict=True)
+    rows, by_yaw, weights, repeated = (dict(kept.get(key, {})) | new for key, new in parts)
     return rounded(
         {
             "summary": summary(rows) | seeds_summary(repeated),
@@ -189,7 +184,7 @@ def earlier_rows(
     if not earlier:
         return {}
     names = [name for name in earlier["methods"] if name not in rows]
-    kept = {key: {name: earlier[key][name] for name in names} for key in ("methods", "yaw_bins", "weights")}
+    kept = {key: {name: earlier[key][name] for name in names} for key in KEPT[:3]}
     known = earlier.get("earlier", {})
     today = earlier["made_by"]["date"]
     dates = {name: known.get(name, today) for name in names}
