@@ -151,8 +151,9 @@ def measure(
     faces_seen = {"edited": len(yard.picks), "real": int(sum(yard.real.count))}
     if earlier:
         check_alike(earlier, rounded({"judged_by": judges.names(), "faces": faces_seen, "groups": aims}))
-    parts = zip(KEPT, (rows, by_yaw, weights, repeated), strict=True)
-    rows, by_yaw, weights, repeated = (dict(kept.get(key, {})) | new for key, new in parts)
+    measured: tuple[dict[str, Any], ...] = (rows, by_yaw, weights, repeated)
+    parts = zip(KEPT, measured, strict=True)
+    rows, by_yaw, weights, repeated = (kept.get(key, {}) | new for key, new in parts)
     return rounded(
         {
             "summary": summary(rows) | seeds_summary(repeated),
