@@ -6,7 +6,7 @@ import torch
 
 from ganime_age.networks.hair import growing
 from ganime_age.networks.hair.beard import Beard, beard_region, shave, upper_lip
-from ganime_age.networks.hair.filters import square_around
+from ganime_age.networks.hair.filters import box, square_around
 from ganime_age.networks.hair.finding import Place, hanging_together, refined
 from ganime_age.networks.hair.on_head import Head, unnatural
 from ganime_age.networks.hair.sideburns import sideburns
@@ -269,7 +269,6 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     dark, skin = (torch.tensor(c)[None, :, None, None] for c in ((-0.85, -0.88, -0.9), (0.6, 0.2, 0.0)))
     picture = torch.where((rows < 60) | (fringe & (columns % 8 < 4)), dark, skin).expand(1, 3, 256, 256)
     known = Head.of(resize(picture, 128), hair, marks, growing.REACH_FADE)
-    known = known._replace(told=torch.ones(1, 1, 1, 1))  # as if the face were large
     strands = growing.strands_of(picture, hair, known)
     assert strands.cut(picture).shape == strands.rise.shape[:1] + (3, 256, 256)
     drawn = growing.STRANDS
@@ -280,19 +279,36 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
 
 
-def test_strands_differ_less_where_a_face_is_too_small_to_tell_them_apart():
-    picture, hair, marks = head(256)
-    known = Head.of(picture, hair[None, None].float(), marks, growing.REACH_FADE)
-    assert 0 <= known.told < 1, "a face of a few dozen pixels"
-    large, small = (known._replace(told=torch.full((1, 1, 1, 1), told)) for told in (1.0, 0.0))
-    assert growing.strength(large) == 1 and growing.strength(small) == growing.HARDLY_TOLD
-    found = []
-    for one in (large, small):
-        strands = growing.strands_of(picture, hair[None, None].float(), one)
-        lighter, colour = torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, 1, 1, 1)
-        changed = luma(growing.turn_grey(picture, one, strands, lighter, colour) - picture)
-        found.append(changed[0, 0][hair].std())
-    assert found[1] < 0.95 * found[0]
+def turned(detail):
+    """A head with black hair that has this detail (H,W), in units of [-1,1], once it is grey."""
+    given, hair, marks = head(256)
+    given = torch.where(hair, -0.9 + detail, given)
+    known = Head.of(resize(given, 128), hair[None, None].float(), marks, growing.REACH_FADE)
+    strands = growing.strands_of(given, hair[None, None].float(), known)
+    lighter, colour = torch.full((1, 1, 1, 1), 0.8), torch.full((1, 1, 1, 1), -1.0)
+    return luma(growing.turn_grey(given, known, strands, lighter, colour))[0, 0]
+
+
+def test_what_compression_leaves_in_black_hair_is_no_strand(monkeypatch):
+    monkeypatch.setattr(growing, "brushed", lambda light, *_: torch.zeros_like(light))  # nothing is drawn
+    lines = torch.sin(torch.arange(256) * 1.3)[:, None].expand(256, 256)
+    plain, noisy, strands = (turned(lines * size) for size in (0.0, 0.01, 0.1))
+    inner = np.s_[38:60, 90:170]
+    noise, shown = (((x - plain)[inner]).std() for x in (noisy, strands))
+    assert noise < 0.01, "no more than in black hair"
+    assert shown > 2 * 0.1, "strands are told apart"
+
+
+def test_a_line_that_sharpening_left_along_the_outline_of_hair_is_not_drawn(monkeypatch):
+    monkeypatch.setattr(growing, "brushed", lambda light, *_: torch.zeros_like(light))
+    _, hair, _ = head(256)
+    outline = hair & (box(hair[None, None].float(), 2)[0, 0] < 0.9)
+    plain = turned(torch.zeros(256, 256))
+    sharpened = turned(torch.where(outline, -0.05, 0.05 * hair.float()))
+    line = outline[150:220, 20:236]
+    assert line.sum() > 100
+    gap = (sharpened - plain)[150:220, 20:236]
+    assert gap[~line].mean() - gap[line].mean() < 0.11, "no darker than in the photo, where it is .1"
 
 
 def test_skin_that_a_matte_takes_for_hair_turns_to_no_bright_line_along_the_face(prototypes):

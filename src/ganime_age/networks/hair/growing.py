@@ -34,24 +34,26 @@ WHITE, IN_WHITE = (0.45, 0.28), 0.92
 """Brightness of white hair: its slope on that of the skin beside it, and what it has beside; and the brightness above
 black of pale skin in that of white hair beside it. Of 726 training faces of 70 years and older the brightest hair was
 .4 beside skin of -.4, and .5 beside skin of .4: some of that counts, for a face may be dark for want of light."""
-MOST_TURNED = 0.82
+MOST_TURNED = 0.65
 """Share of strands that those which turn near and never reach, at a place that is neither early nor late: with all of
-them hair is one even grey, which nobody takes for hair. Of .3 .29 turn there, of .6 .51, of 1 .69."""
-VARIETY = 0.7
+them hair is one even grey, which nobody takes for hair. Of .3 .28 turn there, of .6 .47, of 1 .59."""
+VARIETY = 0.9
 """How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 TEMPLES_FIRST = 0.9
 """How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
-NOISE = 0.03
-"""Standard deviation of brightness, in units of [-1,1], that a photo's noise has: less is no strand."""
-DETAIL, GLOSS = 0.45, 1.2
+NOISE = 0.08
+"""Standard deviation of brightness, in units of [-1,1], of detail that counts half: noise and what compression leaves in
+black hair are no strands, and white hair would show them several times as large."""
+RINGS = 2
+"""Pixels beside the outline of hair in which the photo's detail tells nothing of strands: sharpening and compression
+leave dark and bright lines there, and would draw the outline."""
+DETAIL, GLOSS = 0.8, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FULL, STRANDS = (0.28, 0.15), 0.3
+FULL, STRANDS = (0.28, 0.15), 0.14
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
-HARDLY_TOLD = 0.4
-"""How much of VARIETY and of STRANDS is left where strands are hardly told apart, or they would look like worms."""
 PITCH_DARK = (0.15, 0.5)
 """Brightness above black up to which hair is black, and from which on it is bright."""
 BRIGHTEST = 0.3
@@ -71,15 +73,15 @@ COLOURED = (0.04, 0.1)
 """Mean distance of hair's colour from grey, in units of [-1,1], from which on strands of it can be told, and are."""
 ALIKE = (0.1, 0.25)
 """Share of the hair's colour in what lies beside it up to which strands can be told from it, and from which on not."""
-GREY_CHROMA = 0.12
+GREY_CHROMA = 0.08
 """What is left of the colour of a strand that has turned."""
 SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
 """Red in the green of skin, up to which, and blue in its green, between which the light on a photo may be neutral: dark
 skin is redder and less blue than pale skin in the same light."""
-SHARED, WARM_SKIN = (0.18, 0.3), (0.34, -0.19)
+SHARED, WARM_SKIN = (0.12, 0.2), (0.34, -0.19)
 """How much of the skin's logs of red in green and of blue in green white hair shares, and these logs of the mean skin,
-beyond which none of it counts: two thirds of what was measured on 288 training faces of 66 years and older with bright
-hair, some of which still had a colour of its own."""
+beyond which none of it counts: less than half of what was measured on 288 training faces of 66 years and older with bright
+hair, for some of them still had a colour of its own, and beige beside hair that turns looks like some that did not."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
@@ -150,16 +152,19 @@ def cell_of(side: int) -> int:
     return 4 if side >= 640 else 2
 
 
-def threshold(light: Tensor, hair: Tensor, cell: int) -> Tensor:
-    """Brightness and hair (B,1,S,S) -> how early each strand turns, about standard normal: what stands out bright turns
-    first. It is the photo's own fine detail, in its local standard deviations, and so the same at every edit. cell:
-    `cell_of` the picture."""
+def standing_out(light: Tensor, hair: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+    """Brightness and hair (B,1,S,S) -> how early each strand turns, and how much of the detail there is of strands, in
+    0..1. What stands out bright turns first: about standard normal, the photo's own fine detail in its local standard
+    deviations, and so the same at every edit. What stands out as little as NOISE, or lies on the outline, tells
+    nothing. cell: `cell_of` the picture."""
     side = light.shape[-1]
     total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
     around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
     detail = (light - enlarge(around, side)) * hair
-    spread = enlarge(smooth(detail.square(), 2 * cell).sqrt() + NOISE, side)
-    return (detail / spread).clamp(-2, 2)
+    spread = enlarge(smooth(detail.square(), 2 * cell).sqrt(), side)
+    off_outline = box(-dilate(-(hair > 0.5).to(hair), RINGS, RINGS), RINGS)
+    told = off_outline * spread / (spread.square() + NOISE**2)  # Wiener's filter, over the spread
+    return (detail * told).clamp(-2, 2), spread * told
 
 
 def shown(detail: Tensor) -> Tensor:
@@ -197,7 +202,7 @@ class Strands(NamedTuple):
     white: Tensor
     """(B,1,1,1), the brightness of white hair."""
     early: Tensor
-    """(B,1,P,P), see `threshold`."""
+    """(B,1,P,P), see `standing_out`."""
     rise: Tensor
     """(B,1,P,P), by how much a strand that turns white grows brighter."""
     chroma: Tensor
@@ -247,11 +252,11 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
     flat = lacking(detail, hair, around, cell)
     flow = flow * (1 - inner * (1 - flat))
-    hair = hair * (1 - pale * even(pale * flat, cell))
-    lines = STRANDS * strength(head) * flow
-    gloss, drawn = (shown(part) for part in (detail + lines, lines))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
+    early, told = standing_out(own, hair, cell)
+    hair, lines = hair * (1 - pale * even(pale * flat, cell)), STRANDS * flow
+    gloss, drawn = (shown(part) for part in (told * detail + lines, lines))
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     # On the way to the face the hair lies ever thinner on the skin.
@@ -269,13 +274,8 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     beyond = (present - ground / 2) / (1 - ground / 2)
     own_share = (beyond / hair.clamp_min(0.05)).clamp(0, 1)
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
-    early, chroma = threshold(own, hair, cell) + flow, torch.lerp(tint, picture - light, plain)
-    return Strands(window, hair, white, early, rise, chroma, stray)
-
-
-def strength(head: Head) -> Tensor:
-    """How strongly strands differ, (B,1,1,1) in HARDLY_TOLD..1."""
-    return HARDLY_TOLD + (1 - HARDLY_TOLD) * head.told
+    chroma = torch.lerp(tint, picture - light, plain)
+    return Strands(window, hair, white, early + flow, rise, chroma, stray)
 
 
 def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:
@@ -320,16 +320,17 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     # a share of lighter * IN_WHITE * (white + 1) / (white - mean).
     share = lighter * IN_WHITE * (strands.white + 1) / (strands.white - mean).clamp_min(0.35)
     share = (MOST_TURNED * (share / MOST_TURNED).tanh()).clamp_min(1e-4)
-    # logit of a strand = logit(share) + variety * threshold + TEMPLES_FIRST * place. A logistic over a normal variable
+    # logit of a strand = logit(share) + VARIETY * early + TEMPLES_FIRST * place. A logistic over a normal variable
     # of standard deviation v has the mean of one whose logit is shrunk by sqrt(1 + pi v^2 / 8) (MacKay 1992), so that
     # the mean over the strands of a place that is neither early nor late is the share.
-    variety = VARIETY * strength(head)
-    logit = torch.logit(share) * (1 + torch.pi * variety.square() / 8).sqrt() + TEMPLES_FIRST * head.place
+    logit = torch.logit(share) * (1 + math.pi * VARIETY**2 / 8) ** 0.5 + TEMPLES_FIRST * head.place
     logit = strands.cut(enlarge(logit - FEW_AT_BORDER * (1 - head.within), picture.shape[-1]))
-    turned = (logit + variety * strands.early).sigmoid() * (lighter > 0)
+    turned = (logit + VARIETY * strands.early).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
-    faded = kept - 1 + turned * (GREY_CHROMA - kept)
     part, hair = strands.cut(picture), strands.hair
+    # Colour goes before brightness comes: light on strands that stay would look like patches left out.
+    bleached = torch.lerp(turned, turned.clamp_min(1e-6).sqrt() * (lighter > 0), ramp(hair, *OWN))
+    faded = kept - 1 + bleached * (GREY_CHROMA - kept)
     rise = strands.rise * turned
     changed = torch.addcmul(part + hair * rise, hair * faded, strands.chroma) + faded * strands.stray
     # White hair has some of the skin's warmth, and the colour of the light on it.

@@ -18,6 +18,8 @@ from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
 """How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
+SPOT = 3
+"""Half the width, in pixels of a picture of MATTE_SIDE, up to which such a colour is a light on hair."""
 SHEEN, MOSTLY = 0.2, (0.5, 0.9)
 """How much more blue than either all of a head's hair has at most, in the light of the sky; and the share of it that is
 not bluer than any hair up to which that tells nothing, and from which on all."""
@@ -40,9 +42,6 @@ WHOLE = (0.4, 0.7)
 BARE, BETWEEN_STRANDS = (0.3, 0.6), (0.5, 0.95)
 """How far the colour of such a place lies on the way from the hair's to the skin's: hair, and surely skin. The same for
 what shows between dark strands on a face."""
-STRANDS_TOLD = (60.0, 110.0)
-"""Half the width of a face in pixels up to which strands are hardly told apart in a picture of it, and from which on
-they are."""
 DARK_STRANDS = (2.1, 2.8)
 """How many times as bright as the hair skin is up to which BARE holds there, too, and from which on BETWEEN_STRANDS
 does: of hair that is less dark, skin in the shade cannot be told from a tip that is hair in part."""
@@ -123,8 +122,6 @@ class Head(NamedTuple):
     """(B,3,1,1), the hair's mean colour."""
     within: Tensor
     """(1,1,s,s) in 0..1: 0 at the picture's border, 1 from the third of FRAME_FADE on."""
-    told: Tensor
-    """(B,1,1,1) in 0..1: how far the picture is large enough to tell strands apart, see STRANDS_TOLD."""
 
     @classmethod
     def of(
@@ -142,8 +139,7 @@ class Head(NamedTuple):
         near = (1 - ramp(off, *NEAR)).clamp_min(0.02)
         within = border_fade(side, fade[0], fade[2], like=small)
         colour = weighted_mean(small, mask * near)
-        told = ramp(picture.shape[-1] * head_axes(landmarks)[1], *STRANDS_TOLD)[:, None, None, None]
-        return cls(place_on_head(x, y), off, small, mask, skin_colour(small, landmarks), colour, within, told)
+        return cls(place_on_head(x, y), off, small, mask, skin_colour(small, landmarks), colour, within)
 
 
 def on_head(landmarks: Tensor, side: int, window: Window | None = None) -> tuple[Tensor, Tensor]:
@@ -373,4 +369,6 @@ def unnatural(picture: Tensor, hair: Tensor | None = None) -> Tensor:
         natural, hair = 1 - ramp(bluer, *BLUE), resize(hair, small.shape[-1])
         sheen = weighted_mean(bluer, hair * natural).clamp(0, SHEEN)
         bluer = bluer - sheen * ramp(weighted_mean(natural, hair), *MOSTLY)
-    return torch.maximum(ramp(green - red, *GREEN) * own, ramp(bluer, *BLUE))
+    found = torch.maximum(ramp(green - red, *GREEN) * own, ramp(bluer, *BLUE))
+    spot = SPOT * small.shape[-1] // MATTE_SIDE
+    return dilate(-dilate(-found, spot, spot), spot, spot)
