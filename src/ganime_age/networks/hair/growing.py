@@ -44,8 +44,8 @@ TEMPLES_FIRST = 0.9
 FEW_AT_BORDER = 2.5
 """How many logits later strands turn at the picture's border."""
 NOISE = 0.08
-"""Standard deviation of brightness, in units of [-1,1], of detail that counts half: noise and what compression leaves in
-black hair are no strands, and white hair would show them several times as large."""
+"""Standard deviation of brightness, in units of [-1,1], of detail that counts half: noise and what compression leaves
+in black hair are no strands, and white hair would show them several times as large."""
 RINGS = 2
 """Pixels beside the outline of hair in which the photo's detail tells nothing of strands: sharpening and compression
 leave dark and bright lines there, and would draw the outline."""
@@ -80,8 +80,8 @@ SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
 skin is redder and less blue than pale skin in the same light."""
 SHARED, WARM_SKIN = (0.12, 0.2), (0.34, -0.19)
 """How much of the skin's logs of red in green and of blue in green white hair shares, and these logs of the mean skin,
-beyond which none of it counts: less than half of what was measured on 288 training faces of 66 years and older with bright
-hair, for some of them still had a colour of its own, and beige beside hair that turns looks like some that did not."""
+beyond which none of it counts: less than half of what was measured on 288 training faces of 66 years and older with
+bright hair. Some of it still had a colour of its own, and beige beside hair that turns looks like some that did not."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
