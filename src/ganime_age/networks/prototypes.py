@@ -48,7 +48,7 @@ from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
 from .skin.sharpness import no_sharper, sharpness
-from .skin.skin_map import BROWS, EYES, NOSE, skin_map
+from .skin.skin_map import BROWS, EYES, NOSE, brows_map, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
 from .skin.tone import TEETH, USUAL, in_light, laid, match_colour, mouth_inside
 from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
@@ -307,14 +307,21 @@ class Prototypes(nn.Module):
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
-        most = self.detail_limit
+        most, younger = self.detail_limit, ages[0] > ages[1]
         if most is None:
             return scale_texture(face, skin.mask, change)
+        skin = skin._replace(mask=choose(younger, lambda: self.off_brows(skin), lambda: skin.mask))
         return choose(
-            ages[0] > ages[1],
+            younger,
             lambda: scale_texture(face, skin.mask, change, self.limit_of(most, skin, ages)),
             lambda: scale_texture(face, skin.mask, change),
         )
+
+    def off_brows(self, skin: Skin) -> Tensor:
+        """The mask of skin without the brows and what lies around them: brows are wider than a mean one, and without
+        their hairs they look smeared."""
+        brows = brows_map(self.mean_shape).expand(len(skin.mask), -1, -1, -1)
+        return skin.mask * (1 - enlarge(self.warp_to_face(brows, skin.grid), skin.mask.shape[-1]))
 
     def limit_of(self, most: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Limit:
         """How the detail of faces on their way back from the first to the second of two ages (B,) is limited."""

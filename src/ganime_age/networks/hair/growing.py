@@ -51,6 +51,7 @@ RINGS = 2
 leave dark and bright lines there, and would draw the outline."""
 DETAIL, GLOSS = 0.8, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
+FLOWING = 0.4
 FULL, STRANDS = (0.28, 0.15), 0.14
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
@@ -128,7 +129,7 @@ TIP_WIDE, FACING_SHARE = 3, (0.4, 0.7)
 """Half the width, in pixels there, up to which hair is a tip on the skin: tips have no line to soften. And THIN of hair
 on the face: along it a matte fades out on the skin, which would turn to a pale line.
 """
-BROWS_TURN = 0.3
+BROWS_TURN = 0.5
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
 """Share of a picture that is hair up to which there is none, and from which on there is some."""
@@ -251,12 +252,13 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     detail = ((light + BLACK) / around.clamp_min(0.02)).clamp(0.05, 20).log()
     # At the edge the contrast of hair with the skin is no detail of strands: they are drawn there, too.
     flat = lacking(detail, hair, around, cell)
-    flow = flow * (1 - inner * (1 - flat))
     # At the hair's edge a bright pixel is skin or background that shows through, no gloss: own = min(light, around).
     own = torch.lerp(torch.minimum(light, around - BLACK), light, inner)
     early, told = standing_out(own, hair, cell)
+    detail = told * detail
+    flow = flow * (1 - inner * (1 - lacking(detail, hair, around, cell)))
     hair, lines = hair * (1 - pale * even(pale * flat, cell)), STRANDS * flow
-    gloss, drawn = (shown(part) for part in (told * detail + lines, lines))
+    gloss, drawn = (shown(part) for part in (detail + lines, lines))
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
     # On the way to the face the hair lies ever thinner on the skin.
@@ -275,7 +277,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     own_share = (beyond / hair.clamp_min(0.05)).clamp(0, 1)
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     chroma = torch.lerp(tint, picture - light, plain)
-    return Strands(window, hair, white, early + flow, rise, chroma, stray)
+    return Strands(window, hair, white, early + FLOWING * flow, rise, chroma, stray)
 
 
 def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:
