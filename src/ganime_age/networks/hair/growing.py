@@ -51,7 +51,7 @@ RINGS = 2
 leave dark and bright lines there, and would draw the outline."""
 DETAIL, GLOSS = 0.8, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FLOWING = 0.4
+FLOWING = 0.33
 FULL, STRANDS = (0.28, 0.15), 0.14
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
