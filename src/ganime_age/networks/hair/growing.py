@@ -22,6 +22,7 @@ from .beard import Beard, shave, warm
 from .brows import brows
 from .filters import BLACK, border_fade, box, grown_mask, part_of, ramp, smooth, square_around, weighted_mean
 from .finding import MATTE_SIDE
+from .nape import nape
 from .on_head import EAR_SIDE, Head, bare_skin, fringe, in_the_dark, shaven, unnatural, vivid
 from .sideburns import sideburns
 from .strands import brushed
@@ -37,8 +38,9 @@ black of pale skin in that of white hair beside it. Of 726 training faces of 70 
 MOST_TURNED = 0.65
 """Share of strands that those which turn near and never reach, at a place that is neither early nor late: with all of
 them hair is one even grey, which nobody takes for hair. Of .3 .28 turn there, of .6 .47, of 1 .59."""
-VARIETY = 0.9
-"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
+VARIETY, FLOWING = 0.9, 0.33
+"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation; and how much of
+that counts what strands.py draws where the photo tells none."""
 TEMPLES_FIRST = 0.9
 """How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
@@ -51,7 +53,6 @@ RINGS = 2
 leave dark and bright lines there, and would draw the outline."""
 DETAIL, GLOSS = 0.8, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FLOWING = 0.33
 FULL, STRANDS = (0.28, 0.15), 0.14
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
 noise is as large, and of bright hair; and of the strands that hair without detail gets."""
@@ -428,17 +429,20 @@ def turning(
 ) -> Tensor:
     """What turns grey of pictures (B,3,S,S), (B,2,S,S) in 0..1: of their hair (B,1,S,S), with the beard (B,1,S,S) that
     belongs to it, and with the hair, though no network finds it, tips on a forehead, coloured strands on a face,
-    sideburns, and brows, as far as they turn. middle (B,3,s,s): the pictures at a side of EAR_SIDE or less."""
+    sideburns, hair at the nape, and brows, as far as they turn. middle (B,3,s,s): the pictures at a side of EAR_SIDE
+    or less."""
     side, least = picture.shape[-1], min(HAIRLINE_SIDE, picture.shape[-1])
-    tips, burns, coloured = (
-        enlarge(find(middle, landmarks, head), side) for find in (fringe, sideburns, vivid)
+    tips, burns, tails, coloured = (
+        enlarge(find(middle, landmarks, head), side) for find in (fringe, sideburns, nape, vivid)
     )
     tips = tips * ramp(tips, *THIN)
     own = resize(torch.maximum(hair, torch.maximum(tips, burns)), least)
     turns = enlarge(soft_hairline(own, head, resize(bearded, least)), side)
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
     turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
-    more = torch.maximum(torch.maximum(turns * tips, burns), turn * brows(picture, landmarks))
+    more = torch.maximum(
+        torch.maximum(turns * tips, torch.maximum(burns, tails)), turn * brows(picture, landmarks)
+    )
     return torch.cat([turns * hair * ramp(hair, *THIN), torch.maximum(more, coloured)], 1)
 
 
