@@ -720,6 +720,20 @@ def test_blue_gloss_is_hair_where_all_hair_has_the_sheen_of_the_sky():
         assert abs(unnatural(picture, hair)[..., 45:55, 45:55].mean() - left) < 0.11
 
 
+@pytest.mark.parametrize("colour, rows, hair", [
+    ((75, 110, 150), 5, True),
+    ((75, 110, 150), 40, False),
+    ((30, 60, 160), 5, False),
+    ((60, 130, 80), 5, False),
+], ids=["a light", "a cap", "a blue clip", "a leaf"])  # fmt: skip
+def test_a_small_blue_light_on_hair_is_hair(colour, rows, hair):
+    """At a parting one stayed blue in a grey head."""
+    picture = (torch.tensor((60.0, 45.0, 35.0)) / 127.5 - 1).view(1, 3, 1, 1).repeat(1, 1, 128, 128)
+    picture[..., 40 : 40 + rows, 30:70] = (torch.tensor(colour) / 127.5 - 1).view(1, 3, 1, 1)
+    found = unnatural(picture, torch.ones(1, 1, 128, 128))[..., 41 : 39 + rows, 35:65].mean()
+    assert found < 0.1 if hair else found > 0.7
+
+
 @pytest.mark.parametrize("rows", [128, 64])
 def test_a_navy_cap_that_was_taken_for_hair_is_none_whatever_lies_beside_it(rows):
     picture = (torch.tensor((60.0, 45.0, 35.0)) / 127.5 - 1).view(1, 3, 1, 1).repeat(1, 1, 128, 128)

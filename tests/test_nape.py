@@ -45,7 +45,8 @@ def test_a_dark_tail_beside_the_neck_is_hair(editor):
     (DARK, (0.75, 0.95, 1.5, 1.9)),
     (DARK, (0.75, 1.9, 0.9, 1.9)),
     (RED, TAIL),
-], ids=["a collar", "a wide thing", "a red ribbon"])  # fmt: skip
+    (DARK, (1.08, 1.18, 0.75, 1.15)),
+], ids=["a collar", "a wide thing", "a red ribbon", "an earring"])  # fmt: skip
 def test_what_only_looks_like_it_is_none(editor, colour, box):
     picture, marks, known, (thing,) = bust(editor, (colour, box))
     assert nape(picture, marks, known)[0, 0][thing].mean() < 0.1

@@ -22,7 +22,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parent.parent
 RUNTIME = Path(os.environ.get("ONNXRUNTIME_WEB", ROOT / "node_modules" / "onnxruntime-web"))
-NO_RUNTIME = "no onnxruntime-web: npm install onnxruntime-web@1.30.0, or name its folder in ONNXRUNTIME_WEB"
+NO_RUNTIME = f"no onnxruntime-web: npm install {static_space.RUNTIME}, or name its folder in ONNXRUNTIME_WEB"
 
 
 def test_the_page_looks_for_faces_with_the_packages_numbers():
@@ -32,6 +32,10 @@ def test_the_page_looks_for_faces_with_the_packages_numbers():
     assert page["THRESHOLD"] == search.THRESHOLD and page["DOUBTFUL"] == search.DOUBTFUL
     assert page["HOPE"] == search.LEAST_HOPE and page["CANDIDATES"] == search.MOST_CANDIDATES
     assert f"const FORMAT = {manifest.FORMAT};" in text
+
+
+def test_checks_fetch_the_runtime_that_the_page_is_built_with():
+    assert f" {static_space.RUNTIME} " in (ROOT / ".ci" / "run").read_text()
 
 
 class Files(http.server.SimpleHTTPRequestHandler):

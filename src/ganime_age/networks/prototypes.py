@@ -98,6 +98,9 @@ FIRST_GREY = (38.0, 50.0)
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
+BROW_HAIRS = 0.35
+"""How much of a younger age's texture brows do not get: without their hairs they look smeared, and with all of them a
+face looks older than it is to be."""
 CHIN = 8
 """The landmark of the chin."""
 LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
@@ -318,10 +321,11 @@ class Prototypes(nn.Module):
         )
 
     def off_brows(self, skin: Skin) -> Tensor:
-        """The mask of skin without the brows and what lies around them: brows are wider than a mean one, and without
-        their hairs they look smeared."""
+        """The mask of skin with less of the brows and what lies around them, for many are wider than the mean one."""
         brows = brows_map(self.mean_shape).expand(len(skin.mask), -1, -1, -1)
-        return skin.mask * (1 - enlarge(self.warp_to_face(brows, skin.grid), skin.mask.shape[-1]))
+        return skin.mask * (
+            1 - BROW_HAIRS * enlarge(self.warp_to_face(brows, skin.grid), skin.mask.shape[-1])
+        )
 
     def limit_of(self, most: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Limit:
         """How the detail of faces on their way back from the first to the second of two ages (B,) is limited."""

@@ -38,7 +38,7 @@ class Graphs:
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.log_severity_level = 3
-        # Each graph has threads of its own: those of the last one shall not wait busily while the next one works.
+        # Each graph has threads of its own: those of the last one must not wait busily while the next one works.
         self._options.add_session_config_entry("session.force_spinning_stop", "1")
 
     def run(self, name: str, **given: np.ndarray) -> list[np.ndarray]:

@@ -2,8 +2,9 @@
 
 Grey grows strand by strand (`turn_grey`): each strand has a threshold of its own, taken from the photo, and turns when
 enough of the head's hair has turned; roots and temples come first, strands at the border of the frame last. Brows, tips
-on a forehead, coloured strands on the face and single strands beside the hair turn with it, and light falls on it from
-above. Younger hair gets one factor on its brightness and one on its saturation (`turn_young`).
+on a forehead, sideburns, tails at the nape, coloured strands on the face and single strands beside the hair turn with
+it, and light falls on it from above. Younger hair gets one factor on its brightness and one on its saturation
+(`turn_young`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ MOST_TURNED = 0.65
 """Share of strands that those which turn near and never reach, at a place that is neither early nor late: with all of
 them hair is one even grey, which nobody takes for hair. Of .3 .28 turn there, of .6 .47, of 1 .59."""
 VARIETY, FLOWING = 0.9, 0.33
-"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation; and how much of
-that counts what strands.py draws where the photo tells none."""
+"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation; and how strong,
+in such deviations, the thresholds are that strands.py draws where the photo shows no strands."""
 TEMPLES_FIRST = 0.9
 """How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
@@ -156,16 +157,16 @@ def cell_of(side: int) -> int:
 
 def standing_out(light: Tensor, hair: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     """Brightness and hair (B,1,S,S) -> how early each strand turns, and how much of the detail there is of strands, in
-    0..1. What stands out bright turns first: about standard normal, the photo's own fine detail in its local standard
-    deviations, and so the same at every edit. What stands out as little as NOISE, or lies on the outline, tells
-    nothing. cell: `cell_of` the picture."""
+    0..1. What stands out bright turns first: the photo's own fine detail in its local standard deviations, and so the
+    same at every edit, half of it where these are NOISE (Wiener's filter), and none on the outline. cell: `cell_of`
+    the picture."""
     side = light.shape[-1]
     total, share = smooth(torch.cat([light * hair, hair], 1), cell).split(1, 1)
     around = (total - 1e-3) / (share + 1e-3)  # black where there is no hair
     detail = (light - enlarge(around, side)) * hair
     spread = enlarge(smooth(detail.square(), 2 * cell).sqrt(), side)
     off_outline = box(-dilate(-(hair > 0.5).to(hair), RINGS, RINGS), RINGS)
-    told = off_outline * spread / (spread.square() + NOISE**2)  # Wiener's filter, over the spread
+    told = off_outline * spread / (spread.square() + NOISE**2)
     return (detail * told).clamp(-2, 2), spread * told
 
 
@@ -331,7 +332,7 @@ def turn_grey(picture: Tensor, head: Head, strands: Strands, lighter: Tensor, co
     turned = (logit + VARIETY * strands.early).sigmoid() * (lighter > 0)
     kept = colour.exp().clamp(0, MOST_COLOUR)
     part, hair = strands.cut(picture), strands.hair
-    # Colour goes before brightness comes: light on strands that stay would look like patches left out.
+    # Colour goes before white comes: lit strands that keep their colour would look like patches that were left out.
     bleached = torch.lerp(turned, turned.clamp_min(1e-6).sqrt() * (lighter > 0), ramp(hair, *OWN))
     faded = kept - 1 + bleached * (GREY_CHROMA - kept)
     rise = strands.rise * turned
@@ -456,8 +457,8 @@ class Growth:
     head: Head
     beard: Beard
     more: Tensor
-    """(B,1,S,S) in 0..1: what turns grey with the hair, brows, sideburns, tips of a fringe and coloured strands on the
-    face; nothing of who grows younger."""
+    """(B,1,S,S) in 0..1: what turns grey with the hair, brows, sideburns, tips of a fringe, hair at the nape and
+    coloured strands on the face; nothing of who grows younger."""
 
     @classmethod
     def of(

@@ -18,8 +18,9 @@ from .finding import MATTE_SIDE
 
 GREEN, BLUE = (0.07, 0.14), (0.25, 0.4)
 """How much more green than red, or more blue than either, a pixel has that begins to be, and surely is, no hair."""
-SPOT = 3
-"""Half the width, in pixels of a picture of MATTE_SIDE, up to which such a colour is a light on hair."""
+SPOT, COLD, BLUER = 3, (0.02, 0.08), (0.35, 0.5)
+"""Half the width, in pixels of a picture of MATTE_SIDE, up to which such a colour may be a light on hair; how much
+bluer than green it begins to be one, and is; and how much more blue than either it may be, and is too blue."""
 SHEEN, MOSTLY = 0.2, (0.5, 0.9)
 """How much more blue than either all of a head's hair has at most, in the light of the sky; and the share of it that is
 not bluer than any hair up to which that tells nothing, and from which on all."""
@@ -359,7 +360,8 @@ def skin_colour(picture: Tensor, landmarks: Tensor) -> Tensor:
 def unnatural(picture: Tensor, hair: Tensor | None = None) -> Tensor:
     """Where pictures (B,3,S,S) in [-1,1] have a colour that no hair has, green or deep blue: (B,1,s,s) in 0..1 at
     MATTE_SIDE or less. Melanin makes hair black, brown, red or yellow; only a sheen of the sky on it is bluish, and if
-    what is taken for hair (B,1,S,S) has such a sheen, bluer places of it are hair, too. A blue hat tells nothing."""
+    what is taken for hair (B,1,S,S) has such a sheen, bluer places of it are hair, too. A blue hat tells nothing, and a
+    small blue light on hair is none."""
     small = box(resize(picture, min(MATTE_SIDE, picture.shape[-1])), 1)
     red, green, blue = small.split(1, 1)
     deep = ramp((green - red) / (green + BLACK), *DEEP_GREEN)
@@ -370,5 +372,8 @@ def unnatural(picture: Tensor, hair: Tensor | None = None) -> Tensor:
         sheen = weighted_mean(bluer, hair * natural).clamp(0, SHEEN)
         bluer = bluer - sheen * ramp(weighted_mean(natural, hair), *MOSTLY)
     found = torch.maximum(ramp(green - red, *GREEN) * own, ramp(bluer, *BLUE))
+    # A light on hair may be as blue as the sky where it is small; a clip is bluer, a leaf greener.
     spot = SPOT * small.shape[-1] // MATTE_SIDE
-    return dilate(-dilate(-found, spot, spot), spot, spot)
+    wide = dilate(-dilate(-found, spot, spot), spot, spot)
+    light = ramp(blue - green, *COLD) * (1 - ramp(bluer, *BLUER))
+    return torch.lerp(found, wide, light)
