@@ -271,12 +271,36 @@ def test_strands_are_drawn_at_the_outline_where_skin_shows_through(monkeypatch):
     known = Head.of(resize(picture, 128), hair, marks, growing.REACH_FADE)
     strands = growing.strands_of(picture, hair, known)
     assert strands.cut(picture).shape == strands.rise.shape[:1] + (3, 256, 256)
-    drawn = growing.STRANDS
-    monkeypatch.setattr(growing, "STRANDS", 0.0)
+    drawn = growing.STRANDS[0]
+    monkeypatch.setattr(growing, "STRANDS", (0.0, 0.0))
     fringe = np.s_[0, 0, 66:86, 64:192]  # along the strands of the fringe
     undrawn = growing.strands_of(picture, hair, known)
     assert (strands.rise - undrawn.rise)[fringe].std(0).mean() > 0.1 * drawn
     assert undrawn.rise[fringe].min() >= 0 < strands.rise[fringe].mean()
+
+
+def test_strands_differ_less_where_a_face_is_too_small_to_tell_them_apart():
+    picture, hair, marks = head(256)
+    known = Head.of(resize(picture, 128), hair[None, None].float(), marks, growing.REACH_FADE)
+    assert known.half == pytest.approx(0.2 * 256), (
+        "in the picture's own pixels, whatever is looked at is reduced to"
+    )
+    large, small = (known._replace(half=torch.full((1, 1, 1, 1), half)) for half in (200.0, 40.0))
+    even = torch.where(hair, torch.tensor(-0.8), picture)  # no strands of its own
+    found = []
+    for one in (large, small):
+        strands = growing.strands_of(even, hair[None, None].float(), one)
+        lighter, colour = torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, 1, 1, 1)
+        changed = luma(growing.turn_grey(even, one, strands, lighter, colour) - even)
+        found.append(changed[0, 0][hair].std())
+    assert found[1] < 0.9 * found[0]
+
+
+def test_a_grown_head_knows_how_large_its_face_is():
+    picture, hair, marks = head(256)
+    older, fade = torch.tensor([True]), growing.REACH_FADE
+    grown = growing.Growth.of(picture, hair[None, None].float(), marks, older, fade)
+    assert grown.head.half == pytest.approx(0.2 * 256)
 
 
 def turned(detail):

@@ -39,9 +39,8 @@ black of pale skin in that of white hair beside it. Of 726 training faces of 70 
 MOST_TURNED = 0.65
 """Share of strands that those which turn near and never reach, at a place that is neither early nor late: with all of
 them hair is one even grey, which nobody takes for hair. Of .3 .28 turn there, of .6 .47, of 1 .59."""
-VARIETY, FLOWING = 0.9, 0.33
-"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation; and how strong,
-in such deviations, the thresholds are that strands.py draws where the photo shows no strands."""
+VARIETY = 0.9
+"""How much a strand's own threshold counts beside the head's share, in logits per standard deviation."""
 TEMPLES_FIRST = 0.9
 """How many logits earlier strands at the temples turn than the mean one, see `place_on_head`."""
 FEW_AT_BORDER = 2.5
@@ -54,9 +53,14 @@ RINGS = 2
 leave dark and bright lines there, and would draw the outline."""
 DETAIL, GLOSS = 0.8, 1.2
 """How much of the detail of hair, in logs of brightness, white hair shows, and the most that it shows."""
-FULL, STRANDS = (0.28, 0.15), 0.14
+FULL = 0.28, 0.15
 """Standard deviation of the detail of hair, in logs of brightness, from which on it lacks nothing: of black hair, whose
-noise is as large, and of bright hair; and of the strands that hair without detail gets."""
+noise is as large, and of bright hair."""
+FLOWING, STRANDS, SHORT = (0.33, 0.5), (0.14, 0.22), (0.0, 0.7)
+"""Of the strands that hair without detail gets, in small pictures and in large ones: the standard deviations of their
+thresholds and of their brightness, in logs, and the share of short ones. Coarse strands look like worms."""
+LARGE = 70.0, 150.0
+"""Half widths of a face, in pixels, up to which a picture of it is small, and from which on it is large."""
 PITCH_DARK = (0.15, 0.5)
 """Brightness above black up to which hair is black, and from which on it is bright."""
 BRIGHTEST = 0.3
@@ -243,7 +247,8 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     ground, near = beside(head, tint)
     window = square_around(torch.maximum(hair, enlarge(near, side)))
     maps = enlarge(torch.cat([level, around, inner, grey_before(head), facing, tint, ground, near], 1), side)
-    flow, cell = enlarge(brushed(luma(picture), hair, (head.off == 0).to(hair)), side), cell_of(side)
+    flowing, strands, short = of_size(head)
+    flow, cell = enlarge(brushed(luma(picture), hair, (head.off == 0).to(hair), short), side), cell_of(side)
     picture, hair, found, flow, maps = (part_of(x, window) for x in (picture, hair, found, flow, maps))
     light = luma(picture)
     level, around, inner, pale, facing, tint, ground, near = maps.split([1, 1, 1, 1, 1, 3, 1, 1], 1)
@@ -259,7 +264,7 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     early, told = standing_out(own, hair, cell)
     detail = told * detail
     flow = flow * (1 - inner * (1 - lacking(detail, hair, around, cell)))
-    hair, lines = hair * (1 - pale * even(pale * flat, cell)), STRANDS * flow
+    hair, lines = hair * (1 - pale * even(pale * flat, cell)), strands * flow
     gloss, drawn = (shown(part) for part in (detail + lines, lines))
     # There p = a h + (1 - a) o: only the hair's own colour h changes, by as much as the hair around does, and what
     # shows through stays.
@@ -279,7 +284,13 @@ def strands_of(picture: Tensor, hair: Tensor, head: Head, more: Tensor | None = 
     own_share = (beyond / hair.clamp_min(0.05)).clamp(0, 1)
     stray, tint = (share - hair * own_share).clamp_min(0) * tint, own_share * tint
     chroma = torch.lerp(tint, picture - light, plain)
-    return Strands(window, hair, white, early + FLOWING * flow, rise, chroma, stray)
+    return Strands(window, hair, white, early + flowing * flow, rise, chroma, stray)
+
+
+def of_size(head: Head) -> list[Tensor]:
+    """FLOWING, STRANDS and SHORT of heads, (B,1,1,1) each."""
+    large = ramp(head.half, *LARGE)
+    return [low + (high - low) * large for low, high in (FLOWING, STRANDS, SHORT)]
 
 
 def no_line(light: Tensor, hair: Tensor, rise: Tensor, reach: int) -> Tensor:

@@ -123,6 +123,8 @@ class Head(NamedTuple):
     """(B,3,1,1), the hair's mean colour."""
     within: Tensor
     """(1,1,s,s) in 0..1: 0 at the picture's border, 1 from the third of FRAME_FADE on."""
+    half: Tensor
+    """(B,1,1,1): half the width of the face, in pixels of the hair that was given."""
 
     @classmethod
     def of(
@@ -140,7 +142,8 @@ class Head(NamedTuple):
         near = (1 - ramp(off, *NEAR)).clamp_min(0.02)
         within = border_fade(side, fade[0], fade[2], like=small)
         colour = weighted_mean(small, mask * near)
-        return cls(place_on_head(x, y), off, small, mask, skin_colour(small, landmarks), colour, within)
+        half = hair.shape[-1] * head_axes(landmarks)[1][:, None, None, None]
+        return cls(place_on_head(x, y), off, small, mask, skin_colour(small, landmarks), colour, within, half)
 
 
 def on_head(landmarks: Tensor, side: int, window: Window | None = None) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 Line integral convolution (Cabral & Leedom, SIGGRAPH 1993): noise averaged along a field of directions looks like what
 flows along it. The directions are those of the least change of brightness, the second eigenvector of the structure
 tensor (Förstner & Gülch 1987); where there is hardly any change, of a wider one, and in the end of hair that hangs
-down.
+down. Short hair and long hair cannot be told apart there, so short strands and long ones are mixed.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from ..layers import Window, constant, enlarge, resize
 from ..skin.sharpness import no_sharper, sharpness
 from .filters import box, part_of, square_around, weighted_mean
 
-SIDE = 512
+SIDE = 1024
 """Largest side at which strands are brushed."""
 TILE = 128
 """Side of the square of noise that covers a picture by being repeated."""
 REACHES = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pixels between the places that are averaged, at each pass: a strand is some sixty pixels long, no more to each side
 than the ROOM (filters.py) around hair."""
+SHORT = 2.0
+"""The last of them of short strands, some twelve pixels long."""
 NEAR, WIDE = 1 / 96, 1 / 24
 """Radii, in sides, over which directions are averaged, and averaged again where they are faint."""
 FAINT = 1e-5
 """Squared change of brightness from pixel to pixel, in units of [-1,1], at which hair that hangs counts as much."""
 
 
-def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
+def brushed(light: Tensor, hair: Tensor, head: Tensor, short: Tensor) -> Tensor:
     """Brightness in [-1,1] and hair in 0..1, (B,1,S,S) each -> strands (B,1,s,s), s at most SIDE, about standard
-    normal where there is hair, and as sharp as the head (B,1,t,t in 0..1) is. The same for the same picture, whatever
-    is asked of it."""
+    normal where there is hair, and as sharp as the head (B,1,t,t in 0..1) is. short: the share of short ones, (B,1,1,1)
+    in 0..1. The same for the same picture, whatever is asked of it."""
     side = min(SIDE, light.shape[-1])
     light, hair = resize(light, side), resize(hair, side)
     window = square_around(hair)
     along, sure = directions(light, hair, window)
     noisy = tiled(constant(noise(), light).view(1, 1, TILE, TILE), side).expand_as(light)
-    strands = convolved(part_of(noisy, window), along)
+    strands = convolved(part_of(noisy, window), along, short)
     if window is not None:
         strands = window.put(torch.zeros_like(light), strands)
     strands = strands - weighted_mean(strands, hair)
@@ -49,11 +51,12 @@ def brushed(light: Tensor, hair: Tensor, head: Tensor) -> Tensor:
     return sure * strands / weighted_mean(strands.square(), hair).clamp_min(1e-6).sqrt()
 
 
-def convolved(noisy: Tensor, along: Tensor) -> Tensor:
-    """Noise (B,1,s,s) averaged along directions (B,2,s,s)."""
+def convolved(noisy: Tensor, along: Tensor, short: Tensor) -> Tensor:
+    """Noise (B,1,s,s) averaged along directions (B,2,s,s), far and, to a share of the sum (B,1,1,1), not so far."""
     side, along = noisy.shape[-1], along.permute(0, 2, 3, 1)
     line = (torch.arange(side, device=noisy.device, dtype=noisy.dtype) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    near = noisy
     for reach in REACHES:
         ahead, behind = (
             F.grid_sample(
@@ -65,7 +68,9 @@ def convolved(noisy: Tensor, along: Tensor) -> Tensor:
             for step in (2 * reach / side, -2 * reach / side)
         )
         noisy = noisy / 2 + (ahead + behind) / 4
-    return noisy
+        near = noisy if reach <= SHORT else near
+    far, near = (x / x.square().mean((2, 3), keepdim=True).clamp_min(1e-6).sqrt() for x in (noisy, near))
+    return torch.lerp(far, near, short)
 
 
 def directions(light: Tensor, hair: Tensor, window: Window | None = None) -> tuple[Tensor, Tensor]:
