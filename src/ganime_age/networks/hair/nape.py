@@ -17,7 +17,7 @@ from .on_head import Head, in_brightness, on_head, part_of_head, put_in
 
 SIDE = 512
 """Largest side at which it is looked for."""
-ASIDE, HEIGHT = (0.66, 0.76, 1.35, 1.55), (0.35, 0.5, 2.0, 2.3)
+ASIDE, HEIGHT = (0.6, 0.7, 1.35, 1.55), (0.35, 0.5, 2.0, 2.3)
 """Where it hangs, in the units of `on_head`: distances from the middle, and heights, between the first two of which it
 begins and between the last two of which it ends."""
 BEGINS, LOBES, FAINTLY = (0.35, 0.5, 1.15, 1.3), (0.98, 1.06), (0.2, 0.4)
