@@ -80,15 +80,15 @@ COLOURED = (0.04, 0.1)
 """Mean distance of hair's colour from grey, in units of [-1,1], from which on strands of it can be told, and are."""
 ALIKE = (0.1, 0.25)
 """Share of the hair's colour in what lies beside it up to which strands can be told from it, and from which on not."""
-GREY_CHROMA = 0.08
+GREY_CHROMA = 0.12
 """What is left of the colour of a strand that has turned."""
 SKIN_RED, SKIN_BLUE = 1.55, (0.65, 1.0)
 """Red in the green of skin, up to which, and blue in its green, between which the light on a photo may be neutral: dark
 skin is redder and less blue than pale skin in the same light."""
-SHARED, WARM_SKIN = (0.12, 0.2), (0.34, -0.19)
+SHARED, WARM_SKIN = (0.18, 0.3), (0.34, -0.19)
 """How much of the skin's logs of red in green and of blue in green white hair shares, and these logs of the mean skin,
-beyond which none of it counts: less than half of what was measured on 288 training faces of 66 years and older with
-bright hair. Some of it still had a colour of its own, and beige beside hair that turns looks like some that did not."""
+beyond which none of it counts: two thirds of what was measured on 288 training faces of 66 years and older with bright
+hair, some of which still had a colour of its own."""
 PALE = 0.04
 """Mean distance from grey, in units of [-1,1], from which on up to half as much again hair still has some colour."""
 FADED = (0.35, 0.6)
