@@ -135,7 +135,7 @@ TIP_WIDE, FACING_SHARE = 3, (0.4, 0.7)
 """Half the width, in pixels there, up to which hair is a tip on the skin: tips have no line to soften. And THIN of hair
 on the face: along it a matte fades out on the skin, which would turn to a pale line.
 """
-BROWS_TURN = 0.5
+BROWS_TURN = 0.3
 """How much of brows turns with the hair: they keep some of their colour the longest."""
 SOME = (0.002, 0.01)
 """Share of a picture that is hair up to which there is none, and from which on there is some."""
