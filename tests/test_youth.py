@@ -111,19 +111,6 @@ def test_the_way_back_takes_folds_and_stubble_and_leaves_the_grain(prototypes, m
     assert torch.equal(edit(prototypes, face, 20.0, 60.0), face)
 
 
-def test_brows_keep_more_of_their_hairs_than_a_beard_on_the_way_back(prototypes, mean_shape):
-    """Smeared brows give an edit away."""
-    prototypes.detail_limit.fill_(1.2)
-    prototypes.age_texture.fill_(0.0)
-    face, _, chin, _ = skin(mean_shape)
-    column, row = place(mean_shape, slice(17, 22))
-    hairs = slice(row - 7, row + 7), slice(column - 16, column + 16)  # wider than a mean brow
-    face[:, :, hairs[0], hairs[1]] *= 4
-    young = edit(prototypes, face, 60.0, 20.0)
-    assert 0.86 < roughness(young, hairs) / roughness(face, hairs) < 1
-    assert roughness(young, chin) < 0.35 * roughness(face, chin)
-
-
 def test_a_chin_that_is_as_smooth_as_the_cheeks_keeps_its_grain_and_a_stubbly_one_gets_no_more(mean_shape):
     """A chin without grain looks smeared between a child's cheeks and neck."""
     face, _, chin, _ = skin(mean_shape)

@@ -48,7 +48,7 @@ from .lids import close_lids, to_close
 from .mouth import Mouth, MouthInterior, OpenMouth, close_lips, closing
 from .skin.glasses import dark_frames
 from .skin.sharpness import no_sharper, sharpness
-from .skin.skin_map import BROWS, EYES, NOSE, brows_map, skin_map
+from .skin.skin_map import BROWS, EYES, NOSE, skin_map
 from .skin.texture import BANDS, Limit, scale_texture
 from .skin.tone import TEETH, USUAL, in_light, laid, match_colour, mouth_inside
 from .skin.wrinkles import SIDE, Skin, Wrinkles, wrinkles_like
@@ -98,9 +98,6 @@ FIRST_GREY = (38.0, 50.0)
 LEAVING = 0.9
 """Share of a unit's tone and texture that is taken back when it relaxes: a face's own creases lie elsewhere than the
 mean's."""
-BROW_HAIRS = 0.35
-"""How much of a younger age's texture brows do not get: without their hairs they look smeared, and with all of them a
-face looks older than it is to be."""
 CHIN = 8
 """The landmark of the chin."""
 LOWER = (0.5, 0.5, 0.25) + (0.0,) * (KNOTS - 3)
@@ -310,21 +307,13 @@ class Prototypes(nn.Module):
 
     def change_texture(self, face: Tensor, skin: Skin, change: Tensor, ages: tuple[Tensor, Tensor]) -> Tensor:
         """`scale_texture` from the first to the second of two ages (B,), held within the limit on the way back."""
-        most, younger = self.detail_limit, ages[0] > ages[1]
+        most = self.detail_limit
         if most is None:
             return scale_texture(face, skin.mask, change)
-        skin = skin._replace(mask=choose(younger, lambda: self.off_brows(skin), lambda: skin.mask))
         return choose(
-            younger,
+            ages[0] > ages[1],
             lambda: scale_texture(face, skin.mask, change, self.limit_of(most, skin, ages)),
             lambda: scale_texture(face, skin.mask, change),
-        )
-
-    def off_brows(self, skin: Skin) -> Tensor:
-        """The mask of skin with less of the brows and what lies around them, for many are wider than the mean one."""
-        brows = brows_map(self.mean_shape).expand(len(skin.mask), -1, -1, -1)
-        return skin.mask * (
-            1 - BROW_HAIRS * enlarge(self.warp_to_face(brows, skin.grid), skin.mask.shape[-1])
         )
 
     def limit_of(self, most: Tensor, skin: Skin, ages: tuple[Tensor, Tensor]) -> Limit:
