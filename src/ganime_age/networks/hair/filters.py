@@ -108,10 +108,13 @@ def within(x: Tensor, ends: tuple[float, float, float, float]) -> Tensor:
     return ramp(x, *ends[:2]) * (1 - ramp(x, *ends[2:]))
 
 
-def inside_polygon(corners: Tensor, side: int) -> Tensor:
-    """Corners (B,N,2) in 0..1 of a picture -> (B,1,side,side): 1 within the polygon, else 0."""
+def inside_polygon(corners: Tensor, side: int, window: Window | None = None) -> Tensor:
+    """Corners (B,N,2) in 0..1 of a picture -> (B,1,side,side): 1 within the polygon, else 0; or that in a window."""
     line = (torch.arange(side, device=corners.device, dtype=corners.dtype) + 0.5) / side
     x, y = line[None, None, None, :], line[None, None, :, None]
+    if window is not None:
+        x, y = (window.cut(part.expand(1, 1, side, side)) for part in (x, y))
+        x, y = x[..., :1, :], y[..., :1]
     px, py = (part[..., None, None] for part in corners.unbind(-1))
     after = torch.cat([corners[:, 1:], corners[:, :1]], 1)
     qx, qy = (part[..., None, None] for part in after.unbind(-1))

@@ -47,9 +47,9 @@ def nape(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     small, wide = resize(picture, side), max(THIN * side // SIDE, 1)
     light = luma(small) + BLACK
     around = -dilate(-dilate(light, wide, wide), wide, wide)  # of the whole: cut, what is wide would be thin
-    face = inside_polygon(landmarks[:, :17], side)
     window = part_of_head(landmarks, side, ASIDE[3], (HEIGHT[0], HEIGHT[3]))
-    small, light, around, face = (part_of(part, window) for part in (small, light, around, face))
+    small, light, around = (part_of(part, window) for part in (small, light, around))
+    face = inside_polygon(landmarks[:, :17], side, window)
     x, y = on_head(landmarks, side, window)
     hair, skin = (luma(colour) + BLACK for colour in (head.colour, head.skin))
     told = (
@@ -64,6 +64,6 @@ def nape(picture: Tensor, landmarks: Tensor, head: Head) -> Tensor:
     found, hangs = ramp(lacks, *DARKER) * may_be, ramp(lacks, *FAINTLY) * begins
     gap, astray = GAP * side // SIDE, ASTRAY * side // SIDE
     for _ in range(HANGS):
-        below = F.max_pool2d(F.pad(hangs, (astray, astray, gap, 0)), (gap + 1, 2 * astray + 1), 1)
+        below = F.max_pool2d(F.pad(dilate(hangs, 0, astray), (0, 0, gap, 0)), (gap + 1, 1), 1)
         hangs = torch.minimum(found, below)
     return put_in(hangs, window, side)
