@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ganime_age.networks.hair.growing import REACH_FADE, Growth
 from ganime_age.networks.hair.nape import nape
 from ganime_age.networks.hair.on_head import Head, on_head
 from ganime_age.networks.layers import resize
@@ -17,7 +18,7 @@ SKIN, WALL, DARK, FAIR, RED = (
 )
 
 
-def bust(editor, *things, hair=DARK, wall=WALL):
+def bust(editor, *things, hair=DARK, wall=WALL, skin=SKIN):
     """A picture (1,3,512,512) of a head of hair on a neck before a wall, with things of a colour in a box of the units
     of `on_head` (left, right, top, bottom); the landmarks, and what is known of the head."""
     marks = 0.25 + 0.5 * editor.model.prototypes.mean_shape.float()[None]  # two frames wide
@@ -26,13 +27,13 @@ def bust(editor, *things, hair=DARK, wall=WALL):
     neck = (x.abs() < 0.75) & (y > 0)
     picture = torch.tensor(wall).view(1, 3, 1, 1).expand(1, 3, SIDE, SIDE)
     boxes = [(colour, (x > a) & (x < b) & (y > c) & (y < d)) for colour, (a, b, c, d) in things]
-    for colour, mask in ((SKIN, face | neck), (hair, cap), *boxes):
+    for colour, mask in ((skin, face | neck), (hair, cap), *boxes):
         picture = torch.where(mask, torch.tensor(colour).view(1, 3, 1, 1), picture)
     known = Head.of(resize(picture, 128), cap[None, None].float(), marks)
     return picture, marks, known, [mask for _, mask in boxes]
 
 
-TAIL = (0.8, 0.95, 0.9, 1.9)
+TAIL, PALE = (0.8, 0.95, 0.9, 1.9), (0.9, 0.7, 0.55)
 
 
 def test_a_dark_tail_beside_the_neck_is_hair(editor):
@@ -64,3 +65,10 @@ def test_a_tail_turns_grey_with_the_head(editor):
     matte = torch.nn.functional.interpolate(known.hair, size=(SIDE, SIDE), mode="bilinear")
     older = editor.model.prototypes.grow_hair(picture, matte, marks, ages)
     assert (older - picture)[0, :, tail].mean() > 0.2
+
+
+def test_a_dark_thing_beside_a_head_without_hair_stays(editor):
+    picture, marks, known, (tail,) = bust(editor, (DARK, TAIL), hair=PALE, skin=PALE)
+    none = torch.zeros(1, 1, SIDE, SIDE)
+    more = Growth.of(picture, none, marks, torch.tensor([True]), REACH_FADE).more
+    assert more[0, 0][tail].max() < 0.01

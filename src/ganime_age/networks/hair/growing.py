@@ -451,10 +451,9 @@ def turning(
     own = resize(torch.maximum(hair, torch.maximum(tips, burns)), least)
     turns = enlarge(soft_hairline(own, head, resize(bearded, least)), side)
     # They turn to the colour of the head's hair: nothing is known of it where none is found.
-    turn = BROWS_TURN * ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
-    more = torch.maximum(
-        torch.maximum(turns * tips, torch.maximum(burns, tails)), turn * brows(picture, landmarks)
-    )
+    some = ramp(head.hair.mean((2, 3), keepdim=True), *SOME)
+    known = some * torch.maximum(tails, BROWS_TURN * brows(picture, landmarks))
+    more = torch.maximum(torch.maximum(turns * tips, burns), known)
     return torch.cat([turns * hair * ramp(hair, *THIN), torch.maximum(more, coloured)], 1)
 
 
